@@ -1,0 +1,30 @@
+//! The default codec: JSON, readable in every console.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Codec, CodecError, expect_version_one};
+
+/// JSON by serde, at version 1. For payloads that change, see [`Versioned`](super::Versioned).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Json;
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn is_text(&self) -> bool {
+        true
+    }
+
+    fn encode(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        serde_json::to_writer(bytes, value)
+            .map_err(|error| CodecError::Unencodable { version: 1, source: error.into() })
+    }
+
+    fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
+        expect_version_one(version)?;
+        serde_json::from_slice(bytes).map_err(|error| CodecError::Malformed { version, source: error.into() })
+    }
+}

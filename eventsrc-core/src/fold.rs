@@ -1,0 +1,186 @@
+//! Folds, which make a value of a stream's events.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use jiff::Timestamp;
+
+use crate::commit::{Commit, Event, Head};
+use crate::page::Page;
+use crate::sequence::Sequence;
+use crate::snapshot::Snapshot;
+
+/// Makes a value of events, one after the other.
+///
+/// One stream may serve many query keys: a stream of taken names answers a query for each name. So `apply` is
+/// told which key is asked for; a fold of a stream of its own ignores it.
+///
+/// A fold is pure: what it makes depends on the key and the events alone. Where its result is kept in snapshots, a
+/// changed fold gets a new [`version`](Fold::version).
+///
+/// ```
+/// use eventsrc_core::{Event, Fold, StreamName};
+///
+/// enum Account { Opened, Deposited(u64), Closed }
+///
+/// /// The balance of an account; none before it is opened and after it is closed.
+/// struct Balance;
+///
+/// impl Fold<StreamName, u64, Account> for Balance {
+///     type Key = StreamName;
+///     type Value = u64;
+///
+///     fn apply(&self, _: &StreamName, balance: &mut Option<u64>, event: Event<'_, StreamName, u64, Account>) {
+///         match (event.payload, &mut *balance) {
+///             (Account::Opened, _) => *balance = Some(0),
+///             (Account::Deposited(amount), Some(balance)) => *balance += amount,
+///             (Account::Deposited(_), None) => {}
+///             (Account::Closed, _) => *balance = None,
+///         }
+///     }
+/// }
+/// ```
+pub trait Fold<K, S, E>: Send + Sync + 'static {
+    /// What is asked for.
+    type Key: Send + Sync;
+    /// What is made.
+    type Value: Send + Sync;
+
+    /// The value before any event; none, unless said otherwise.
+    fn initial(&self, _key: &Self::Key) -> Option<Self::Value> {
+        None
+    }
+
+    /// Applies one event to the value. To delete the value, set it to `None`.
+    fn apply(&self, key: &Self::Key, value: &mut Option<Self::Value>, event: Event<'_, K, S, E>);
+
+    /// The version of what this fold makes; a new one whenever the code or the value's form changes.
+    fn version(&self) -> u32 {
+        1
+    }
+}
+
+/// The fold that a closure makes, with no initial value, at version 1.
+///
+/// ```
+/// # use eventsrc_core::{Event, StreamName, fold_fn};
+/// let count = fold_fn(|_: &StreamName, count: &mut Option<usize>, _: Event<'_, StreamName, u64, String>| {
+///     *count = Some(count.unwrap_or(0) + 1);
+/// });
+/// ```
+pub fn fold_fn<K, S, E, QK, V, F>(apply: F) -> FoldFn<F, QK, V>
+where
+    F: Fn(&QK, &mut Option<V>, Event<'_, K, S, E>) + Send + Sync + 'static,
+{
+    FoldFn { apply, types: PhantomData }
+}
+
+/// See [`fold_fn`].
+pub struct FoldFn<F, QK, V> {
+    apply: F,
+    types: PhantomData<fn(&QK) -> V>,
+}
+
+impl<K, S, E, QK, V, F> Fold<K, S, E> for FoldFn<F, QK, V>
+where
+    QK: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    F: Fn(&QK, &mut Option<V>, Event<'_, K, S, E>) + Send + Sync + 'static,
+{
+    type Key = QK;
+    type Value = V;
+
+    fn apply(&self, key: &QK, value: &mut Option<V>, event: Event<'_, K, S, E>) {
+        (self.apply)(key, value, event);
+    }
+}
+
+/// Up to which event a fold goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until<S> {
+    Latest,
+    Sequence(S),
+    Time(Timestamp),
+}
+
+/// A fold on its way through a stream.
+pub(crate) struct Folding<'a, F, QK, V, S> {
+    fold: &'a F,
+    key: &'a QK,
+    snapshot: Snapshot<S, V>,
+}
+
+impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
+    /// Goes on from `start`, or from the initial value where that saw no event.
+    pub(crate) fn new<K, E>(fold: &'a F, key: &'a QK, start: Snapshot<S, V>) -> Self
+    where
+        F: Fold<K, S, E, Key = QK, Value = V>,
+    {
+        let snapshot = if start.head.is_some() { start } else { Snapshot::initial(fold.initial(key)) };
+        Self { fold, key, snapshot }
+    }
+
+    /// Applies the events of `page` up to `until`; false if that point was reached.
+    pub(crate) fn page<K, E>(&mut self, page: &Page<K, S, E>, until: Until<S>) -> bool
+    where
+        F: Fold<K, S, E, Key = QK, Value = V>,
+    {
+        let mut last = None;
+        let mut all = true;
+        for (commit, places) in page.parts() {
+            let end = match until {
+                Until::Latest => places.end,
+                Until::Time(time) if commit.time > time => places.start,
+                Until::Time(_) => places.end,
+                Until::Sequence(sequence) => places.end.min(commit.events_up_to(sequence)),
+            };
+            all = end == places.end;
+            if places.start < end {
+                self.apply(commit, places.start..end);
+                last = Some((commit, end - 1));
+            }
+            if !all {
+                break;
+            }
+        }
+        // Once a page, not once an event: the loop above is left with the fold alone.
+        if let Some((commit, place)) = last {
+            self.snapshot.head = Some(Head { sequence: commit.sequence(place), time: commit.time });
+        }
+        all
+    }
+
+    /// Applies one whole commit.
+    pub(crate) fn commit<K, E>(&mut self, commit: &Commit<K, S, E>)
+    where
+        F: Fold<K, S, E, Key = QK, Value = V>,
+    {
+        self.apply(commit, 0..commit.len());
+        self.snapshot.head = Some(commit.head());
+    }
+
+    fn apply<K, E>(&mut self, commit: &Commit<K, S, E>, places: Range<usize>)
+    where
+        F: Fold<K, S, E, Key = QK, Value = V>,
+    {
+        let first = places.start;
+        for (place, payload) in commit.payloads[places].iter().enumerate() {
+            let event = Event { commit, index: first + place, payload };
+            self.fold.apply(self.key, &mut self.snapshot.value, event);
+        }
+    }
+
+    /// The value after one more event.
+    pub(crate) fn event<K, E>(&mut self, event: Event<'_, K, S, E>) -> &Snapshot<S, V>
+    where
+        F: Fold<K, S, E, Key = QK, Value = V>,
+    {
+        self.fold.apply(self.key, &mut self.snapshot.value, event);
+        self.snapshot.head = Some(Head { sequence: event.sequence(), time: event.time() });
+        &self.snapshot
+    }
+
+    pub(crate) fn into_snapshot(self) -> Snapshot<S, V> {
+        self.snapshot
+    }
+}

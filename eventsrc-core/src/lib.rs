@@ -1,0 +1,41 @@
+//! eventsrc: event sourcing with CQRS projections, as a library.
+//!
+//! The way of the data, and the order in which to read: an [`Operation`] decides which events to save, a [`SaveApi`]
+//! saves them in an [`EventStorage`], a [`Query`] folds them into values, and a [`Token`] ties what was written to
+//! what is read next. [`MemoryStorage`] and [`MemorySnapshots`] are the reference backends.
+
+mod clock;
+mod codec;
+mod commit;
+mod error;
+mod fold;
+mod operation;
+mod page;
+mod query;
+mod save;
+mod sequence;
+mod snapshot;
+mod storage;
+mod stream;
+mod token;
+
+pub use jiff::Timestamp;
+pub use vec1::{Vec1, vec1};
+
+pub use clock::{Clock, Randomness, SystemClock, to_microseconds};
+pub use codec::{Codec, CodecError, Json, Packed, Postcard, Versioned};
+pub use commit::{Commit, CommitId, Event, Head, Metadata};
+pub use error::{ErrorKind, StorageError};
+pub use fold::{Fold, FoldFn, fold_fn};
+pub use operation::{Decision, Known, Operation, Unmet};
+pub use page::Page;
+pub use query::{Consistency, Contramapped, Mapped, Query, QueryApi, SnapshotPolicy};
+pub use save::{Context, Decider, Outcome, RetryPolicy, SaveApi, SaveError, SaveSettings, Saved};
+pub use sequence::{Sequence, Zone, ZonedSequence};
+pub use snapshot::{MemorySnapshots, NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
+pub use storage::{
+    Calls, CommitOf, Conflict, Counted, EventStorage, MapKey, MapSequence, MemoryStorage, Merged, PageOf,
+    Put, PutOf, ScanStorage, Segment,
+};
+pub use stream::{InvalidStreamName, StreamKey, StreamName};
+pub use token::{Token, TokenCodec, TokenError, TokenKey};

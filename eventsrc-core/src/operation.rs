@@ -1,0 +1,213 @@
+//! Operations: decisions to save events, or to reject.
+
+use std::fmt;
+
+use vec1::{Vec1, vec1};
+
+use crate::sequence::Sequence;
+use crate::snapshot::Snapshot;
+use crate::stream::StreamKey;
+use crate::token::Token;
+
+/// A function from what the writer knows of a stream to "save these events" or "reject, for these reasons".
+///
+/// It must be pure: under contention it is asked again, with later knowledge. What it knows, `Kn`, is the latest
+/// sequence, an `Option<S>` (saved with [`SaveApi`](crate::SaveApi)), or a folded [`Snapshot`] (saved with a
+/// [`Decider`](crate::Decider)). It knows no key, so one serves streams of every key type.
+///
+/// ```
+/// use eventsrc_core::{Decision, Operation};
+///
+/// // At most three events in a stream.
+/// let add: Operation<&str, String> = Operation::new(|latest: &Option<u64>| match latest {
+///     Some(3) => Decision::reject("the stream has three events already"),
+///     _ => Decision::save("one more"),
+/// });
+/// ```
+pub struct Operation<E, R = Unmet, Kn = Option<u64>> {
+    decide: Box<dyn Fn(&Kn) -> Decision<E, R> + Send + Sync>,
+}
+
+/// What an operation decides on.
+pub trait Known: Send + Sync {
+    /// The sequences of the stream.
+    type Sequence: Sequence;
+
+    /// The latest sequence known; `None` for a stream without events.
+    fn sequence(&self) -> Option<Self::Sequence>;
+
+    /// Whether there is nothing: no events, or no folded value.
+    fn is_absent(&self) -> bool;
+}
+
+impl<S: Sequence> Known for Option<S> {
+    type Sequence = S;
+
+    fn sequence(&self) -> Option<S> {
+        *self
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<S: Sequence, V: Send + Sync> Known for Snapshot<S, V> {
+    type Sequence = S;
+
+    fn sequence(&self) -> Option<S> {
+        self.sequence()
+    }
+
+    fn is_absent(&self) -> bool {
+        self.value.is_none()
+    }
+}
+
+/// What an operation decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Decision<E, R> {
+    /// Save these events in one commit.
+    Save(Vec1<E>),
+    /// Save nothing, for these reasons.
+    Reject(Vec1<R>),
+}
+
+impl<E, R> Decision<E, R> {
+    /// Save one event.
+    pub fn save(event: E) -> Self {
+        Self::Save(vec1![event])
+    }
+
+    /// Reject for one reason.
+    pub fn reject(reason: impl Into<R>) -> Self {
+        Self::Reject(vec1![reason.into()])
+    }
+}
+
+impl<E, R, Kn> Operation<E, R, Kn> {
+    /// The operation that decides with `decide`.
+    pub fn new(decide: impl Fn(&Kn) -> Decision<E, R> + Send + Sync + 'static) -> Self {
+        Self { decide: Box::new(decide) }
+    }
+
+    /// Decides on what is known.
+    pub fn decide(&self, known: &Kn) -> Decision<E, R> {
+        (self.decide)(known)
+    }
+}
+
+impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
+    /// Both or neither, decided on the same knowledge: the events of this one, then of `other`; or the reasons of
+    /// each that rejects. (In a batch, by contrast, the second sees the effect of the first.)
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self::new(move |known| match (self.decide(known), other.decide(known)) {
+            (Decision::Save(mut first), Decision::Save(second)) => {
+                first.extend(second);
+                Decision::Save(first)
+            }
+            (Decision::Reject(mut first), Decision::Reject(second)) => {
+                first.extend(second);
+                Decision::Reject(first)
+            }
+            (Decision::Reject(reasons), _) | (_, Decision::Reject(reasons)) => Decision::Reject(reasons),
+        })
+    }
+
+    /// This one, or `other` if this one rejects; the reasons of both if both do.
+    #[must_use]
+    pub fn or_else(self, other: Self) -> Self {
+        Self::new(move |known| match self.decide(known) {
+            Decision::Save(events) => Decision::Save(events),
+            Decision::Reject(mut first) => match other.decide(known) {
+                Decision::Save(events) => Decision::Save(events),
+                Decision::Reject(second) => {
+                    first.extend(second);
+                    Decision::Reject(first)
+                }
+            },
+        })
+    }
+
+    /// The same decision with other events, for a stream of a wider type.
+    pub fn map_events<E2>(self, map: impl Fn(E) -> E2 + Send + Sync + 'static) -> Operation<E2, R, Kn> {
+        Operation::new(move |known| match self.decide(known) {
+            Decision::Save(events) => Decision::Save(events.mapped(&map)),
+            Decision::Reject(reasons) => Decision::Reject(reasons),
+        })
+    }
+
+    /// The same decision with other reasons.
+    pub fn map_reasons<R2>(self, map: impl Fn(R) -> R2 + Send + Sync + 'static) -> Operation<E, R2, Kn> {
+        Operation::new(move |known| match self.decide(known) {
+            Decision::Save(events) => Decision::Save(events),
+            Decision::Reject(reasons) => Decision::Reject(reasons.mapped(&map)),
+        })
+    }
+}
+
+impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, Unmet, Kn> {
+    /// Saves `event`, whatever is there.
+    pub fn insert(event: E) -> Self {
+        Self::new(move |_| Decision::save(event.clone()))
+    }
+
+    /// Saves `event` if there is no value: a stream without events, or a folded value that is none or deleted.
+    pub fn if_absent(event: E) -> Self {
+        Self::new(move |known| {
+            if known.is_absent() {
+                return Decision::save(event.clone());
+            }
+            Decision::reject(Unmet::Present { at: known.sequence().map(|at| at.to_string()) })
+        })
+    }
+
+    /// Saves `event` if the stream is at `expected` (`None`: has no events).
+    pub fn if_seq(expected: Option<Kn::Sequence>, event: E) -> Self {
+        Self::new(move |known| {
+            if known.sequence() == expected {
+                return Decision::save(event.clone());
+            }
+            let text = |sequence: Option<Kn::Sequence>| sequence.map(|sequence| sequence.to_string());
+            Decision::reject(Unmet::Moved { expected: text(expected), actual: text(known.sequence()) })
+        })
+    }
+
+    /// Saves `event` if nothing was saved to the stream of `key` since `token`; a token that does not name the
+    /// stream says that it has no events.
+    pub fn if_token<K: StreamKey>(token: &Token, key: &K, event: E) -> Self {
+        Self::if_seq(token.sequence(key), event)
+    }
+}
+
+impl<E, R, Kn> fmt::Debug for Operation<E, R, Kn> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation").finish_non_exhaustive()
+    }
+}
+
+/// Why one of the ready-made operations rejected. Sequences are text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unmet {
+    /// There is a value where none was expected.
+    #[error("there is a value already, at {}", or_start(.at))]
+    Present {
+        /// The sequence of the stream; `None` if the value is the fold's initial one.
+        at: Option<String>,
+    },
+    /// The stream is not at the expected sequence.
+    #[error("the stream is at {}, not at {}", or_start(.actual), or_start(.expected))]
+    Moved {
+        /// The sequence expected; `None` for a stream without events.
+        expected: Option<String>,
+        /// The sequence of the stream; `None` for a stream without events.
+        actual: Option<String>,
+    },
+}
+
+fn or_start(sequence: &Option<String>) -> String {
+    sequence.as_ref().map_or_else(|| "its start".into(), |sequence| format!("sequence {sequence}"))
+}

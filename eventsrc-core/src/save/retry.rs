@@ -1,0 +1,77 @@
+//! The pace of retries.
+
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+
+use crate::clock::Randomness;
+
+/// How contention is met: some tries, further and further apart.
+///
+/// Exponential back-off with full jitter: before try n+1 the writer waits for a random part of `first_wait * 2^n`, at
+/// most `longest_wait`, so that writers that collided do not collide again. See Brooker, "Exponential Backoff And
+/// Jitter", AWS Architecture Blog, 2015.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many tries there are in all, at least 1.
+    pub tries: u32,
+    /// The longest wait before the second try.
+    pub first_wait: Duration,
+    /// The longest wait before any try.
+    pub longest_wait: Duration,
+}
+
+/// 20 tries, from 5 ms to a second.
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { tries: 20, first_wait: Duration::from_millis(5), longest_wait: Duration::from_secs(1) }
+    }
+}
+
+impl RetryPolicy {
+    /// How long to wait before each try after the first.
+    pub(crate) fn waits(&self, randomness: &Randomness) -> impl Iterator<Item = Duration> {
+        // The jitter is ours, from the caller's seed; the limits are the crate's.
+        let mut limits = ExponentialBackoff {
+            current_interval: self.first_wait,
+            initial_interval: self.first_wait,
+            max_interval: self.longest_wait,
+            multiplier: 2.0,
+            randomization_factor: 0.0,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        let limits = std::iter::from_fn(move || limits.next_backoff());
+        limits.map(|limit| randomness.up_to(limit)).take(self.tries.saturating_sub(1) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_random_parts_of_limits_that_double_up_to_the_longest() {
+        let policy = RetryPolicy { tries: 9, ..RetryPolicy::default() };
+        let limits = [5, 10, 20, 40, 80, 160, 320, 640].map(Duration::from_millis);
+        let randomness = Randomness::seeded(7);
+        let mut spread = Duration::ZERO;
+        for _ in 0..100 {
+            let waits: Vec<_> = policy.waits(&randomness).collect();
+            assert_eq!(waits.len(), limits.len());
+            assert!(waits.iter().zip(limits).all(|(wait, limit)| *wait <= limit), "{waits:?}");
+            spread = spread.max(waits[0]);
+        }
+        assert!(spread > limits[0] / 2, "the jitter is full");
+        let longest = RetryPolicy { tries: 40, ..policy }.waits(&randomness).max();
+        assert!(longest <= Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_same_seed_waits_the_same() {
+        let waits = |seed| RetryPolicy::default().waits(&Randomness::seeded(seed)).collect::<Vec<_>>();
+        assert_eq!(waits(1), waits(1));
+        assert_ne!(waits(1), waits(2));
+    }
+}

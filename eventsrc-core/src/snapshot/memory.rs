@@ -1,0 +1,87 @@
+//! The reference snapshot storage.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{PoisonError, RwLock};
+
+use super::{Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
+use crate::error::StorageError;
+use crate::sequence::Sequence;
+
+/// Keeps snapshots in memory, for as long as it lives.
+pub struct MemorySnapshots<K, S, V> {
+    kept: RwLock<HashMap<(K, u32), Kept<S, V>>>,
+}
+
+/// The snapshots of one key, made by one version of a fold.
+struct Kept<S, V> {
+    epochs: BTreeMap<S, Snapshot<S, V>>,
+    cached: Option<Snapshot<S, V>>,
+}
+
+impl<K, S, V> SnapshotStorage for MemorySnapshots<K, S, V>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    S: Sequence,
+    V: Clone + Send + Sync + 'static,
+{
+    type Key = K;
+    type Sequence = S;
+    type Value = V;
+
+    async fn get(
+        &self,
+        key: &K,
+        version: u32,
+        which: SnapshotAt<S>,
+    ) -> Result<Option<Snapshot<S, V>>, StorageError> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = kept.get(&(key.clone(), version)) else { return Ok(None) };
+        let all = kept.epochs.values().chain(&kept.cached);
+        Ok(match which {
+            SnapshotAt::Earliest => all.min_by_key(|snapshot| snapshot.sequence()),
+            SnapshotAt::Latest => all.max_by_key(|snapshot| snapshot.sequence()),
+            SnapshotAt::Before(limit) => all
+                .filter(|snapshot| snapshot.sequence() < Some(limit))
+                .max_by_key(|snapshot| snapshot.sequence()),
+        }
+        .cloned())
+    }
+
+    async fn put(
+        &self,
+        key: &K,
+        version: u32,
+        snapshot: &Snapshot<S, V>,
+        mode: SnapshotMode,
+    ) -> Result<(), StorageError> {
+        let Some(sequence) = snapshot.sequence() else { return Ok(()) };
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept
+            .entry((key.clone(), version))
+            .or_insert_with(|| Kept { epochs: BTreeMap::new(), cached: None });
+        match mode {
+            SnapshotMode::Epoch => {
+                kept.epochs.insert(sequence, snapshot.clone());
+            }
+            SnapshotMode::Cache if kept.cached.as_ref().is_none_or(|c| c.sequence() <= Some(sequence)) => {
+                kept.cached = Some(snapshot.clone());
+            }
+            SnapshotMode::Cache => {}
+        }
+        Ok(())
+    }
+}
+
+impl<K, S, V> Default for MemorySnapshots<K, S, V> {
+    fn default() -> Self {
+        Self { kept: RwLock::default() }
+    }
+}
+
+impl<K, S, V> fmt::Debug for MemorySnapshots<K, S, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySnapshots").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,223 @@
+//! Storages seen through another key or sequence type.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use super::{CommitOf, Conflict, EventStorage, PageOf, Put, PutOf, ScanStorage, Segment};
+use crate::commit::{Commit, Head};
+use crate::error::{ErrorKind, StorageError};
+use crate::page::Page;
+use crate::sequence::Sequence;
+use crate::stream::StreamKey;
+
+/// A storage under another key type: `K` outside, the key of `St` inside.
+///
+/// The two functions are each other's inverse. A stored key that is no `K` is skipped by a scan, so that one
+/// storage can be seen as several, one for each kind of key.
+pub struct MapKey<St, K, In, Out> {
+    storage: St,
+    inward: In,
+    outward: Out,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<St: EventStorage, K, In, Out> MapKey<St, K, In, Out>
+where
+    In: Fn(&K) -> St::Key,
+    Out: Fn(&St::Key) -> Option<K>,
+{
+    /// `storage` under keys that `inward` turns into its own, and `outward` back.
+    pub fn new(storage: St, inward: In, outward: Out) -> Self {
+        Self { storage, inward, outward, key: PhantomData }
+    }
+}
+
+impl<St, K, In, Out> EventStorage for MapKey<St, K, In, Out>
+where
+    St: EventStorage<Payload: Clone>,
+    K: StreamKey,
+    In: Fn(&K) -> St::Key + Send + Sync + 'static,
+    Out: Fn(&St::Key) -> Option<K> + Send + Sync + 'static,
+{
+    type Key = K;
+    type Sequence = St::Sequence;
+    type Payload = St::Payload;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let key = commit.key.clone();
+        let first = commit.first;
+        match self.storage.put(rebuild(commit, (self.inward)(&key), first)).await? {
+            Put::Stored => Ok(Put::Stored),
+            Put::Conflict(Conflict { existing, head }) => {
+                let existing = existing.map(|commit| {
+                    let first = commit.first;
+                    rebuild(commit, key, first)
+                });
+                Ok(Put::Conflict(Conflict { existing, head }))
+            }
+        }
+    }
+
+    async fn latest(&self, key: &K) -> Result<Option<Head<Self::Sequence>>, StorageError> {
+        self.storage.latest(&(self.inward)(key)).await
+    }
+
+    fn events(
+        &self,
+        key: &K,
+        from: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let key = key.clone();
+        self.storage
+            .events(&(self.inward)(&key), from)
+            .map(move |page| Ok(map_page(page?, |_| Some(key.clone()), Some)))
+            .boxed()
+    }
+}
+
+impl<St, K, In, Out> ScanStorage for MapKey<St, K, In, Out>
+where
+    St: ScanStorage<Payload: Clone>,
+    K: StreamKey,
+    In: Fn(&K) -> St::Key + Send + Sync + 'static,
+    Out: Fn(&St::Key) -> Option<K> + Send + Sync + 'static,
+{
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.storage.scan(segment).map(|page| Ok(map_page(page?, &self.outward, Some))).boxed()
+    }
+}
+
+/// A storage under another sequence type: `S` outside, the sequence of `St` inside.
+///
+/// The two functions are each other's inverse and keep the order and the numbers.
+pub struct MapSequence<St, S, In, Out> {
+    storage: St,
+    inward: In,
+    outward: Out,
+    sequence: PhantomData<fn() -> S>,
+}
+
+impl<St: EventStorage, S, In, Out> MapSequence<St, S, In, Out>
+where
+    In: Fn(S) -> Option<St::Sequence>,
+    Out: Fn(St::Sequence) -> Option<S>,
+{
+    /// `storage` under sequences that `inward` turns into its own, and `outward` back; `None` where there is none.
+    pub fn new(storage: St, inward: In, outward: Out) -> Self {
+        Self { storage, inward, outward, sequence: PhantomData }
+    }
+}
+
+impl<St, S, In, Out> MapSequence<St, S, In, Out>
+where
+    St: EventStorage,
+    S: Sequence,
+    In: Fn(S) -> Option<St::Sequence>,
+    Out: Fn(St::Sequence) -> Option<S>,
+{
+    fn head(&self, key: &St::Key, head: Head<St::Sequence>) -> Result<Head<S>, StorageError> {
+        let sequence = (self.outward)(head.sequence).ok_or_else(|| unmapped(key, head.sequence))?;
+        Ok(Head { sequence, time: head.time })
+    }
+}
+
+impl<St, S, In, Out> EventStorage for MapSequence<St, S, In, Out>
+where
+    St: EventStorage<Payload: Clone>,
+    S: Sequence,
+    In: Fn(S) -> Option<St::Sequence> + Send + Sync + 'static,
+    Out: Fn(St::Sequence) -> Option<S> + Send + Sync + 'static,
+{
+    type Key = St::Key;
+    type Sequence = S;
+    type Payload = St::Payload;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let (key, first) = (commit.key.clone(), commit.first);
+        let inward = (self.inward)(first).ok_or_else(|| unmapped(&key, first))?;
+        match self.storage.put(rebuild(commit, key.clone(), inward)).await? {
+            Put::Stored => Ok(Put::Stored),
+            Put::Conflict(Conflict { existing, head }) => {
+                let existing = existing.and_then(|commit| {
+                    (self.outward)(commit.first).map(|first| rebuild(commit, key.clone(), first))
+                });
+                let head = head.map(|head| self.head(&key, head)).transpose()?;
+                Ok(Put::Conflict(Conflict { existing, head }))
+            }
+        }
+    }
+
+    async fn latest(&self, key: &St::Key) -> Result<Option<Head<S>>, StorageError> {
+        self.storage.latest(key).await?.map(|head| self.head(key, head)).transpose()
+    }
+
+    fn events(&self, key: &St::Key, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let inner = match from.map(|from| (self.inward)(from).ok_or_else(|| unmapped(key, from))).transpose()
+        {
+            Ok(inner) => inner,
+            Err(error) => return futures::stream::iter([Err(error)]).boxed(),
+        };
+        self.storage.events(key, inner).map(|page| self.outward_page(page?)).boxed()
+    }
+}
+
+impl<St, S, In, Out> ScanStorage for MapSequence<St, S, In, Out>
+where
+    St: ScanStorage<Payload: Clone>,
+    S: Sequence,
+    In: Fn(S) -> Option<St::Sequence> + Send + Sync + 'static,
+    Out: Fn(St::Sequence) -> Option<S> + Send + Sync + 'static,
+{
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.storage.scan(segment).map(|page| self.outward_page(page?)).boxed()
+    }
+}
+
+impl<St, S, In, Out> MapSequence<St, S, In, Out>
+where
+    St: EventStorage<Payload: Clone>,
+    S: Sequence,
+    Out: Fn(St::Sequence) -> Option<S>,
+{
+    /// A stored sequence that has no counterpart would be a hole: it is an error, where a foreign key is not.
+    fn outward_page(&self, page: PageOf<St>) -> Result<Page<St::Key, S, St::Payload>, StorageError> {
+        let strange = page.commits().iter().find(|commit| (self.outward)(commit.first).is_none());
+        match strange {
+            Some(commit) => Err(unmapped(&commit.key, commit.first)),
+            None => Ok(map_page(page, |key| Some(key.clone()), &self.outward)),
+        }
+    }
+}
+
+/// The same commit under another key and sequence; payloads move where nobody else holds the commit.
+fn rebuild<K, S, E: Clone, K2, S2>(
+    commit: Arc<Commit<K, S, E>>,
+    key: K2,
+    first: S2,
+) -> Arc<Commit<K2, S2, E>> {
+    let (time, metadata, payloads) = match Arc::try_unwrap(commit) {
+        Ok(commit) => (commit.time, commit.metadata, commit.payloads),
+        Err(shared) => (shared.time, shared.metadata.clone(), shared.payloads.clone()),
+    };
+    Arc::new(Commit { key, first, time, metadata, payloads })
+}
+
+fn map_page<K, S: Sequence, E: Clone, K2, S2: Sequence>(
+    page: Page<K, S, E>,
+    key: impl Fn(&K) -> Option<K2>,
+    sequence: impl Fn(S) -> Option<S2>,
+) -> Page<K2, S2, E> {
+    page.filter_map_commits(|commit| {
+        let (key, first) = (key(&commit.key)?, sequence(commit.first)?);
+        Some(rebuild(commit, key, first))
+    })
+}
+
+fn unmapped<K: StreamKey, S: Sequence>(key: &K, sequence: S) -> StorageError {
+    StorageError::new(ErrorKind::Invalid, "the sequence has no counterpart in the storage")
+        .on(key)
+        .at(sequence)
+}

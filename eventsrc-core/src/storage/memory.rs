@@ -1,0 +1,134 @@
+//! The reference storage. It keeps everything in memory; other backends are judged by what this one does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use super::{CommitOf, Conflict, EventStorage, PageOf, Put, PutOf, ScanStorage, Segment};
+use crate::commit::{Commit, Head};
+use crate::error::{ErrorKind, StorageError};
+use crate::page::Page;
+use crate::sequence::Sequence;
+use crate::stream::{StreamKey, StreamName};
+
+/// Keeps the events of all streams in memory, for as long as it lives.
+///
+/// Safe under concurrency: one lock guards the table of streams, and readers hold it only to take the pages
+/// of a stream, which they share with the storage.
+pub struct MemoryStorage<K, S, E> {
+    streams: RwLock<HashMap<K, Stream<K, S, E>>>,
+}
+
+/// The commits of a stream, in chunks that are the pages readers get. All but the last are full and never
+/// change again; the last is copied only if a reader holds it while a writer adds to it.
+type Stream<K, S, E> = Vec<Arc<Vec<Arc<Commit<K, S, E>>>>>;
+
+const COMMITS_PER_CHUNK: usize = 256;
+
+impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> EventStorage
+    for MemoryStorage<K, S, E>
+{
+    type Key = K;
+    type Sequence = S;
+    type Payload = E;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        check(&commit)?;
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let chunks = streams.entry(commit.key.clone()).or_default();
+        if let Some(last) = chunks.last().and_then(|chunk| chunk.last()) {
+            let head = last.head();
+            if commit.first.number() <= head.sequence.number() {
+                let existing = holder(chunks, commit.first);
+                let lost_reply = existing.as_ref().is_some_and(|existing| existing.is(&commit));
+                return Ok(if lost_reply {
+                    Put::Stored
+                } else {
+                    Put::Conflict(Conflict { existing, head: Some(head) })
+                });
+            }
+            if commit.first.number() > head.sequence.number() + 1 {
+                return Err(StorageError::new(
+                    ErrorKind::Invalid,
+                    format!("a commit after {} would leave a hole", head.sequence),
+                )
+                .on(&commit.key)
+                .at(commit.first));
+            }
+        }
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < COMMITS_PER_CHUNK => Arc::make_mut(chunk).push(commit),
+            _ => chunks.push(Arc::new(vec![commit])),
+        }
+        Ok(Put::Stored)
+    }
+
+    async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(streams.get(key).and_then(|chunks| chunks.last()?.last()).map(|commit| commit.head()))
+    }
+
+    fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let chunks = streams.get(key).map_or(&[][..], |chunks| &chunks[position(chunks, from)..]).to_vec();
+        stream::iter(chunks)
+            .map(move |chunk| Page::starting_at(chunk, from))
+            .filter(|page| std::future::ready(!page.is_empty()))
+            .map(Ok)
+            .boxed()
+    }
+}
+
+impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> ScanStorage
+    for MemoryStorage<K, S, E>
+{
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<K> = streams
+            .keys()
+            .filter(|key| hasher.hash_one(key) % u64::from(segment.total()) == u64::from(segment.index()))
+            .cloned()
+            .collect();
+        stream::iter(keys).flat_map(|key| self.events(&key, None)).boxed()
+    }
+}
+
+/// What no storage accepts: a name that is malformed, or a commit past the last sequence.
+fn check<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<(), StorageError> {
+    let invalid = |what| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
+    StreamName::of(&commit.key).map_err(|error| invalid("cannot store under this name").because(error))?;
+    if commit.fits() { Ok(()) } else { Err(invalid("the commit runs past the last sequence")) }
+}
+
+/// The chunk that holds `from`, or the one past the last.
+fn position<K, S: Sequence, E>(chunks: &Stream<K, S, E>, from: Option<S>) -> usize {
+    let ends_before =
+        |from| move |chunk: &Arc<Vec<Arc<Commit<K, S, E>>>>| chunk.last().is_some_and(|c| c.last() < from);
+    from.map_or(0, |from| chunks.partition_point(ends_before(from)))
+}
+
+/// The commit that holds the number of `sequence`.
+fn holder<K, S: Sequence, E>(chunks: &Stream<K, S, E>, sequence: S) -> Option<Arc<Commit<K, S, E>>> {
+    let number = sequence.number();
+    let chunk =
+        &chunks[chunks.partition_point(|chunk| chunk.last().is_some_and(|c| c.last().number() < number))];
+    let index = chunk.partition_point(|commit| commit.last().number() < number);
+    chunk.get(index).filter(|commit| commit.first.number() <= number).cloned()
+}
+
+impl<K, S, E> Default for MemoryStorage<K, S, E> {
+    fn default() -> Self {
+        Self { streams: RwLock::default() }
+    }
+}
+
+impl<K, S, E> fmt::Debug for MemoryStorage<K, S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStorage").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,2 @@
+//! Git history.
+fn main() {}

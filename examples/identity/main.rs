@@ -1,0 +1,2 @@
+//! Identity.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Programs on top of eventsrc; see the folders beside this one.

@@ -1,0 +1,1 @@
+//! What saves and queries promise, on the reference backends.

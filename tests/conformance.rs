@@ -1,0 +1,1 @@
+//! Every backend, against every rule of the contract.

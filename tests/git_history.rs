@@ -1,0 +1,1 @@
+//! The `git-history` example, against git itself.

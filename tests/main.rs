@@ -1,0 +1,10 @@
+//! All tests of the workspace that need more than one crate, in one binary.
+
+mod behaviours;
+mod conformance;
+mod git_history;
+mod histories;
+mod identity;
+mod laws;
+mod scenarios;
+mod sqlite;
