@@ -119,6 +119,11 @@ impl<St: EventStorage, R, N: Knowledge<St>> Attempt<'_, St, R, N> {
                     self.knowledge.remember(self.knowledge.then(basis.known, &commit), commit.time);
                     return Ok(saved(commit.last(), *retries, false));
                 }
+                Put::Repeated { last } => {
+                    // What was decided now may differ from what is stored, so it is not remembered.
+                    self.knowledge.forget();
+                    return Ok(saved(last, *retries, true));
+                }
                 Put::Conflict(conflict) => {
                     let Some(wait) = waits.next() else {
                         self.knowledge.forget();

@@ -38,7 +38,7 @@ pub struct Saved<S = u64> {
     pub commit_id: CommitId,
     /// How many tries met another writer before.
     pub retries: u32,
-    /// Whether an earlier save of the same command had stored them.
+    /// Whether the commit was found stored: by an earlier save of the same command, or by this one, its reply lost.
     pub repeated: bool,
 }
 

@@ -51,6 +51,7 @@ where
         let first = commit.first;
         match self.storage.put(rebuild(commit, (self.inward)(&key), first)).await? {
             Put::Stored => Ok(Put::Stored),
+            Put::Repeated { last } => Ok(Put::Repeated { last }),
             Put::Conflict(Conflict { existing, head }) => {
                 let existing = existing.map(|commit| {
                     let first = commit.first;
@@ -140,6 +141,10 @@ where
         let inward = (self.inward)(first).ok_or_else(|| unmapped(&key, first))?;
         match self.storage.put(rebuild(commit, key.clone(), inward)).await? {
             Put::Stored => Ok(Put::Stored),
+            Put::Repeated { last } => {
+                let last = (self.outward)(last).ok_or_else(|| unmapped(&key, last))?;
+                Ok(Put::Repeated { last })
+            }
             Put::Conflict(Conflict { existing, head }) => {
                 let existing = existing.and_then(|commit| {
                     (self.outward)(commit.first).map(|first| rebuild(commit, key.clone(), first))

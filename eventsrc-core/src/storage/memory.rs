@@ -44,11 +44,9 @@ impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> EventStor
             let head = last.head();
             if commit.first.number() <= head.sequence.number() {
                 let existing = holder(chunks, commit.first);
-                let lost_reply = existing.as_ref().is_some_and(|existing| existing.is(&commit));
-                return Ok(if lost_reply {
-                    Put::Stored
-                } else {
-                    Put::Conflict(Conflict { existing, head: Some(head) })
+                return Ok(match existing {
+                    Some(existing) if existing.is(&commit) => Put::Repeated { last: existing.last() },
+                    existing => Put::Conflict(Conflict { existing, head: Some(head) }),
                 });
             }
             if commit.first.number() > head.sequence.number() + 1 {

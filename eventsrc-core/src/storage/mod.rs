@@ -46,14 +46,15 @@ pub type PutOf<St> =
 /// - A put at a taken sequence changes nothing and is a [`Put::Conflict`], never an error.
 /// - A conflict carries the commit in the way where the backend has it at hand.
 /// - A conflict carries the head of the stream where the backend has it at hand.
-/// - A put of a commit that is already stored there, known by its commit id, is [`Put::Stored`]: a reply was lost.
+/// - A put of a commit that is already stored there, known by its commit id, is [`Put::Repeated`] with the last sequence
+///   that is stored, and changes nothing: a reply was lost, or a command sent twice.
 /// - Streams are independent: a put on one is not seen on another, whatever their names share.
 /// - A put inside a stored commit is a conflict, where the backend can see it.
 /// - A put that would leave a hole after the stored events is an error of kind `Invalid`, where the backend can see it.
 ///   (A stream that is empty *here* may begin at any sequence: its beginning may be in another storage, see [`Merged`].)
 /// - A commit that runs past the last sequence is an error of kind `Invalid`, and so is a malformed stream name.
 /// - An `Err` from a put means unknown: it may be stored. Putting the same commit again settles it.
-/// - When a put has answered `Stored`, every later read sees the commit, from any task or process.
+/// - When a put has answered `Stored` or `Repeated`, every later read sees the commit, from any task or process.
 /// - A caller that stops waiting for a put does no harm: the commit is stored whole or not at all.
 ///
 /// # Reading
@@ -146,8 +147,13 @@ impl Segment {
 #[derive(Debug)]
 #[must_use = "a conflict is a value: the commit may not be stored"]
 pub enum Put<K, S, E> {
-    /// The commit is stored, by this put or by an earlier one of the same commit.
+    /// The commit is stored.
     Stored,
+    /// The commit was stored before this put, by an earlier one whose reply may have been lost.
+    Repeated {
+        /// The sequence of its last event.
+        last: S,
+    },
     /// Another commit is in the way; nothing was changed.
     Conflict(Conflict<K, S, E>),
 }

@@ -1,0 +1,221 @@
+//! Contention is retried, and only contention; a lost reply is not a conflict.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use eventsrc_core::{
+    Commit, CommitOf, Conflict, Context, ErrorKind, EventStorage, Head, Metadata, Operation, Outcome, PageOf,
+    Put, PutOf, Randomness, RetryPolicy, SaveApi, SaveSettings, StorageError, vec1,
+};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+
+use super::directory::{A, Directory, Entry, Letter, StepClock, directory, saves, second, sequence, set};
+
+/// What a storage has at hand when a put meets a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// The commit in the way and the head, as SQL does.
+    Everything,
+    /// The commit in the way, as DynamoDB does.
+    InTheWay,
+    Nothing,
+}
+
+/// A directory that tells so much about its conflicts.
+pub(crate) struct Tells {
+    directory: Directory,
+    telling: Telling,
+}
+
+impl Tells {
+    pub(crate) fn new(directory: Directory, telling: Telling) -> Self {
+        Self { directory, telling }
+    }
+}
+
+impl EventStorage for Tells {
+    type Key = Letter;
+    type Sequence = u64;
+    type Payload = Entry;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        Ok(match (self.directory.put(commit).await?, self.telling) {
+            (Put::Conflict(conflict), Telling::InTheWay) => {
+                Put::Conflict(Conflict { head: None, ..conflict })
+            }
+            (Put::Conflict(_), Telling::Nothing) => Put::Conflict(Conflict { existing: None, head: None }),
+            (put, _) => put,
+        })
+    }
+
+    async fn latest(&self, key: &Letter) -> Result<Option<Head<u64>>, StorageError> {
+        self.directory.latest(key).await
+    }
+
+    fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.directory.events(key, from)
+    }
+}
+
+/// A directory in which something happens at the first puts, and then nothing any more.
+struct Troubled {
+    directory: Directory,
+    trouble: Trouble,
+    left: AtomicU32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    /// Another writer is a little faster.
+    Rival,
+    /// The put fails before it is done.
+    Fails,
+    /// The put is done and its reply lost.
+    LosesReply,
+    /// The reply is lost and the client below sends the request again.
+    ResendsAfterLostReply,
+}
+
+impl Troubled {
+    fn new(directory: &Directory, trouble: Trouble, times: u32) -> Self {
+        Self { directory: Arc::clone(directory), trouble, left: AtomicU32::new(times) }
+    }
+}
+
+fn lost() -> StorageError {
+    StorageError::new(ErrorKind::Unavailable, "no reply").on(&A)
+}
+
+impl EventStorage for Troubled {
+    type Key = Letter;
+    type Sequence = u64;
+    type Payload = Entry;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return self.directory.put(commit).await;
+        }
+        self.left.store(left - 1, Ordering::Relaxed);
+        match self.trouble {
+            Trouble::Rival => {
+                let first = commit.first;
+                let metadata =
+                    Metadata::new(Randomness::seeded(u64::from(left)).commit_id(second(i64::from(left))));
+                let rival =
+                    Commit { key: A, first, time: second(0), metadata, payloads: vec1![set("rival", left)] };
+                assert!(matches!(self.directory.put(Arc::new(rival)).await?, Put::Stored));
+                self.directory.put(commit).await
+            }
+            Trouble::Fails => Err(lost()),
+            Trouble::LosesReply => {
+                assert!(matches!(self.directory.put(commit).await?, Put::Stored));
+                Err(lost())
+            }
+            Trouble::ResendsAfterLostReply => {
+                assert!(matches!(self.directory.put(Arc::clone(&commit)).await?, Put::Stored));
+                self.directory.put(commit).await
+            }
+        }
+    }
+
+    async fn latest(&self, key: &Letter) -> Result<Option<Head<u64>>, StorageError> {
+        self.directory.latest(key).await
+    }
+
+    fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.directory.events(key, from)
+    }
+}
+
+async fn stored(directory: &Directory) -> usize {
+    let pages: Vec<_> = directory.events(&A, None).try_collect().await.unwrap();
+    pages.iter().map(|page| page.events().count()).sum()
+}
+
+#[tokio::test]
+async fn contention_is_retried_and_counted() {
+    let directory = directory();
+    let saves = saves(Troubled::new(&directory, Trouble::Rival, 7));
+    let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
+    assert_eq!((outcome.retries(), sequence(outcome)), (7, 8));
+}
+
+#[tokio::test]
+async fn retries_give_up_after_the_number_of_tries_and_say_how_many() {
+    let directory = directory();
+    let saves = saves(Troubled::new(&directory, Trouble::Rival, u32::MAX));
+    let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
+    assert_eq!(outcome, Outcome::TimedOut { attempts: 20 });
+    assert_eq!(outcome.retries(), 19);
+    assert_eq!(stored(&directory).await, 20, "the rival's events and nothing of ours");
+}
+
+#[tokio::test]
+async fn the_number_of_tries_is_a_setting() {
+    let directory = directory();
+    let saves = SaveApi::with(
+        Troubled::new(&directory, Trouble::Rival, 1),
+        SaveSettings { retry: RetryPolicy { tries: 1, ..RetryPolicy::default() }, ..SaveSettings::default() },
+        Arc::new(StepClock::default()),
+        Arc::new(Randomness::seeded(1)),
+    );
+    let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
+    assert_eq!(outcome, Outcome::TimedOut { attempts: 1 });
+}
+
+#[tokio::test]
+async fn a_rejected_operation_is_not_retried() {
+    let directory = directory();
+    let saves = saves(Troubled::new(&directory, Trouble::Rival, 1));
+    let outcome = saves.save(&A, Operation::if_seq(None, set("ada", 1))).await.unwrap();
+    assert!(matches!(outcome, Outcome::Rejected { retries: 1, .. }), "{outcome:?}");
+    assert_eq!(stored(&directory).await, 1);
+}
+
+#[tokio::test]
+async fn a_storage_error_is_not_retried_and_names_the_commit_and_the_stream() {
+    let directory = directory();
+    let saves = saves(Troubled::new(&directory, Trouble::Fails, 1));
+    let error = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap_err();
+    assert_eq!(
+        (error.retries, error.source.kind(), error.source.stream()),
+        (0, ErrorKind::Unavailable, Some("letter/a"))
+    );
+    assert!(error.to_string().contains(&error.commit_id.to_string()));
+    assert_eq!(stored(&directory).await, 0);
+}
+
+#[tokio::test]
+async fn a_lost_reply_that_the_client_below_resends_is_a_success() {
+    let directory = directory();
+    let saves = saves(Troubled::new(&directory, Trouble::ResendsAfterLostReply, 3));
+    for expected in 1..=3 {
+        let outcome = saves
+            .save(&A, Operation::if_seq(Some(expected).filter(|s| *s > 1).map(|s| s - 1), set("ada", 1)));
+        let outcome = outcome.await.unwrap();
+        assert_eq!((outcome.retries(), sequence(outcome)), (0, expected));
+    }
+    assert_eq!(stored(&directory).await, 3);
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_settled_by_saving_again_with_the_same_commit_id() {
+    let directory = directory();
+    for (trouble, repeated) in [(Trouble::Fails, false), (Trouble::LosesReply, true)] {
+        let before = stored(&directory).await;
+        let saves = saves(Troubled::new(&directory, trouble, 1));
+        let at = u64::try_from(before).ok().filter(|at| *at > 0);
+        let error = saves.save(&A, Operation::if_seq(at, set("ada", 1))).await.unwrap_err();
+        let context = Context { commit_id: Some(error.commit_id), ..Context::default() };
+        let saved = saves
+            .save_with(&A, &context, Operation::if_seq(at, set("ada", 1)))
+            .await
+            .unwrap()
+            .saved()
+            .unwrap();
+        assert_eq!((saved.commit_id, saved.repeated), (error.commit_id, repeated), "{trouble:?}");
+        assert_eq!(stored(&directory).await, before + 1, "{trouble:?}");
+    }
+}
