@@ -72,10 +72,14 @@ where
             let mut delivered = None;
             let mut whole = Vec::new();
             loop {
-                let (a, b) = (first.after(delivered).await?, second.after(delivered).await?);
+                let a = first.after(delivered).await?;
+                let mut b = second.after(delivered).await?;
+                if b.is_some() && a == b {
+                    b = second.after(a).await?;
+                }
                 let part = match (a, b) {
                     (None, None) => break,
-                    (Some(a), b) if b.is_none_or(|b| a <= b) => first.part_before(b.filter(|b| *b != a)),
+                    (Some(a), b) if b.is_none_or(|b| a < b) => first.part_before(b),
                     (a, _) => second.part_before(a),
                 };
                 delivered = Some(part.end);

@@ -1,0 +1,137 @@
+//! Merged storages are associative and idempotent, and keep order without repetitions.
+
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Commit, EventStorage, MemoryStorage, Merged, Metadata, Put, Randomness, Sequence, StreamName, Timestamp,
+    Zone, ZonedSequence,
+};
+use futures::TryStreamExt;
+use futures::executor::block_on;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+type Storage = Arc<MemoryStorage<StreamName, ZonedSequence, String>>;
+type Event = (ZonedSequence, String);
+
+fn key() -> StreamName {
+    StreamName::new("stream", "1").unwrap()
+}
+
+fn commit(zone: u16, first: u64, payloads: Vec<String>) -> Arc<Commit<StreamName, ZonedSequence, String>> {
+    let seed = u64::from(zone) << 32 | first;
+    let metadata = Metadata::new(Randomness::seeded(seed).commit_id(Timestamp::UNIX_EPOCH));
+    let first = ZonedSequence::from_parts(first, Zone(zone)).unwrap();
+    Arc::new(Commit {
+        key: key(),
+        first,
+        time: Timestamp::UNIX_EPOCH,
+        metadata,
+        payloads: payloads.try_into().unwrap(),
+    })
+}
+
+/// A storage that begins at some sequence and has commits of these sizes; the payload says where it came from.
+fn storages() -> impl Strategy<Value = Storage> {
+    (0..3_u16, 1..5_u64, vec(1..4_usize, 0..6)).prop_map(|(zone, mut first, sizes)| {
+        let storage = Storage::default();
+        for size in sizes {
+            let payloads = (0..size).map(|place| format!("{zone}:{first}+{place}")).collect();
+            assert!(matches!(block_on(storage.put(commit(zone, first, payloads))).unwrap(), Put::Stored));
+            first += size as u64;
+        }
+        storage
+    })
+}
+
+fn read(
+    storage: &impl EventStorage<Key = StreamName, Sequence = ZonedSequence, Payload = String>,
+    from: Option<ZonedSequence>,
+) -> Vec<Event> {
+    let pages: Vec<_> = block_on(storage.events(&key(), from).try_collect()).unwrap();
+    let events = |page: &eventsrc_core::Page<_, ZonedSequence, String>| -> Vec<Event> {
+        page.events().map(|event| (event.sequence(), event.payload.clone())).collect()
+    };
+    pages.iter().flat_map(events).collect()
+}
+
+fn latest(storage: &impl EventStorage<Key = StreamName, Sequence = ZonedSequence>) -> Option<ZonedSequence> {
+    block_on(storage.latest(&key())).unwrap().map(|head| head.sequence)
+}
+
+/// The events of both, in order; the first's where both have one.
+fn expected(a: &[Event], b: &[Event]) -> Vec<Event> {
+    let only_in_b = b.iter().filter(|(sequence, _)| a.iter().all(|(other, _)| other != sequence));
+    let mut all: Vec<Event> = a.iter().chain(only_in_b).cloned().collect();
+    all.sort_by_key(|(sequence, _)| *sequence);
+    all
+}
+
+proptest! {
+    #[test]
+    fn reads_of_both_are_in_order_and_without_repetitions(a in storages(), b in storages(), from in 1..16_u64, zone in 0..3_u16) {
+        let merged = Merged::new(Arc::clone(&a), Arc::clone(&b));
+        let all = expected(&read(&a, None), &read(&b, None));
+        prop_assert_eq!(&read(&merged, None), &all);
+        let from = ZonedSequence::from_parts(from, Zone(zone)).unwrap();
+        let tail: Vec<_> = all.into_iter().filter(|(sequence, _)| *sequence >= from).collect();
+        prop_assert_eq!(read(&merged, Some(from)), tail);
+        prop_assert_eq!(latest(&merged), latest(&a).max(latest(&b)));
+    }
+
+    #[test]
+    fn merging_is_associative(a in storages(), b in storages(), c in storages()) {
+        let left = Merged::new(Merged::new(Arc::clone(&a), Arc::clone(&b)), Arc::clone(&c));
+        let right = Merged::new(Arc::clone(&a), Merged::new(Arc::clone(&b), Arc::clone(&c)));
+        prop_assert_eq!(read(&left, None), read(&right, None));
+        prop_assert_eq!(latest(&left), latest(&right));
+    }
+
+    #[test]
+    fn puts_go_to_the_first_whatever_the_nesting(a in storages(), b in storages(), c in storages(), nested_left in any::<bool>()) {
+        let before = (read(&b, None), read(&c, None));
+        let first = ZonedSequence::following(latest(&a), Zone(9)).unwrap();
+        let put = commit(9, first.number(), vec!["new".into()]);
+        let stored = if nested_left {
+            block_on(Merged::new(Merged::new(Arc::clone(&a), Arc::clone(&b)), Arc::clone(&c)).put(put))
+        } else {
+            block_on(Merged::new(Arc::clone(&a), Merged::new(Arc::clone(&b), Arc::clone(&c))).put(put))
+        };
+        prop_assert!(matches!(stored.unwrap(), Put::Stored));
+        prop_assert_eq!(latest(&a), Some(first));
+        prop_assert_eq!((read(&b, None), read(&c, None)), before);
+    }
+
+    #[test]
+    fn merging_is_idempotent(a in storages()) {
+        let merged = Merged::new(Arc::clone(&a), Arc::clone(&a));
+        prop_assert_eq!(read(&merged, None), read(&a, None));
+        prop_assert_eq!(latest(&merged), latest(&a));
+        let next = ZonedSequence::following(latest(&a), Zone(9)).unwrap();
+        let put = commit(9, next.number(), vec!["new".into()]);
+        prop_assert!(matches!(block_on(merged.put(Arc::clone(&put))).unwrap(), Put::Stored));
+        let again = matches!(block_on(merged.put(put)).unwrap(), Put::Repeated { .. });
+        prop_assert!(again);
+        prop_assert_eq!(latest(&a), Some(next));
+        prop_assert_eq!(read(&merged, None), read(&a, None));
+    }
+}
+
+/// Moving from one storage to another while writers go on: the new one is written, the old one read.
+#[tokio::test]
+async fn writers_go_on_in_the_new_storage_where_the_old_one_ends() {
+    use eventsrc_core::{Operation, SaveApi};
+    let (old, new) = (Storage::default(), Storage::default());
+    let save = async |storage: Merged<Storage, Storage>, payload: &str| {
+        let outcome =
+            SaveApi::new(storage).save(&key(), Operation::insert(payload.to_owned())).await.unwrap();
+        outcome.saved().unwrap().sequence.number()
+    };
+    let empty = Storage::default();
+    assert_eq!(save(Merged::new(Arc::clone(&old), Arc::clone(&empty)), "a").await, 1);
+    assert_eq!(save(Merged::new(Arc::clone(&new), Arc::clone(&old)), "b").await, 2);
+    assert_eq!(save(Merged::new(Arc::clone(&new), Arc::clone(&old)), "c").await, 3);
+    let payloads: Vec<_> =
+        read(&Merged::new(new, old), None).into_iter().map(|(_, payload)| payload).collect();
+    assert_eq!(payloads, ["a", "b", "c"]);
+}
