@@ -1,1 +1,3 @@
 //! What a backend author tests with.
+
+pub mod history;

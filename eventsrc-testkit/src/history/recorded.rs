@@ -1,0 +1,197 @@
+//! A storage that records what is asked of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use eventsrc_core::{
+    CommitOf, Conflict, EventStorage, Head, PageOf, Put, PutOf, ScanStorage, Segment, StorageError, StreamKey,
+};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use super::{Action, Call, Checked, Part, PutAnswer, Violation, ViolationKind, check, push_part};
+
+/// A storage that passes every call on and records it, to be [checked](Recorded::check) when all are done.
+///
+/// Wrap it around what callers use, faults included: what they are told is what is checked. The streams must be without
+/// events at first. Scans are not recorded.
+#[derive(Debug)]
+pub struct Recorded<St: EventStorage> {
+    storage: St,
+    clock: AtomicU64,
+    streams: Mutex<HashMap<St::Key, Vec<Call<St::Sequence>>>>,
+    failed_reads: AtomicU64,
+}
+
+impl<St: EventStorage> Recorded<St> {
+    /// `storage`, with an empty history.
+    pub fn new(storage: St) -> Self {
+        Self { storage, clock: AtomicU64::new(0), streams: Mutex::default(), failed_reads: AtomicU64::new(0) }
+    }
+
+    /// Reads each stream to its end, from `last`, and checks its history. `last` is the storage itself, without faults.
+    ///
+    /// Calls that are still under way count as not answered.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Violation`].
+    pub async fn check<L>(&self, last: &L) -> Result<Checked, Violation>
+    where
+        L: EventStorage<Key = St::Key, Sequence = St::Sequence>,
+    {
+        let histories = self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failed_reads = self.failed_reads.load(Ordering::SeqCst);
+        let mut checked = Checked { failed_reads, ..Checked::default() };
+        for (key, calls) in &histories {
+            let stream = format!("{}/{}", key.category(), key.id());
+            let mut parts = Vec::new();
+            let mut pages = last.events(key, None);
+            loop {
+                match pages.try_next().await {
+                    Ok(Some(page)) => {
+                        page.parts()
+                            .for_each(|(commit, places)| push_part(&mut parts, Part::of(commit, places)));
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        let what = format!("cannot be read in the end: {error:?}");
+                        return Err(Violation { kind: ViolationKind::Unreadable, stream, what });
+                    }
+                }
+            }
+            checked += check(&stream, calls, &parts)?;
+        }
+        Ok(checked)
+    }
+
+    /// The calls on one stream, in the order in which puts were made and reads were answered.
+    pub fn calls(&self, key: &St::Key) -> Vec<Call<St::Sequence>> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get(key).cloned().unwrap_or_default()
+    }
+
+    fn instant(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn push(&self, key: &St::Key, call: Call<St::Sequence>) -> usize {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = streams.entry(key.clone()).or_default();
+        calls.push(call);
+        calls.len() - 1
+    }
+
+    fn read<T>(
+        &self,
+        key: &St::Key,
+        called: u64,
+        result: Result<T, StorageError>,
+        action: impl FnOnce(&T) -> Action<St::Sequence>,
+    ) -> Result<T, StorageError> {
+        let answered = Some(self.instant());
+        match &result {
+            Ok(answer) => drop(self.push(key, Call { called, answered, action: action(answer) })),
+            Err(_) => drop(self.failed_reads.fetch_add(1, Ordering::SeqCst)),
+        }
+        result
+    }
+}
+
+impl<St: EventStorage> EventStorage for Recorded<St> {
+    type Key = St::Key;
+    type Sequence = St::Sequence;
+    type Payload = St::Payload;
+
+    /// The call is recorded before it is made: a caller that stops waiting leaves a put without an answer.
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let key = commit.key.clone();
+        let put = |answer| Action::Put {
+            commit_id: commit.metadata.commit_id,
+            first: commit.first,
+            length: commit.len() as u32,
+            answer,
+        };
+        let unknown = Call { called: self.instant(), answered: None, action: put(PutAnswer::Unknown) };
+        let place = self.push(&key, unknown);
+        let result = self.storage.put(Arc::clone(&commit)).await;
+        let answered = Some(self.instant());
+        let answer = match &result {
+            Ok(Put::Stored) => PutAnswer::Stored,
+            Ok(Put::Repeated { last }) => PutAnswer::Repeated { last: *last },
+            Ok(Put::Conflict(Conflict { existing, head })) => PutAnswer::Conflict {
+                existing: existing.as_ref().map(|existing| existing.metadata.commit_id),
+                head: head.map(|head| head.sequence),
+            },
+            Err(_) => return result,
+        };
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = streams.get_mut(&key).and_then(|calls| calls.get_mut(place)) {
+            (call.answered, call.action) = (answered, put(answer));
+        }
+        result
+    }
+
+    async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
+        let called = self.instant();
+        let result = self.storage.latest(key).await;
+        self.read(key, called, result, |head| Action::Latest { sequence: head.map(|head| head.sequence) })
+    }
+
+    fn events(
+        &self,
+        key: &Self::Key,
+        from: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let reader =
+            Reader { recorded: self, key: key.clone(), called: self.instant(), from, parts: Vec::new() };
+        let pages = self.storage.events(key, from);
+        futures::stream::unfold((pages, reader), move |(mut pages, mut reader)| async move {
+            let page = pages.next().await;
+            match &page {
+                Some(Ok(page)) => {
+                    page.parts().for_each(|(c, places)| push_part(&mut reader.parts, Part::of(c, places)));
+                }
+                Some(Err(_)) => drop(self.failed_reads.fetch_add(1, Ordering::SeqCst)),
+                None => reader.record(true),
+            }
+            page.map(|page| (page, (pages, reader)))
+        })
+        .boxed()
+    }
+}
+
+impl<St: ScanStorage> ScanStorage for Recorded<St> {
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.storage.scan(segment)
+    }
+}
+
+/// A read of events under way.
+struct Reader<'a, St: EventStorage> {
+    recorded: &'a Recorded<St>,
+    key: St::Key,
+    called: u64,
+    from: Option<St::Sequence>,
+    parts: Vec<Part<St::Sequence>>,
+}
+
+impl<St: EventStorage> Reader<'_, St> {
+    fn record(&mut self, ended: bool) {
+        let answered = Some(self.recorded.instant());
+        let parts = std::mem::take(&mut self.parts);
+        let action = Action::Events { from: self.from, parts, ended };
+        self.recorded.push(&self.key, Call { called: self.called, answered, action });
+    }
+}
+
+/// A read that was given up, or failed, has seen what it has seen.
+impl<St: EventStorage> Drop for Reader<'_, St> {
+    fn drop(&mut self) {
+        if !self.parts.is_empty() {
+            self.record(false);
+        }
+    }
+}
