@@ -1,1 +1,3 @@
 //! Programs on top of eventsrc; see the folders beside this one.
+
+pub mod identity;

@@ -1,0 +1,21 @@
+//! `identity`: the users, groups and memberships of a service, and the first program to read.
+//!
+//! In the order in which to read: [`UserEvent`] and its like are the facts, [`UserById`] and its like fold them into
+//! values, [`Service`] decides which to save. [`play`] tells it all as a story.
+
+mod command;
+mod directory;
+mod events;
+mod folds;
+mod keys;
+mod service;
+mod storages;
+mod text;
+
+pub use command::{Command, Failure, Reason};
+pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
+pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
+pub use keys::{DirectoryKey, Entry, GroupId, UserId};
+pub use service::{Answer, Service};
+pub use storages::{InMemory, Storages, Streams};
+pub use text::{DisplayName, Email, InvalidText, Name};

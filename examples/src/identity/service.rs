@@ -1,0 +1,374 @@
+//! The service: what can be asked and what can be done.
+
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Clock, Consistency, Decider, Decision, Operation, Query, QueryApi, Randomness, SaveApi, SaveSettings,
+    Saved, Snapshot, StorageError, StreamKey, StreamName, Timestamp, Token, vec1,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::command::{Command, Failure, Reason, Step, carried_out};
+use super::directory::Directory;
+use super::events::{Claimed, GroupEvent, UserEvent};
+use super::folds::{Group, GroupById, User, UserById};
+use super::keys::{Entry, GroupId, UserId};
+use super::storages::Storages;
+use super::text::{DisplayName, Email, Name};
+
+/// Users, groups and memberships.
+///
+/// Each rule is kept by one stream, because only that is decided at once:
+/// - a name or an address belongs to one at a time: the directory;
+/// - a deleted user stays deleted, and nothing is set on it: the user's stream;
+/// - a user is in a group once: the group's stream. (In which groups a user is, is a question to many streams, for a
+///   view to answer. A deleted user's membership is left standing, and not listed.)
+///
+/// A command that touches two streams has an order that is safe to break off anywhere and to begin anew:
+/// 1. *claim* the new text in the directory, for the user (whose id a sign-up takes from the command's);
+/// 2. *save* it on the user's stream, which is the moment from which it holds;
+/// 3. *release* the text that it replaced, last, so that nobody gets an address while another is still reached by it.
+///
+/// Broken off after the first step, the text is taken and nobody has it yet: the same command, sent again, goes on
+/// there. One that is never sent again keeps the text from all but that user, until it is deleted.
+pub struct Service<S: Storages> {
+    users: Decider<Arc<S::Users>, UserById>,
+    groups: Decider<Arc<S::Groups>, GroupById>,
+    directory: Directory<S::Directory>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<Randomness>,
+}
+
+/// An answer, and the token that says what it was built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<V> {
+    /// The value, and the event it is as new as.
+    pub snapshot: Snapshot<u64, V>,
+    /// To write on the condition that nothing has changed since.
+    pub token: Token,
+}
+
+type OnUser = Operation<UserEvent, Reason, Snapshot<u64, User>>;
+type OnGroup = Operation<GroupEvent, Reason, Snapshot<u64, Group>>;
+
+impl<S: Storages> Service<S> {
+    /// The service on these storages.
+    pub fn new(storages: &S, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
+        fn saves<St: eventsrc_core::EventStorage>(
+            storage: St,
+            clock: &Arc<dyn Clock>,
+            randomness: &Arc<Randomness>,
+        ) -> Arc<SaveApi<St>> {
+            let settings = SaveSettings::default();
+            Arc::new(SaveApi::with(storage, settings, Arc::clone(clock), Arc::clone(randomness)))
+        }
+        Self {
+            users: Decider::new(
+                saves(storages.users(), &clock, &randomness),
+                Arc::new(QueryApi::new(storages.users(), UserById)),
+            ),
+            groups: Decider::new(
+                saves(storages.groups(), &clock, &randomness),
+                Arc::new(QueryApi::new(storages.groups(), GroupById)),
+            ),
+            directory: Directory::new(storages.directory(), saves(storages.directory(), &clock, &randomness)),
+            clock,
+            randomness,
+        }
+    }
+
+    /// A new command.
+    pub fn command(&self) -> Command {
+        Command::new(self.randomness.commit_id(self.clock.now()))
+    }
+
+    /// A new user, with a name and an address that nobody has.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`], as for every command; rejected for [`Reason::Taken`].
+    pub async fn sign_up(
+        &self,
+        command: &Command,
+        name: Name,
+        email: Email,
+    ) -> Result<(UserId, Saved), Failure> {
+        let id = UserId(command.id);
+        let entries = [Entry::UserName(name.clone()), Entry::Email(email.clone())];
+        let claimed = self.directory.claim(command, &stream_of(&id), &entries).await?;
+        let claim = claimed.saved.sequence;
+        let operation = OnUser::new(move |known| {
+            if known.head.is_some() || !claimed.held {
+                return Decision::reject(Reason::SpentCommand);
+            }
+            Decision::Save(vec1![
+                UserEvent::NameSet(Claimed { text: name.clone(), claim }),
+                UserEvent::EmailSet(Claimed { text: email.clone(), claim }),
+            ])
+        });
+        let saved = self.users.save_with(&id, &command.context(Step::Save), operation).await?;
+        let saved = carried_out(saved)?;
+        Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
+    }
+
+    /// Another name for a user, that nobody has.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::Taken`] or [`Reason::NoUser`].
+    pub async fn rename(&self, command: &Command, user: UserId, name: Name) -> Result<Saved, Failure> {
+        let current = |user: &User| user.name.clone().map(|name| (Entry::UserName(name.text), name.claim));
+        let wanted = Entry::UserName(name.clone());
+        let event = |claim| UserEvent::NameSet(Claimed { text: name, claim });
+        self.replace(command, user, wanted, event, current).await
+    }
+
+    /// Another address for a user, that nobody has.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::Taken`] or [`Reason::NoUser`].
+    pub async fn change_email(
+        &self,
+        command: &Command,
+        user: UserId,
+        email: Email,
+    ) -> Result<Saved, Failure> {
+        let current = |user: &User| user.email.clone().map(|email| (Entry::Email(email.text), email.claim));
+        let wanted = Entry::Email(email.clone());
+        let event = |claim| UserEvent::EmailSet(Claimed { text: email, claim });
+        self.replace(command, user, wanted, event, current).await
+    }
+
+    /// How a user wants to be addressed. With a token, only if nothing was saved of the user since.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::NoUser`] or [`Reason::Unmet`].
+    pub async fn set_display_name(
+        &self,
+        command: &Command,
+        user: UserId,
+        name: DisplayName,
+        only_since: Option<&Token>,
+    ) -> Result<Saved, Failure> {
+        let event = UserEvent::DisplayNameSet(name);
+        let operation = match only_since {
+            Some(token) => Operation::if_token(token, &user, event),
+            None => Operation::insert(event),
+        };
+        let operation = while_there(user, operation.map_reasons(Reason::Unmet));
+        carried_out(self.users.save_with(&user, &command.context(Step::Save), operation).await?)
+    }
+
+    /// Deletes a user. The name and the address are free again.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::NoUser`].
+    pub async fn delete(&self, command: &Command, user: UserId) -> Result<Saved, Failure> {
+        let operation = while_there(user, OnUser::new(|_| Decision::save(UserEvent::Deleted)));
+        let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
+        let saved = carried_out(saved)?;
+        // Nothing is set on a deleted user, so whatever was claimed for it is of no use.
+        self.directory.release_all(command, &stream_of(&user)).await?;
+        Ok(saved)
+    }
+
+    /// A new group, with a name that no other has.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::Taken`].
+    pub async fn create_group(&self, command: &Command, name: Name) -> Result<(GroupId, Saved), Failure> {
+        let id = GroupId(command.id);
+        let entry = Entry::GroupName(name.clone());
+        let claimed = self.directory.claim(command, &stream_of(&id), &[entry]).await?;
+        let claim = claimed.saved.sequence;
+        let operation = OnGroup::new(move |known| {
+            if known.head.is_some() || !claimed.held {
+                return Decision::reject(Reason::SpentCommand);
+            }
+            Decision::save(GroupEvent::NameSet(Claimed { text: name.clone(), claim }))
+        });
+        let saved = self.groups.save_with(&id, &command.context(Step::Save), operation).await?;
+        let saved = carried_out(saved)?;
+        Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
+    }
+
+    /// Adds all of `users` to a group, or none of them.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::NoGroup`], [`Reason::NoUser`] or [`Reason::Member`].
+    pub async fn join(&self, command: &Command, group: GroupId, users: &[UserId]) -> Result<Saved, Failure> {
+        let mut additions = Vec::new();
+        for user in users {
+            // A user who is deleted right after this is listed nowhere, so it does no harm.
+            let there = self.users.query().get(user, Consistency::LatestEvent).await?.is_some();
+            let user = *user;
+            additions.push(OnGroup::new(move |known| match &known.value {
+                None => Decision::reject(Reason::NoGroup(group)),
+                Some(_) if !there => Decision::reject(Reason::NoUser(user)),
+                Some(group) if group.members.contains(&user) => Decision::reject(Reason::Member(user)),
+                Some(_) => Decision::save(GroupEvent::MemberAdded(user)),
+            }));
+        }
+        carried_out(self.groups.save_all(&group, &command.context(Step::Save), &additions).await?)
+    }
+
+    /// Removes a user from a group.
+    ///
+    /// # Errors
+    ///
+    /// Rejected for [`Reason::NoGroup`] or [`Reason::NoMember`].
+    pub async fn leave(&self, command: &Command, group: GroupId, user: UserId) -> Result<Saved, Failure> {
+        let operation = OnGroup::new(move |known| match &known.value {
+            None => Decision::reject(Reason::NoGroup(group)),
+            Some(group) if group.members.contains(&user) => Decision::save(GroupEvent::MemberRemoved(user)),
+            Some(_) => Decision::reject(Reason::NoMember(user)),
+        });
+        carried_out(self.groups.save_with(&group, &command.context(Step::Save), operation).await?)
+    }
+
+    /// A user.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`], as for every question.
+    pub async fn user(&self, user: UserId) -> Result<Answer<User>, StorageError> {
+        let snapshot = self.users.query().snapshot(&user, Consistency::LatestEvent).await?;
+        Ok(Answer { token: self.users.query().token(&user, &snapshot), snapshot })
+    }
+
+    /// Who has this name.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn user_by_name(&self, name: &Name) -> Result<Option<UserId>, StorageError> {
+        let owner = self.directory.owner(Entry::UserName(name.clone())).await?;
+        let Some(id) = owner.and_then(|owner| UserId::from_parts(owner.category(), owner.id())) else {
+            return Ok(None);
+        };
+        // The directory knows who may have the name; the user's stream knows whether it was taken up.
+        let user = self.users.query().get(&id, Consistency::LatestEvent).await?;
+        let has_it = user.and_then(|user| user.name).is_some_and(|current| current.text == *name);
+        Ok(has_it.then_some(id))
+    }
+
+    /// A group.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn group(&self, group: GroupId) -> Result<Answer<Group>, StorageError> {
+        let snapshot = self.groups.query().snapshot(&group, Consistency::LatestEvent).await?;
+        Ok(Answer { token: self.groups.query().token(&group, &snapshot), snapshot })
+    }
+
+    /// Which group has this name.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn group_by_name(&self, name: &Name) -> Result<Option<GroupId>, StorageError> {
+        let owner = self.directory.owner(Entry::GroupName(name.clone())).await?;
+        let id = owner.and_then(|owner| GroupId::from_parts(owner.category(), owner.id()));
+        let Some(id) = id else { return Ok(None) };
+        Ok(self.group(id).await?.snapshot.value.is_some().then_some(id))
+    }
+
+    /// Who is in a group, without those who were deleted.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn members(&self, group: GroupId) -> Result<Vec<(UserId, User)>, StorageError> {
+        const READS_AT_ONCE: usize = 16;
+        let ids = self.group(group).await?.snapshot.value.unwrap_or_default().members;
+        let users = stream::iter(ids).map(async |id| Ok((id, self.user(id).await?.snapshot.value)));
+        users
+            .buffered(READS_AT_ONCE)
+            .try_filter_map(async |(id, user)| Ok(user.map(|user| (id, user))))
+            .try_collect()
+            .await
+    }
+
+    /// A user as it was at `time`.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn user_at_time(&self, user: UserId, time: Timestamp) -> Result<Option<User>, StorageError> {
+        Ok(self.users.query().at_time(&user, time).await?.value)
+    }
+
+    /// A user as it was once the event at `sequence` was saved.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn user_at_sequence(&self, user: UserId, sequence: u64) -> Result<Option<User>, StorageError> {
+        Ok(self.users.query().at_sequence(&user, sequence).await?.value)
+    }
+
+    /// A user after each event.
+    ///
+    /// # Errors
+    ///
+    /// A [`StorageError`].
+    pub async fn user_history(&self, user: UserId) -> Result<Vec<Snapshot<u64, User>>, StorageError> {
+        self.users.query().history(user, None).try_collect().await
+    }
+
+    /// Claims `wanted`, saves it on the user's stream, and releases what it replaced, which `current` says.
+    ///
+    /// Of two changes at once, the one that claimed later wins, whatever the order in which they get to the user's
+    /// stream: so no claim is saved on a user after it was released.
+    async fn replace(
+        &self,
+        command: &Command,
+        user: UserId,
+        wanted: Entry,
+        event: impl FnOnce(u64) -> UserEvent,
+        current: fn(&User) -> Option<(Entry, u64)>,
+    ) -> Result<Saved, Failure> {
+        let claimed = self.directory.claim(command, &stream_of(&user), std::slice::from_ref(&wanted)).await?;
+        let claim = claimed.saved.sequence;
+        let event = event(claim);
+        let set = OnUser::new(move |known| match known.value.as_ref().and_then(current) {
+            Some((_, later)) if later > claim => Decision::reject(Reason::Overtaken),
+            _ if !claimed.held => Decision::reject(Reason::SpentCommand),
+            _ => Decision::save(event.clone()),
+        });
+        let context = command.context(Step::Save);
+        let saved = match carried_out(self.users.save_with(&user, &context, while_there(user, set)).await?) {
+            Ok(saved) => saved,
+            Err(Failure::Rejected(reasons)) => {
+                // None of the reasons can pass, so nobody will ever save this claim.
+                self.directory.release(command, wanted, claim).await?;
+                return Err(Failure::Rejected(reasons));
+            }
+            Err(failure) => return Err(failure),
+        };
+        // A user's first commit is a sign-up, so there is an event before this one.
+        let before = self.users.query().at_sequence(&user, saved.sequence - 1).await?;
+        if let Some((entry, claim)) = before.value.as_ref().and_then(current) {
+            self.directory.release(command, entry, claim).await?;
+        }
+        Ok(Saved { token: saved.token.join(&claimed.saved.token), ..saved })
+    }
+}
+
+/// `operation`, unless the user never signed up or was deleted.
+fn while_there(user: UserId, operation: OnUser) -> OnUser {
+    OnUser::new(move |known| match known.value {
+        Some(_) => operation.decide(known),
+        None => Decision::reject(Reason::NoUser(user)),
+    })
+}
+
+fn stream_of<K: StreamKey>(key: &K) -> StreamName {
+    StreamName::of(key).expect("the ids are UUIDs, and a category has no slash")
+}
