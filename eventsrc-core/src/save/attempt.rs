@@ -38,7 +38,8 @@ pub(super) trait Knowledge<St: EventStorage>: Sync {
     /// What is known after `commit`, which follows right on `known`.
     fn then(&self, known: Self::Known, commit: &CommitOf<St>) -> Self::Known;
 
-    fn remember(&self, known: Self::Known, time: Timestamp);
+    /// Remembers what is known of a stream whose latest event has this time.
+    fn remember(&self, known: Self::Known, time: Option<Timestamp>);
 
     fn forget(&self);
 }
@@ -108,7 +109,10 @@ impl<St: EventStorage, R, N: Knowledge<St>> Attempt<'_, St, R, N> {
             }
             let commit = match self.decide(&basis, commit_id)? {
                 Ok(commit) => commit,
-                Err(reasons) if basis.fresh => return Ok(Outcome::Rejected { reasons, retries: *retries }),
+                Err(reasons) if basis.fresh => {
+                    self.knowledge.remember(basis.known, basis.time);
+                    return Ok(Outcome::Rejected { reasons, retries: *retries });
+                }
                 Err(_) => {
                     basis = self.knowledge.read(basis.known).await?;
                     continue;
@@ -116,7 +120,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> Attempt<'_, St, R, N> {
             };
             match self.saves.storage.put(Arc::clone(&commit)).await? {
                 Put::Stored => {
-                    self.knowledge.remember(self.knowledge.then(basis.known, &commit), commit.time);
+                    self.knowledge.remember(self.knowledge.then(basis.known, &commit), Some(commit.time));
                     return Ok(saved(commit.last(), *retries, false));
                 }
                 Put::Repeated { last } => {

@@ -144,7 +144,7 @@ where
         folding.into_snapshot()
     }
 
-    fn remember(&self, known: Self::Known, _: Timestamp) {
+    fn remember(&self, known: Self::Known, _: Option<Timestamp>) {
         self.decider.values.insert(self.key.clone(), known);
     }
 

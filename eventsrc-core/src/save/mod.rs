@@ -178,8 +178,8 @@ impl<St: EventStorage> Knowledge<St> for Heads<'_, St> {
         Some(commit.last())
     }
 
-    fn remember(&self, known: Self::Known, time: Timestamp) {
-        if let Some(sequence) = known {
+    fn remember(&self, known: Self::Known, time: Option<Timestamp>) {
+        if let Some((sequence, time)) = known.zip(time) {
             self.saves.heads.insert(self.key.clone(), Head { sequence, time });
         }
     }

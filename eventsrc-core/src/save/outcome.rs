@@ -65,7 +65,7 @@ impl<R, S> Outcome<R, S> {
 ///
 /// Save again with the same commit id (and the same token, if there was one) to settle it.
 #[derive(Debug, thiserror::Error)]
-#[error("commit {commit_id} may not be saved")]
+#[error("it is not known whether commit {commit_id} is saved")]
 pub struct SaveError {
     /// The commit.
     pub commit_id: CommitId,
