@@ -62,11 +62,6 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
         self.events().take_while(|event| event.sequence() < sequence).count()
     }
 
-    /// How many of its events lie before `sequence` or at it.
-    pub(crate) fn events_up_to(&self, sequence: S) -> usize {
-        self.events().take_while(|event| event.sequence() <= sequence).count()
-    }
-
     /// The sequence of the event at `index`.
     pub(crate) fn sequence(&self, index: usize) -> S {
         self.checked_sequence(index).expect("a stored commit fits its sequence type")

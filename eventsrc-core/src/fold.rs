@@ -125,28 +125,28 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
-        let mut last = None;
-        let mut all = true;
-        for (commit, places) in page.parts() {
-            let end = match until {
-                Until::Latest => places.end,
-                Until::Time(time) if commit.time > time => places.start,
-                Until::Time(_) => places.end,
-                Until::Sequence(sequence) => places.end.min(commit.events_up_to(sequence)),
-            };
-            all = end == places.end;
-            if places.start < end {
-                self.apply(commit, places.start..end);
-                last = Some((commit, end - 1));
-            }
-            if !all {
-                break;
+        let (wanted, all) = match until {
+            Until::Latest => (page.clone(), true),
+            Until::Sequence(sequence) => page.take_while(|event| event.sequence() <= sequence),
+            Until::Time(time) => page.take_while(|event| event.time() <= time),
+        };
+        let (before, whole, after) = wanted.split();
+        // The loop over whole commits is left with the fold alone: the value is its own, so that it can stay in
+        // registers, and what is the same for all events is done once a page.
+        let mut value = self.snapshot.value.take();
+        if let Some((commit, places)) = before {
+            value = self.part(value, commit, places);
+        }
+        for commit in whole {
+            for (index, payload) in commit.payloads.iter().enumerate() {
+                self.fold.apply(self.key, &mut value, Event { commit, index, payload });
             }
         }
-        // Once a page, not once an event: the loop above is left with the fold alone.
-        if let Some((commit, place)) = last {
-            self.snapshot.head = Some(Head { sequence: commit.sequence(place), time: commit.time });
+        if let Some((commit, places)) = after {
+            value = self.part(value, commit, places);
         }
+        self.snapshot.value = value;
+        self.snapshot.head = wanted.head().or(self.snapshot.head);
         all
     }
 
@@ -155,19 +155,20 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
-        self.apply(commit, 0..commit.len());
+        let value = self.snapshot.value.take();
+        self.snapshot.value = self.part(value, commit, 0..commit.len());
         self.snapshot.head = Some(commit.head());
     }
 
-    fn apply<K, E>(&mut self, commit: &Commit<K, S, E>, places: Range<usize>)
+    fn part<K, E>(&self, mut value: Option<V>, commit: &Commit<K, S, E>, places: Range<usize>) -> Option<V>
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
-        let first = places.start;
-        for (place, payload) in commit.payloads[places].iter().enumerate() {
-            let event = Event { commit, index: first + place, payload };
-            self.fold.apply(self.key, &mut self.snapshot.value, event);
+        for index in places {
+            let payload = &commit.payloads[index];
+            self.fold.apply(self.key, &mut value, Event { commit, index, payload });
         }
+        value
     }
 
     /// The value after one more event.
@@ -182,5 +183,60 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
 
     pub(crate) fn into_snapshot(self) -> Snapshot<S, V> {
         self.snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vec1::Vec1;
+
+    use super::*;
+    use crate::commit::{CommitId, Metadata};
+
+    fn stream() -> Arc<Vec<Arc<Commit<(), u64, u64>>>> {
+        let commit = |first: u64, len: u64| {
+            let payloads = Vec1::try_from_vec((first..first + len).collect()).unwrap();
+            let time = Timestamp::from_second(first as i64).unwrap();
+            Arc::new(Commit {
+                key: (),
+                first,
+                time,
+                metadata: Metadata::new(CommitId(uuid::Uuid::nil())),
+                payloads,
+            })
+        };
+        Arc::new(vec![commit(1, 1), commit(2, 3), commit(5, 4), commit(9, 1), commit(10, 2)])
+    }
+
+    #[test]
+    fn a_page_is_folded_from_any_event_up_to_any_other() {
+        let fold = fold_fn(|_: &(), seen: &mut Option<Vec<u64>>, event: Event<'_, (), u64, u64>| {
+            assert_eq!(event.sequence(), *event.payload);
+            seen.get_or_insert_default().push(*event.payload);
+        });
+        for from in 1..=11 {
+            let page = Page::starting_at(stream(), Some(from));
+            for until in 1..=12 {
+                let mut folding = Folding::new(&fold, &(), Snapshot::initial(None));
+                assert_eq!(folding.page(&page, Until::Sequence(until)), until >= 11, "{from} to {until}");
+                let snapshot = folding.into_snapshot();
+                let expected: Vec<u64> = (from..=until.min(11)).collect();
+                assert_eq!(snapshot.sequence(), expected.last().copied(), "{from} to {until}");
+                assert_eq!(snapshot.value.unwrap_or_default(), expected, "{from} to {until}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_ends_a_fold_between_commits() {
+        let count = fold_fn(|_: &(), count: &mut Option<u64>, _: Event<'_, (), u64, u64>| {
+            *count = Some(count.unwrap_or(0) + 1);
+        });
+        let mut folding = Folding::new(&count, &(), Snapshot::initial(None));
+        let until = Until::Time(Timestamp::from_second(8).unwrap());
+        assert!(!folding.page(&Page::starting_at(stream(), None), until));
+        assert_eq!(folding.into_snapshot().value, Some(8));
     }
 }

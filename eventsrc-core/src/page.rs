@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::commit::{Commit, Event};
+use crate::commit::{Commit, Event, Head};
 use crate::sequence::Sequence;
 
 /// Some consecutive events, as a storage hands them over: the commits that they are part of, which the page may
@@ -20,6 +20,9 @@ pub struct Page<K, S, E> {
     /// Events of the last commit that lie after the page.
     trim: usize,
 }
+
+/// A commit, and the places of its events that are in a page.
+type Part<'a, K, S, E> = (&'a Arc<Commit<K, S, E>>, Range<usize>);
 
 impl<K, S: Sequence, E> Page<K, S, E> {
     /// All of `commits`: of one stream in order, or of several, each in order.
@@ -67,6 +70,51 @@ impl<K, S: Sequence, E> Page<K, S, E> {
                 payload,
             })
         })
+    }
+
+    /// The events before the first that is not wanted, and whether those are all.
+    pub(crate) fn take_while(&self, wanted: impl Fn(Event<'_, K, S, E>) -> bool) -> (Self, bool) {
+        let mut taken = self.clone();
+        for (place, (commit, places)) in self.parts().enumerate() {
+            let first = places.start;
+            let end = places
+                .into_iter()
+                .find(|&index| !wanted(Event { commit, index, payload: &commit.payloads[index] }));
+            if let Some(end) = end {
+                let cut = end > first;
+                taken.range.end = self.range.start + place + usize::from(cut);
+                taken.trim = if cut { commit.len() - end } else { 0 };
+                return (taken, false);
+            }
+        }
+        (taken, true)
+    }
+
+    /// The commits that are in the page as a whole, and those that it cuts, before and after them.
+    pub(crate) fn split(
+        &self,
+    ) -> (Option<Part<'_, K, S, E>>, &[Arc<Commit<K, S, E>>], Option<Part<'_, K, S, E>>) {
+        let (mut before, mut whole, mut after) = (None, self.commits(), None);
+        if self.skip > 0
+            && let Some((first, others)) = whole.split_first()
+        {
+            let trim = if others.is_empty() { self.trim } else { 0 };
+            before = Some((first, self.skip..first.len() - trim));
+            whole = others;
+        }
+        if self.trim > 0
+            && let Some((last, others)) = whole.split_last()
+        {
+            after = Some((last, 0..last.len() - self.trim));
+            whole = others;
+        }
+        (before, whole, after)
+    }
+
+    /// The last event, as what is known of a stream that ends there.
+    pub(crate) fn head(&self) -> Option<Head<S>> {
+        let last = self.commits().last()?;
+        Some(Head { sequence: last.sequence(last.len() - 1 - self.trim), time: last.time })
     }
 
     /// Whether the page has no events.
