@@ -1,1 +1,5 @@
 //! Histories of racing writers, checked exactly.
+
+mod general;
+mod races;
+mod random;

@@ -1,1 +1,3 @@
 //! See `main.rs` beside this folder.
+
+pub mod seeded_bugs;

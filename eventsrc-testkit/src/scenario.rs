@@ -1,0 +1,333 @@
+//! Scenarios: given these events, when an operation decides, then it saves those, or rejects; and what a fold makes of
+//! them. They read like prose, and one that does not hold panics with a diff.
+//!
+//! ```
+//! use eventsrc_core::{Decision, Event, Operation, Snapshot, StreamName, fold_fn};
+//! use eventsrc_testkit::scenario::given;
+//!
+//! #[derive(Debug, Clone, PartialEq)]
+//! enum Account { Opened, Deposited(u64), Withdrawn(u64) }
+//! use Account::*;
+//!
+//! let balance = || fold_fn(|_: &StreamName, balance: &mut Option<u64>, event: Event<'_, StreamName, u64, Account>| {
+//!     match event.payload {
+//!         Opened => *balance = Some(0),
+//!         Deposited(amount) => *balance = balance.map(|balance| balance + amount),
+//!         Withdrawn(amount) => *balance = balance.map(|balance| balance - amount),
+//!     }
+//! });
+//! let withdraw = |amount| Operation::new(move |account: &Snapshot<u64, u64>| match account.value {
+//!     Some(balance) if balance >= amount => Decision::save(Withdrawn(amount)),
+//!     Some(_) => Decision::reject("the balance is too low"),
+//!     None => Decision::reject("there is no such account"),
+//! });
+//! let account: StreamName = "account/42".parse()?;
+//!
+//! // A fold:
+//! given([Opened, Deposited(5)]).folding(balance(), account.clone()).gives(5);
+//! given([]).folding(balance(), account.clone()).gives_nothing();
+//!
+//! // Operations on a folded value, one or a batch:
+//! given([Opened, Deposited(5)]).folding(balance(), account.clone()).when(withdraw(3)).then_saves([Withdrawn(3)]);
+//! given([]).folding(balance(), account.clone()).when(withdraw(3)).then_rejects(["there is no such account"]);
+//! given([Opened, Deposited(5)])
+//!     .folding(balance(), account)
+//!     .when_all([withdraw(3), withdraw(3)])
+//!     .then_rejects(["the balance is too low"]);
+//!
+//! // An operation on the latest sequence:
+//! given([Opened]).when(Operation::<_, _, Option<u64>>::if_absent(Opened)).then_saves_nothing();
+//! # Ok::<(), eventsrc_core::InvalidStreamName>(())
+//! ```
+
+use std::fmt::{Debug, Write};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventsrc_core::{
+    Clock, Commit, Consistency, Context, Decider, EventStorage, Fold, MemoryStorage, Metadata, Operation,
+    Outcome, Put, Query, QueryApi, Randomness, SaveApi, SaveError, SaveSettings, Sequence, Snapshot,
+    StreamKey, StreamName, Timestamp, Vec1, Zone,
+};
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
+use similar::{ChangeTag, TextDiff};
+
+/// A stream with these events, each a commit of its own, a second after the other.
+pub fn given<E>(events: impl IntoIterator<Item = E>) -> Given<StreamName, E> {
+    let stream = StreamName::new("scenario", "1").expect("the name is well-formed");
+    Given { stream, events: events.into_iter().collect() }
+}
+
+/// See [`given`].
+#[derive(Debug)]
+#[must_use = "a scenario without a `then` checks nothing"]
+pub struct Given<K, E> {
+    stream: K,
+    events: Vec<E>,
+}
+
+/// A stream with events, and a fold of it.
+#[derive(Debug)]
+#[must_use = "a scenario without a `then` checks nothing"]
+pub struct Folding<K, S, E, F: Fold<K, S, E>> {
+    given: Written<K, S, E>,
+    fold: F,
+    key: F::Key,
+}
+
+/// What an operation, or a batch of them, came to.
+#[derive(Debug)]
+#[must_use = "a scenario without a `then` checks nothing"]
+pub struct Then<E, R> {
+    given: String,
+    result: Result<Vec<E>, Vec<R>>,
+}
+
+impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
+    /// The same events in the stream of `key`, for folds of streams with keys of their own.
+    pub fn in_stream<K2>(self, key: K2) -> Given<K2, E> {
+        Given { stream: key, events: self.events }
+    }
+
+    /// Folds the events for `key`.
+    pub fn folding<S: Sequence, F: Fold<K, S, E>>(self, fold: F, key: F::Key) -> Folding<K, S, E, F> {
+        Folding { given: self.write(), fold, key }
+    }
+
+    /// Saves what `operation` decides on the latest sequence.
+    #[track_caller]
+    pub fn when<S: Sequence, R>(self, operation: Operation<E, R, Option<S>>) -> Then<E, R> {
+        self.when_all([operation])
+    }
+
+    /// Saves what all `operations` decide, in one commit or not at all.
+    #[track_caller]
+    pub fn when_all<S: Sequence, R>(
+        self,
+        operations: impl IntoIterator<Item = Operation<E, R, Option<S>>>,
+    ) -> Then<E, R> {
+        let given = self.write();
+        let operations: Vec<_> = operations.into_iter().collect();
+        let saves = given.saves();
+        let outcome = at_once(saves.save_all(&given.stream, &Context::default(), &operations));
+        given.then(outcome)
+    }
+
+    fn write<S: Sequence>(self) -> Written<K, S, E> {
+        let written = Written {
+            stream: self.stream,
+            storage: Arc::default(),
+            text: String::new(),
+            count: self.events.len(),
+        };
+        let ids = Randomness::seeded(0);
+        let (mut latest, mut text) = (None, String::new());
+        for (second, event) in (0..).zip(self.events) {
+            writeln!(text, "{event:#?}").expect("a string takes text");
+            let first = S::following(latest, Zone::default()).expect("a scenario is short");
+            let time = Timestamp::from_second(second).expect("a scenario is short");
+            let metadata = Metadata::new(ids.commit_id(time));
+            let key = written.stream.clone();
+            let commit = Commit { key, first, time, metadata, payloads: Vec1::new(event) };
+            match at_once(written.storage.put(Arc::new(commit))) {
+                Ok(Put::Stored) => latest = Some(first),
+                other => panic!("the given events cannot be stored: {other:?}"),
+            }
+        }
+        Written { text, ..written }
+    }
+}
+
+impl<K, S, E, F> Folding<K, S, E, F>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: Clone + Debug + Send + Sync + 'static,
+    F: Fold<K, S, E>,
+{
+    /// The value is `expected`.
+    #[track_caller]
+    pub fn gives(self, expected: F::Value)
+    where
+        F::Value: Debug + PartialEq,
+    {
+        self.gives_optional(Some(expected));
+    }
+
+    /// There is no value: there never was one, or it was deleted.
+    #[track_caller]
+    pub fn gives_nothing(self)
+    where
+        F::Value: Debug + PartialEq,
+    {
+        self.gives_optional(None);
+    }
+
+    /// Saves what `operation` decides on the folded value.
+    #[track_caller]
+    pub fn when<R>(self, operation: Operation<E, R, Snapshot<S, F::Value>>) -> Then<E, R>
+    where
+        F::Key: Clone + Eq + Hash,
+        F::Value: Clone,
+    {
+        self.when_all([operation])
+    }
+
+    /// Saves what all `operations` decide, in one commit or not at all; each sees the effect of those before it.
+    #[track_caller]
+    pub fn when_all<R>(
+        self,
+        operations: impl IntoIterator<Item = Operation<E, R, Snapshot<S, F::Value>>>,
+    ) -> Then<E, R>
+    where
+        F::Key: Clone + Eq + Hash,
+        F::Value: Clone,
+    {
+        let Self { given, fold, key } = self;
+        let operations: Vec<_> = operations.into_iter().collect();
+        let decider = Decider::new(given.saves(), Arc::new(given.query(fold)));
+        let outcome = at_once(decider.save_all(&key, &Context::default(), &operations));
+        given.then(outcome)
+    }
+
+    #[track_caller]
+    fn gives_optional(self, expected: Option<F::Value>)
+    where
+        F::Value: Debug + PartialEq,
+    {
+        let Self { given, fold, key } = self;
+        let query = given.query(fold);
+        let actual = at_once(query.get(&key, Consistency::LatestEvent)).expect("memory can be read");
+        let show = |value: &Option<F::Value>| {
+            value.as_ref().map_or_else(|| "gives nothing\n".into(), |value| format!("gives\n{value:#?}\n"))
+        };
+        if expected != actual {
+            fail(&given.text, &show(&expected), &show(&actual));
+        }
+    }
+}
+
+impl<E: Debug + PartialEq, R: Debug + PartialEq> Then<E, R> {
+    /// Exactly these events are saved, in this order.
+    #[track_caller]
+    pub fn then_saves(self, events: impl IntoIterator<Item = E>) {
+        self.then(&Ok(events.into_iter().collect()));
+    }
+
+    /// Nothing is saved, for exactly these reasons, in this order.
+    #[track_caller]
+    pub fn then_rejects(self, reasons: impl IntoIterator<Item = R>) {
+        self.then(&Err(reasons.into_iter().collect()));
+    }
+
+    /// Nothing is saved, for whatever reasons.
+    #[track_caller]
+    pub fn then_saves_nothing(self) {
+        if self.result.is_ok() {
+            fail(&self.given, "saves nothing\n", &show(&self.result));
+        }
+    }
+
+    #[track_caller]
+    fn then(self, expected: &Result<Vec<E>, Vec<R>>) {
+        if self.result != *expected {
+            fail(&self.given, &show(expected), &show(&self.result));
+        }
+    }
+}
+
+/// A storage with the given events, as a real save meets it.
+#[derive(Debug)]
+struct Written<K, S, E> {
+    stream: K,
+    storage: Arc<MemoryStorage<K, S, E>>,
+    text: String,
+    count: usize,
+}
+
+impl<K: StreamKey, S: Sequence, E: Clone + Debug + Send + Sync + 'static> Written<K, S, E> {
+    fn saves(&self) -> Arc<SaveApi<Arc<MemoryStorage<K, S, E>>>> {
+        let clock = Arc::new(Still(Timestamp::from_second(self.count as i64).expect("a scenario is short")));
+        let randomness = Arc::new(Randomness::seeded(1));
+        Arc::new(SaveApi::with(Arc::clone(&self.storage), SaveSettings::default(), clock, randomness))
+    }
+
+    fn query<F: Fold<K, S, E>>(&self, fold: F) -> QueryApi<Arc<MemoryStorage<K, S, E>>, F> {
+        let stream = self.stream.clone();
+        QueryApi::keyed(Arc::clone(&self.storage), fold, move |_| stream.clone())
+    }
+
+    #[track_caller]
+    fn then<R>(self, outcome: Result<Outcome<R, S>, SaveError>) -> Then<E, R> {
+        let result = match outcome {
+            Ok(Outcome::Saved(_)) => Ok(self.saved()),
+            Ok(Outcome::Rejected { reasons, .. }) => Err(reasons.into()),
+            Ok(Outcome::TimedOut { .. }) => unreachable!("nobody else writes"),
+            Err(error) => panic!("the operations cannot be saved: {:?}", error.source),
+        };
+        Then { given: self.text.clone(), result }
+    }
+
+    fn saved(&self) -> Vec<E> {
+        let pages: Vec<_> =
+            at_once(self.storage.events(&self.stream, None).try_collect()).expect("memory can be read");
+        pages
+            .iter()
+            .flat_map(|page| page.events())
+            .skip(self.count)
+            .map(|event| event.payload.clone())
+            .collect()
+    }
+}
+
+/// A clock that stands still.
+struct Still(Timestamp);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        unreachable!("nobody else writes, so no try is repeated")
+    }
+}
+
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("memory never waits")
+}
+
+fn show<E: Debug, R: Debug>(result: &Result<Vec<E>, Vec<R>>) -> String {
+    let (mut text, lines): (_, Vec<_>) = match result {
+        Ok(events) => ("saves\n".to_owned(), events.iter().map(|event| format!("{event:#?}\n")).collect()),
+        Err(reasons) => ("rejects\n".into(), reasons.iter().map(|reason| format!("{reason:#?}\n")).collect()),
+    };
+    text.extend(lines);
+    text
+}
+
+#[track_caller]
+fn fail(given: &str, expected: &str, actual: &str) -> ! {
+    let mut text = String::from("the scenario does not hold\n\ngiven");
+    if given.is_empty() {
+        text.push_str(" no events");
+    }
+    for line in given.lines() {
+        text.extend(["\n  ", line]);
+    }
+    text.push_str("\n\nthen it (- expected, + actual)\n");
+    for change in TextDiff::from_lines(expected, actual).iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Delete => "- ",
+            ChangeTag::Insert => "+ ",
+            ChangeTag::Equal => "  ",
+        };
+        text.extend([sign, change.value()]);
+    }
+    if expected == actual {
+        text.push_str("\nthe two print the same, but are not equal\n");
+    }
+    panic!("{text}");
+}

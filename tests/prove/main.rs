@@ -1,0 +1,3 @@
+//! `./prove`: the long reliability runs.
+
+fn main() {}
