@@ -1,0 +1,207 @@
+//! Events in a file.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use eventsrc_core::{
+    Codec, CommitOf, Conflict, ErrorKind, EventStorage, Head, Json, Page, PageOf, Put, PutOf, ScanStorage,
+    Segment, Sequence, StorageError, StreamKey, StreamName,
+};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use crate::append::Appended;
+use crate::chunk::Chunk;
+use crate::database::Database;
+use crate::layout;
+use crate::rows;
+use crate::writer::Job;
+
+/// The events of one type of key in a [`Database`]. Cheap to clone.
+///
+/// Storages of other keys and payloads may share the file, as long as no stream's category is used by two of them.
+pub struct SqliteStorage<K, S, E, C = Json> {
+    database: Database,
+    codec: Arc<C>,
+    types: PhantomData<fn(K, S) -> E>,
+}
+
+impl<K, S, E> SqliteStorage<K, S, E> {
+    /// Events of `database`, as JSON.
+    pub fn new(database: &Database) -> Self {
+        Self::with_codec(database, Json)
+    }
+}
+
+impl<K, S, E, C> SqliteStorage<K, S, E, C> {
+    /// Events of `database`, as `codec` writes them.
+    pub fn with_codec(database: &Database, codec: C) -> Self {
+        Self { database: database.clone(), codec: Arc::new(codec), types: PhantomData }
+    }
+}
+
+impl<K, S, E, C> EventStorage for SqliteStorage<K, S, E, C>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    C: Codec<E>,
+{
+    type Key = K;
+    type Sequence = S;
+    type Payload = E;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let key = &commit.key;
+        let name = storable(key)?;
+        let row = rows::encode(&commit, &*self.codec)?;
+        let appended = self
+            .database
+            .write(|reply| Job::Commit { name, commit: row, reply })
+            .await
+            .map_err(|error| error.on(key).at(commit.first))?;
+        match appended {
+            Appended::Stored => Ok(Put::Stored),
+            Appended::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
+            Appended::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
+                // What is in the way may be unreadable; that it is in the way is the answer.
+                existing: existing.and_then(|row| rows::decode(&row, key, &*self.codec).ok()),
+                head: rows::head(key, head).ok(),
+            })),
+            Appended::Hole { head } => {
+                let what = format!("a commit after {} would leave a hole", head.number);
+                Err(StorageError::new(ErrorKind::Invalid, what).on(key).at(commit.first))
+            }
+        }
+    }
+
+    async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
+        let Ok(name) = StreamName::of(key) else { return Ok(None) };
+        let head = self
+            .database
+            .read(move |connection| match layout::stream(connection, &name)? {
+                Some(stream) => layout::head(connection, stream),
+                None => Ok(None),
+            })
+            .await
+            .map_err(|error| error.on(key))?;
+        head.map(|head| rows::head(key, head)).transpose()
+    }
+
+    fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let key = key.clone();
+        try_stream! {
+            let Ok(name) = StreamName::of(&key) else { return };
+            let Some((stream, first)) = self.find(name, from).await.map_err(|error| error.on(&key))? else { return };
+            let mut next = Some(first);
+            while let Some(number) = next {
+                let (mut chunk, chunk_key) = (self.chunk(), key.clone());
+                let chunk = self
+                    .database
+                    .read(move |connection| {
+                        let mut end = number;
+                        let saw_all = layout::visit_stream(connection, stream, number, |row| {
+                            end = row.end();
+                            chunk.add(&row, &chunk_key)
+                        });
+                        Ok(chunk.finish(saw_all, end))
+                    })
+                    .await?;
+                next = chunk.next;
+                let page = Page::starting_at(Arc::new(chunk.commits), from);
+                if !page.is_empty() {
+                    yield page;
+                }
+                if let Some(failure) = chunk.failure {
+                    Err(failure)?;
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl<K, S, E, C> ScanStorage for SqliteStorage<K, S, E, C>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    C: Codec<E>,
+{
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        try_stream! {
+            // What is stored later is not waited for, so that a scan ends beside busy writers.
+            let until = self.database.read(layout::last_position).await?;
+            let mut next = Some(0);
+            while let Some(after) = next {
+                let mut chunk = self.chunk();
+                let chunk = self
+                    .database
+                    .read(move |connection| {
+                        let mut end = after;
+                        let saw_all = layout::visit_segment(connection, segment, after, until, |row| {
+                            end = row.position;
+                            match K::from_parts(&row.category, &row.id) {
+                                Some(key) => chunk.add(&row.commit, &key),
+                                None => chunk.skip(),
+                            }
+                        });
+                        Ok(chunk.finish(saw_all, end))
+                    })
+                    .await?;
+                next = chunk.next;
+                if !chunk.commits.is_empty() {
+                    yield Page::new(chunk.commits);
+                }
+                if let Some(failure) = chunk.failure {
+                    Err(failure)?;
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl<K: StreamKey, S: Sequence, E, C: Codec<E>> SqliteStorage<K, S, E, C> {
+    /// The stream in the file, and the number of the commit that holds `from`; `None` if there is nothing to read.
+    async fn find(&self, name: StreamName, from: Option<S>) -> Result<Option<(i64, i64)>, StorageError> {
+        // Beyond what the file can hold there is nothing.
+        let Ok(from) = i64::try_from(from.map_or(0, Sequence::number)) else { return Ok(None) };
+        self.database
+            .read(move |connection| {
+                let Some(stream) = layout::stream(connection, &name)? else { return Ok(None) };
+                let holder = layout::commit_up_to(connection, stream, from)?;
+                Ok(Some((stream, holder.map_or(from, |commit| commit.number))))
+            })
+            .await
+    }
+
+    fn chunk(&self) -> Chunk<K, S, E, C> {
+        Chunk::new(Arc::clone(&self.codec), self.database.settings())
+    }
+}
+
+/// The name of the stream that `key` names, if it can be stored under it and read back.
+fn storable<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
+    let name = StreamName::of(key).map_err(|error| {
+        StorageError::new(ErrorKind::Invalid, "cannot store under this name").on(key).because(error)
+    })?;
+    if K::from_parts(name.category(), name.id()).as_ref() == Some(key) {
+        return Ok(name);
+    }
+    Err(StorageError::new(ErrorKind::Invalid, "the parts of the key do not give it back").on(key))
+}
+
+impl<K, S, E, C> Clone for SqliteStorage<K, S, E, C> {
+    fn clone(&self) -> Self {
+        Self { database: self.database.clone(), codec: Arc::clone(&self.codec), types: PhantomData }
+    }
+}
+
+impl<K, S, E, C> fmt::Debug for SqliteStorage<K, S, E, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStorage").field("database", &self.database).finish_non_exhaustive()
+    }
+}
