@@ -1,0 +1,218 @@
+//! Puts at sequences that are taken.
+
+use std::sync::Arc;
+
+use eventsrc_core::Head;
+
+use super::backend::Backend;
+use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::trial::{Trial, same_commit, together};
+
+/// A put at a taken sequence is a conflict.
+pub async fn a_put_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    storage.stores(&on.commit("a", 1, 1)).await?;
+    storage.conflicts(&on.commit("a", 1, 1)).await.map(drop)
+}
+
+/// A put at a taken sequence changes nothing, neither events nor the head.
+pub async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1, 1]);
+    storage.stores_all(&stored).await?;
+    storage.conflicts(&on.commit("a", 2, 1)).await?;
+    storage.holds("a", &stored).await
+}
+
+/// A put at the first sequence of any earlier commit is a conflict, and changes nothing.
+pub async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1, 3, 2, 1, 1]);
+    storage.stores_all(&stored).await?;
+    for number in [1, 2, 5, 7, 8] {
+        storage.conflicts(&on.commit("a", number, 1)).await?;
+    }
+    storage.holds("a", &stored).await
+}
+
+/// A put of more events than those in its way stores none of them.
+pub async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [2]);
+    storage.stores_all(&stored).await?;
+    storage.conflicts(&on.commit("a", 1, 30)).await?;
+    storage.holds("a", &stored).await
+}
+
+/// A put of fewer events than those in its way is a conflict as well.
+pub async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [5]);
+    storage.stores_all(&stored).await?;
+    storage.conflicts(&on.commit("a", 1, 1)).await?;
+    storage.holds("a", &stored).await
+}
+
+/// A put of the same payloads under another commit id is a conflict: somebody else had the same to say.
+pub async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.commit("a", 1, 2);
+    storage.stores(&stored).await?;
+    let mut twin = on.draft("a", 1, 2);
+    (twin.time, twin.payloads) = (stored.time, stored.payloads.clone());
+    storage.conflicts(&twin.into()).await?;
+    storage.holds("a", &[stored]).await
+}
+
+/// A put under a commit id that is stored at another sequence is a conflict: the id alone is no proof.
+pub async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1, 1]);
+    storage.stores_all(&stored).await?;
+    let mut other = on.draft("a", 2, 1);
+    other.metadata.commit_id = stored[0].metadata.commit_id;
+    storage.conflicts(&other.into()).await?;
+    storage.holds("a", &stored).await
+}
+
+/// A conflict does not stop the put at the right place.
+pub async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let (first, second) = (on.commit("a", 1, 1), on.commit("a", 2, 2));
+    storage.stores(&first).await?;
+    storage.conflicts(&on.commit("a", 1, 2)).await?;
+    storage.stores(&second).await?;
+    storage.holds("a", &[first, second]).await
+}
+
+/// The commit that lost may be put again, under its id, at the next free sequence.
+pub async fn a_commit_that_lost_may_be_put_at_the_next_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let (winner, loser) = (on.commit("a", 1, 1), on.commit("a", 1, 2));
+    storage.stores(&winner).await?;
+    storage.conflicts(&loser).await?;
+    let mut moved = on.draft("a", 2, 2);
+    moved.metadata = loser.metadata.clone();
+    let moved = Arc::new(moved);
+    storage.stores(&moved).await?;
+    storage.holds("a", &[winner, moved]).await
+}
+
+/// Many conflicts in a row change nothing.
+pub async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [2, 1]);
+    storage.stores_all(&stored).await?;
+    for _ in 0..50 {
+        storage.conflicts(&on.commit("a", 1, 1)).await?;
+        storage.conflicts(&on.commit("a", 3, 2)).await?;
+    }
+    storage.holds("a", &stored).await
+}
+
+/// What is in the way of a put is in sight of a read that follows.
+pub async fn what_a_put_met_is_there_to_read<B: Backend>(on: &Trial<B>) -> Kept {
+    let (one, other) = (on.open().await, on.open().await);
+    let stored = on.chain("a", [2]);
+    one.stores_all(&stored).await?;
+    other.conflicts(&on.commit("a", 1, 1)).await?;
+    other.holds("a", &stored).await
+}
+
+/// A conflict carries the commit in the way.
+pub async fn a_conflict_carries_the_commit_in_the_way<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.commit("a", 1, 1);
+    storage.stores(&stored).await?;
+    let conflict = storage.conflicts(&on.commit("a", 1, 1)).await?;
+    let existing = conflict.existing.ok_or_else(|| Violation::new("the conflict carries no commit"))?;
+    same_commit::<B>(&existing, &stored)
+}
+
+/// A conflict carries the commit in the way whole, with all its events and metadata.
+pub async fn a_conflict_carries_the_commit_whole<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let mut stored = on.draft("a", 1, 30);
+    stored.metadata.actor = Some("somebody".into());
+    let stored = Arc::new(stored);
+    storage.stores(&stored).await?;
+    let conflict = storage.conflicts(&on.commit("a", 1, 1)).await?;
+    let existing = conflict.existing.ok_or_else(|| Violation::new("the conflict carries no commit"))?;
+    same_commit::<B>(&existing, &stored)
+}
+
+/// A conflict with an earlier commit carries that one, not the latest.
+pub async fn a_conflict_carries_the_commit_at_its_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1, 2, 1, 1]);
+    storage.stores_all(&stored).await?;
+    for (number, commit) in [1, 2, 4, 5].into_iter().zip(&stored) {
+        let conflict = storage.conflicts(&on.commit("a", number, 1)).await?;
+        let existing = conflict.existing.ok_or_else(|| Violation::new("the conflict carries no commit"))?;
+        same_commit::<B>(&existing, commit)?;
+    }
+    Ok(())
+}
+
+/// Those who lost a race are told who won.
+pub async fn losers_of_a_race_are_told_the_winner<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let commits: Vec<_> = (0..8).map(|_| on.commit("a", 1, 2)).collect();
+    let puts = commits.into_iter().map(|commit| {
+        let storage = storage.clone();
+        async move { eventsrc_core::EventStorage::put(storage.storage(), commit).await }
+    });
+    let results = together(puts).await?;
+    let winner = storage.events("a", None).await?;
+    let Some((winner, _)) = winner.first() else { return Err(Violation::new("nobody won")) };
+    for result in results {
+        if let eventsrc_core::Put::Conflict(conflict) = result? {
+            let existing = conflict.existing.ok_or_else(|| Violation::new("a loser is told no commit"))?;
+            same_commit::<B>(&existing, winner)?;
+        }
+    }
+    Ok(())
+}
+
+/// A conflict carries the head of the stream.
+pub async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.commit("a", 1, 3);
+    storage.stores(&stored).await?;
+    let conflict = storage.conflicts(&on.commit("a", 1, 1)).await?;
+    ensure_eq!(conflict.head, Some(stored.head()), "the head in the conflict");
+    Ok(())
+}
+
+/// A conflict with an earlier commit carries the head of the whole stream, with its time.
+pub async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1, 2, 4]);
+    storage.stores_all(&stored).await?;
+    for number in [1, 2, 4] {
+        let conflict = storage.conflicts(&on.commit("a", number, 1)).await?;
+        ensure_eq!(conflict.head, Some(stored[2].head()), "the head in the conflict at {number}");
+    }
+    Ok(())
+}
+
+/// What a conflict carries is true: a backend that has it not at hand says nothing rather than something wrong.
+pub async fn what_a_conflict_carries_is_true<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [2, 3, 1]);
+    storage.stores_all(&stored).await?;
+    for (number, commit) in [1, 3, 6].into_iter().zip(&stored) {
+        let conflict = storage.conflicts(&on.commit("a", number, 1)).await?;
+        if let Some(existing) = conflict.existing {
+            same_commit::<B>(&existing, commit)?;
+        }
+        if let Some(Head { sequence, time }) = conflict.head {
+            let head = stored[2].head();
+            ensure!(
+                sequence == head.sequence && time == head.time,
+                "the conflict's head is {sequence}, {time}"
+            );
+        }
+    }
+    Ok(())
+}

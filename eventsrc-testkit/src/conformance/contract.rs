@@ -1,0 +1,315 @@
+//! The contract of an event storage, sentence by sentence, and the rules that check each.
+
+use eventsrc_core::ScanStorage;
+
+use super::backend::Backend;
+use super::report::{Rule, Suite};
+use super::trial::Trial;
+use super::{
+    as_put, conflicts, dropped, lost_replies, places, putting, races, reading, scanning, streams, unreadable,
+    visibility, whole,
+};
+
+/// Lists rules under their sentences. `needs` names the capabilities without which they are not held.
+macro_rules! rules {
+    ($on:ident; $($sentence:literal $(needs $($capability:ident)+)? => $module:ident $rules:tt;)+) => {{
+        let mut rules = Vec::new();
+        $(rules.extend($crate::conformance::contract::group!(
+            $on, $sentence, [$($($capability)+)?], $module $rules
+        ));)+
+        rules
+    }};
+}
+
+macro_rules! group {
+    ($on:ident, $sentence:literal, $capabilities:tt, $module:ident [$($rule:ident,)+]) => {
+        [$($crate::conformance::Rule {
+            sentence: $sentence,
+            name: stringify!($rule),
+            applies: $crate::conformance::contract::applies!($capabilities),
+            check: |backend| Box::pin(async move { $module::$rule(&$on::new(backend).await).await }),
+        },)+]
+    };
+}
+
+macro_rules! applies {
+    ([]) => { |_| true };
+    ([$($capability:ident)+]) => { |backend: &B| $(backend.capabilities().$capability)&&+ };
+}
+
+pub(crate) use {applies, group, rules};
+
+/// The rules of [`EventStorage`](eventsrc_core::EventStorage).
+pub fn storage_suite<B: Backend>() -> Suite<B> {
+    let mut rules = putting_rules();
+    rules.extend(reading_rules());
+    Suite::new(rules)
+}
+
+/// The rules of [`ScanStorage`].
+pub fn scan_suite<B: Backend<Storage: ScanStorage>>() -> Suite<B> {
+    Suite::new(scan_rules())
+}
+
+fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
+    rules! { Trial;
+        "A put stores a commit of one or more events at its first sequence if nothing is stored there." => putting [
+            a_put_on_an_empty_stream_is_stored,
+            a_put_after_the_latest_commit_is_stored,
+            a_put_after_a_commit_of_several_events_is_stored,
+            a_commit_of_two_events_is_stored,
+            a_commit_of_26_events_is_stored,
+            a_commit_of_101_events_is_stored,
+            a_commit_of_1000_events_is_stored,
+            a_stream_of_300_commits_is_stored,
+            a_payload_of_a_megabyte_is_stored,
+            a_stream_of_more_than_a_megabyte_is_stored,
+            a_commit_may_end_at_the_last_sequence,
+        ];
+        "A commit is stored whole or not at all, and no reader ever sees a part of it." => whole [
+            a_reader_never_sees_a_part_of_a_commit,
+            a_reader_through_another_handle_never_sees_a_part,
+            latest_never_lies_inside_a_commit,
+        ];
+        "Of any number of racing puts at one sequence, exactly one is stored." => races [
+            of_two_racing_puts_one_is_stored,
+            of_64_racing_puts_one_is_stored,
+            of_racing_puts_through_two_handles_one_is_stored,
+            of_racing_puts_of_different_lengths_one_is_stored,
+            of_racing_puts_after_a_commit_one_is_stored,
+            of_racing_puts_from_different_zones_one_is_stored,
+            writers_who_go_on_after_conflicts_store_every_commit_once,
+        ];
+        "A put at a taken sequence changes nothing and is a [`Put::Conflict`], never an error." => conflicts [
+            a_put_at_a_taken_sequence_is_a_conflict,
+            a_put_at_a_taken_sequence_changes_nothing,
+            a_put_at_an_earlier_commit_is_a_conflict,
+            a_longer_commit_at_a_taken_sequence_stores_no_part,
+            a_shorter_commit_at_a_taken_sequence_is_a_conflict,
+            the_same_payloads_under_another_id_are_a_conflict,
+            a_commit_id_stored_at_another_sequence_is_a_conflict,
+            a_put_after_a_conflict_is_stored,
+            a_commit_that_lost_may_be_put_at_the_next_sequence,
+            a_hundred_conflicts_change_nothing,
+            what_a_put_met_is_there_to_read,
+            what_a_conflict_carries_is_true,
+        ];
+        "A put at a taken sequence changes nothing and is a [`Put::Conflict`], never an error." needs decodes => unreadable [
+            a_put_that_meets_an_unreadable_commit_is_a_conflict,
+        ];
+        "A conflict carries the commit in the way where the backend has it at hand." needs conflict_has_commit => conflicts [
+            a_conflict_carries_the_commit_in_the_way,
+            a_conflict_carries_the_commit_whole,
+            a_conflict_carries_the_commit_at_its_sequence,
+            losers_of_a_race_are_told_the_winner,
+        ];
+        "A conflict carries the commit in the way where the backend has it at hand."
+            needs conflict_has_commit sees_inside_commits => places [
+            a_conflict_inside_a_commit_carries_that_commit,
+        ];
+        "A conflict carries the head of the stream where the backend has it at hand." needs conflict_has_head => conflicts [
+            a_conflict_carries_the_head,
+            a_conflict_carries_the_head_of_the_latest_commit,
+        ];
+        "A put of a commit that is already stored there, known by its commit id, is [`Put::Stored`]: a reply was lost." => lost_replies [
+            a_put_of_the_only_commit_again_is_stored,
+            a_put_of_the_latest_commit_again_is_stored,
+            a_put_of_an_earlier_commit_again_is_stored,
+            a_put_of_many_events_again_is_stored,
+            a_put_again_through_another_handle_is_stored,
+            the_same_commit_put_by_many_at_once_is_stored_once,
+            a_put_again_is_known_by_its_commit_id,
+            a_put_again_does_not_move_the_head,
+        ];
+        "A put of a commit that is already stored there, known by its commit id, is [`Put::Stored`]: a reply was lost."
+            needs decodes => unreadable [
+            a_put_again_of_an_unreadable_commit_is_stored,
+        ];
+        "Streams are independent: a put on one is not seen on another, whatever their names share." => streams [
+            the_same_id_in_two_categories_is_two_streams,
+            names_that_begin_alike_are_apart,
+            ids_with_slashes_are_apart,
+            ids_with_separators_are_apart,
+            names_that_differ_in_case_are_apart,
+            names_that_differ_in_spaces_are_apart,
+            ids_with_control_characters_are_apart,
+            unicode_names_are_apart,
+            emoji_names_are_apart,
+            ids_with_quotes_are_apart,
+            ids_with_wildcards_are_apart,
+            ids_that_look_like_numbers_are_apart,
+            very_long_ids_are_apart,
+            a_sequence_taken_on_one_stream_is_free_on_another,
+            a_commit_id_may_be_stored_on_two_streams,
+            two_thousand_streams_are_apart,
+        ];
+        "Streams are independent: a put on one is not seen on another, whatever their names share." => races [
+            writers_on_different_streams_do_not_meet,
+        ];
+        "A put inside a stored commit is a conflict, where the backend can see it." needs sees_inside_commits => places [
+            a_put_inside_a_commit_is_a_conflict,
+            a_put_that_begins_inside_the_latest_commit_is_a_conflict,
+            a_put_inside_a_commit_under_its_id_is_a_conflict,
+        ];
+        "A put that would leave a hole after the stored events is an error of kind `Invalid`, where the backend can see it."
+            needs sees_holes => places [
+            a_put_that_leaves_a_hole_of_one_is_refused,
+            a_put_that_leaves_a_hole_after_several_events_is_refused,
+            a_put_that_leaves_a_large_hole_is_refused,
+            a_put_that_is_refused_for_a_hole_changes_nothing,
+            the_error_for_a_hole_names_the_stream_and_the_sequence,
+        ];
+        "(A stream that is empty *here* may begin at any sequence: its beginning may be in another storage, see [`Merged`].)" => putting [
+            an_empty_stream_may_begin_at_any_sequence,
+        ];
+        "A commit that runs past the last sequence is an error of kind `Invalid`, and so is a malformed stream name." => places [
+            a_commit_past_the_last_sequence_is_refused,
+            a_commit_past_the_last_sequence_changes_nothing,
+            a_name_without_a_category_is_refused,
+            a_name_without_an_id_is_refused,
+            a_category_with_a_slash_is_refused,
+            a_name_with_a_zero_character_is_refused,
+            a_put_under_a_malformed_name_changes_nothing,
+        ];
+        "When a put has answered `Stored`, every later read sees the commit, from any task or process." => visibility [
+            a_stored_commit_is_read_at_once,
+            a_stored_commit_is_read_at_once_from_its_sequence,
+            a_stored_commit_is_read_from_another_task,
+            a_stored_commit_is_read_through_an_earlier_handle,
+            a_stored_commit_outlives_the_handle,
+            latest_is_up_to_date_through_every_handle,
+            writers_side_by_side_read_what_they_stored,
+        ];
+        "When a put has answered `Stored`, every later read sees the commit, from any task or process." => races [
+            two_handles_may_write_by_turns,
+        ];
+        "A caller that stops waiting for a put does no harm: the commit is stored whole or not at all." => dropped [
+            a_dropped_put_stores_its_commit_whole_or_not_at_all,
+            a_dropped_put_holds_nobody_up,
+            puts_dropped_among_others_leave_every_stream_whole,
+        ];
+    }
+}
+
+fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
+    rules! { Trial;
+        "`latest` is the last sequence of the last commit and its time, or `None` for a stream without events." => reading [
+            latest_is_none_without_events,
+            latest_is_the_last_sequence_of_the_commit,
+            latest_has_the_time_of_the_last_commit,
+            latest_moves_with_each_commit,
+            latest_goes_by_sequence_and_not_by_time,
+            a_put_right_after_latest_is_stored,
+        ];
+        "`latest` does not decode payloads, so that an unreadable event does not stop its stream's writers." needs decodes => unreadable [
+            latest_does_not_decode,
+            an_unreadable_event_does_not_stop_writers,
+        ];
+        "`events` are in order, without holes or repetitions, in pages of a bounded size." => reading [
+            events_are_in_order_without_holes_or_repetitions,
+            a_long_stream_comes_in_several_pages,
+            many_may_read_one_stream_at_once,
+        ];
+        "`events` from a sequence begin at that very event, also inside a commit; from beyond the end they are empty." => reading [
+            events_from_the_first_sequence_are_all,
+            events_from_the_first_of_a_commit_begin_there,
+            events_from_inside_a_commit_begin_there,
+            events_from_every_place_of_a_long_commit_begin_there,
+            a_long_stream_is_read_from_each_of_its_sequences,
+            events_from_the_last_sequence_are_the_last_event,
+            events_from_beyond_the_end_are_empty,
+            events_from_far_beyond_the_end_are_empty,
+            events_from_before_the_beginning_are_all,
+            events_from_another_zone_begin_at_the_first_not_less,
+        ];
+        "A stream without events reads as empty, which is no error." => reading [
+            a_stream_without_events_is_empty,
+            a_stream_without_events_is_empty_from_any_sequence,
+            reading_a_stream_changes_nothing,
+        ];
+        "Events come back as they were put: key, sequence, time (to the microsecond), metadata and payload." => as_put [
+            keys_come_back,
+            large_sequences_come_back,
+            zones_come_back,
+            times_come_back_to_the_microsecond,
+            times_before_1970_come_back,
+            times_of_the_far_future_come_back,
+            times_finer_than_a_microsecond_come_back_rounded_down,
+            times_that_run_backwards_come_back,
+            commit_ids_of_every_kind_come_back,
+            the_correlation_id_comes_back,
+            the_causation_id_comes_back,
+            the_actor_comes_back,
+            the_dependencies_come_back,
+            dependencies_on_many_streams_come_back,
+            all_metadata_together_comes_back,
+            unicode_metadata_comes_back,
+            an_empty_text_is_not_none,
+            long_metadata_comes_back,
+            empty_payloads_come_back,
+            texts_of_every_character_come_back,
+            bytes_of_every_value_come_back,
+            numbers_at_the_ends_of_their_range_come_back,
+            payloads_of_different_sizes_come_back,
+            events_of_a_commit_come_back_in_order,
+            events_come_back_in_their_commits,
+        ];
+        "`events` that have begun may or may not see later puts, but never a part of a commit." => reading [
+            events_that_have_begun_go_on_beside_a_writer,
+        ];
+        "An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence; what lies \
+         before it is delivered first, and nothing is left out in silence." needs decodes => unreadable [
+            an_unreadable_event_is_a_corrupt_error,
+            an_unreadable_event_names_its_stream,
+            an_unreadable_event_names_its_sequence,
+            an_unreadable_event_keeps_its_cause,
+            what_lies_before_an_unreadable_event_is_delivered,
+            events_after_an_unreadable_one_can_be_read,
+            an_unreadable_event_stops_its_own_stream_only,
+        ];
+        "Dropping a stream of events early is allowed, and frees what it holds." => dropped [
+            events_may_be_dropped_early,
+            dropped_events_free_what_they_hold,
+            events_that_wait_hold_nobody_up,
+            a_dropped_latest_holds_nobody_up,
+        ];
+    }
+}
+
+fn scan_rules<B: Backend<Storage: ScanStorage>>() -> Vec<Rule<B>> {
+    rules! { Trial;
+        "A scan delivers every event of every stream that was stored when it began; later ones may be seen or not." => scanning [
+            an_empty_storage_scans_as_empty,
+            a_scan_delivers_every_event,
+            a_scan_delivers_what_was_just_stored,
+            a_scan_delivers_a_commit_of_1000_events,
+            a_scan_delivers_streams_that_begin_later,
+            a_scan_delivers_two_thousand_streams,
+            a_scan_gives_commits_back_as_they_were_put,
+            a_scan_beside_writers_delivers_what_was_there,
+            a_scan_agrees_with_the_streams,
+        ];
+        "The segments of one total are disjoint, and together they are everything." => scanning [
+            two_segments_are_disjoint_and_everything,
+            three_segments_are_disjoint_and_everything,
+            seven_segments_are_disjoint_and_everything,
+            more_segments_than_streams_are_everything,
+            segments_through_different_handles_are_everything,
+            segments_side_by_side_are_everything,
+        ];
+        "A stream lies in one segment as a whole, and its events come in order, without holes or repetitions." => scanning [
+            a_stream_lies_in_one_segment,
+        ];
+        "A page may hold several streams, and a stream may go on in a later page, with others in between." => scanning [
+            scanned_streams_are_in_order,
+            a_scan_may_be_dropped_early,
+        ];
+        "A commit is stored whole or not at all, and no reader ever sees a part of it." => whole [
+            a_scan_never_sees_a_part_of_a_commit,
+        ];
+        "An event that cannot be read is an error of kind `Corrupt` that names it; nothing is left out in silence."
+            needs decodes => unreadable [
+            a_scan_names_an_unreadable_event,
+        ];
+    }
+}

@@ -1,0 +1,94 @@
+//! Suites that hold a backend against its contract.
+//!
+//! Each sentence of [`EventStorage`](eventsrc_core::EventStorage) and
+//! [`SnapshotStorage`](eventsrc_core::SnapshotStorage) is checked by some rules. A rule is an `async fn` whose name says
+//! what has to hold, in the module of its kind; read it when it is violated. A suite holds a backend against all its
+//! rules, each at a place of its own, and reports them as a table.
+//!
+//! A backend author says how a place is made and opened, and what of the optional parts the backend does:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use eventsrc_core::MemoryStorage;
+//! use eventsrc_testkit::conformance::{self, Backend, Capabilities, Sample, SampleKey};
+//!
+//! struct Memory;
+//!
+//! impl Backend for Memory {
+//!     type Storage = Arc<MemoryStorage<SampleKey, u64, Sample>>;
+//!     type Place = Self::Storage;
+//!
+//!     fn capabilities(&self) -> Capabilities {
+//!         // Payloads are kept as they are, so none is ever unreadable.
+//!         Capabilities { decodes: false, ..Capabilities::ALL }
+//!     }
+//!
+//!     async fn create(&self) -> Self::Place {
+//!         Arc::default()
+//!     }
+//!
+//!     async fn open(&self, place: &Self::Place) -> Self::Storage {
+//!         Arc::clone(place)
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let backend = Arc::new(Memory);
+//! conformance::storage(&backend).await.assert_kept();
+//! conformance::scan(&backend).await.assert_kept();
+//! conformance::under_faults(&backend, 7).await.assert_kept();
+//! # });
+//! ```
+//!
+//! Run it on a runtime of several threads, with a sequence of one zone (`u64`) and with
+//! [`ZonedSequence`](eventsrc_core::ZonedSequence).
+
+use std::sync::Arc;
+
+use eventsrc_core::ScanStorage;
+
+pub mod as_put;
+mod backend;
+pub mod conflicts;
+mod contract;
+pub mod dropped;
+pub mod lost_replies;
+pub mod places;
+pub mod putting;
+pub mod races;
+pub mod reading;
+mod report;
+mod sample;
+pub mod scanning;
+mod snapshot_contract;
+mod snapshot_trial;
+pub mod snapshots;
+pub mod streams;
+mod trial;
+pub mod unreadable;
+pub mod visibility;
+pub mod whole;
+
+pub use backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
+pub use contract::{scan_suite, storage_suite};
+pub use report::{Kept, Report, Row, Rule, Suite, Verdict, Violation};
+pub use sample::{Sample, SampleKey, Unreadable};
+pub use snapshot_contract::snapshot_suite;
+pub use snapshot_trial::{SnapshotHandle, SnapshotOf, SnapshotSequenceOf, SnapshotTrial};
+pub use trial::{CommitOf, ConflictOf, Handle, Seen, SequenceOf, Trial};
+
+/// Holds an event storage against the contract of [`EventStorage`](eventsrc_core::EventStorage).
+pub async fn storage<B: Backend>(backend: &Arc<B>) -> Report {
+    storage_suite().run(backend).await
+}
+
+/// Holds an event storage against the contract of [`ScanStorage`].
+pub async fn scan<B: Backend<Storage: ScanStorage>>(backend: &Arc<B>) -> Report {
+    scan_suite().run(backend).await
+}
+
+/// Holds a snapshot storage against the contract of [`SnapshotStorage`](eventsrc_core::SnapshotStorage).
+pub async fn snapshots<B: SnapshotBackend>(backend: &Arc<B>) -> Report {
+    snapshot_suite().run(backend).await
+}

@@ -1,0 +1,174 @@
+//! Writers that race.
+
+use std::sync::Arc;
+
+use eventsrc_core::{EventStorage, Put, Sequence, Zone};
+
+use super::backend::Backend;
+use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::trial::{CommitOf, Handle, SequenceOf, Trial, together};
+
+/// Of two racing puts at one sequence, exactly one is stored.
+pub async fn of_two_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    for round in 0..20 {
+        let key = format!("round {round}");
+        race::<B>(&storage, (0..2).map(|_| on.commit(&*key, 1, 1)).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Of 64 racing puts at one sequence, exactly one is stored.
+pub async fn of_64_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    race::<B>(&storage, (0..64).map(|_| on.commit("a", 1, 1)).collect()).await
+}
+
+/// Of racing puts through different handles, exactly one is stored.
+pub async fn of_racing_puts_through_two_handles_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let (one, other) = (on.open().await, on.open().await);
+    for round in 0..20 {
+        let key = format!("round {round}");
+        let commits = [on.commit(&*key, 1, 1), on.commit(&*key, 1, 2)];
+        let puts = commits.clone().into_iter().zip([one.clone(), other.clone()]);
+        let puts = puts.map(|(commit, storage)| async move { storage.storage().put(commit).await });
+        let results = together(puts).await?;
+        let mut stored = Vec::new();
+        for (commit, result) in commits.into_iter().zip(results) {
+            if let Put::Stored = result? {
+                stored.push(commit);
+            }
+        }
+        ensure_eq!(stored.len(), 1, "puts stored in {key}");
+        one.holds(&*key, &stored).await?;
+    }
+    Ok(())
+}
+
+/// Of racing puts of different lengths, exactly one is stored, and nothing of the others.
+pub async fn of_racing_puts_of_different_lengths_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    race::<B>(&storage, (0..16).map(|at| on.commit("a", 1, 1 + at * 3)).collect()).await
+}
+
+/// Of racing puts after a stored commit, exactly one is stored.
+pub async fn of_racing_puts_after_a_commit_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [2]);
+    storage.stores_all(&stored).await?;
+    let commits: Vec<_> = (0..32).map(|_| on.commit("a", 3, 2)).collect();
+    let winner = winner::<B>(&storage, commits).await?;
+    storage.holds("a", &[stored[0].clone(), winner]).await
+}
+
+/// Of puts that race at one number from different zones, exactly one is stored: within one storage numbers are unique.
+pub async fn of_racing_puts_from_different_zones_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let zoned = |zone| {
+        let mut commit = on.draft("a", 1, 2);
+        commit.first = SequenceOf::<B>::from_parts(1, Zone(zone)).unwrap_or(commit.first);
+        Arc::new(commit)
+    };
+    race::<B>(&storage, (0..8).map(zoned).collect()).await
+}
+
+/// Racing writers who go on after each conflict store every commit once, without a hole.
+pub async fn writers_who_go_on_after_conflicts_store_every_commit_once<B: Backend>(on: &Trial<B>) -> Kept {
+    const WRITERS: usize = 8;
+    const COMMITS: usize = 6;
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let storage = on.open().await;
+        let drafts: Vec<_> = (0..COMMITS).map(|at| on.draft("a", 1, 1 + (writer + at) % 3)).collect();
+        writers.push(async move {
+            let mut ids = Vec::new();
+            for mut draft in drafts {
+                loop {
+                    let head = storage.latest("a").await?;
+                    let number = head.map_or(1, |head| head.sequence.number() + 1);
+                    draft.first = super::trial::sequence(number);
+                    if let Put::Stored = storage.storage().put(Arc::new(draft.clone())).await? {
+                        break;
+                    }
+                }
+                ids.push(draft.metadata.commit_id);
+            }
+            Ok::<_, Violation>(ids)
+        });
+    }
+    let mut acknowledged = Vec::new();
+    for ids in together(writers).await? {
+        acknowledged.extend(ids?);
+    }
+    let mut found: Vec<_> = commits_of::<B>(&on.open().await, "a").await?;
+    ensure_eq!(found.len(), WRITERS * COMMITS, "commits in the stream");
+    found.sort_unstable();
+    acknowledged.sort_unstable();
+    ensure!(found == acknowledged, "the stream has other commits than those acknowledged");
+    Ok(())
+}
+
+/// Writers on streams of their own do not meet.
+pub async fn writers_on_different_streams_do_not_meet<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let chains: Vec<_> = (0..32).map(|writer| on.chain(&*format!("{writer}"), [1, 2, 1, 3])).collect();
+    let writers = chains.clone().into_iter().map(|chain| {
+        let storage = storage.clone();
+        async move { storage.stores_all(&chain).await }
+    });
+    together(writers).await?.into_iter().collect::<Kept>()?;
+    for chain in chains {
+        storage.holds(&chain[0].key, &chain).await?;
+    }
+    Ok(())
+}
+
+/// Two handles that write by turns see each other's commits as their own.
+pub async fn two_handles_may_write_by_turns<B: Backend>(on: &Trial<B>) -> Kept {
+    let handles = [on.open().await, on.open().await];
+    let stored = on.chain("a", (0..20).map(|at| 1 + at % 2));
+    for (turn, commit) in stored.iter().enumerate() {
+        handles[turn % 2].stores(commit).await?;
+        handles[1 - turn % 2].conflicts(&on.commit("a", commit.first.number(), 1)).await?;
+    }
+    handles[0].holds("a", &stored).await?;
+    handles[1].holds("a", &stored).await
+}
+
+/// Puts all at once on one key; expects one to be stored and the stream to be that one.
+async fn race<B: Backend>(storage: &Handle<B>, commits: Vec<CommitOf<B>>) -> Kept {
+    let key = commits[0].key.clone();
+    let winner = winner::<B>(storage, commits).await?;
+    storage.holds(key, &[winner]).await
+}
+
+/// Puts all at once; expects exactly one to be stored, and gives that one.
+async fn winner<B: Backend>(
+    storage: &Handle<B>,
+    commits: Vec<CommitOf<B>>,
+) -> Result<CommitOf<B>, Violation> {
+    let puts = commits.clone().into_iter().map(|commit| {
+        let storage = storage.clone();
+        async move { storage.storage().put(commit).await }
+    });
+    let mut stored = Vec::new();
+    for (commit, result) in commits.into_iter().zip(together(puts).await?) {
+        if let Put::Stored = result? {
+            stored.push(commit);
+        }
+    }
+    ensure_eq!(stored.len(), 1, "puts stored at one sequence");
+    Ok(stored.remove(0))
+}
+
+/// The ids of the commits, one an event's place 0; expects numbers without a hole.
+async fn commits_of<B: Backend>(
+    storage: &Handle<B>,
+    key: &str,
+) -> Result<Vec<eventsrc_core::CommitId>, Violation> {
+    let events = storage.events(key, None).await?;
+    for (number, (commit, place)) in (1u64..).zip(&events) {
+        ensure_eq!(commit.first.number() + *place as u64, number, "the number of an event");
+    }
+    Ok(events.iter().filter(|(_, place)| *place == 0).map(|(commit, _)| commit.metadata.commit_id).collect())
+}
