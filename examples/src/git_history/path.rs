@@ -1,0 +1,149 @@
+//! Paths of files in git, which are bytes, as names of streams, which are text.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+use eventsrc_core::StreamKey;
+
+/// The path of a file in a repository: any bytes without NUL. Each is a stream of its own.
+///
+/// Paths are in the order of their bytes, which is git's. As text a path is what `git ls-tree` prints: as it is, or
+/// between double quotes, with escapes, if it has bytes other than plain ASCII. That text is read back exactly.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FilePath(Box<[u8]>);
+
+const CATEGORY: &str = "file";
+
+/// The bytes with an escape of one letter, and that letter.
+const LETTERS: [(u8, u8); 9] = [
+    (7, b'a'),
+    (8, b'b'),
+    (9, b't'),
+    (10, b'n'),
+    (11, b'v'),
+    (12, b'f'),
+    (13, b'r'),
+    (b'"', b'"'),
+    (b'\\', b'\\'),
+];
+
+impl FilePath {
+    /// The path of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The path that git prints as `text`; `None` if git prints none so.
+    pub fn from_quoted(text: &str) -> Option<Self> {
+        let path = match text.strip_prefix('"') {
+            Some(rest) => Self(unescape(rest.strip_suffix('"')?.as_bytes())?.into()),
+            None => Self::new(text.as_bytes()),
+        };
+        (path.quoted() == text).then_some(path)
+    }
+
+    /// The path as git prints it.
+    pub fn quoted(&self) -> Cow<'_, str> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if self.0.iter().all(|byte| is_plain(*byte)) => text.into(),
+            _ => escape(&self.0).into(),
+        }
+    }
+}
+
+impl StreamKey for FilePath {
+    fn category(&self) -> &str {
+        CATEGORY
+    }
+
+    fn id(&self) -> Cow<'_, str> {
+        self.quoted()
+    }
+
+    fn from_parts(category: &str, id: &str) -> Option<Self> {
+        (category == CATEGORY && !id.is_empty()).then(|| Self::from_quoted(id))?
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.quoted())
+    }
+}
+
+impl fmt::Debug for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.quoted())
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 16);
+    text.push('"');
+    for byte in bytes {
+        match LETTERS.iter().find(|(special, _)| special == byte) {
+            Some((_, letter)) => text.extend(['\\', char::from(*letter)]),
+            None if is_plain(*byte) => text.push(char::from(*byte)),
+            None => write!(text, "\\{byte:03o}").expect("a string takes any text"),
+        }
+    }
+    text.push('"');
+    text
+}
+
+fn unescape(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let escaped = rest.next()?;
+        if let Some((special, _)) = LETTERS.iter().find(|(_, letter)| *letter == escaped) {
+            bytes.push(*special);
+            continue;
+        }
+        let mut octal = 0;
+        for digit in [Some(escaped), rest.next(), rest.next()] {
+            octal = octal * 8 + char::from(digit?).to_digit(8)?;
+        }
+        bytes.push(u8::try_from(octal).ok()?);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_read_back_from_its_text() {
+        for byte in 1..=u8::MAX {
+            for bytes in [vec![byte], vec![b'a', byte, b'7'], vec![byte, byte]] {
+                let path = FilePath::new(&bytes);
+                assert!(path.quoted().is_ascii(), "{path}");
+                assert_eq!(FilePath::from_parts(CATEGORY, &path.id()), Some(path));
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_git_does_not_print_is_no_path() {
+        for text in
+            ["", "\"", "\"plain\"", "é", "\"\\q\"", "\"\\777\"", "\"\\1\"", "\"\\", "a\\b", "\"\\011\""]
+        {
+            assert_eq!(FilePath::from_parts(CATEGORY, text), None, "{text}");
+        }
+        assert_eq!(FilePath::from_parts("user", "a"), None);
+    }
+}
