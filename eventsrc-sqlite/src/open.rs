@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use eventsrc_core::{ErrorKind, StorageError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::database::Settings;
@@ -61,6 +62,8 @@ impl File {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.settings.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(32);
+        // Otherwise SQLite compiles a cached search anew at each use, in case what is bound to it calls for another plan.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 
