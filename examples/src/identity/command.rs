@@ -21,8 +21,8 @@ pub struct Command {
 /// The commits that a command makes. They are in different streams, and each has an id of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    Claim = 0,
-    Save = 1,
+    Claim,
+    Save,
 }
 
 impl Command {
@@ -37,9 +37,13 @@ impl Command {
         Self { seen: self.seen.join(token), ..self }
     }
 
-    /// The id of the commit that is this step: the command's own with the last bits changed, the same at every try.
-    pub(super) fn commit_id(&self, step: Step) -> CommitId {
-        CommitId(Uuid::from_u128(self.id.as_u128() ^ step as u128))
+    /// The id of the commit that is this step, the same at every try.
+    fn commit_id(&self, step: Step) -> CommitId {
+        let step = match step {
+            Step::Claim => "claim",
+            Step::Save => "save",
+        };
+        CommitId(Uuid::new_v5(&self.id, step.as_bytes()))
     }
 
     pub(super) fn context(&self, step: Step) -> Context {

@@ -1,6 +1,6 @@
 //! What has to be unique: claims on the one master stream, and their release.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eventsrc_core::{
@@ -32,8 +32,8 @@ pub(super) struct Entries {
     pub(super) held: bool,
 }
 
-type ByEntry = Snapshot<u64, std::collections::BTreeMap<Entry, Claim>>;
-type ByOwner = Snapshot<u64, std::collections::BTreeMap<Entry, u64>>;
+type ByEntry = Snapshot<u64, BTreeMap<Entry, Claim>>;
+type ByOwner = Snapshot<u64, BTreeMap<Entry, u64>>;
 
 impl<D> Directory<D>
 where
@@ -94,7 +94,7 @@ where
             }
             Decision::reject(NothingToDo)
         });
-        done(self.by_entry.save_with(&asked, &command.follow_up(), operation).await?)
+        done(&self.by_entry.save_with(&asked, &command.follow_up(), operation).await?)
     }
 
     /// Gives up all that `owner` has; does nothing if that is nothing.
@@ -106,7 +106,7 @@ where
             Vec1::try_from_vec(released.collect())
                 .map_or_else(|_| Decision::reject(NothingToDo), Decision::Save)
         });
-        done(self.by_owner.save_with(owner, &command.follow_up(), operation).await?)
+        done(&self.by_owner.save_with(owner, &command.follow_up(), operation).await?)
     }
 
     /// Who has `entry`.
@@ -120,9 +120,9 @@ where
 /// Why a release is not saved, which is no failure.
 struct NothingToDo;
 
-fn done(outcome: Outcome<NothingToDo, u64>) -> Result<(), Failure> {
+fn done(outcome: &Outcome<NothingToDo, u64>) -> Result<(), Failure> {
     match outcome {
         Outcome::Saved(_) | Outcome::Rejected { .. } => Ok(()),
-        Outcome::TimedOut { attempts } => Err(Failure::Busy { attempts }),
+        Outcome::TimedOut { attempts } => Err(Failure::Busy { attempts: *attempts }),
     }
 }

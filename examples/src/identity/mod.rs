@@ -3,19 +3,26 @@
 //! In the order in which to read: [`UserEvent`] and its like are the facts, [`UserById`] and its like fold them into
 //! values, [`Service`] decides which to save. [`play`] tells it all as a story.
 
+mod arguments;
 mod command;
 mod directory;
+mod draw;
 mod events;
 mod folds;
 mod keys;
+mod scenario;
 mod service;
+mod show;
 mod storages;
 mod text;
 
+pub use arguments::run;
 pub use command::{Command, Failure, Reason};
+pub use draw::Pen;
 pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
 pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
 pub use keys::{DirectoryKey, Entry, GroupId, UserId};
+pub use scenario::play;
 pub use service::{Answer, Service};
-pub use storages::{InMemory, Storages, Streams};
+pub use storages::{InMemory, InSqlite, Storages, Streams};
 pub use text::{DisplayName, Email, InvalidText, Name};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::{EventStorage, MemoryStorage};
+use eventsrc_sqlite::{Database, SqliteStorage};
 
 use super::events::{DirectoryEvent, GroupEvent, UserEvent};
 use super::keys::{DirectoryKey, GroupId, UserId};
@@ -42,10 +43,28 @@ pub type InMemory = Streams<
     MemoryStorage<DirectoryKey, u64, DirectoryEvent>,
 >;
 
+/// Streams in a file.
+pub type InSqlite = Streams<
+    SqliteStorage<UserId, u64, UserEvent>,
+    SqliteStorage<GroupId, u64, GroupEvent>,
+    SqliteStorage<DirectoryKey, u64, DirectoryEvent>,
+>;
+
 /// In memory, empty.
 impl Default for InMemory {
     fn default() -> Self {
         Self { users: Arc::default(), groups: Arc::default(), directory: Arc::default() }
+    }
+}
+
+impl InSqlite {
+    /// In this database, which may hold other streams as well.
+    pub fn new(database: &Database) -> Self {
+        Self {
+            users: Arc::new(SqliteStorage::new(database)),
+            groups: Arc::new(SqliteStorage::new(database)),
+            directory: Arc::new(SqliteStorage::new(database)),
+        }
     }
 }
 
