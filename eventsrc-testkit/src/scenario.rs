@@ -153,7 +153,7 @@ where
     where
         F::Value: Debug + PartialEq,
     {
-        self.gives_optional(Some(expected));
+        self.gives_optional(Some(&expected));
     }
 
     /// There is no value: there never was one, or it was deleted.
@@ -193,18 +193,18 @@ where
     }
 
     #[track_caller]
-    fn gives_optional(self, expected: Option<F::Value>)
+    fn gives_optional(self, expected: Option<&F::Value>)
     where
         F::Value: Debug + PartialEq,
     {
         let Self { given, fold, key } = self;
         let query = given.query(fold);
         let actual = at_once(query.get(&key, Consistency::LatestEvent)).expect("memory can be read");
-        let show = |value: &Option<F::Value>| {
-            value.as_ref().map_or_else(|| "gives nothing\n".into(), |value| format!("gives\n{value:#?}\n"))
+        let show = |value: Option<&F::Value>| {
+            value.map_or_else(|| "gives nothing\n".into(), |value| format!("gives\n{value:#?}\n"))
         };
-        if expected != actual {
-            fail(&given.text, &show(&expected), &show(&actual));
+        if expected != actual.as_ref() {
+            fail(&given.text, &show(expected), &show(actual.as_ref()));
         }
     }
 }
@@ -267,7 +267,7 @@ impl<K: StreamKey, S: Sequence, E: Clone + Debug + Send + Sync + 'static> Writte
             Ok(Outcome::TimedOut { .. }) => unreachable!("nobody else writes"),
             Err(error) => panic!("the operations cannot be saved: {:?}", error.source),
         };
-        Then { given: self.text.clone(), result }
+        Then { given: self.text, result }
     }
 
     fn saved(&self) -> Vec<E> {
