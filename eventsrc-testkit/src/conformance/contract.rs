@@ -111,19 +111,23 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_conflict_carries_the_head,
             a_conflict_carries_the_head_of_the_latest_commit,
         ];
-        "A put of a commit that is already stored there, known by its commit id, is [`Put::Stored`]: a reply was lost." => lost_replies [
-            a_put_of_the_only_commit_again_is_stored,
-            a_put_of_the_latest_commit_again_is_stored,
-            a_put_of_an_earlier_commit_again_is_stored,
-            a_put_of_many_events_again_is_stored,
-            a_put_again_through_another_handle_is_stored,
+        "A put of a commit that is already stored there, known by its commit id, is [`Put::Repeated`] with the last sequence \
+         that is stored, and changes nothing: a reply was lost, or a command sent twice." => lost_replies [
+            a_put_of_the_only_commit_again_is_repeated,
+            a_put_of_the_latest_commit_again_is_repeated,
+            a_put_of_an_earlier_commit_again_is_repeated,
+            a_put_of_many_events_again_is_repeated,
+            a_put_again_stores_no_second_copy,
+            a_put_again_through_another_handle_is_repeated,
             the_same_commit_put_by_many_at_once_is_stored_once,
             a_put_again_is_known_by_its_commit_id,
+            a_put_again_tells_the_last_sequence_stored,
             a_put_again_does_not_move_the_head,
         ];
-        "A put of a commit that is already stored there, known by its commit id, is [`Put::Stored`]: a reply was lost."
+        "A put of a commit that is already stored there, known by its commit id, is [`Put::Repeated`] with the last sequence \
+         that is stored, and changes nothing: a reply was lost, or a command sent twice."
             needs decodes => unreadable [
-            a_put_again_of_an_unreadable_commit_is_stored,
+            a_put_again_of_an_unreadable_commit_is_repeated,
         ];
         "Streams are independent: a put on one is not seen on another, whatever their names share." => streams [
             the_same_id_in_two_categories_is_two_streams,
@@ -171,7 +175,7 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_name_with_a_zero_character_is_refused,
             a_put_under_a_malformed_name_changes_nothing,
         ];
-        "When a put has answered `Stored`, every later read sees the commit, from any task or process." => visibility [
+        "When a put has answered `Stored` or `Repeated`, every later read sees the commit, from any task or process." => visibility [
             a_stored_commit_is_read_at_once,
             a_stored_commit_is_read_at_once_from_its_sequence,
             a_stored_commit_is_read_from_another_task,
@@ -180,7 +184,7 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             latest_is_up_to_date_through_every_handle,
             writers_side_by_side_read_what_they_stored,
         ];
-        "When a put has answered `Stored`, every later read sees the commit, from any task or process." => races [
+        "When a put has answered `Stored` or `Repeated`, every later read sees the commit, from any task or process." => races [
             two_handles_may_write_by_turns,
         ];
         "A caller that stops waiting for a put does no harm: the commit is stored whole or not at all." => dropped [

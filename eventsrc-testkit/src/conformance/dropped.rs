@@ -20,7 +20,7 @@ pub async fn a_dropped_put_stores_its_commit_whole_or_not_at_all<B: Backend>(on:
         put_and_drop(&storage, &commit, polls).await;
         let seen = storage.events(&*key, None).await?.len();
         ensure!(seen == 0 || seen == 20, "{seen} of 20 events are stored {key}");
-        storage.stores(&commit).await?;
+        storage.settles(&commit).await?;
         storage.holds(&*key, &[commit]).await?;
     }
     Ok(())
@@ -34,8 +34,10 @@ pub async fn a_dropped_put_holds_nobody_up<B: Backend>(on: &Trial<B>) -> Kept {
         let dropped = on.commit(&*key, 1, 3);
         put_and_drop(&storage, &dropped, polls).await;
         storage.keeps(&on.chain(&*format!("beside {polls}"), [2])).await?;
-        storage.stores(&dropped).await?;
-        storage.keeps(&[dropped.clone(), on.commit(&*key, 4, 1)]).await?;
+        storage.settles(&dropped).await?;
+        let next = on.commit(&*key, 4, 1);
+        storage.stores(&next).await?;
+        storage.holds(&*key, &[dropped, next]).await?;
     }
     Ok(())
 }
@@ -48,7 +50,7 @@ pub async fn puts_dropped_among_others_leave_every_stream_whole<B: Backend>(on: 
         async move {
             for commit in &commits {
                 put_and_drop(&storage, commit, writer % 5).await;
-                storage.stores(commit).await?;
+                storage.settles(commit).await?;
             }
             storage.holds(&commits[0].key, &commits).await
         }

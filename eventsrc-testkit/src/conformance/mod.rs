@@ -46,7 +46,9 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::ScanStorage;
+use eventsrc_core::{ScanStorage, SystemClock};
+
+use crate::faulty::{FaultSource, Faults, Injected};
 
 pub mod as_put;
 mod backend;
@@ -66,6 +68,7 @@ mod snapshot_trial;
 pub mod snapshots;
 pub mod streams;
 mod trial;
+pub mod under_faults;
 pub mod unreadable;
 pub mod visibility;
 pub mod whole;
@@ -77,6 +80,7 @@ pub use sample::{Sample, SampleKey, Unreadable};
 pub use snapshot_contract::snapshot_suite;
 pub use snapshot_trial::{SnapshotHandle, SnapshotOf, SnapshotSequenceOf, SnapshotTrial};
 pub use trial::{CommitOf, ConflictOf, Handle, Seen, SequenceOf, Trial};
+pub use under_faults::{FaultyBackend, FaultySnapshotBackend, fault_suite, snapshot_fault_suite};
 
 /// Holds an event storage against the contract of [`EventStorage`](eventsrc_core::EventStorage).
 pub async fn storage<B: Backend>(backend: &Arc<B>) -> Report {
@@ -91,4 +95,37 @@ pub async fn scan<B: Backend<Storage: ScanStorage>>(backend: &Arc<B>) -> Report 
 /// Holds a snapshot storage against the contract of [`SnapshotStorage`](eventsrc_core::SnapshotStorage).
 pub async fn snapshots<B: SnapshotBackend>(backend: &Arc<B>) -> Report {
     snapshot_suite().run(backend).await
+}
+
+/// Holds an event storage against what has to come out when calls fail, with the faults of this seed.
+///
+/// The report names the seed, and how many faults were injected; none of a kind is a violation.
+pub async fn under_faults<B: Backend>(backend: &Arc<B>, seed: u64) -> Report {
+    let source = Arc::new(FaultSource::new(Faults::seeded(seed), Arc::new(SystemClock)));
+    let faulty = FaultyBackend::new(Arc::clone(backend), Arc::clone(&source));
+    let report = fault_suite().run(&Arc::new(faulty)).await;
+    let injected = source.injected();
+    let enough = [injected.failed_before, injected.replies_lost, injected.broken_off, injected.delayed];
+    noted(report, seed, injected, !enough.contains(&0))
+}
+
+/// The same for a snapshot storage.
+pub async fn snapshots_under_faults<B: SnapshotBackend>(backend: &Arc<B>, seed: u64) -> Report {
+    let source = Arc::new(FaultSource::new(Faults::seeded(seed), Arc::new(SystemClock)));
+    let faulty = FaultySnapshotBackend::new(Arc::clone(backend), Arc::clone(&source));
+    let report = snapshot_fault_suite().run(&Arc::new(faulty)).await;
+    let injected = source.injected();
+    let enough = [injected.failed_before, injected.replies_lost, injected.delayed];
+    noted(report, seed, injected, !enough.contains(&0))
+}
+
+fn noted(mut report: Report, seed: u64, injected: Injected, enough: bool) -> Report {
+    let verdict = if enough {
+        Verdict::Kept
+    } else {
+        Verdict::Violated(Violation::new(format!("there were none of a kind: {injected}")))
+    };
+    let sentence = "A run with faults meets faults of every kind.";
+    report.rows.push(Row { sentence, rule: "faults_of_every_kind_were_injected", verdict });
+    report.noting(format!("seed {seed}, {injected}"))
 }

@@ -69,6 +69,11 @@ impl<B: SnapshotBackend> Clone for SnapshotHandle<B> {
 }
 
 impl<B: SnapshotBackend> SnapshotHandle<B> {
+    /// The storage itself.
+    pub fn storage(&self) -> &B::Storage {
+        &self.0
+    }
+
     /// Keeps a snapshot of version 1 as the cached one.
     pub async fn caches(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> Kept {
         self.put(key, 1, snapshot, SnapshotMode::Cache).await

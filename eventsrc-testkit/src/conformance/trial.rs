@@ -124,6 +124,23 @@ impl<B: Backend> Handle<B> {
         }
     }
 
+    /// Puts, and expects the commit to have been stored before.
+    pub async fn repeats(&self, commit: &CommitOf<B>) -> Kept {
+        match self.0.put(Arc::clone(commit)).await {
+            Ok(Put::Repeated { last }) if last == commit.last() => Ok(()),
+            other => Err(Violation::new(format!("{} was to be repeated: {other:?}", tell(commit)))),
+        }
+    }
+
+    /// Puts, and expects the commit to be stored, now or before.
+    pub async fn settles(&self, commit: &CommitOf<B>) -> Kept {
+        match self.0.put(Arc::clone(commit)).await {
+            Ok(Put::Stored) => Ok(()),
+            Ok(Put::Repeated { last }) if last == commit.last() => Ok(()),
+            other => Err(Violation::new(format!("{} was to be settled: {other:?}", tell(commit)))),
+        }
+    }
+
     /// Puts one after the other, and expects all to be stored.
     pub async fn stores_all(&self, commits: &[CommitOf<B>]) -> Kept {
         for commit in commits {

@@ -88,12 +88,12 @@ pub async fn a_put_that_meets_an_unreadable_commit_is_a_conflict<B: Backend>(on:
     storage.conflicts(&on.commit("a", 4, 1)).await.map(drop)
 }
 
-/// A put again of a commit that turned out to be unreadable is stored: its id can be read.
-pub async fn a_put_again_of_an_unreadable_commit_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+/// A put again of a commit that turned out to be unreadable is repeated: its id can be read.
+pub async fn a_put_again_of_an_unreadable_commit_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits).await?;
-    storage.stores(&commits[2]).await
+    storage.repeats(&commits[2]).await
 }
 
 /// An unreadable event stops the reading of its own stream only.
