@@ -58,28 +58,30 @@ impl Packed {
         lengths: &[u8],
     ) -> Result<Vec1<T>, (usize, CodecError)> {
         let frame = usize::from(codec.is_text());
-        let malformed =
-            |place| (place, CodecError::Malformed { version, source: "the commit is cut off".into() });
-        let decode = |place, range: std::ops::Range<usize>| {
-            let payload = bytes.get(range).ok_or_else(|| malformed(place))?;
-            codec.decode(version, payload).map_err(|error| (place, error))
+        let cut_off = |place| {
+            move || (place, CodecError::Malformed { version, source: "the commit is cut off".into() })
         };
         if lengths.is_empty() {
-            let end = bytes.len().checked_sub(frame).ok_or_else(|| malformed(0))?;
-            return decode(0, frame..end).map(Vec1::new);
+            let end = bytes.len().saturating_sub(frame);
+            let payload = codec.decode(version, bytes.get(frame..end).ok_or_else(cut_off(0))?);
+            // `Vec1::new` takes room for four.
+            return payload.map(|payload| Vec1::with_capacity(payload, 1)).map_err(|error| (0, error));
         }
-        let (mut payloads, mut start, mut lengths) = (Vec::new(), frame, lengths);
+        // A length ends with the byte that has no top bit.
+        let mut payloads = Vec::with_capacity(lengths.iter().filter(|byte| **byte < 0x80).count());
+        let (mut start, mut lengths) = (frame, lengths);
         while !lengths.is_empty() {
             let place = payloads.len();
-            let length = take_length(&mut lengths).ok_or_else(|| malformed(place))?;
-            let end = start.checked_add(length).ok_or_else(|| malformed(place))?;
-            payloads.push(decode(place, start..end)?);
+            let length = take_length(&mut lengths).ok_or_else(cut_off(place))?;
+            let end = start.checked_add(length).ok_or_else(cut_off(place))?;
+            let payload = bytes.get(start..end).ok_or_else(cut_off(place))?;
+            payloads.push(codec.decode(version, payload).map_err(|error| (place, error))?);
             start = end + frame;
         }
         if start != bytes.len() {
-            return Err(malformed(payloads.len()));
+            return Err(cut_off(payloads.len())());
         }
-        Vec1::try_from_vec(payloads).map_err(|_| malformed(0))
+        Vec1::try_from_vec(payloads).map_err(|_| cut_off(0)())
     }
 }
 
