@@ -1,2 +1,106 @@
-//! Benchmarks.
-fn main() {}
+//! The benchmarks of eventsrc, beside raw calls that do the same work. See `BENCHMARKS.md`.
+
+mod account;
+mod measure;
+mod table;
+
+mod decode;
+mod fold;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+use measure::machine;
+use table::Row;
+
+/// One benchmark; its file has a constant of this type.
+struct Benchmark {
+    name: &'static str,
+    about: &'static str,
+    /// Measures, with `directory` to write to.
+    run: fn(directory: &Path) -> Result<Vec<Row>>,
+    /// What the benchmark's child processes do, those that are counted or whose memory is measured.
+    child: fn(arguments: &[&str]) -> Result<()>,
+}
+
+/// All benchmarks, in the order of the table.
+const ALL: &[Benchmark] = &[fold::BENCHMARK, decode::BENCHMARK];
+
+/// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// Run only this one (may be repeated); then `target/bench.json` is left alone.
+    #[arg(long, value_name = "NAME", value_parser = ALL.iter().map(|it| it.name).collect::<Vec<_>>())]
+    only: Vec<String>,
+    /// Say which benchmarks there are, and end.
+    #[arg(long)]
+    list: bool,
+    /// Put the table into BENCHMARKS.md as well.
+    #[arg(long, conflicts_with = "only")]
+    write: bool,
+    #[command(subcommand)]
+    child: Option<Child>,
+}
+
+#[derive(Subcommand)]
+enum Child {
+    /// One side of a benchmark, in a process of its own.
+    #[command(hide = true)]
+    Child { benchmark: String, arguments: Vec<String> },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(Child::Child { benchmark, arguments }) = arguments.child {
+        let benchmark =
+            ALL.iter().find(|it| it.name == benchmark).context("there is no benchmark of this name")?;
+        return (benchmark.child)(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    if arguments.list {
+        for benchmark in ALL {
+            println!("{:10} {}", benchmark.name, benchmark.about);
+        }
+        return Ok(());
+    }
+
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = root.join("target");
+    let directory = target.join("bench");
+    std::fs::create_dir_all(&directory)?;
+
+    let machine = machine::describe(&directory)?;
+    let load = machine::load();
+    let mut rows = Vec::new();
+    for benchmark in ALL {
+        if !arguments.only.is_empty() && !arguments.only.iter().any(|name| name == benchmark.name) {
+            continue;
+        }
+        eprintln!("{}: {}", benchmark.name, benchmark.about);
+        rows.extend((benchmark.run)(&directory).with_context(|| format!("benchmark {}", benchmark.name))?);
+    }
+    let load = format!("load average: {load} before the run, {} after it", machine::load());
+
+    let machine: String = machine.iter().chain([&load]).map(|line| format!("- {line}\n")).collect();
+    let run = format!("{machine}\n{}", table::markdown(&rows));
+    println!("{run}");
+    if arguments.only.is_empty() {
+        std::fs::write(target.join("bench.json"), serde_json::to_string_pretty(&rows)?)?;
+    }
+    if arguments.write {
+        table::write(&root.join("BENCHMARKS.md"), &run)?;
+    }
+    let missed: Vec<_> =
+        rows.iter().filter(|row| row.met == Some(false)).map(|row| row.name.as_str()).collect();
+    if !missed.is_empty() {
+        bail!("below the bar: {}", missed.join("; "));
+    }
+    Ok(())
+}
+
+/// For benchmarks that need no child.
+fn no_child(_: &[&str]) -> Result<()> {
+    bail!("this benchmark has no child")
+}

@@ -1,0 +1,122 @@
+//! Times, compared in pairs.
+//!
+//! The machines are noisy and slow down for minutes at a time, so a time alone says nothing. The two sides take
+//! turns in short slices within one process, in random order, and each pair gives one ratio; the noise meets both
+//! of a pair alike.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// How two sides compare.
+pub(crate) struct Paired {
+    /// Seconds a unit of work, the median over the slices.
+    pub(crate) ours: f64,
+    pub(crate) reference: f64,
+    /// How much faster ours is: the reference's time over ours, by pairs.
+    pub(crate) speed: Spread,
+}
+
+/// A median, and the quartiles beside it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    /// The same the other way round: how much slower instead of how much faster.
+    pub(crate) fn inverse(self) -> Self {
+        Self { low: 1.0 / self.high, median: 1.0 / self.median, high: 1.0 / self.low }
+    }
+}
+
+const PAIRS: usize = 40;
+/// Half of the longest slice there may be, since noise makes some of them longer.
+const SLICE: Duration = Duration::from_millis(125);
+const SEED: u64 = 20;
+
+/// Compares two sides, each of which does as many units of work as it is told to.
+pub(crate) fn compare(
+    mut ours: impl FnMut(u64) -> Result<()>,
+    mut reference: impl FnMut(u64) -> Result<()>,
+) -> Result<Paired> {
+    let our_units = units(&mut ours)?;
+    let reference_units = units(&mut reference)?;
+    let mut order = StdRng::seed_from_u64(SEED);
+    let (mut our_times, mut reference_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let ours_first: bool = order.random();
+        let mut our_time = 0.0;
+        if ours_first {
+            our_time = slice(&mut ours, our_units)?;
+        }
+        let reference_time = slice(&mut reference, reference_units)?;
+        if !ours_first {
+            our_time = slice(&mut ours, our_units)?;
+        }
+        ratios.push(reference_time / our_time);
+        our_times.push(our_time);
+        reference_times.push(reference_time);
+    }
+    Ok(Paired {
+        ours: spread(our_times).median,
+        reference: spread(reference_times).median,
+        speed: spread(ratios),
+    })
+}
+
+/// The seconds that `work` takes.
+pub(crate) fn seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    let start = now();
+    let done = work()?;
+    Ok((start.elapsed().as_secs_f64(), done))
+}
+
+/// How many units fill a slice; the runs that find it out warm up caches and files as well.
+fn units(work: &mut impl FnMut(u64) -> Result<()>) -> Result<u64> {
+    let mut units = 1;
+    loop {
+        let took = slice(work, units)? * units as f64;
+        if took * 2.0 >= SLICE.as_secs_f64() {
+            return Ok(((units as f64 * SLICE.as_secs_f64() / took) as u64).max(1));
+        }
+        units *= 2;
+    }
+}
+
+/// Seconds a unit.
+fn slice(work: &mut impl FnMut(u64) -> Result<()>, units: u64) -> Result<f64> {
+    let (seconds, ()) = seconds(|| work(units))?;
+    Ok(seconds / units as f64)
+}
+
+fn spread(mut values: Vec<f64>) -> Spread {
+    values.sort_by(f64::total_cmp);
+    let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
+    Spread { low: at(1), median: at(2), high: at(3) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "measuring time is what this module is for")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_side_that_does_half_the_work_is_twice_as_fast() {
+        let work = |rounds: u64| {
+            let sum = (0..rounds * 1_000).fold(0u64, |sum, n| std::hint::black_box(sum ^ n));
+            std::hint::black_box(sum);
+            Ok(())
+        };
+        let paired = compare(work, |units| work(units * 2)).unwrap();
+        assert!((1.5..3.0).contains(&paired.speed.median), "{:?}", paired.speed);
+    }
+}
