@@ -31,6 +31,11 @@ impl<St: EventStorage> Recorded<St> {
         Self { storage, clock: AtomicU64::new(0), streams: Mutex::default(), failed_reads: AtomicU64::new(0) }
     }
 
+    /// The storage.
+    pub fn storage(&self) -> &St {
+        &self.storage
+    }
+
     /// Reads each stream to its end, from `last`, and checks its history. `last` is the storage itself, without faults.
     ///
     /// Calls that are still under way count as not answered.

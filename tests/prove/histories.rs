@@ -1,0 +1,89 @@
+//! 64 callers race over 8 streams, and the exact checker judges what they were told.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use eventsrc_core::{EventStorage, MemoryStorage, StreamName, SystemClock};
+use eventsrc_sqlite::{Database, SqliteStorage};
+use eventsrc_testkit::history::{Checked, Load, Recorded, Violation, hammer};
+use eventsrc_testkit::{Faults, Faulty};
+
+use crate::runs::{Found, Trial};
+
+pub(crate) async fn memory(trial: Trial) -> Result<Found> {
+    Ok(race(MemoryStorage::<StreamName, u64, u64>::default(), trial).await)
+}
+
+pub(crate) async fn memory_under_faults(trial: Trial) -> Result<Found> {
+    Ok(race_under_faults(MemoryStorage::<StreamName, u64, u64>::default(), trial).await)
+}
+
+pub(crate) async fn sqlite(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let database = Database::open(folder.path().join("raced.db")).await?;
+    let mut found = race(SqliteStorage::<StreamName, u64, u64>::new(&database), trial).await;
+    found.note += &format!(", {} disk commits", database.disk_commits());
+    Ok(found)
+}
+
+pub(crate) async fn sqlite_under_faults(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let database = Database::open(folder.path().join("raced.db")).await?;
+    Ok(race_under_faults(SqliteStorage::<StreamName, u64, u64>::new(&database), trial).await)
+}
+
+async fn race<St>(storage: St, trial: Trial) -> Found
+where
+    St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
+{
+    let storage = Arc::new(storage);
+    let recorded = Arc::new(Recorded::new(Arc::clone(&storage)));
+    hammer(&recorded, load(trial)).await;
+    let verdict = recorded.check(&storage).await;
+    let mut found = judge(trial, &verdict);
+    let failed = verdict.map_or(0, |checked| checked.unknown + checked.failed_reads);
+    if failed > 0 {
+        found.violations.push(format!("{failed} calls failed, without a fault"));
+    }
+    found
+}
+
+async fn race_under_faults<St>(storage: St, trial: Trial) -> Found
+where
+    St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
+{
+    let faulty = Faulty::new(storage, Faults::seeded(trial.seed), Arc::new(SystemClock));
+    let recorded = Arc::new(Recorded::new(faulty));
+    hammer(&recorded, load(trial)).await;
+    let faulty = recorded.storage();
+    let mut found = judge(trial, &recorded.check(faulty.storage()).await);
+    if faulty.injected().replies_lost == 0 {
+        found.violations.push("no reply was lost".into());
+    }
+    found.note += &format!(", {}", faulty.injected());
+    found
+}
+
+fn load(trial: Trial) -> Load {
+    Load { seed: trial.seed, tasks: 64, streams: 8, operations: trial.attempts }
+}
+
+fn judge(trial: Trial, verdict: &Result<Checked, Violation>) -> Found {
+    match verdict {
+        Ok(checked) => Found {
+            attempted: trial.attempts,
+            violations: Vec::new(),
+            note: format!(
+                "{} calls, {} commits, {} conflicts",
+                checked.puts + checked.reads,
+                checked.commits,
+                checked.conflicts
+            ),
+        },
+        Err(violation) => Found {
+            attempted: trial.attempts,
+            violations: vec![format!("{:?}: {violation}", violation.kind)],
+            note: String::new(),
+        },
+    }
+}

@@ -1,0 +1,92 @@
+//! What is run. Another run is one more entry here, and a module of its own.
+
+use anyhow::Result;
+use futures::future::BoxFuture;
+
+use crate::{git_kills, histories, lost_replies, seeded_bugs};
+
+/// One of the reliability runs.
+pub(crate) struct Run {
+    pub(crate) name: &'static str,
+    /// What is counted as attempted.
+    pub(crate) unit: &'static str,
+    /// How many in a full run, and in a quick one.
+    pub(crate) full: u64,
+    pub(crate) quick: u64,
+    pub(crate) run: fn(Trial) -> BoxFuture<'static, Result<Found>>,
+}
+
+/// How often to try, and from which seed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    pub(crate) attempts: u64,
+    pub(crate) seed: u64,
+}
+
+/// What was tried and what was wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) attempted: u64,
+    pub(crate) violations: Vec<String>,
+    pub(crate) note: String,
+}
+
+/// All runs, in the order in which they are run.
+pub(crate) const RUNS: &[Run] = &[
+    Run {
+        name: "histories-memory",
+        unit: "racing operations",
+        full: 200_000,
+        quick: 50_000,
+        run: |trial| Box::pin(histories::memory(trial)),
+    },
+    Run {
+        name: "histories-memory-faults",
+        unit: "racing operations under faults",
+        full: 200_000,
+        quick: 20_000,
+        run: |trial| Box::pin(histories::memory_under_faults(trial)),
+    },
+    Run {
+        name: "histories-sqlite",
+        unit: "racing operations",
+        full: 200_000,
+        quick: 10_000,
+        run: |trial| Box::pin(histories::sqlite(trial)),
+    },
+    Run {
+        name: "histories-sqlite-faults",
+        unit: "racing operations under faults",
+        full: 200_000,
+        quick: 5_000,
+        run: |trial| Box::pin(histories::sqlite_under_faults(trial)),
+    },
+    Run {
+        name: "seeded-bugs",
+        unit: "wrong storages, each to be found out",
+        full: 5,
+        quick: 5,
+        run: |trial| Box::pin(seeded_bugs::found_out(trial)),
+    },
+    Run {
+        name: "lost-replies-memory",
+        unit: "lost replies, each put or saved again",
+        full: 10_000,
+        quick: 2_000,
+        run: |trial| Box::pin(lost_replies::memory(trial)),
+    },
+    Run {
+        name: "lost-replies-sqlite",
+        unit: "lost replies, each put or saved again",
+        full: 10_000,
+        quick: 500,
+        run: |trial| Box::pin(lost_replies::sqlite(trial)),
+    },
+    Run {
+        name: "git-history-kills",
+        unit: "imports killed",
+        full: 20,
+        quick: 2,
+        run: |trial| Box::pin(git_kills::killed(trial)),
+    },
+];
