@@ -1,3 +1,5 @@
 //! See `main.rs` beside this folder.
 
+pub mod git_kills;
+pub mod git_repository;
 pub mod seeded_bugs;

@@ -26,7 +26,7 @@ impl Repository {
     ///
     /// If there is no directory, or no repository, or if `path` is a directory inside a work tree.
     pub async fn open(path: &Path) -> Result<Self> {
-        ensure!(path.is_dir(), "there is no directory {}", path.display());
+        ensure!(path.is_dir(), "{}: there is no such directory", path.display());
         let repository = Self { path: path.into() };
         repository.ask(["rev-parse", "--git-dir"]).await?;
         // `git ls-tree` prints a part of the tree there, which is not what is asked for.
@@ -104,13 +104,28 @@ impl Repository {
         for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE"] {
             git.env_remove(variable);
         }
-        git.env("LC_ALL", "C").arg("-C").arg(&self.path).stdin(Stdio::null()).kill_on_drop(true);
+        git.args(BOUNDED)
+            .arg("-C")
+            .arg(&self.path)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         // Ctrl-C is for us: what is in flight is saved, and git goes when it is dropped.
         #[cfg(unix)]
         git.process_group(0);
         git
     }
 }
+
+/// Git would map all of a repository's packs into memory, and is not slower for mapping a little at a time.
+const BOUNDED: [&str; 6] = [
+    "-c",
+    "core.packedGitWindowSize=1m",
+    "-c",
+    "core.packedGitLimit=32m",
+    "-c",
+    "core.deltaBaseCacheLimit=16m",
+];
 
 /// Commits and their changes, as git prints them.
 #[derive(Debug)]

@@ -1,0 +1,147 @@
+//! Imports of `git-history` that are killed at random moments.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use eventsrc_core::{Clock, EventStorage, Randomness, ScanStorage, Segment, SystemClock};
+use eventsrc_examples::git_history::{Archive, CommitImported, FileEvent, FilePath, History};
+use futures::TryStreamExt;
+use tokio::process::{Child, Command};
+
+use crate::git_repository::{first_parents, ls_tree};
+
+/// What came of the kills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many imports were killed.
+    pub kills: u32,
+    /// In how many of them there was something in the database already, and not everything.
+    pub in_the_middle: u32,
+    /// How many imports came to their end, most of them after some kills.
+    pub completed: u32,
+    /// What was wrong, in words.
+    pub violations: Vec<String>,
+}
+
+/// Kills `program`, which is `git-history`, with SIGKILL at `kills` random moments of its importing `repository`.
+///
+/// After each kill the tree at the last commit that is marked as imported has to be the one that git knows, and the
+/// next run goes on with the same database. An import that ends is compared with one that nobody disturbed, event by
+/// event, and the next begins from nothing. The last one is not killed.
+///
+/// # Errors
+///
+/// If a program cannot be run, or a database not be read.
+pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u64) -> Result<Report> {
+    let randomness = Randomness::seeded(seed);
+    let folder = tempfile::tempdir()?;
+    let undisturbed = folder.path().join("undisturbed.db");
+    let began = SystemClock.now();
+    finish(start(program, repository, &undisturbed)?).await?;
+    let whole = Duration::try_from(SystemClock.now().duration_since(began))?;
+    let expected = State::read(&Archive::open(&undisturbed).await?).await?;
+    ensure!(expected.commits.len() == first_parents(repository)?.len(), "the first import is not whole");
+
+    let mut report = Report { kills: 0, in_the_middle: 0, completed: 0, violations: Vec::new() };
+    loop {
+        let db = folder.path().join(format!("{}.db", report.completed));
+        loop {
+            let mut import = start(program, repository, &db)?;
+            let moment = randomness.up_to(whole);
+            let killed = report.kills < kills
+                && tokio::select! {
+                    _ = import.wait() => false,
+                    () = SystemClock.sleep(moment) => true,
+                };
+            if !killed {
+                finish(import).await?;
+                break;
+            }
+            import.kill().await?;
+            report.kills += 1;
+            let state = State::read(&Archive::open(&db).await?).await?;
+            let partial = (1..expected.events()).contains(&state.events());
+            report.in_the_middle += u32::from(partial);
+            let what = format!("seed {seed}, kill {} after {moment:?}", report.kills);
+            report
+                .violations
+                .extend(state.wrong(repository, &expected)?.map(|wrong| format!("{what}: {wrong}")));
+        }
+        report.completed += 1;
+        if State::read(&Archive::open(&db).await?).await? != expected {
+            let what = format!("seed {seed}, after {} kills", report.kills);
+            report.violations.push(format!("{what}: the import ended in another state than one undisturbed"));
+        }
+        if report.kills >= kills {
+            return Ok(report);
+        }
+    }
+}
+
+fn start(program: &Path, repository: &Path, db: &Path) -> Result<Child> {
+    let mut command = Command::new(program);
+    command.arg(repository).arg("--db").arg(db).arg("import");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn().with_context(|| format!("cannot run {}", program.display()))
+}
+
+async fn finish(mut import: Child) -> Result<()> {
+    let status = import.wait().await?;
+    ensure!(status.success(), "an import failed: {status}");
+    Ok(())
+}
+
+/// Everything that is in an archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct State {
+    commits: Vec<CommitImported>,
+    files: BTreeMap<FilePath, Vec<FileEvent>>,
+    tree: String,
+}
+
+impl State {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn read(archive: &Archive) -> Result<Self> {
+        let mut state = Self { commits: Vec::new(), files: BTreeMap::new(), tree: String::new() };
+        let mut pages = archive.history.events(&History, None);
+        while let Some(page) = pages.try_next().await? {
+            state.commits.extend(page.events().map(|event| event.payload.clone()));
+        }
+        let mut pages = archive.files.scan(Segment::ALL);
+        while let Some(page) = pages.try_next().await? {
+            for event in page.events() {
+                state.files.entry(event.key().clone()).or_default().push(event.payload.clone());
+            }
+        }
+        state.tree = archive.tree(state.commits.len() as u64).await?.to_string();
+        Ok(state)
+    }
+
+    fn events(&self) -> usize {
+        self.files.values().map(Vec::len).sum()
+    }
+
+    /// What is wrong with a database whose import was killed.
+    fn wrong(&self, repository: &Path, expected: &Self) -> Result<Option<String>> {
+        if !expected.commits.starts_with(&self.commits) {
+            return Ok(Some("the history has other commits".into()));
+        }
+        for (path, events) in &self.files {
+            if !expected.files.get(path).is_some_and(|all| all.starts_with(events)) {
+                return Ok(Some(format!("{path} has other events")));
+            }
+        }
+        let tree = match self.commits.last() {
+            Some(last) => ls_tree(repository, last.commit.as_str())?,
+            None => String::new(),
+        };
+        Ok((tree != self.tree).then(|| format!("the tree at commit {} is another", self.commits.len())))
+    }
+}
