@@ -80,8 +80,7 @@ impl<S: Storages> Story<'_, '_, S> {
         self.time_travel(ada).await?;
         self.a_deleted_address_is_free(begun + 1).await?;
         let end = self.directory_end().await?;
-        self.pen
-            .margin(format_args!("\nThe directory has {} now, and is left as it is.", count(end, "event")))?;
+        self.pen.margin(format_args!("\nThe directory has {} now.", count(end, "event")))?;
         Ok(())
     }
 

@@ -1,0 +1,93 @@
+//! Storages that fail when a test says so.
+
+use std::fmt;
+use std::sync::Arc;
+
+use eventsrc_core::{CommitOf, ErrorKind, EventStorage, Head, PageOf, PutOf, StorageError};
+use eventsrc_examples::identity::{Storages, Streams};
+use futures::stream::{self, BoxStream, StreamExt};
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes through.
+    Answered,
+    /// It does nothing and fails.
+    Failed,
+    /// It goes through, and the answer is lost.
+    Lost,
+}
+
+type Fates = Arc<dyn Fn() -> Fate + Send + Sync>;
+
+/// A storage each of whose calls asks for its fate, after a moment in which others may be faster.
+pub(super) struct Failing<St> {
+    storage: Arc<St>,
+    fates: Fates,
+}
+
+pub(super) type FailingStorages<S> = Streams<
+    Failing<<S as Storages>::Users>,
+    Failing<<S as Storages>::Groups>,
+    Failing<<S as Storages>::Directory>,
+>;
+
+/// `storages`, with one source of fate for all their calls.
+pub(super) fn failing<S: Storages>(
+    storages: &S,
+    fates: impl Fn() -> Fate + Send + Sync + 'static,
+) -> FailingStorages<S> {
+    let fates: Fates = Arc::new(fates);
+    Streams {
+        users: Arc::new(Failing { storage: storages.users(), fates: Arc::clone(&fates) }),
+        groups: Arc::new(Failing { storage: storages.groups(), fates: Arc::clone(&fates) }),
+        directory: Arc::new(Failing { storage: storages.directory(), fates }),
+    }
+}
+
+impl<St: EventStorage> Failing<St> {
+    /// Fails before or after `call`, or not.
+    async fn fated<T>(&self, call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+        tokio::task::yield_now().await;
+        match (self.fates)() {
+            Fate::Answered => call.await,
+            Fate::Failed => Err(out_of_reach()),
+            Fate::Lost => call.await.and_then(|_| Err(out_of_reach())),
+        }
+    }
+}
+
+impl<St: EventStorage> EventStorage for Failing<St> {
+    type Key = St::Key;
+    type Sequence = St::Sequence;
+    type Payload = St::Payload;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        self.fated(self.storage.put(commit)).await
+    }
+
+    async fn latest(&self, key: &St::Key) -> Result<Option<Head<St::Sequence>>, StorageError> {
+        self.fated(self.storage.latest(key)).await
+    }
+
+    fn events(
+        &self,
+        key: &St::Key,
+        from: Option<St::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        match (self.fates)() {
+            Fate::Answered => self.storage.events(key, from),
+            Fate::Failed | Fate::Lost => stream::iter([Err(out_of_reach())]).boxed(),
+        }
+    }
+}
+
+impl<St> fmt::Debug for Failing<St> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failing").finish_non_exhaustive()
+    }
+}
+
+fn out_of_reach() -> StorageError {
+    StorageError::new(ErrorKind::Unavailable, "the storage is out of reach")
+}
