@@ -2,4 +2,5 @@
 
 pub mod git_kills;
 pub mod git_repository;
+pub mod kills;
 pub mod seeded_bugs;
