@@ -1,11 +1,15 @@
 //! The benchmarks of eventsrc, beside raw calls that do the same work. See `BENCHMARKS.md`.
 
 mod account;
+mod bare;
 mod measure;
 mod table;
 
+mod append;
 mod decode;
 mod fold;
+mod load;
+mod writers;
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +30,8 @@ struct Benchmark {
 }
 
 /// All benchmarks, in the order of the table.
-const ALL: &[Benchmark] = &[fold::BENCHMARK, decode::BENCHMARK];
+const ALL: &[Benchmark] =
+    &[fold::BENCHMARK, decode::BENCHMARK, append::BENCHMARK, writers::BENCHMARK, load::BENCHMARK];
 
 /// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.
 #[derive(Parser)]

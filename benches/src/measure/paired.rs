@@ -28,6 +28,11 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
+    /// The same, where ours does `factor` times as much in a unit.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self { low: self.low * factor, median: self.median * factor, high: self.high * factor }
+    }
+
     /// The same the other way round: how much slower instead of how much faster.
     pub(crate) fn inverse(self) -> Self {
         Self { low: 1.0 / self.high, median: 1.0 / self.median, high: 1.0 / self.low }
