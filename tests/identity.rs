@@ -3,6 +3,7 @@
 mod commands;
 mod crashes;
 mod faults;
+mod folds;
 mod races;
 mod story;
 mod time;

@@ -77,7 +77,6 @@ impl<'a> Pen<'a> {
     where
         St: EventStorage<Sequence = u64, Payload: Drawn>,
     {
-        self.gap()?;
         self.line(name)?;
         if from > 1 {
             self.line(format_args!("      ... {} before", count(from - 1, "event")))?;

@@ -1,7 +1,7 @@
 //! `identity`: the users, groups and memberships of a service, and the first program to read.
 //!
 //! In the order in which to read: [`UserEvent`] and its like are the facts, [`UserById`] and its like fold them into
-//! values, [`Service`] decides which to save. [`play`] tells it all as a story.
+//! values, [`Service`] decides which to save. [`play`] tells it all as a story; [`run`] is the command line.
 
 mod arguments;
 mod command;
@@ -10,6 +10,7 @@ mod draw;
 mod events;
 mod folds;
 mod keys;
+mod questions;
 mod scenario;
 mod service;
 mod show;
@@ -22,7 +23,8 @@ pub use draw::Pen;
 pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
 pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
 pub use keys::{DirectoryKey, Entry, GroupId, UserId};
+pub use questions::Answer;
 pub use scenario::play;
-pub use service::{Answer, Service};
+pub use service::Service;
 pub use storages::{InMemory, InSqlite, Storages, Streams};
 pub use text::{DisplayName, Email, InvalidText, Name};

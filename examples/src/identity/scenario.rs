@@ -113,6 +113,7 @@ impl<S: Storages> Story<'_, '_, S> {
             self.pen.outcome(&format!("join {who}"), &came_to(joined)?)?;
         }
         let storage = Arc::clone(&self.streams.groups);
+        self.pen.gap()?;
         self.pen.stream(&readers.short(), &*storage, &readers, 1).await?;
         let members = self.service.members(readers).await?;
         let names = members.iter().filter_map(|(_, user)| user.name.as_ref()).map(ToString::to_string);
@@ -241,6 +242,7 @@ impl<S: Storages> Story<'_, '_, S> {
 
     async fn draw_user(&mut self, name: &str, user: UserId) -> anyhow::Result<()> {
         let title = format!("{} ({name}{})", user.short(), self.suffix());
+        self.pen.gap()?;
         self.pen.stream(&title, &*self.streams.users, &user, 1).await?;
         let answer = self.service.user(user).await?;
         self.pen.value(in_short(answer.snapshot.value.as_ref()))?;
@@ -248,6 +250,7 @@ impl<S: Storages> Story<'_, '_, S> {
     }
 
     async fn draw_directory(&mut self, from: u64) -> anyhow::Result<()> {
+        self.pen.gap()?;
         self.pen.stream("directory", &*self.streams.directory, &DirectoryKey, from).await
     }
 
