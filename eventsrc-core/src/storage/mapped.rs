@@ -16,7 +16,8 @@ use crate::stream::StreamKey;
 /// A storage under another key type: `K` outside, the key of `St` inside.
 ///
 /// The two functions are each other's inverse. A stored key that is no `K` is skipped by a scan, so that one
-/// storage can be seen as several, one for each kind of key.
+/// storage can be seen as several, one for each kind of key. Errors name the stream as it is called outside; those of
+/// a scan, as it is called inside.
 pub struct MapKey<St, K, In, Out> {
     storage: St,
     inward: In,
@@ -49,7 +50,8 @@ where
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = commit.key.clone();
         let first = commit.first;
-        match self.storage.put(rebuild(commit, (self.inward)(&key), first)).await? {
+        let put = self.storage.put(rebuild(commit, (self.inward)(&key), first)).await;
+        match put.map_err(|error| error.on(&key))? {
             Put::Stored => Ok(Put::Stored),
             Put::Repeated { last } => Ok(Put::Repeated { last }),
             Put::Conflict(Conflict { existing, head }) => {
@@ -63,7 +65,7 @@ where
     }
 
     async fn latest(&self, key: &K) -> Result<Option<Head<Self::Sequence>>, StorageError> {
-        self.storage.latest(&(self.inward)(key)).await
+        self.storage.latest(&(self.inward)(key)).await.map_err(|error| error.on(key))
     }
 
     fn events(
@@ -74,7 +76,10 @@ where
         let key = key.clone();
         self.storage
             .events(&(self.inward)(&key), from)
-            .map(move |page| Ok(map_page(page?, |_| Some(key.clone()), Some)))
+            .map(move |page| {
+                let page = page.map_err(|error| error.on(&key))?;
+                Ok(map_page(page, |_| Some(key.clone()), Some))
+            })
             .boxed()
     }
 }
