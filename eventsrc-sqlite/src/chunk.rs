@@ -41,9 +41,11 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Chunk<K, S, E, C> {
         }
     }
 
-    /// Adds the commit of `row`; breaks off once the chunk is full or the commit cannot be read.
-    pub(crate) fn add(&mut self, row: &CommitRow, key: &K) -> ControlFlow<()> {
-        match rows::decode(row, key, &*self.codec) {
+    /// Adds the commit of `row`, which begins at `number`; breaks off once the chunk is full or the commit cannot be read.
+    pub(crate) fn add(&mut self, number: i64, row: rusqlite::Result<CommitRow>, key: &K) -> ControlFlow<()> {
+        let row = row.map_err(|error| rows::unreadable(key, number, error));
+        let size = row.as_ref().map_or(0, CommitRow::size);
+        match row.and_then(|row| rows::decode(&row, key, &*self.codec)) {
             Ok(commit) => self.commits.push(commit),
             Err(error) => {
                 self.failure = Some(error);
@@ -51,7 +53,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Chunk<K, S, E, C> {
             }
         }
         self.commits_left -= 1;
-        self.bytes_left = self.bytes_left.saturating_sub(row.size());
+        self.bytes_left = self.bytes_left.saturating_sub(size);
         if self.commits_left == 0 || self.bytes_left == 0 {
             ControlFlow::Break(())
         } else {

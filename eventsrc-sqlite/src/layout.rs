@@ -197,20 +197,20 @@ pub(crate) fn append(connection: &Connection, stream: i64, commit: &CommitRow) -
         .map(drop)
 }
 
-/// Shows `visit` the commits of the stream in order, from the one that begins at `number` on, until it breaks off.
-/// Returns whether it saw all.
+/// Shows `visit` the commits of the stream in order, each with its number, from the one that begins at `number` on, until
+/// it breaks off. Returns whether it saw all.
 pub(crate) fn visit_stream(
     connection: &Connection,
     stream: i64,
     number: i64,
-    mut visit: impl FnMut(CommitRow) -> ControlFlow<()>,
+    mut visit: impl FnMut(i64, Result<CommitRow>) -> ControlFlow<()>,
 ) -> Result<bool> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COMMIT} FROM commits WHERE stream = ?1 AND number >= ?2 ORDER BY number"
     ))?;
     let mut rows = statement.query([stream, number])?;
     while let Some(row) = rows.next()? {
-        if visit(CommitRow::read(row)?).is_break() {
+        if visit(row.get(0)?, CommitRow::read(row)).is_break() {
             return Ok(false);
         }
     }
@@ -227,7 +227,8 @@ pub(crate) struct PlacedRow {
     pub(crate) position: i64,
     pub(crate) category: String,
     pub(crate) id: String,
-    pub(crate) commit: CommitRow,
+    pub(crate) number: i64,
+    pub(crate) commit: Result<CommitRow>,
 }
 
 /// Shows `visit` the commits of a segment's streams in the order of the file, after position `after` and up to `until`,
@@ -245,8 +246,13 @@ pub(crate) fn visit_segment(
     ))?;
     let mut rows = statement.query(params![after, until, segment.total(), segment.index()])?;
     while let Some(row) = rows.next()? {
-        let commit = CommitRow::read(row)?;
-        let placed = PlacedRow { position: row.get(9)?, category: row.get(10)?, id: row.get(11)?, commit };
+        let placed = PlacedRow {
+            position: row.get(9)?,
+            category: row.get(10)?,
+            id: row.get(11)?,
+            number: row.get(0)?,
+            commit: CommitRow::read(row),
+        };
         if visit(placed).is_break() {
             return Ok(false);
         }

@@ -7,6 +7,7 @@ use eventsrc_core::{
     Zone,
 };
 
+use crate::failure::Failure;
 use crate::layout::{CommitRow, HeadRow};
 
 /// The row of `commit`.
@@ -73,7 +74,7 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         Some(json) => serde_json::from_str(json)
             .map_err(|error| corrupt("cannot read the metadata".into()).at(first).because(error))?,
     };
-    let commit = Commit { key: key.clone(), first, time: time(key, row.time)?, metadata, payloads };
+    let commit = Commit { key: key.clone(), first, time: time(key, first, row.time)?, metadata, payloads };
     if commit.fits() {
         Ok(Arc::new(commit))
     } else {
@@ -88,21 +89,29 @@ pub(crate) fn last<K: StreamKey, S: Sequence>(key: &K, row: &CommitRow) -> Resul
 
 /// The head of the stream of `key`.
 pub(crate) fn head<K: StreamKey, S: Sequence>(key: &K, row: HeadRow) -> Result<Head<S>, StorageError> {
-    Ok(Head { sequence: sequence(key, row.number, row.zone)?, time: time(key, row.time)? })
+    let sequence = sequence(key, row.number, row.zone)?;
+    Ok(Head { sequence, time: time(key, sequence, row.time)? })
 }
 
-pub(crate) fn sequence<K: StreamKey, S: Sequence>(
-    key: &K,
-    number: i64,
-    zone: u16,
-) -> Result<S, StorageError> {
+/// The error of a row that is no commit at all.
+pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, error: rusqlite::Error) -> StorageError {
+    StorageError::from(Failure::new("cannot read the commit", error)).on(key).at(number.unsigned_abs())
+}
+
+fn sequence<K: StreamKey, S: Sequence>(key: &K, number: i64, zone: u16) -> Result<S, StorageError> {
     u64::try_from(number).ok().and_then(|number| S::from_parts(number, Zone(zone))).ok_or_else(|| {
         let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
-        StorageError::new(ErrorKind::Corrupt, what).on(key)
+        StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs())
     })
 }
 
-pub(crate) fn time<K: StreamKey>(key: &K, microseconds: i64) -> Result<Timestamp, StorageError> {
-    Timestamp::from_microsecond(microseconds)
-        .map_err(|error| StorageError::new(ErrorKind::Corrupt, "cannot read the time").on(key).because(error))
+fn time<K: StreamKey, S: Sequence>(
+    key: &K,
+    sequence: S,
+    microseconds: i64,
+) -> Result<Timestamp, StorageError> {
+    Timestamp::from_microsecond(microseconds).map_err(|error| {
+        let what = "cannot read the time";
+        StorageError::new(ErrorKind::Corrupt, what).on(key).at(sequence).because(error)
+    })
 }

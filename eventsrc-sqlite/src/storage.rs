@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use crate::append::Appended;
 use crate::chunk::Chunk;
 use crate::database::Database;
-use crate::layout;
+use crate::layout::{self, CommitRow};
 use crate::rows;
 use crate::writer::Job;
 
@@ -102,9 +102,9 @@ where
                     .database
                     .read(move |connection| {
                         let mut end = number;
-                        let saw_all = layout::visit_stream(connection, stream, number, |row| {
-                            end = row.end();
-                            chunk.add(&row, &chunk_key)
+                        let saw_all = layout::visit_stream(connection, stream, number, |number, row| {
+                            end = row.as_ref().map_or(number, CommitRow::end);
+                            chunk.add(number, row, &chunk_key)
                         });
                         Ok(chunk.finish(saw_all, end))
                     })
@@ -144,7 +144,7 @@ where
                         let saw_all = layout::visit_segment(connection, segment, after, until, |row| {
                             end = row.position;
                             match K::from_parts(&row.category, &row.id) {
-                                Some(key) => chunk.add(&row.commit, &key),
+                                Some(key) => chunk.add(row.number, row.commit, &key),
                                 None => chunk.skip(),
                             }
                         });
