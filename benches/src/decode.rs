@@ -54,11 +54,11 @@ fn child(arguments: &[&str]) -> Result<()> {
         "postcard" => commits(&Postcard, size),
         "query" => query(Json, size),
         "raw-json" => {
-            let stored = encoded_one_by_one(Json);
+            let stored = encoded_one_by_one(&Json);
             region(|| raw(&stored, |bytes| serde_json::from_slice(bytes).expect("it was encoded as JSON")))
         }
         "raw-postcard" => {
-            let stored = encoded_one_by_one(Postcard);
+            let stored = encoded_one_by_one(&Postcard);
             region(|| raw(&stored, |bytes| postcard::from_bytes(bytes).expect("it was encoded by postcard")))
         }
         _ => bail!("unknown side {side}"),
@@ -115,7 +115,7 @@ fn raw(stored: &[Vec<u8>], decode: impl Fn(&[u8]) -> AccountEvent) -> Option<Acc
     account
 }
 
-fn encoded_one_by_one<C: Codec<AccountEvent>>(codec: C) -> Vec<Vec<u8>> {
+fn encoded_one_by_one<C: Codec<AccountEvent>>(codec: &C) -> Vec<Vec<u8>> {
     account::events(EVENTS)
         .map(|event| {
             let mut bytes = Vec::new();

@@ -8,10 +8,12 @@ mod table;
 mod append;
 mod decode;
 mod fold;
+mod import;
 mod load;
 mod writers;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -30,8 +32,14 @@ struct Benchmark {
 }
 
 /// All benchmarks, in the order of the table.
-const ALL: &[Benchmark] =
-    &[fold::BENCHMARK, decode::BENCHMARK, append::BENCHMARK, writers::BENCHMARK, load::BENCHMARK];
+const ALL: &[Benchmark] = &[
+    fold::BENCHMARK,
+    decode::BENCHMARK,
+    append::BENCHMARK,
+    writers::BENCHMARK,
+    load::BENCHMARK,
+    import::BENCHMARK,
+];
 
 /// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.
 #[derive(Parser)]
@@ -57,8 +65,17 @@ enum Child {
     Child { benchmark: String, arguments: Vec<String> },
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     if let Some(Child::Child { benchmark, arguments }) = arguments.child {
         let benchmark =
             ALL.iter().find(|it| it.name == benchmark).context("there is no benchmark of this name")?;
