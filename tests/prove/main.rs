@@ -1,7 +1,7 @@
 //! `./prove`: the long reliability runs. Each tries to break a promise many times over, from a seed.
 
-mod git_kills;
 mod histories;
+mod kills;
 mod lost_replies;
 mod report;
 mod runs;

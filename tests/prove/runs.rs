@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use crate::{git_kills, histories, lost_replies, seeded_bugs};
+use crate::{histories, kills, lost_replies, seeded_bugs};
 
 /// One of the reliability runs.
 pub(crate) struct Run {
@@ -51,14 +51,14 @@ pub(crate) const RUNS: &[Run] = &[
         name: "histories-sqlite",
         unit: "racing operations",
         full: 200_000,
-        quick: 10_000,
+        quick: 20_000,
         run: |trial| Box::pin(histories::sqlite(trial)),
     },
     Run {
         name: "histories-sqlite-faults",
         unit: "racing operations under faults",
         full: 200_000,
-        quick: 5_000,
+        quick: 10_000,
         run: |trial| Box::pin(histories::sqlite_under_faults(trial)),
     },
     Run {
@@ -79,14 +79,21 @@ pub(crate) const RUNS: &[Run] = &[
         name: "lost-replies-sqlite",
         unit: "lost replies, each put or saved again",
         full: 10_000,
-        quick: 500,
+        quick: 2_000,
         run: |trial| Box::pin(lost_replies::sqlite(trial)),
+    },
+    Run {
+        name: "sqlite-kills",
+        unit: "writers killed",
+        full: 200,
+        quick: 20,
+        run: |trial| Box::pin(kills::sqlite(trial)),
     },
     Run {
         name: "git-history-kills",
         unit: "imports killed",
         full: 20,
-        quick: 2,
-        run: |trial| Box::pin(git_kills::killed(trial)),
+        quick: 3,
+        run: |trial| Box::pin(kills::git_history(trial)),
     },
 ];

@@ -1,0 +1,43 @@
+//! Processes that write are killed with SIGKILL at random moments, and what they left is compared with what was promised.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use eventsrc_tests::git_kills::kill_import;
+use eventsrc_tests::git_repository::{Script, TestRepository};
+use eventsrc_tests::kills::kill_writer;
+
+use crate::runs::{Found, Trial};
+
+/// Kills writers of an SQLite file.
+pub(crate) async fn sqlite(trial: Trial) -> Result<Found> {
+    let kills = u32::try_from(trial.attempts)?;
+    let program = program("writer")?;
+    let report = kill_writer(&program, kills, trial.seed)
+        .await
+        .with_context(|| format!("with {}", program.display()))?;
+    let note = format!(
+        "{} after an acknowledged commit, {} commits acknowledged, {} stored",
+        report.in_the_middle, report.acknowledged, report.stored
+    );
+    Ok(Found { attempted: u64::from(report.kills), violations: report.violations, note })
+}
+
+/// Kills imports of a git repository, and resumes them.
+pub(crate) async fn git_history(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let repository = TestRepository::empty(&folder.path().join("repository.git"), "sha1")?;
+    repository.run(&Script::long(300, 12))?;
+    let kills = u32::try_from(trial.attempts)?;
+    let program = program("git-history")?;
+    let report = kill_import(&program, repository.path(), kills, trial.seed)
+        .await
+        .with_context(|| format!("with {}", program.display()))?;
+    let note = format!("{} in the middle, {} imports completed", report.in_the_middle, report.completed);
+    Ok(Found { attempted: u64::from(report.kills), violations: report.violations, note })
+}
+
+/// Another program of this package, built beside this one.
+fn program(name: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
