@@ -63,11 +63,11 @@ pub(crate) enum Identity {
     Foreign,
 }
 
-/// What the file is.
+/// What the file is; the caller holds a transaction.
 pub(crate) fn identity(connection: &Connection) -> Result<Identity> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
-    if application == i64::from(APPLICATION_ID) {
+    if application == i64::from(APPLICATION_ID) && version > 0 {
         return Ok(Identity::Ours(version));
     }
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::database::Settings;
 use crate::failure::{Failure, is_busy};
@@ -34,11 +34,13 @@ impl File {
             return Err(self.refusal(&format!("there is no directory {}", parent.display())));
         }
         let mut connection = self.connect(OpenFlags::SQLITE_OPEN_CREATE).map_err(|e| self.failure(e))?;
-        self.check(&connection)?;
+        let identity = self.identify(&mut connection, TransactionBehavior::Deferred)?.1;
         if connection.is_readonly("main").map_err(|e| self.failure(e))? {
             return Err(self.refusal("the file is read-only"));
         }
-        self.migrate(&mut connection)?;
+        if identity != Identity::Ours(layout::VERSION) {
+            self.migrate(&mut connection)?;
+        }
         self.log_ahead(&mut connection)?;
         if let Some(bytes) = self.settings.largest_file {
             limit(&connection, bytes).map_err(|error| self.failure(error))?;
@@ -67,27 +69,30 @@ impl File {
         Ok(connection)
     }
 
-    /// Says no to a file that is not ours or too new, before anything in it is touched.
-    fn check(&self, connection: &Connection) -> Result<Identity, StorageError> {
-        match layout::identity(connection).map_err(|error| self.failure(error))? {
+    /// Says what the file is, and no to one that is not ours or too new, before anything in it is touched.
+    ///
+    /// It takes a transaction to see one state of a file that another process is just making.
+    fn identify<'a>(
+        &self,
+        connection: &'a mut Connection,
+        behavior: TransactionBehavior,
+    ) -> Result<(Transaction<'a>, Identity), StorageError> {
+        let failure = |error| self.failure(error);
+        let transaction = connection.transaction_with_behavior(behavior).map_err(failure)?;
+        match layout::identity(&transaction).map_err(failure)? {
             Identity::Foreign => Err(self.refusal("it is an SQLite file of another program")),
-            Identity::Ours(version) if !(0..=layout::VERSION).contains(&version) => Err(self.refusal(&format!(
+            Identity::Ours(version) if version > layout::VERSION => Err(self.refusal(&format!(
                 "its layout is of version {version}, and this program knows up to {}: it was written by a newer one",
                 layout::VERSION
             ))),
-            identity => Ok(identity),
+            identity => Ok((transaction, identity)),
         }
     }
 
     fn migrate(&self, connection: &mut Connection) -> Result<(), StorageError> {
-        if self.check(connection)? == Identity::Ours(layout::VERSION) {
-            return Ok(());
-        }
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| self.failure(error))?;
-        // Another process may have been faster.
-        let version = match self.check(&transaction)? {
+        // Another process may have been faster, so this is asked again under the lock.
+        let (transaction, identity) = self.identify(connection, TransactionBehavior::Immediate)?;
+        let version = match identity {
             Identity::Ours(version) => version,
             Identity::Empty | Identity::Foreign => 0,
         };

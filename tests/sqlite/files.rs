@@ -90,13 +90,13 @@ async fn what_may_not_be_written_is_refused() {
 
     allow(&path, 0o444);
     let said = complaint(&path).await;
-    assert!(said.contains("Refused") && said.contains("read-only"), "a read-only file: {said}");
+    assert!(said.contains("read-only"), "a read-only file: {said}");
     allow(&path, 0o666);
     allow(&place, 0o555);
     let said = complaint(&path).await;
-    assert!(said.contains("Refused"), "a file in a read-only directory: {said}");
+    assert!(said.contains("read-only"), "a file in a read-only directory: {said}");
     let said = complaint(&place.join("new.db")).await;
-    assert!(said.contains("Refused"), "a new file in a read-only directory: {said}");
+    assert!(said.contains("cannot be opened or created"), "a new file in a read-only directory: {said}");
     allow(&place, 0o755);
     assert_eq!(fs::read(&path).unwrap(), before);
 }
