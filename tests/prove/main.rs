@@ -9,8 +9,9 @@ mod seeded_bugs;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use eventsrc_core::{Clock, SystemClock};
 
 use report::{Row, print_head};
@@ -30,7 +31,7 @@ struct Options {
     #[arg(long)]
     seed: Option<u64>,
     /// Only the run of this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(RUNS.iter().map(|run| run.name)))]
     only: Option<String>,
 }
 
@@ -40,16 +41,15 @@ async fn main() -> Result<ExitCode> {
     let seed =
         options.seed.unwrap_or_else(|| SystemClock.now().as_microsecond().unsigned_abs() % 1_000_000_000);
     let wanted = |name| options.only.as_deref().is_none_or(|only| only == name);
-    let runs: Vec<_> = RUNS.iter().filter(|run| wanted(run.name)).collect();
-    let names: Vec<_> = RUNS.iter().map(|run| run.name).collect();
-    ensure!(!runs.is_empty(), "there is no run of this name; there are {}", names.join(", "));
 
     print_head();
     let mut rows = Vec::new();
-    for run in runs {
+    for run in RUNS.iter().filter(|run| wanted(run.name)) {
         let attempts = if options.quick { run.quick } else { run.full };
         let began = SystemClock.now();
-        let found = (run.run)(Trial { attempts, seed }).await;
+        // A run that panics is a run that is not met.
+        let found =
+            tokio::spawn((run.run)(Trial { attempts, seed })).await.unwrap_or_else(|panic| Err(panic.into()));
         let seconds = SystemClock.now().duration_since(began).as_secs_f64();
         let row = Row::new(run, attempts, seed, found);
         row.print(seconds);

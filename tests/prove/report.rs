@@ -32,7 +32,7 @@ impl Row {
     pub(crate) fn new(run: &Run, attempts: u64, seed: u64, found: Result<Found>) -> Self {
         let Found { attempted, violations: found, note } = found.unwrap_or_else(|error| Found {
             attempted: 0,
-            violations: vec![format!("the run itself failed: {error:?}")],
+            violations: vec![format!("the run itself failed: {error:#}")],
             note: String::new(),
         });
         let met = found.is_empty() && attempted >= attempts;
