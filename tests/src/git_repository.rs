@@ -23,6 +23,8 @@ pub enum Change<'a> {
     Submodule(&'a [u8], &'a str),
     /// Deletes the file, or everything in the directory.
     Delete(&'a [u8]),
+    /// Deletes everything.
+    DeleteAll,
 }
 
 /// Commits to be made.
@@ -69,6 +71,7 @@ impl Script {
                 }
                 Change::Submodule(name, commit) => format!("M 160000 {commit} {}\n", path(name)),
                 Change::Delete(name) => format!("D {}\n", path(name)),
+                Change::DeleteAll => "deleteall\n".into(),
             };
             self.text.extend(line.bytes());
         }

@@ -1,6 +1,6 @@
 //! A git repository, read by running `git`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -46,12 +46,16 @@ impl Repository {
         self.commit(OsStr::new("HEAD")).await
     }
 
-    /// The commit that git understands by `revision`.
+    /// The commit that git understands by `revision`, which may be a tag too.
     pub async fn commit(&self, revision: &OsStr) -> Result<Option<ObjectId>> {
-        let mut commit = revision.to_owned();
-        commit.push("^{commit}");
-        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options"].map(OsString::from);
-        let output = self.git().args(arguments).arg(commit).output().await.context("cannot run git")?;
+        // In two steps: some revisions take whatever stands behind them for a part of them.
+        let Some(object) = self.resolve(revision).await? else { return Ok(None) };
+        self.resolve(format!("{object}^{{commit}}").as_ref()).await
+    }
+
+    async fn resolve(&self, revision: &OsStr) -> Result<Option<ObjectId>> {
+        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
+        let output = self.git().args(arguments).arg(revision).output().await.context("cannot run git")?;
         Ok(std::str::from_utf8(&output.stdout).ok().and_then(|text| ObjectId::new(text.trim_end())))
     }
 
