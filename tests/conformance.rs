@@ -1,1 +1,97 @@
 //! Every backend, against every rule of the contract.
+
+mod backends;
+mod proved;
+mod wrong;
+mod wrong_puts;
+mod wrong_reads;
+mod wrong_snapshots;
+
+use std::sync::Arc;
+
+use eventsrc_core::{ScanStorage, ZonedSequence};
+use eventsrc_testkit::conformance::{self, Backend, Report, SnapshotBackend};
+
+type Numbers = u64;
+type Zoned = ZonedSequence;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_keeps_every_rule() {
+    event_storage_that_scans("memory", backends::memory::<Numbers>()).await;
+    event_storage_that_scans("memory, zoned", backends::memory::<Zoned>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_keeps_every_rule() {
+    event_storage_that_scans("sqlite", backends::sqlite::<Numbers>()).await;
+    event_storage_that_scans("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn combinators_are_storages() {
+    event_storage_that_scans("counted", backends::counted::<Numbers>()).await;
+    event_storage_that_scans("counted, zoned", backends::counted::<Zoned>()).await;
+    event_storage_that_scans("faulty at rate zero", backends::faulty_without_faults::<Zoned>()).await;
+    event_storage_that_scans("under another key", backends::mapped_key::<Numbers>()).await;
+    event_storage_that_scans("under another key, zoned", backends::mapped_key::<Zoned>()).await;
+    event_storage_that_scans("under another sequence", backends::mapped_sequence()).await;
+    event_storage("merged with an empty one", backends::merged_with_an_empty_one::<Numbers>()).await;
+    event_storage("merged with an empty one, zoned", backends::merged_with_an_empty_one::<Zoned>()).await;
+    event_storage("merged with itself", backends::merged_with_itself::<Numbers>()).await;
+    event_storage("merged with itself, zoned", backends::merged_with_itself::<Zoned>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn snapshot_storages_keep_every_rule() {
+    snapshot_storage("memory", backends::memory_snapshots::<Numbers>()).await;
+    snapshot_storage("memory, zoned", backends::memory_snapshots::<Zoned>()).await;
+    snapshot_storage("faulty at rate zero", backends::faulty_snapshots_without_faults::<Zoned>()).await;
+    snapshot_storage("sqlite", backends::sqlite::<Numbers>()).await;
+    snapshot_storage("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
+}
+
+/// Seeds that are the same in every run; `prove` takes others.
+const SEEDS: [u64; 4] = [1, 2, 3, 4];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_faults_leave_behind_is_whole() {
+    for seed in SEEDS {
+        under_faults("memory", backends::memory::<Numbers>(), seed).await;
+        under_faults("memory, zoned", backends::memory::<Zoned>(), seed).await;
+        under_faults("merged with itself", backends::merged_with_itself::<Zoned>(), seed).await;
+        snapshots_under_faults("memory", backends::memory_snapshots::<Numbers>(), seed).await;
+    }
+    under_faults("sqlite", backends::sqlite::<Numbers>(), 1).await;
+    under_faults("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>(), 2).await;
+    snapshots_under_faults("sqlite", backends::sqlite::<Numbers>(), 3).await;
+}
+
+async fn event_storage_that_scans<B: Backend<Storage: ScanStorage>>(name: &str, backend: B) {
+    let backend = Arc::new(backend);
+    shown(name, "events", &conformance::storage(&backend).await);
+    shown(name, "scans", &conformance::scan(&backend).await);
+}
+
+async fn event_storage<B: Backend>(name: &str, backend: B) {
+    shown(name, "events", &conformance::storage(&Arc::new(backend)).await);
+}
+
+async fn snapshot_storage<B: SnapshotBackend>(name: &str, backend: B) {
+    shown(name, "snapshots", &conformance::snapshots(&Arc::new(backend)).await);
+}
+
+async fn under_faults<B: Backend>(name: &str, backend: B, seed: u64) {
+    shown(name, "events under faults", &conformance::under_faults(&Arc::new(backend), seed).await);
+}
+
+async fn snapshots_under_faults<B: SnapshotBackend>(name: &str, backend: B, seed: u64) {
+    let report = conformance::snapshots_under_faults(&Arc::new(backend), seed).await;
+    shown(name, "snapshots under faults", &report);
+}
+
+/// Prints what was found in a line, and asserts that no rule is violated.
+fn shown(name: &str, what: &str, report: &Report) {
+    let (rules, kept) = (report.rows().len(), report.kept());
+    println!("{name}, {what}: {kept} of {rules} rules kept {}", report.notes().join("; "));
+    report.assert_kept();
+}

@@ -74,7 +74,7 @@ impl fmt::Debug for Sample {
 
 /// The key of the streams that the rules use. Unlike a [`StreamName`](eventsrc_core::StreamName) it can be malformed,
 /// which a storage has to refuse.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SampleKey {
     /// The kind of stream.
     pub category: String,

@@ -1,0 +1,204 @@
+//! The backends and the combinators that are held against the contract.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Codec, Counted, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
+    Postcard, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
+};
+use eventsrc_sqlite::{Database, SqliteSnapshots, SqliteStorage};
+use eventsrc_testkit::conformance::{
+    Backend, Capabilities, Sample, SampleKey, SnapshotBackend, SnapshotCapabilities,
+};
+use eventsrc_testkit::{Faults, Faulty, FaultySnapshots};
+use tempfile::TempDir;
+
+type Memory<S> = Arc<MemoryStorage<SampleKey, S, Sample>>;
+
+/// A storage over what lies in memory at a place. Payloads are kept as they are, so none is ever unreadable.
+pub(super) struct InMemory<P, St>(fn(&P) -> St);
+
+impl<P, St> Backend for InMemory<P, St>
+where
+    P: Default + Send + Sync + 'static,
+    St: EventStorage<Key = SampleKey, Payload = Sample>,
+{
+    type Storage = St;
+    type Place = P;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { decodes: false, ..Capabilities::ALL }
+    }
+
+    async fn create(&self) -> P {
+        P::default()
+    }
+
+    async fn open(&self, place: &P) -> St {
+        (self.0)(place)
+    }
+}
+
+pub(super) fn memory<S: Sequence>() -> InMemory<Memory<S>, Memory<S>> {
+    InMemory(Arc::clone)
+}
+
+pub(super) fn counted<S: Sequence>() -> InMemory<Memory<S>, Counted<Memory<S>>> {
+    InMemory(|memory| Counted::new(Arc::clone(memory)))
+}
+
+pub(super) fn faulty_without_faults<S: Sequence>() -> InMemory<Memory<S>, Faulty<Memory<S>>> {
+    InMemory(|memory| Faulty::new(Arc::clone(memory), Faults::none(), Arc::new(SystemClock)))
+}
+
+pub(super) fn merged_with_an_empty_one<S: Sequence>() -> InMemory<Memory<S>, Merged<Memory<S>, Memory<S>>> {
+    InMemory(|memory| Merged::new(Arc::clone(memory), Arc::default()))
+}
+
+pub(super) fn merged_with_itself<S: Sequence>() -> InMemory<Memory<S>, Merged<Memory<S>, Memory<S>>> {
+    InMemory(|memory| Merged::new(Arc::clone(memory), Arc::clone(memory)))
+}
+
+/// Sample keys outside, the same spelled backwards inside.
+pub(super) fn mapped_key<S: Sequence>() -> InMemory<
+    Arc<MemoryStorage<Backwards, S, Sample>>,
+    impl ScanStorage<Key = SampleKey, Sequence = S, Payload = Sample>,
+> {
+    InMemory(|memory: &Arc<_>| {
+        MapKey::new(Arc::clone(memory), Backwards::of, |key: &Backwards| {
+            SampleKey::from_parts(&backwards(&key.category), &backwards(&key.id))
+        })
+    })
+}
+
+/// Numbers outside, sequences of one zone inside.
+pub(super) fn mapped_sequence()
+-> InMemory<Memory<ZonedSequence>, impl ScanStorage<Key = SampleKey, Sequence = u64, Payload = Sample>> {
+    const HERE: Zone = Zone(7);
+    InMemory(|memory: &Memory<_>| {
+        MapSequence::new(
+            Arc::clone(memory),
+            |number| ZonedSequence::from_parts(number, HERE),
+            |zoned: ZonedSequence| (zoned.zone() == HERE).then(|| zoned.number()),
+        )
+    })
+}
+
+/// A key that is malformed where the key that it is made of is malformed, and has other parts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Backwards {
+    category: String,
+    id: String,
+}
+
+impl Backwards {
+    fn of(key: &SampleKey) -> Self {
+        Self { category: backwards(&key.category), id: backwards(&key.id) }
+    }
+}
+
+impl StreamKey for Backwards {
+    fn category(&self) -> &str {
+        &self.category
+    }
+
+    fn id(&self) -> Cow<'_, str> {
+        (&self.id).into()
+    }
+
+    fn from_parts(category: &str, id: &str) -> Option<Self> {
+        Some(Self { category: category.into(), id: id.into() })
+    }
+}
+
+fn backwards(text: &str) -> String {
+    text.chars().rev().collect()
+}
+
+/// A SQLite file in a directory of its own. Each handle opens the file anew, as another process would.
+pub(super) struct Sqlite<S, C> {
+    codec: C,
+    sequence: std::marker::PhantomData<fn() -> S>,
+}
+
+pub(super) fn sqlite<S: Sequence>() -> Sqlite<S, Json> {
+    Sqlite { codec: Json, sequence: std::marker::PhantomData }
+}
+
+pub(super) fn sqlite_with_postcard<S: Sequence>() -> Sqlite<S, Postcard> {
+    Sqlite { codec: Postcard, sequence: std::marker::PhantomData }
+}
+
+async fn database(directory: &TempDir) -> Database {
+    Database::open(directory.path().join("sample.db")).await.expect("the file opens")
+}
+
+impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Sqlite<S, C> {
+    type Storage = SqliteStorage<SampleKey, S, Sample, C>;
+    type Place = TempDir;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    async fn create(&self) -> TempDir {
+        tempfile::tempdir().expect("there is a place for temporary files")
+    }
+
+    async fn open(&self, directory: &TempDir) -> Self::Storage {
+        SqliteStorage::with_codec(&database(directory).await, self.codec)
+    }
+}
+
+impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Sqlite<S, C> {
+    type Storage = SqliteSnapshots<SampleKey, S, Sample, C>;
+    type Place = TempDir;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        SnapshotCapabilities::ALL
+    }
+
+    async fn create(&self) -> TempDir {
+        tempfile::tempdir().expect("there is a place for temporary files")
+    }
+
+    async fn open(&self, directory: &TempDir, name: &str) -> Self::Storage {
+        SqliteSnapshots::with_codec(&database(directory).await, name, self.codec)
+    }
+}
+
+type Kept<S> = Arc<MemorySnapshots<SampleKey, S, Sample>>;
+
+/// Snapshots over what lies in memory at a place. Each is a storage by itself, so there are no names.
+pub(super) struct SnapshotsInMemory<S, Sn>(fn(&Kept<S>) -> Sn);
+
+impl<S, Sn> SnapshotBackend for SnapshotsInMemory<S, Sn>
+where
+    S: Sequence,
+    Sn: SnapshotStorage<Key = SampleKey, Sequence = S, Value = Sample>,
+{
+    type Storage = Sn;
+    type Place = Kept<S>;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        SnapshotCapabilities { has_names: false, decodes: false, ..SnapshotCapabilities::ALL }
+    }
+
+    async fn create(&self) -> Kept<S> {
+        Arc::default()
+    }
+
+    async fn open(&self, place: &Kept<S>, _: &str) -> Sn {
+        (self.0)(place)
+    }
+}
+
+pub(super) fn memory_snapshots<S: Sequence>() -> SnapshotsInMemory<S, Kept<S>> {
+    SnapshotsInMemory(Arc::clone)
+}
+
+pub(super) fn faulty_snapshots_without_faults<S: Sequence>() -> SnapshotsInMemory<S, FaultySnapshots<Kept<S>>>
+{
+    SnapshotsInMemory(|kept| FaultySnapshots::new(Arc::clone(kept), Faults::none(), Arc::new(SystemClock)))
+}

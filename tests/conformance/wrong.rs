@@ -1,0 +1,486 @@
+//! A small storage that keeps the contract, and is made to break it in one way at a time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_stream::stream;
+use eventsrc_core::{
+    Commit, CommitId, CommitOf, Conflict, ErrorKind, EventStorage, Head, Page, PageOf, Put, PutOf,
+    ScanStorage, Segment, Sequence, StorageError, StreamName, ZonedSequence,
+};
+use eventsrc_testkit::conformance::{Backend, Capabilities, Sample, SampleKey};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub(super) type S = ZonedSequence;
+pub(super) type C = Commit<SampleKey, S, Sample>;
+pub(super) type Commits = Vec<Arc<C>>;
+pub(super) type Streams = BTreeMap<SampleKey, Commits>;
+pub(super) type Answer = Result<Put<SampleKey, S, Sample>, StorageError>;
+type Pages = Vec<Result<Page<SampleKey, S, Sample>, StorageError>>;
+
+/// In which way the storage is wrong.
+#[derive(Clone, Copy)]
+pub(super) enum Defect {
+    /// In none.
+    None,
+    /// It takes one stream for another.
+    Name(fn(&SampleKey) -> SampleKey),
+    /// It keeps something else than what was put.
+    Keep(fn(&mut C)),
+    /// It answers some puts by itself.
+    Put(fn(&mut Streams, &Arc<C>) -> Option<Answer>),
+    /// It changes its answers.
+    Answer(fn(&Streams, &Arc<C>, Answer) -> Answer),
+    /// It has other ideas of a stream's head.
+    Latest(fn(&[Arc<C>]) -> Result<Option<Head<S>>, StorageError>),
+    /// It reads other commits, or from elsewhere.
+    Read(fn(Commits, Option<S>) -> (Commits, Option<S>)),
+    /// It fails some reads.
+    FailRead(fn(&Streams, &SampleKey, Option<S>) -> bool),
+    /// It has other errors for an event that cannot be read, or none.
+    Unreadable(fn(&C, usize) -> Option<StorageError>),
+    /// It scans other commits.
+    Scan(fn(&Streams, Segment) -> Commits),
+    /// It stores events one by one, in sight of readers.
+    TornEvents,
+    /// Its head moves on while the events are being stored.
+    TornLatest,
+    /// It looks whether the place is free, and stores later.
+    CheckThenStore,
+    /// A handle reads what was there when it was opened, and what it put itself.
+    StaleReads,
+    /// A handle's `latest` is what it was when it first asked.
+    StaleLatest,
+    /// A handle judges puts by what it read or put itself.
+    StalePuts,
+    /// A handle recognises only what it put itself.
+    OwnRepeats,
+    /// What a handle stored goes when it goes.
+    LostWithTheHandle,
+    /// A read shows what there was at the read before.
+    LateReads,
+    /// Another task sees a commit only when the next is stored.
+    HiddenFromOtherTasks,
+    /// A put that is dropped keeps the lock.
+    DroppedPutKeepsLock,
+    /// A `latest` that is dropped keeps the lock.
+    DroppedLatestKeepsLock,
+    /// A read keeps the lock of the writers until it is at its end, also if it is dropped.
+    ReadKeepsLockToItsEnd,
+    /// A read keeps the lock of the writers for as long as it lives.
+    ReadKeepsLock,
+    /// A read that is dropped is never given back; there are 100.
+    DroppedReadsAreLost,
+    /// More than 3 readers at once are refused.
+    FewReaders,
+    /// All comes in one page.
+    OnePage,
+    /// A read that meets new commits begins anew.
+    ReadBeginsAnew,
+    /// Later pages of a read or scan show the beginning of commits that came meanwhile.
+    LaterPagesAreTorn,
+    /// Reading a stream makes it, and a stream that was made begins at its first sequence.
+    ReadsMakeStreams,
+}
+
+/// What all handles share.
+pub(super) struct Shared {
+    streams: Mutex<Streams>,
+    writer: Mutex<Option<tokio::task::Id>>,
+    lock: Semaphore,
+    reads: Semaphore,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            streams: Mutex::default(),
+            writer: Mutex::default(),
+            lock: Semaphore::new(1),
+            reads: Semaphore::new(100),
+        }
+    }
+}
+
+/// The backend of storages with one defect.
+pub(super) struct WrongBackend(pub(super) Defect);
+
+impl Backend for WrongBackend {
+    type Storage = Wrong;
+    type Place = Arc<Shared>;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    async fn create(&self) -> Self::Place {
+        Arc::default()
+    }
+
+    async fn open(&self, place: &Self::Place) -> Wrong {
+        let known = locked(&place.streams).clone();
+        Wrong {
+            shared: Arc::clone(place),
+            defect: self.0,
+            known: Mutex::new(known),
+            heads: Mutex::default(),
+            own: Mutex::default(),
+        }
+    }
+}
+
+/// A handle.
+pub(super) struct Wrong {
+    shared: Arc<Shared>,
+    defect: Defect,
+    /// What this handle knows of the streams, where it goes by that.
+    known: Mutex<Streams>,
+    heads: Mutex<BTreeMap<SampleKey, Option<Head<S>>>>,
+    own: Mutex<HashSet<CommitId>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn error(kind: ErrorKind, commit: &C) -> StorageError {
+    StorageError::new(kind, "refused").on(&commit.key).at(commit.first)
+}
+
+/// The sound way to judge a put.
+pub(super) fn judge(stream: &[Arc<C>], commit: &Arc<C>) -> Answer {
+    if StreamName::of(&commit.key).is_err() || !commit.fits() {
+        return Err(error(ErrorKind::Invalid, commit));
+    }
+    let Some(head) = stream.last().map(|last| last.head()) else { return Ok(Put::Stored) };
+    let number = commit.first.number();
+    let holds = |c: &&Arc<C>| c.first.number() <= number && number <= c.last().number();
+    if number > head.sequence.number() + 1 {
+        return Err(error(ErrorKind::Invalid, commit));
+    }
+    if number == head.sequence.number() + 1 {
+        return Ok(Put::Stored);
+    }
+    let existing = stream.iter().find(holds).cloned();
+    Ok(match existing {
+        Some(existing) if existing.is(commit) => Put::Repeated { last: existing.last() },
+        existing => Put::Conflict(Conflict { existing, head: Some(head) }),
+    })
+}
+
+/// The first events of a commit.
+pub(super) fn cut(commit: &C, events: usize) -> Arc<C> {
+    let mut cut = commit.clone();
+    let payloads: Vec<_> = cut.payloads.into_iter().take(events.max(1)).collect();
+    cut.payloads = payloads.try_into().expect("at least one event");
+    Arc::new(cut)
+}
+
+impl Wrong {
+    fn name(&self, key: &SampleKey) -> SampleKey {
+        if let Defect::Name(name) = self.defect { name(key) } else { key.clone() }
+    }
+
+    /// Judges the put and stores the commit.
+    fn put_now(&self, commit: &Arc<C>) -> Answer {
+        let streams = &mut *locked(&self.shared.streams);
+        if let Defect::Put(put) = self.defect
+            && let Some(answer) = put(streams, commit)
+        {
+            return answer;
+        }
+        let name = self.name(&commit.key);
+        if matches!(self.defect, Defect::ReadsMakeStreams)
+            && streams.get(&name).is_some_and(Vec::is_empty)
+            && commit.first.number() > 1
+        {
+            return Err(error(ErrorKind::Invalid, commit));
+        }
+        let known = locked(&self.known);
+        let judged = if matches!(self.defect, Defect::StalePuts) { &*known } else { &*streams };
+        let mut answer = judge(judged.get(&name).map_or(&[], Vec::as_slice), commit);
+        drop(known);
+        if let Defect::Answer(change) = self.defect {
+            answer = change(streams, commit, answer);
+        }
+        let id = commit.metadata.commit_id;
+        match &answer {
+            Ok(Put::Stored) => {
+                store(streams, name, self.kept(commit));
+                locked(&self.own).insert(id);
+            }
+            Ok(Put::Repeated { .. })
+                if matches!(self.defect, Defect::OwnRepeats) && !locked(&self.own).contains(&id) =>
+            {
+                answer = Ok(Put::Conflict(Conflict { existing: None, head: None }));
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    fn kept(&self, commit: &Arc<C>) -> Arc<C> {
+        let mut kept = Arc::clone(commit);
+        if let Defect::Keep(keep) = self.defect {
+            keep(Arc::make_mut(&mut kept));
+        }
+        kept
+    }
+
+    /// Shows a growing part of the commit before all of it.
+    async fn put_torn(&self, commit: &Arc<C>) -> Answer {
+        let answer = judge(locked(&self.shared.streams).get(&commit.key).map_or(&[], Vec::as_slice), commit);
+        if let Ok(Put::Stored) = answer {
+            store(&mut locked(&self.shared.streams), commit.key.clone(), cut(commit, 1));
+            for events in [commit.len() / 2, commit.len()] {
+                tokio::task::yield_now().await;
+                let streams = &mut *locked(&self.shared.streams);
+                let stream = streams.entry(commit.key.clone()).or_default();
+                if let Some(place) = stream.iter_mut().find(|stored| stored.is(commit)) {
+                    *place = cut(commit, events);
+                }
+            }
+        }
+        answer
+    }
+
+    /// The commits of a stream as this handle sees them.
+    fn seen(&self, name: &SampleKey) -> Commits {
+        let streams = locked(&self.shared.streams);
+        let current = streams.get(name).cloned().unwrap_or_default();
+        match self.defect {
+            Defect::StaleReads => locked(&self.known).get(name).cloned().unwrap_or_default(),
+            Defect::LateReads => locked(&self.known).insert(name.clone(), current).unwrap_or_default(),
+            Defect::HiddenFromOtherTasks if *locked(&self.shared.writer) != tokio::task::try_id() => {
+                current[..current.len().saturating_sub(1)].to_vec()
+            }
+            _ => current,
+        }
+    }
+
+    fn pages(&self, commits: Commits, from: Option<S>) -> Pages {
+        let (commits, from) =
+            if let Defect::Read(read) = self.defect { read(commits, from) } else { (commits, from) };
+        let mut pages = Vec::new();
+        let chunk = if matches!(self.defect, Defect::OnePage) { usize::MAX } else { 16 };
+        let mut readable = Vec::new();
+        let mut failure = None;
+        for commit in commits {
+            if from.is_some_and(|from| commit.last() < from) {
+                continue;
+            }
+            if let Some(place) = commit.payloads.iter().position(|p| matches!(p, Sample::Unreadable(_))) {
+                failure = if let Defect::Unreadable(name) = self.defect {
+                    name(&commit, place)
+                } else {
+                    Some(corrupt(&commit, place))
+                };
+                if failure.is_some() {
+                    break;
+                }
+                continue;
+            }
+            readable.push(commit);
+        }
+        for commits in readable.chunks(chunk.min(readable.len().max(1))) {
+            let page = Page::starting_at(Arc::new(commits.to_vec()), from);
+            if !page.is_empty() {
+                pages.push(Ok(page));
+            }
+        }
+        pages.extend(failure.map(Err));
+        pages
+    }
+
+    /// Hands the pages over, holding what the defect says.
+    fn delivered(
+        &self,
+        key: Option<SampleKey>,
+        pages: Pages,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let began = key.as_ref().map_or(0, |key| locked(&self.shared.streams).get(key).map_or(0, Vec::len));
+        stream! {
+            let mut held: Option<SemaphorePermit<'_>> = None;
+            match self.defect {
+                Defect::ReadKeepsLock => held = self.shared.lock.acquire().await.ok(),
+                Defect::ReadKeepsLockToItsEnd => self.shared.lock.acquire().await.expect("open").forget(),
+                Defect::DroppedReadsAreLost => self.shared.reads.acquire().await.expect("open").forget(),
+                Defect::FewReaders => {
+                    held = self.shared.reads.try_acquire_many(30).ok();
+                    if held.is_none() {
+                        yield Err(StorageError::new(ErrorKind::Unavailable, "too many readers"));
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                _ => {}
+            }
+            for (at, page) in pages.into_iter().enumerate() {
+                let now = key.as_ref().map_or(0, |key| locked(&self.shared.streams).get(key).map_or(0, Vec::len));
+                if at > 0 && now > began && matches!(self.defect, Defect::ReadBeginsAnew) {
+                    let all = locked(&self.shared.streams).get(key.as_ref().expect("a stream")).cloned();
+                    yield Ok(Page::new(all.unwrap_or_default()));
+                    return;
+                }
+                yield page;
+            }
+            if matches!(self.defect, Defect::LaterPagesAreTorn) {
+                let streams = locked(&self.shared.streams).clone();
+                for (name, commits) in streams {
+                    let read = key.as_ref().is_none_or(|key| *key == name);
+                    if let Some(last) = commits.last().filter(|last| read && commits.len() > 2 && last.len() > 1) {
+                        yield Ok(Page::new(vec![cut(last, 1)]));
+                    }
+                }
+            }
+            match self.defect {
+                Defect::ReadKeepsLockToItsEnd => self.shared.lock.add_permits(1),
+                Defect::DroppedReadsAreLost => self.shared.reads.add_permits(1),
+                _ => {}
+            }
+            drop(held);
+        }
+        .boxed()
+    }
+}
+
+pub(super) fn corrupt(commit: &C, place: usize) -> StorageError {
+    let sequence = commit.events().nth(place).expect("a place in the commit").sequence();
+    StorageError::new(ErrorKind::Corrupt, "unreadable").on(&commit.key).at(sequence).because("a sample")
+}
+
+pub(super) fn store(streams: &mut Streams, name: SampleKey, commit: Arc<C>) {
+    streams.entry(name).or_default().push(commit);
+}
+
+impl EventStorage for Wrong {
+    type Key = SampleKey;
+    type Sequence = S;
+    type Payload = Sample;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        match self.defect {
+            Defect::TornEvents | Defect::TornLatest => return self.put_torn(&commit).await,
+            Defect::CheckThenStore => {
+                let stream = locked(&self.shared.streams).get(&commit.key).cloned().unwrap_or_default();
+                let answer = judge(&stream, &commit);
+                tokio::task::yield_now().await;
+                if let Ok(Put::Stored) = answer {
+                    store(&mut locked(&self.shared.streams), commit.key.clone(), commit);
+                }
+                return answer;
+            }
+            Defect::DroppedPutKeepsLock => {
+                self.shared.lock.acquire().await.expect("open").forget();
+                tokio::task::yield_now().await;
+                let answer = self.put_now(&commit);
+                self.shared.lock.add_permits(1);
+                return answer;
+            }
+            Defect::ReadKeepsLock | Defect::ReadKeepsLockToItsEnd | Defect::DroppedLatestKeepsLock => {
+                let lock = self.shared.lock.acquire().await.expect("open");
+                let answer = self.put_now(&commit);
+                drop(lock);
+                return answer;
+            }
+            _ => {}
+        }
+        let answer = self.put_now(&commit);
+        if let Ok(Put::Stored) = answer {
+            *locked(&self.shared.writer) = tokio::task::try_id();
+            let name = self.name(&commit.key);
+            if matches!(self.defect, Defect::StaleReads | Defect::StalePuts) {
+                locked(&self.known).entry(name).or_default().push(commit);
+            }
+        }
+        answer
+    }
+
+    async fn latest(&self, key: &SampleKey) -> Result<Option<Head<S>>, StorageError> {
+        let name = self.name(key);
+        let streams = locked(&self.shared.streams).clone();
+        let commits = streams.get(&name).cloned().unwrap_or_default();
+        let head = commits.last().map(|commit| commit.head());
+        match self.defect {
+            Defect::Latest(latest) => latest(&commits),
+            Defect::StaleLatest => Ok(*locked(&self.heads).entry(name).or_insert(head)),
+            // The events are whole for readers; the head is not.
+            Defect::TornEvents => Ok(head),
+            Defect::StaleReads => Ok(self.seen(&name).last().map(|commit| commit.head())),
+            Defect::DroppedLatestKeepsLock => {
+                self.shared.lock.acquire().await.expect("open").forget();
+                tokio::task::yield_now().await;
+                self.shared.lock.add_permits(1);
+                Ok(head)
+            }
+            _ => Ok(head),
+        }
+    }
+
+    fn events(&self, key: &SampleKey, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let name = self.name(key);
+        if let Defect::FailRead(fails) = self.defect
+            && fails(&locked(&self.shared.streams), key, from)
+        {
+            return futures::stream::iter([
+                Err(StorageError::new(ErrorKind::Corrupt, "cannot read").on(key)),
+            ])
+            .boxed();
+        }
+        if matches!(self.defect, Defect::ReadsMakeStreams) {
+            locked(&self.shared.streams).entry(name.clone()).or_default();
+        }
+        let mut commits = self.seen(&name);
+        if matches!(self.defect, Defect::TornLatest)
+            && let Some(last) = commits.last()
+            && last.len() < 40
+        {
+            commits.pop();
+        }
+        let pages = self.pages(commits, from);
+        self.delivered(Some(name), pages)
+    }
+}
+
+impl ScanStorage for Wrong {
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let streams = match self.defect {
+            Defect::StaleReads => locked(&self.known).clone(),
+            _ => locked(&self.shared.streams).clone(),
+        };
+        let commits = match self.defect {
+            Defect::Scan(scan) => scan(&streams, segment),
+            _ => everything(&streams, segment),
+        };
+        let pages = self.pages(commits, None);
+        self.delivered(None, pages)
+    }
+}
+
+/// The sound way to scan.
+pub(super) fn everything(streams: &Streams, segment: Segment) -> Commits {
+    streams.iter().filter(|(key, _)| part(key, segment)).flat_map(|(_, commits)| commits.clone()).collect()
+}
+
+/// Whether the stream lies in the segment.
+pub(super) fn part(key: &SampleKey, segment: Segment) -> bool {
+    let hash = key
+        .category
+        .bytes()
+        .chain(key.id.bytes())
+        .fold(7u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    hash % segment.total() == segment.index()
+}
+
+impl Drop for Wrong {
+    fn drop(&mut self) {
+        if matches!(self.defect, Defect::LostWithTheHandle) {
+            let own = std::mem::take(&mut *locked(&self.own));
+            for commits in locked(&self.shared.streams).values_mut() {
+                commits.retain(|commit| !own.contains(&commit.metadata.commit_id));
+            }
+        }
+    }
+}

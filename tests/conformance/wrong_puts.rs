@@ -1,0 +1,788 @@
+//! What each rule about putting is proved against.
+
+use std::sync::Arc;
+
+use eventsrc_core::{Conflict, ErrorKind, Put, Sequence, StreamName};
+use eventsrc_testkit::conformance::{Sample, SampleKey};
+
+use super::wrong::{Answer, C, Defect, Streams, cut, error, judge, store};
+
+/// A rule, what the storage does wrong, and how.
+pub(super) type Proof = (&'static str, &'static str, Defect);
+
+pub(super) fn proofs() -> Vec<Proof> {
+    [putting(), conflicts(), repeats(), streams(), places(), side_by_side()].concat()
+}
+
+fn putting() -> Vec<Proof> {
+    vec![
+        (
+            "a_put_on_an_empty_stream_is_stored",
+            "the first commit of a stream is acknowledged and forgotten",
+            Defect::Put(|streams, commit| (!streams.contains_key(&commit.key)).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_put_after_the_latest_commit_is_stored",
+            "a stream takes one commit",
+            Defect::Put(|streams, commit| streams.contains_key(&commit.key).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_put_after_a_commit_of_several_events_is_stored",
+            "the next sequence is counted in commits",
+            Defect::Put(|streams, commit| {
+                let commits = streams.get(&commit.key).map_or(0, Vec::len) as u64;
+                (commit.first.number() != commits + 1).then(|| Err(error(ErrorKind::Invalid, commit)))
+            }),
+        ),
+        (
+            "a_commit_of_two_events_is_stored",
+            "commits are cut to one event",
+            Defect::Keep(|c| *c = (*cut(c, 1)).clone()),
+        ),
+        (
+            "a_commit_of_26_events_is_stored",
+            "commits are cut to 25 events",
+            Defect::Keep(|c| *c = (*cut(c, 25)).clone()),
+        ),
+        (
+            "a_commit_of_101_events_is_stored",
+            "commits are cut to 100 events",
+            Defect::Keep(|c| *c = (*cut(c, 100)).clone()),
+        ),
+        (
+            "a_commit_of_1000_events_is_stored",
+            "commits of more than 500 events are refused",
+            Defect::Put(|_, commit| (commit.len() > 500).then(|| Err(error(ErrorKind::Refused, commit)))),
+        ),
+        (
+            "a_stream_of_300_commits_is_stored",
+            "a read ends after 256 commits",
+            Defect::Read(|commits, from| (commits.into_iter().take(256).collect(), from)),
+        ),
+        (
+            "a_payload_of_a_megabyte_is_stored",
+            "a payload is cut to 400 KB",
+            Defect::Keep(|c| cut_texts(c, 400_000)),
+        ),
+        (
+            "a_stream_of_more_than_a_megabyte_is_stored",
+            "a read ends after a megabyte",
+            Defect::Read(|commits, from| {
+                let mut bytes = 0;
+                let within = |commit: &Arc<C>| {
+                    bytes += commit.payloads.iter().map(size).sum::<usize>();
+                    bytes < 1_000_000
+                };
+                (commits.into_iter().take_while(within).collect(), from)
+            }),
+        ),
+        (
+            "a_commit_may_end_at_the_last_sequence",
+            "the last sequence is taken for one too many",
+            Defect::Put(|_, commit| ends_at_the_last(commit).then(|| Err(error(ErrorKind::Invalid, commit)))),
+        ),
+        (
+            "an_empty_stream_may_begin_at_any_sequence",
+            "every stream begins at 1",
+            Defect::Put(|streams, commit| {
+                let early = !streams.contains_key(&commit.key) && commit.first.number() > 1;
+                early.then(|| Err(error(ErrorKind::Invalid, commit)))
+            }),
+        ),
+    ]
+}
+
+fn conflicts() -> Vec<Proof> {
+    vec![
+        (
+            "a_put_at_a_taken_sequence_is_a_conflict",
+            "a conflict is an error",
+            Defect::Answer(|_, commit, answer| match answer {
+                Ok(Put::Conflict(_)) => Err(error(ErrorKind::Unavailable, commit)),
+                answer => answer,
+            }),
+        ),
+        (
+            "a_put_at_a_taken_sequence_changes_nothing",
+            "a put overwrites, and then reports the conflict",
+            Defect::Put(|streams, commit| {
+                on_conflict(streams, commit, |stream, place| stream[place] = Arc::clone(commit))
+            }),
+        ),
+        (
+            "a_put_at_an_earlier_commit_is_a_conflict",
+            "only the latest commit is looked at",
+            Defect::Answer(|streams, commit, answer| match answer {
+                Ok(Put::Conflict(_)) if !at_the_latest(streams, commit) => {
+                    Err(error(ErrorKind::Invalid, commit))
+                }
+                answer => answer,
+            }),
+        ),
+        (
+            "a_longer_commit_at_a_taken_sequence_stores_no_part",
+            "events beyond those in the way are stored",
+            Defect::Put(|streams, commit| {
+                on_conflict(streams, commit, |stream, _| {
+                    let end = stream[stream.len() - 1].last();
+                    let beyond = commit.events().filter(|event| event.sequence() > end).count();
+                    if beyond > 0 {
+                        let mut tail = (**commit).clone();
+                        tail.first = end.next(end.zone()).expect("in range");
+                        stream.push(cut(&tail, beyond));
+                    }
+                })
+            }),
+        ),
+        (
+            "a_shorter_commit_at_a_taken_sequence_is_a_conflict",
+            "places are compared by their last sequence",
+            Defect::Answer(|streams, commit, answer| match answer {
+                Ok(Put::Conflict(_)) if !streams[&commit.key].iter().any(|c| c.last() == commit.last()) => {
+                    Ok(Put::Stored)
+                }
+                answer => answer,
+            }),
+        ),
+        (
+            "the_same_payloads_under_another_id_are_a_conflict",
+            "commits are known by their payloads",
+            Defect::Answer(|streams, commit, answer| {
+                match streams.get(&commit.key).and_then(|s| s.iter().find(|c| c.payloads == commit.payloads))
+                {
+                    Some(same) => Ok(Put::Repeated { last: same.last() }),
+                    None => answer,
+                }
+            }),
+        ),
+        (
+            "a_commit_id_stored_at_another_sequence_is_a_conflict",
+            "a commit id is looked for in the whole stream",
+            Defect::Answer(|streams, commit, answer| {
+                let id = commit.metadata.commit_id;
+                match streams.get(&commit.key).and_then(|s| s.iter().find(|c| c.metadata.commit_id == id)) {
+                    Some(same) => Ok(Put::Repeated { last: same.last() }),
+                    None => answer,
+                }
+            }),
+        ),
+        (
+            "a_put_after_a_conflict_is_stored",
+            "a conflict closes the stream",
+            Defect::Put(|streams, commit| {
+                let met = streams.contains_key(&SampleKey::from("conflicts"));
+                if is_conflict(streams, commit) {
+                    store(streams, "conflicts".into(), Arc::clone(commit));
+                }
+                met.then(|| Err(error(ErrorKind::Invalid, commit)))
+            }),
+        ),
+        (
+            "a_commit_that_lost_may_be_put_at_the_next_sequence",
+            "a commit id that lost is burnt",
+            Defect::Put(|streams, commit| {
+                let burnt = SampleKey::from(&*commit.metadata.commit_id.to_string());
+                if is_conflict(streams, commit) {
+                    store(streams, burnt, Arc::clone(commit));
+                    return None;
+                }
+                let conflict = Put::Conflict(Conflict { existing: None, head: None });
+                streams.contains_key(&burnt).then_some(Ok(conflict))
+            }),
+        ),
+        (
+            "a_hundred_conflicts_change_nothing",
+            "the 70th conflict overwrites",
+            Defect::Put(|streams, commit| {
+                let met = SampleKey::from("conflicts");
+                if is_conflict(streams, commit) {
+                    store(streams, met.clone(), Arc::clone(commit));
+                }
+                if streams.get(&met).map_or(0, Vec::len) == 70 {
+                    return on_conflict(streams, commit, |stream, place| stream[place] = Arc::clone(commit));
+                }
+                None
+            }),
+        ),
+        (
+            "what_a_put_met_is_there_to_read",
+            "a handle reads what there was when it was opened",
+            Defect::StaleReads,
+        ),
+        (
+            "what_a_conflict_carries_is_true",
+            "a conflict carries the head of the commit in the way",
+            Defect::Answer(|_, _, answer| {
+                changed(answer, |conflict| conflict.head = conflict.existing.as_ref().map(|c| c.head()))
+            }),
+        ),
+        (
+            "what_a_conflict_carries_is_true",
+            "a conflict carries the first commit of the stream",
+            Defect::Answer(|streams, commit, answer| {
+                changed(answer, |conflict| conflict.existing = streams[&commit.key].first().cloned())
+            }),
+        ),
+        (
+            "a_put_that_meets_an_unreadable_commit_is_a_conflict",
+            "a conflict decodes the commit in the way, and fails",
+            Defect::Answer(|streams, commit, answer| match answer {
+                Ok(Put::Conflict(_)) if streams[&commit.key].iter().any(|c| unreadable(c)) => {
+                    Err(error(ErrorKind::Corrupt, commit))
+                }
+                answer => answer,
+            }),
+        ),
+        (
+            "a_conflict_carries_the_commit_in_the_way",
+            "a conflict carries no commit",
+            Defect::Answer(|_, _, answer| changed(answer, |conflict| conflict.existing = None)),
+        ),
+        (
+            "a_conflict_carries_the_commit_whole",
+            "a conflict carries the first event of the commit",
+            Defect::Answer(|_, _, answer| {
+                changed(answer, |conflict| conflict.existing = conflict.existing.as_ref().map(|c| cut(c, 1)))
+            }),
+        ),
+        (
+            "a_conflict_carries_the_commit_at_its_sequence",
+            "a conflict carries the latest commit",
+            Defect::Answer(|streams, commit, answer| {
+                changed(answer, |conflict| conflict.existing = streams[&commit.key].last().cloned())
+            }),
+        ),
+        (
+            "losers_of_a_race_are_told_the_winner",
+            "a conflict carries the commit that was put",
+            Defect::Answer(|_, commit, answer| {
+                changed(answer, |conflict| conflict.existing = Some(Arc::clone(commit)))
+            }),
+        ),
+        (
+            "a_conflict_inside_a_commit_carries_that_commit",
+            "a conflict inside a commit carries the one before",
+            Defect::Answer(|streams, commit, answer| {
+                changed(answer, |conflict| conflict.existing = streams[&commit.key].first().cloned())
+            }),
+        ),
+        (
+            "a_conflict_carries_the_head",
+            "a conflict carries no head",
+            Defect::Answer(|_, _, answer| changed(answer, |conflict| conflict.head = None)),
+        ),
+        (
+            "a_conflict_carries_the_head_of_the_latest_commit",
+            "a conflict carries the head of the commit in the way",
+            Defect::Answer(|_, _, answer| {
+                changed(answer, |conflict| conflict.head = conflict.existing.as_ref().map(|c| c.head()))
+            }),
+        ),
+    ]
+}
+
+fn repeats() -> Vec<Proof> {
+    /// A repeated put that is answered as a conflict if `unknown`.
+    macro_rules! unknown {
+        ($unknown:expr) => {
+            Defect::Answer(|streams, commit, answer| {
+                let unknown: fn(&Streams, &Arc<C>) -> bool = $unknown;
+                match answer {
+                    Ok(Put::Repeated { .. }) if unknown(streams, commit) => {
+                        Ok(Put::Conflict(Conflict { existing: None, head: None }))
+                    }
+                    answer => answer,
+                }
+            })
+        };
+    }
+    vec![
+        ("a_put_of_the_only_commit_again_is_repeated", "a lost reply is a conflict", unknown!(|_, _| true)),
+        (
+            "a_put_of_the_latest_commit_again_is_repeated",
+            "a lost reply is answered as if it were stored now",
+            Defect::Answer(|_, _, answer| match answer {
+                Ok(Put::Repeated { .. }) => Ok(Put::Stored),
+                answer => answer,
+            }),
+        ),
+        (
+            "a_put_of_an_earlier_commit_again_is_repeated",
+            "only the latest commit is recognised",
+            unknown!(|streams, commit| !at_the_latest(streams, commit)),
+        ),
+        (
+            "a_put_of_many_events_again_is_repeated",
+            "only commits of one event are recognised",
+            unknown!(|_, commit| commit.len() > 1),
+        ),
+        (
+            "a_put_again_stores_no_second_copy",
+            "a put again is appended again",
+            Defect::Put(|streams, commit| {
+                let answer = judge(streams.get(&commit.key).map_or(&[], Vec::as_slice), commit);
+                if let Ok(Put::Repeated { .. }) = answer {
+                    store(streams, commit.key.clone(), Arc::clone(commit));
+                    return Some(answer);
+                }
+                None
+            }),
+        ),
+        (
+            "a_put_again_through_another_handle_is_repeated",
+            "a handle recognises its own commits",
+            Defect::OwnRepeats,
+        ),
+        (
+            "the_same_commit_put_by_many_at_once_is_stored_once",
+            "a put looks first and stores later",
+            Defect::CheckThenStore,
+        ),
+        (
+            "a_put_again_is_known_by_its_commit_id",
+            "a put again is known by its payloads",
+            unknown!(|streams, commit| !streams[&commit.key].iter().any(|c| c.payloads == commit.payloads)),
+        ),
+        (
+            "a_put_again_tells_the_last_sequence_stored",
+            "a put again tells the last sequence that was put",
+            Defect::Answer(|_, commit, answer| match answer {
+                Ok(Put::Repeated { .. }) => Ok(Put::Repeated { last: commit.last() }),
+                answer => answer,
+            }),
+        ),
+        (
+            "a_put_again_does_not_move_the_head",
+            "a put again cuts the stream there",
+            Defect::Put(|streams, commit| {
+                let stream = streams.get_mut(&commit.key)?;
+                if let Some(place) = stream.iter().position(|c| c.is(commit)) {
+                    stream.truncate(place + 1);
+                }
+                None
+            }),
+        ),
+        (
+            "a_put_again_of_an_unreadable_commit_is_repeated",
+            "a put again decodes the commit, and fails",
+            Defect::Answer(|_, commit, answer| match answer {
+                Ok(Put::Repeated { .. }) if unreadable(commit) => Err(error(ErrorKind::Corrupt, commit)),
+                answer => answer,
+            }),
+        ),
+    ]
+}
+
+fn streams() -> Vec<Proof> {
+    fn one(id: impl Into<String>) -> SampleKey {
+        SampleKey { category: "all".into(), id: id.into() }
+    }
+    fn each(key: &SampleKey, change: impl Fn(&str) -> String) -> SampleKey {
+        SampleKey { category: change(&key.category), id: change(&key.id) }
+    }
+    vec![
+        (
+            "the_same_id_in_two_categories_is_two_streams",
+            "the category is left out",
+            Defect::Name(|key| one(&key.id)),
+        ),
+        (
+            "names_that_begin_alike_are_apart",
+            "category and id are put together with nothing between",
+            Defect::Name(|key| one(format!("{}{}", key.category, key.id))),
+        ),
+        (
+            "ids_with_slashes_are_apart",
+            "an id ends at a slash",
+            Defect::Name(|key| each(key, |part| part.trim_end_matches('/').to_owned())),
+        ),
+        (
+            "ids_with_separators_are_apart",
+            "category and id are put together with a # between",
+            Defect::Name(|key| one(format!("{}#{}", key.category, key.id))),
+        ),
+        (
+            "names_that_differ_in_case_are_apart",
+            "case is ignored",
+            Defect::Name(|key| each(key, str::to_lowercase)),
+        ),
+        (
+            "names_that_differ_in_spaces_are_apart",
+            "spaces at the end are ignored",
+            Defect::Name(|key| each(key, |part| part.trim_end_matches(' ').to_owned())),
+        ),
+        (
+            "ids_with_control_characters_are_apart",
+            "control characters are left out",
+            Defect::Name(|key| each(key, |part| part.chars().filter(|c| !c.is_control()).collect())),
+        ),
+        (
+            "unicode_names_are_apart",
+            "combining marks are left out",
+            Defect::Name(|key| each(key, |part| part.replace("e\u{301}", "\u{e9}"))),
+        ),
+        (
+            "emoji_names_are_apart",
+            "letters beyond 16 bits are all the same",
+            Defect::Name(|key| {
+                each(key, |part| part.chars().map(|c| if c > '\u{ffff}' { '?' } else { c }).collect())
+            }),
+        ),
+        (
+            "ids_with_quotes_are_apart",
+            "quotes are doubled by the writer of the query, and halved",
+            Defect::Name(|key| each(key, |part| part.replace("''", "'"))),
+        ),
+        (
+            "ids_with_wildcards_are_apart",
+            "an underscore is any letter",
+            Defect::Name(|key| each(key, |part| part.replace(['_', 'c', '%'], "?"))),
+        ),
+        (
+            "ids_that_look_like_numbers_are_apart",
+            "an id that is a number is kept as one",
+            Defect::Name(|key| {
+                each(key, |part| part.parse::<f64>().map_or(part.into(), |number| number.to_string()))
+            }),
+        ),
+        (
+            "very_long_ids_are_apart",
+            "an id is cut to 255 letters",
+            Defect::Name(|key| each(key, |part| part.chars().take(255).collect())),
+        ),
+        (
+            "a_sequence_taken_on_one_stream_is_free_on_another",
+            "a sequence is taken on all streams",
+            Defect::Put(|streams, commit| {
+                let taken = streams.values().flatten().any(|c| c.first.number() == commit.first.number());
+                taken.then_some(Ok(Put::Conflict(Conflict { existing: None, head: None })))
+            }),
+        ),
+        (
+            "a_commit_id_may_be_stored_on_two_streams",
+            "a commit id is unique over all streams",
+            Defect::Put(|streams, commit| {
+                let mut all = streams.values().flatten();
+                let same = all.find(|c| c.metadata.commit_id == commit.metadata.commit_id)?;
+                Some(Ok(Put::Repeated { last: same.last() }))
+            }),
+        ),
+        (
+            "two_thousand_streams_are_apart",
+            "streams beyond the 1,500th are lost",
+            Defect::Put(|streams, _| (streams.len() >= 1_500).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "writers_on_different_streams_do_not_meet",
+            "streams share 16 locks, and a taken lock is a conflict",
+            Defect::Put(|streams, _| {
+                (streams.len() > 16).then_some(Ok(Put::Conflict(Conflict { existing: None, head: None })))
+            }),
+        ),
+    ]
+}
+
+fn places() -> Vec<Proof> {
+    /// Answers puts of malformed names as stored, if `taken`.
+    macro_rules! taken {
+        ($taken:expr) => {
+            Defect::Put(|_, commit| {
+                let taken: fn(&SampleKey) -> bool = $taken;
+                taken(&commit.key).then_some(Ok(Put::Stored))
+            })
+        };
+    }
+    vec![
+        (
+            "a_put_inside_a_commit_is_a_conflict",
+            "only the first sequences of commits are taken",
+            Defect::Put(|streams, commit| {
+                let inside = is_conflict(streams, commit)
+                    && !streams[&commit.key].iter().any(|c| c.first.number() == commit.first.number());
+                inside.then_some(Ok(Put::Stored))
+            }),
+        ),
+        (
+            "a_put_that_begins_inside_the_latest_commit_is_a_conflict",
+            "a commit that runs past the end is taken for a new one",
+            Defect::Put(|streams, commit| {
+                let head = streams.get(&commit.key)?.last()?.head();
+                let past = is_conflict(streams, commit) && commit.last() > head.sequence;
+                past.then_some(Ok(Put::Stored))
+            }),
+        ),
+        (
+            "a_put_inside_a_commit_under_its_id_is_a_conflict",
+            "a put inside a commit under its id is taken for that commit",
+            Defect::Answer(|streams, commit, answer| {
+                let id = commit.metadata.commit_id;
+                match (
+                    answer,
+                    streams.get(&commit.key).and_then(|s| s.iter().find(|c| c.metadata.commit_id == id)),
+                ) {
+                    (Ok(Put::Conflict(_)), Some(same)) => Ok(Put::Repeated { last: same.last() }),
+                    (answer, _) => answer,
+                }
+            }),
+        ),
+        (
+            "a_put_that_leaves_a_hole_of_one_is_refused",
+            "holes are not seen",
+            Defect::Put(|streams, commit| hole(streams, commit).is_some().then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_put_that_leaves_a_hole_after_several_events_is_refused",
+            "the end is the first sequence of the last commit and its events",
+            Defect::Put(|streams, commit| {
+                let last = streams.get(&commit.key)?.last()?;
+                (commit.first.number() == last.first.number() + last.len() as u64 + 1)
+                    .then_some(Ok(Put::Stored))
+            }),
+        ),
+        (
+            "a_put_that_leaves_a_large_hole_is_refused",
+            "only small holes are seen",
+            Defect::Put(|streams, commit| (hole(streams, commit)? > 100).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_put_that_is_refused_for_a_hole_changes_nothing",
+            "a put is stored, and then refused",
+            Defect::Put(|streams, commit| {
+                hole(streams, commit)?;
+                store(streams, commit.key.clone(), Arc::clone(commit));
+                Some(Err(error(ErrorKind::Invalid, commit)))
+            }),
+        ),
+        (
+            "the_error_for_a_hole_names_the_stream_and_the_sequence",
+            "the error for a hole names nothing",
+            Defect::Answer(|_, _, answer| {
+                answer.map_err(|_| eventsrc_core::StorageError::new(ErrorKind::Invalid, "a hole"))
+            }),
+        ),
+        (
+            "a_commit_past_the_last_sequence_is_refused",
+            "the last sequence is not looked at",
+            Defect::Put(|_, commit| (!commit.fits()).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_commit_past_the_last_sequence_changes_nothing",
+            "the events that fit are stored",
+            Defect::Put(|streams, commit| {
+                if commit.fits() {
+                    return None;
+                }
+                let fitting = (i64::MAX as u64 - commit.first.number() + 1) as usize;
+                store(streams, commit.key.clone(), cut(commit, fitting));
+                Some(Err(error(ErrorKind::Invalid, commit)))
+            }),
+        ),
+        (
+            "a_name_without_a_category_is_refused",
+            "a category may be empty",
+            taken!(|key| key.category.is_empty()),
+        ),
+        ("a_name_without_an_id_is_refused", "an id may be empty", taken!(|key| key.id.is_empty())),
+        (
+            "a_category_with_a_slash_is_refused",
+            "a category may have a slash",
+            taken!(|key| key.category.contains('/')),
+        ),
+        (
+            "a_name_with_a_zero_character_is_refused",
+            "only ids are looked at for U+0000",
+            taken!(|key| key.category.contains('\0')),
+        ),
+        (
+            "a_put_under_a_malformed_name_changes_nothing",
+            "the text of a malformed name is taken for another's, and stored",
+            Defect::Put(|streams, commit| {
+                if StreamName::of(&commit.key).is_ok() {
+                    return None;
+                }
+                let text = format!("{}/{}", commit.key.category, commit.key.id);
+                let (category, id) = text.split_once('/').unwrap_or_default();
+                let id = id.split('\0').next().unwrap_or_default();
+                store(streams, (category, id).into(), Arc::clone(commit));
+                Some(Err(error(ErrorKind::Invalid, commit)))
+            }),
+        ),
+    ]
+}
+
+fn side_by_side() -> Vec<Proof> {
+    vec![
+        ("a_reader_never_sees_a_part_of_a_commit", "events are stored one by one", Defect::TornEvents),
+        (
+            "a_reader_through_another_handle_never_sees_a_part",
+            "events are stored one by one",
+            Defect::TornEvents,
+        ),
+        ("latest_never_lies_inside_a_commit", "the head moves on event by event", Defect::TornLatest),
+        ("of_two_racing_puts_one_is_stored", "a put looks first and stores later", Defect::CheckThenStore),
+        ("of_64_racing_puts_one_is_stored", "a put looks first and stores later", Defect::CheckThenStore),
+        (
+            "of_racing_puts_through_two_handles_one_is_stored",
+            "a handle judges by what it knows",
+            Defect::StalePuts,
+        ),
+        (
+            "of_racing_puts_of_different_lengths_one_is_stored",
+            "a put looks first and stores later",
+            Defect::CheckThenStore,
+        ),
+        (
+            "of_racing_puts_of_different_lengths_one_is_stored",
+            "a longer commit wins over a shorter one",
+            Defect::Put(|streams, commit| {
+                let taken = streams.get_mut(&commit.key)?;
+                if taken[0].len() >= commit.len() {
+                    return None;
+                }
+                taken[0] = Arc::clone(commit);
+                Some(Ok(Put::Stored))
+            }),
+        ),
+        (
+            "of_racing_puts_after_a_commit_one_is_stored",
+            "a put looks first and stores later",
+            Defect::CheckThenStore,
+        ),
+        (
+            "of_racing_puts_from_different_zones_one_is_stored",
+            "a place is a number and a zone",
+            Defect::Put(|streams, commit| {
+                let free = streams.get(&commit.key)?.iter().all(|c| c.first != commit.first);
+                free.then(|| {
+                    store(streams, commit.key.clone(), Arc::clone(commit));
+                    Ok(Put::Stored)
+                })
+            }),
+        ),
+        (
+            "writers_who_go_on_after_conflicts_store_every_commit_once",
+            "a put looks first and stores later",
+            Defect::CheckThenStore,
+        ),
+        ("two_handles_may_write_by_turns", "a handle judges by what it knows", Defect::StalePuts),
+        (
+            "a_stored_commit_is_read_at_once",
+            "a read shows what there was at the read before",
+            Defect::LateReads,
+        ),
+        (
+            "a_stored_commit_is_read_at_once_from_its_sequence",
+            "a read from inside the stream leaves the last commit out",
+            Defect::Read(|mut commits, from| {
+                if from.is_some() {
+                    commits.pop();
+                }
+                (commits, from)
+            }),
+        ),
+        (
+            "a_stored_commit_is_read_from_another_task",
+            "other tasks see a commit when the next is stored",
+            Defect::HiddenFromOtherTasks,
+        ),
+        (
+            "a_stored_commit_is_read_through_an_earlier_handle",
+            "a handle reads what there was when it was opened",
+            Defect::StaleReads,
+        ),
+        (
+            "a_stored_commit_outlives_the_handle",
+            "what a handle stored goes when it goes",
+            Defect::LostWithTheHandle,
+        ),
+        (
+            "latest_is_up_to_date_through_every_handle",
+            "a handle remembers the head it read first",
+            Defect::StaleLatest,
+        ),
+        (
+            "writers_side_by_side_read_what_they_stored",
+            "a read shows what there was at the read before",
+            Defect::LateReads,
+        ),
+        (
+            "a_dropped_put_stores_its_commit_whole_or_not_at_all",
+            "events are stored one by one",
+            Defect::TornEvents,
+        ),
+        (
+            "a_dropped_put_holds_nobody_up",
+            "a put that is dropped keeps the lock",
+            Defect::DroppedPutKeepsLock,
+        ),
+        (
+            "puts_dropped_among_others_leave_every_stream_whole",
+            "events are stored one by one",
+            Defect::TornEvents,
+        ),
+    ]
+}
+
+fn judged(streams: &Streams, commit: &Arc<C>) -> Answer {
+    judge(streams.get(&commit.key).map_or(&[], Vec::as_slice), commit)
+}
+
+fn is_conflict(streams: &Streams, commit: &Arc<C>) -> bool {
+    matches!(judged(streams, commit), Ok(Put::Conflict(_)))
+}
+
+/// Does something to the stream, at the place of the commit in the way, and answers with the conflict.
+fn on_conflict(
+    streams: &mut Streams,
+    commit: &Arc<C>,
+    wrong: impl FnOnce(&mut Vec<Arc<C>>, usize),
+) -> Option<Answer> {
+    let answer = judged(streams, commit);
+    if !matches!(answer, Ok(Put::Conflict(_))) {
+        return None;
+    }
+    let stream = streams.get_mut(&commit.key)?;
+    let place = stream.iter().position(|c| c.last().number() >= commit.first.number())?;
+    wrong(stream, place);
+    Some(answer)
+}
+
+fn at_the_latest(streams: &Streams, commit: &Arc<C>) -> bool {
+    streams[&commit.key].last().is_some_and(|last| last.first.number() == commit.first.number())
+}
+
+/// How many sequences the put would leave out.
+fn hole(streams: &Streams, commit: &Arc<C>) -> Option<u64> {
+    let end = streams.get(&commit.key)?.last()?.last().number();
+    (commit.first.number() > end + 1).then(|| commit.first.number() - end - 1)
+}
+
+fn changed(answer: Answer, change: impl FnOnce(&mut Conflict<SampleKey, super::wrong::S, Sample>)) -> Answer {
+    answer.map(|put| match put {
+        Put::Conflict(mut conflict) => {
+            change(&mut conflict);
+            Put::Conflict(conflict)
+        }
+        put => put,
+    })
+}
+
+fn unreadable(commit: &C) -> bool {
+    commit.payloads.iter().any(|payload| matches!(payload, Sample::Unreadable(_)))
+}
+
+fn ends_at_the_last(commit: &C) -> bool {
+    commit.fits() && commit.last().number() == i64::MAX as u64
+}
+
+fn size(payload: &Sample) -> usize {
+    if let Sample::Text(text) = payload { text.len() } else { 0 }
+}
+
+pub(super) fn cut_texts(commit: &mut C, letters: usize) {
+    for payload in &mut commit.payloads {
+        if let Sample::Text(text) = payload {
+            *text = text.chars().take(letters).collect();
+        }
+    }
+}

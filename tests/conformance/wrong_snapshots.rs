@@ -1,0 +1,560 @@
+//! A small snapshot storage that keeps the contract, made to break it in one way at a time, and what each rule is
+//! proved against.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eventsrc_core::{
+    ErrorKind, Head, Sequence, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, Timestamp,
+    Zone,
+};
+use eventsrc_testkit::conformance::{Sample, SampleKey, SnapshotBackend, SnapshotCapabilities};
+
+use super::wrong::S;
+
+type Sn = Snapshot<S, Sample>;
+type Place = (String, SampleKey, u32);
+type Found = Result<Option<Sn>, StorageError>;
+
+/// In which way the storage is wrong.
+#[derive(Clone, Copy)]
+pub(super) enum SnapshotDefect {
+    /// In none.
+    None,
+    /// It takes one name, key and version for another.
+    Name(fn(&mut Place)),
+    /// It keeps something else than what was put.
+    Keep(fn(&mut Sn)),
+    /// It puts in its own way.
+    Put(fn(&mut Kept, &Sn, SnapshotMode)),
+    /// It finds in its own way.
+    Find(fn(&Kept, SnapshotAt<S>) -> Found),
+    /// It looks whether the cached one is older, and replaces it later.
+    CheckThenPut,
+    /// A handle sees what was there when it was opened, and what it put itself.
+    Stale,
+    /// It reads all, changes it, and writes it back.
+    ReadThenWriteAll,
+}
+
+/// The snapshots under one name, key and version.
+#[derive(Clone, Default)]
+pub(super) struct Kept {
+    epochs: BTreeMap<S, Sn>,
+    cached: Option<Sn>,
+}
+
+impl Kept {
+    fn all(&self) -> Vec<Sn> {
+        self.epochs.values().chain(&self.cached).cloned().collect()
+    }
+
+    /// The sound way to put.
+    fn put(&mut self, snapshot: &Sn, mode: SnapshotMode) {
+        let Some(sequence) = snapshot.sequence() else { return };
+        match mode {
+            SnapshotMode::Epoch => drop(self.epochs.insert(sequence, snapshot.clone())),
+            SnapshotMode::Cache => {
+                if self.cached.as_ref().is_none_or(|cached| cached.sequence() <= Some(sequence)) {
+                    self.cached = Some(snapshot.clone());
+                }
+            }
+        }
+    }
+
+    /// The sound way to find.
+    fn find(&self, which: SnapshotAt<S>) -> Found {
+        let all = self.all().into_iter();
+        let found = match which {
+            SnapshotAt::Earliest => all.min_by_key(Snapshot::sequence),
+            SnapshotAt::Latest => all.max_by_key(Snapshot::sequence),
+            SnapshotAt::Before(limit) => {
+                all.filter(|snapshot| snapshot.sequence() < Some(limit)).max_by_key(Snapshot::sequence)
+            }
+        };
+        match found {
+            Some(Snapshot { value: Some(Sample::Unreadable(_)), .. }) => {
+                Err(StorageError::new(ErrorKind::Corrupt, "unreadable"))
+            }
+            found => Ok(found),
+        }
+    }
+}
+
+type Places = BTreeMap<Place, Kept>;
+
+pub(super) struct WrongSnapshotBackend(pub(super) SnapshotDefect);
+
+impl SnapshotBackend for WrongSnapshotBackend {
+    type Storage = WrongSnapshots;
+    type Place = Arc<Mutex<Places>>;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        SnapshotCapabilities::ALL
+    }
+
+    async fn create(&self) -> Self::Place {
+        Arc::default()
+    }
+
+    async fn open(&self, place: &Self::Place, name: &str) -> WrongSnapshots {
+        let places = if matches!(self.0, SnapshotDefect::Stale) {
+            Arc::new(Mutex::new(locked(place).clone()))
+        } else {
+            Arc::clone(place)
+        };
+        WrongSnapshots { places, name: name.into(), defect: self.0 }
+    }
+}
+
+pub(super) struct WrongSnapshots {
+    places: Arc<Mutex<Places>>,
+    name: String,
+    defect: SnapshotDefect,
+}
+
+impl WrongSnapshots {
+    fn place(&self, key: &SampleKey, version: u32) -> Place {
+        let mut name = (self.name.clone(), key.clone(), version);
+        if let SnapshotDefect::Name(change) = self.defect {
+            change(&mut name);
+        }
+        name
+    }
+}
+
+impl SnapshotStorage for WrongSnapshots {
+    type Key = SampleKey;
+    type Sequence = S;
+    type Value = Sample;
+
+    async fn get(&self, key: &SampleKey, version: u32, which: SnapshotAt<S>) -> Found {
+        let kept = locked(&self.places).get(&self.place(key, version)).cloned().unwrap_or_default();
+        if let SnapshotDefect::Find(find) = self.defect { find(&kept, which) } else { kept.find(which) }
+    }
+
+    async fn put(
+        &self,
+        key: &SampleKey,
+        version: u32,
+        snapshot: &Sn,
+        mode: SnapshotMode,
+    ) -> Result<(), StorageError> {
+        let name = self.place(key, version);
+        let before = locked(&self.places).get(&name).cloned().unwrap_or_default();
+        match self.defect {
+            SnapshotDefect::CheckThenPut if mode == SnapshotMode::Cache => {
+                let newer = before.cached.as_ref().is_none_or(|c| c.sequence() <= snapshot.sequence());
+                tokio::task::yield_now().await;
+                if newer {
+                    locked(&self.places).entry(name).or_default().cached = Some(snapshot.clone());
+                }
+                return Ok(());
+            }
+            SnapshotDefect::ReadThenWriteAll => {
+                let mut kept = before;
+                tokio::task::yield_now().await;
+                kept.put(snapshot, mode);
+                locked(&self.places).insert(name, kept);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let mut snapshot = snapshot.clone();
+        if let SnapshotDefect::Keep(keep) = self.defect {
+            keep(&mut snapshot);
+        }
+        let mut places = locked(&self.places);
+        let kept = places.entry(name).or_default();
+        if let SnapshotDefect::Put(put) = self.defect {
+            put(kept, &snapshot, mode);
+        } else {
+            kept.put(&snapshot, mode);
+        }
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A rule, what the storage does wrong, and how.
+pub(super) type Proof = (&'static str, &'static str, SnapshotDefect);
+
+pub(super) fn proofs() -> Vec<Proof> {
+    [names(), finding(), values(), modes()].concat()
+}
+
+fn names() -> Vec<Proof> {
+    use SnapshotDefect::Name;
+    fn each(name: &mut Place, change: impl Fn(&str) -> String) {
+        let key = &name.1;
+        name.1 = SampleKey { category: change(&key.category), id: change(&key.id) };
+    }
+    vec![
+        ("versions_are_apart", "the version is left out", Name(|name| name.2 = 0)),
+        ("each_version_has_its_own_snapshots", "versions have one bit", Name(|name| name.2 %= 2)),
+        (
+            "keys_are_apart",
+            "category and id are put together with nothing between",
+            Name(|name| name.1 = ("", &*format!("{}{}", name.1.category, name.1.id)).into()),
+        ),
+        (
+            "keys_that_differ_in_case_or_spaces_are_apart",
+            "case is ignored",
+            Name(|name| each(name, str::to_lowercase)),
+        ),
+        (
+            "unicode_keys_are_apart",
+            "combining marks are joined to their letter",
+            Name(|name| each(name, |part| part.replace("e\u{301}", "\u{e9}"))),
+        ),
+        (
+            "long_keys_are_apart",
+            "keys are cut to 255 letters",
+            Name(|name| each(name, |part| part.chars().take(255).collect())),
+        ),
+        ("names_are_apart", "names are trimmed", Name(|name| name.0 = name.0.trim().into())),
+    ]
+}
+
+fn finding() -> Vec<Proof> {
+    use SnapshotDefect::Find;
+    vec![
+        (
+            "latest_is_the_greatest",
+            "the latest is the cached one, if there is one",
+            Find(|kept, which| match (which, &kept.cached) {
+                (SnapshotAt::Latest, Some(cached)) => Ok(Some(cached.clone())),
+                _ => kept.find(which),
+            }),
+        ),
+        (
+            "latest_is_the_greatest",
+            "sequences are compared as texts",
+            Find(|kept, which| match which {
+                SnapshotAt::Latest => {
+                    Ok(kept.all().into_iter().max_by_key(|s| s.sequence().map(|s| s.to_string())))
+                }
+                which => kept.find(which),
+            }),
+        ),
+        (
+            "earliest_is_the_least",
+            "the earliest is an epoch",
+            Find(|kept, which| match which {
+                SnapshotAt::Earliest => Ok(kept.epochs.values().next().cloned()),
+                which => kept.find(which),
+            }),
+        ),
+        (
+            "before_is_the_greatest_that_is_less",
+            "before a sequence is the least of all",
+            Find(|kept, which| match which {
+                SnapshotAt::Before(limit) => Ok(kept.epochs.range(..limit).next().map(|(_, s)| s.clone())),
+                which => kept.find(which),
+            }),
+        ),
+        (
+            "before_a_sequence_is_not_the_one_at_it",
+            "before a sequence includes it",
+            Find(|kept, which| match which {
+                SnapshotAt::Before(limit) => {
+                    kept.find(SnapshotAt::Before(limit.least_greater().unwrap_or(limit)))
+                }
+                which => kept.find(which),
+            }),
+        ),
+        (
+            "before_a_sequence_may_be_the_cached_one",
+            "before a sequence is an epoch",
+            Find(|kept, which| match which {
+                SnapshotAt::Before(limit) => {
+                    Ok(kept.epochs.range(..limit).next_back().map(|(_, s)| s.clone()))
+                }
+                which => kept.find(which),
+            }),
+        ),
+        (
+            "zones_are_in_order",
+            "a sequence is its number",
+            Find(|kept, which| match which {
+                SnapshotAt::Before(limit) => {
+                    let all = kept.all().into_iter();
+                    Ok(all
+                        .filter(|s| s.sequence().map(S::number) < Some(limit.number()))
+                        .max_by_key(Snapshot::sequence))
+                }
+                which => kept.find(which),
+            }),
+        ),
+        (
+            "what_is_not_there_is_none",
+            "what is not there is an error",
+            Find(|kept, which| match kept.find(which) {
+                Ok(None) => Err(StorageError::new(ErrorKind::Invalid, "not there")),
+                found => found,
+            }),
+        ),
+        (
+            "an_unreadable_snapshot_is_a_corrupt_error",
+            "an unreadable snapshot is none",
+            Find(|kept, which| kept.find(which).or(Ok(None))),
+        ),
+        (
+            "an_unreadable_snapshot_is_a_corrupt_error",
+            "an unreadable snapshot is out of reach for the moment",
+            Find(|kept, which| {
+                kept.find(which).map_err(|_| StorageError::new(ErrorKind::Unavailable, "unreadable"))
+            }),
+        ),
+        (
+            "an_unreadable_snapshot_stops_no_other",
+            "all snapshots of a key are decoded",
+            Find(|kept, which| {
+                kept.find(SnapshotAt::Latest)?;
+                kept.find(which)
+            }),
+        ),
+    ]
+}
+
+fn values() -> Vec<Proof> {
+    use SnapshotDefect::{Keep, Put, Stale};
+    fn head(snapshot: &mut Sn, change: impl Fn(Head<S>) -> Head<S>) {
+        snapshot.head = snapshot.head.map(change);
+    }
+    fn micro(microsecond: i64) -> Timestamp {
+        Timestamp::from_microsecond(microsecond).expect("in range")
+    }
+    vec![
+        (
+            "values_come_back",
+            "empty texts are none",
+            Keep(|s| s.value = s.value.take().filter(|value| *value != Sample::Text(String::new()))),
+        ),
+        (
+            "values_come_back",
+            "bytes are taken for text",
+            Keep(|s| {
+                if let Some(Sample::Bytes(bytes)) = &mut s.value {
+                    *bytes = String::from_utf8_lossy(bytes).into_owned().into_bytes();
+                }
+            }),
+        ),
+        (
+            "deletions_come_back",
+            "a deletion is not kept",
+            Put(|kept, snapshot, mode| {
+                if snapshot.value.is_some() {
+                    kept.put(snapshot, mode);
+                }
+            }),
+        ),
+        (
+            "a_deletion_replaces_a_value",
+            "a deletion removes what is cached",
+            Put(|kept, snapshot, mode| {
+                kept.put(snapshot, mode);
+                kept.cached = kept.cached.take().filter(|cached| cached.value.is_some());
+            }),
+        ),
+        (
+            "sequences_come_back",
+            "sequences are kept as floating point",
+            Keep(|s| {
+                head(s, |head| {
+                    let number = (head.sequence.number() as f64 as u64).min(i64::MAX as u64 - 1);
+                    Head { sequence: S::from_parts(number, head.sequence.zone()).expect("in range"), ..head }
+                });
+            }),
+        ),
+        (
+            "sequences_come_back",
+            "zones are lost",
+            Keep(|s| {
+                head(s, |head| Head {
+                    sequence: S::from_parts(head.sequence.number(), Zone(0)).expect("in range"),
+                    ..head
+                });
+            }),
+        ),
+        (
+            "times_come_back",
+            "times are kept in milliseconds",
+            Keep(|s| head(s, |head| Head { time: micro(head.time.as_millisecond() * 1_000), ..head })),
+        ),
+        (
+            "times_come_back",
+            "times before 1970 are 1970",
+            Keep(|s| head(s, |head| Head { time: head.time.max(Timestamp::UNIX_EPOCH), ..head })),
+        ),
+        (
+            "large_values_come_back",
+            "values are cut to 400 KB",
+            Keep(|s| {
+                if let Some(Sample::Text(text)) = &mut s.value {
+                    text.truncate(400_000);
+                }
+            }),
+        ),
+        (
+            "what_was_put_is_there_through_every_handle",
+            "a handle sees what was there when it was opened",
+            Stale,
+        ),
+    ]
+}
+
+fn modes() -> Vec<Proof> {
+    use SnapshotDefect::{CheckThenPut, Put, ReadThenWriteAll};
+    use SnapshotMode::{Cache, Epoch};
+    fn same(a: Option<&Sn>, b: &Sn) -> bool {
+        a.is_some_and(|a| a.sequence() == b.sequence())
+    }
+    vec![
+        (
+            "the_cache_keeps_one_snapshot",
+            "the cache keeps all that was cached",
+            Put(|kept, snapshot, _| kept.put(snapshot, Epoch)),
+        ),
+        ("the_cache_never_goes_back", "the last to cache wins", Put(last_wins)),
+        (
+            "a_cached_deletion_is_not_set_back",
+            "a value wins over a deletion",
+            Put(|kept, snapshot, mode| {
+                kept.cached = kept.cached.take().filter(|cached| cached.value.is_some());
+                kept.put(snapshot, mode);
+            }),
+        ),
+        (
+            "the_cache_replaces_one_of_the_same_sequence",
+            "the first of a sequence stays cached",
+            Put(|kept, snapshot, mode| {
+                if mode == Epoch || !same(kept.cached.as_ref(), snapshot) {
+                    kept.put(snapshot, mode);
+                }
+            }),
+        ),
+        (
+            "the_cache_is_apart_from_the_epochs",
+            "nothing is cached that an epoch is beyond",
+            Put(|kept, snapshot, mode| {
+                let latest = kept.epochs.keys().next_back().copied();
+                if mode == Epoch || latest < snapshot.sequence() {
+                    kept.put(snapshot, mode);
+                }
+            }),
+        ),
+        (
+            "epochs_are_kept",
+            "there are 20 epochs at most",
+            Put(|kept, snapshot, mode| {
+                kept.put(snapshot, mode);
+                if kept.epochs.len() > 20 {
+                    kept.epochs.pop_first();
+                }
+            }),
+        ),
+        (
+            "an_epoch_may_be_put_late",
+            "an epoch before the latest is left out",
+            Put(|kept, snapshot, mode| {
+                if mode == Cache || kept.epochs.keys().next_back().copied() < snapshot.sequence() {
+                    kept.put(snapshot, mode);
+                }
+            }),
+        ),
+        (
+            "an_epoch_replaces_one_of_the_same_sequence",
+            "the first epoch of a sequence stays",
+            Put(|kept, snapshot, mode| {
+                let there = snapshot.sequence().is_some_and(|sequence| kept.epochs.contains_key(&sequence));
+                if mode == Cache || !there {
+                    kept.put(snapshot, mode);
+                }
+            }),
+        ),
+        (
+            "a_cached_snapshot_replaces_no_epoch",
+            "what is cached replaces the latest of all",
+            Put(|kept, snapshot, mode| {
+                if mode == Cache {
+                    kept.epochs.pop_last();
+                }
+                kept.put(snapshot, mode);
+            }),
+        ),
+        (
+            "an_epoch_outlives_a_cached_one_of_its_sequence",
+            "an epoch and a cached one of one sequence are one, and cached",
+            Put(|kept, snapshot, mode| {
+                if mode == Cache
+                    && let Some(sequence) = snapshot.sequence()
+                {
+                    kept.epochs.remove(&sequence);
+                }
+                kept.put(snapshot, mode);
+            }),
+        ),
+        (
+            "an_epoch_outlives_a_cached_one_of_its_sequence",
+            "what is cached already is not kept as an epoch",
+            Put(|kept, snapshot, mode| {
+                if mode == Cache || !same(kept.cached.as_ref(), snapshot) {
+                    kept.put(snapshot, mode);
+                }
+            }),
+        ),
+        (
+            "an_epoch_replaces_no_cached_snapshot",
+            "an epoch beyond the cached one replaces it",
+            Put(|kept, snapshot, mode| {
+                kept.cached =
+                    kept.cached.take().filter(|c| mode == Cache || c.sequence() > snapshot.sequence());
+                kept.put(snapshot, mode);
+            }),
+        ),
+        (
+            "a_snapshot_of_no_event_is_not_kept",
+            "a snapshot of no event is cached",
+            Put(|kept, snapshot, mode| {
+                if snapshot.head.is_none() {
+                    kept.cached = Some(snapshot.clone());
+                }
+                kept.put(snapshot, mode);
+            }),
+        ),
+        (
+            "a_snapshot_of_no_event_replaces_nothing",
+            "a snapshot of no event empties the cache",
+            Put(|kept, snapshot, mode| {
+                kept.cached = kept.cached.take().filter(|_| snapshot.head.is_some());
+                kept.put(snapshot, mode);
+            }),
+        ),
+        ("the_greatest_of_many_cached_at_once_is_kept", "a put looks first and caches later", CheckThenPut),
+        ("epochs_put_at_once_are_all_kept", "a put reads all, and writes all back", ReadThenWriteAll),
+        (
+            "a_reader_beside_a_writer_never_goes_back",
+            "every tenth put caches the one before",
+            Put(|kept, snapshot, mode| {
+                let tenth = snapshot.sequence().is_some_and(|sequence| sequence.number() % 10 == 0);
+                if tenth {
+                    kept.cached = kept.epochs.values().next().cloned()
+                } else {
+                    kept.put(snapshot, mode)
+                }
+            }),
+        ),
+    ]
+}
+
+pub(super) fn last_wins(kept: &mut Kept, snapshot: &Sn, mode: SnapshotMode) {
+    if mode == SnapshotMode::Cache {
+        kept.cached = Some(snapshot.clone());
+    } else {
+        kept.put(snapshot, mode);
+    }
+}
