@@ -15,7 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use super::archive::Archive;
+use super::archive::{Archive, Marker};
 use super::event::Point;
 use super::git::Repository;
 use super::import::{Imported, import};
@@ -92,26 +92,25 @@ async fn run(arguments: Arguments) -> Result<()> {
     let mut interrupt = pin!(interrupted());
     // From here on Ctrl-C is heard, and does not end the process where it stands.
     let _ = poll!(&mut interrupt);
-    let ordinal = bring_up_to_date(&repository, &archive, &db, &mut interrupt).await?;
+    let marker = bring_up_to_date(&repository, &archive, &db, &mut interrupt).await?;
     tokio::select! {
         () = interrupt => bail!("interrupted"),
-        result = answer(&repository, &archive, ordinal, command.as_ref(), &db) => result,
+        result = answer(&repository, &archive, marker.as_ref(), command.as_ref(), &db) => result,
     }
 }
 
-/// Imports what is new, and gives the number of the last commit.
+/// Imports what is new, and gives the last commit.
 async fn bring_up_to_date(
     repository: &Repository,
     archive: &Archive,
     db: &Path,
     interrupt: impl Future<Output = ()>,
-) -> Result<u64> {
+) -> Result<Option<Marker>> {
     let mut display = Display::new();
     let began = SystemClock.now();
     let imported = import(repository, archive, |progress| display.show(progress), interrupt).await;
     display.finish();
     let Imported { marker, commits, changes, repeated, left } = imported?;
-    let ordinal = marker.as_ref().map_or(0, |marker| marker.ordinal);
     if commits > 0 {
         let seconds = SystemClock.now().duration_since(began).as_secs_f64();
         let (commits, changes) = (HumanCount(commits), HumanCount(changes));
@@ -125,52 +124,55 @@ async fn bring_up_to_date(
     }
     if left > 0 {
         let done = match marker {
-            Some(marker) => {
-                format!("{} commits are imported, up to {}", HumanCount(ordinal), marker.commit.commit)
+            Some(Marker { ordinal, commit }) => {
+                format!("{} commits are imported, up to {}", HumanCount(ordinal), commit.commit)
             }
             None => "no commit is imported whole yet".into(),
         };
         bail!("interrupted: {done}; {} are left: run it again to go on from there", HumanCount(left));
     }
-    Ok(ordinal)
+    Ok(marker)
 }
 
 async fn answer(
     repository: &Repository,
     archive: &Archive,
-    ordinal: u64,
+    head: Option<&Marker>,
     command: Option<&Command>,
     db: &Path,
 ) -> Result<()> {
+    let ordinal = head.map_or(0, |head| head.ordinal);
     match command {
-        None => summary(repository, archive, ordinal, db).await,
+        None => summary(repository, archive, head, db).await,
         Some(Command::Import) => Ok(()),
         Some(Command::Tree { point: None }) => print_tree(archive, ordinal).await,
         Some(Command::Tree { point: Some(point) }) => {
-            let ordinal = find(repository, archive, point).await?;
-            print_tree(archive, ordinal).await
+            print_tree(archive, find(repository, archive, point).await?).await
         }
         Some(Command::Log { file }) => print_log(archive, file).await,
     }
 }
 
-async fn summary(repository: &Repository, archive: &Archive, ordinal: u64, db: &Path) -> Result<()> {
-    let (changes, tree) = (archive.changes().await?, archive.tree(ordinal).await?);
+async fn summary(repository: &Repository, archive: &Archive, head: Option<&Marker>, db: &Path) -> Result<()> {
     let mut out = stdout().lock();
+    let repository = repository.path().display();
+    let Some(Marker { ordinal, commit }) = head else {
+        return Ok(writeln!(out, "{repository} has no commits at its head")?);
+    };
+    let (changes, tree) = (archive.changes().await?, archive.tree(*ordinal).await?);
     let (commits, changes, files) =
-        (HumanCount(ordinal), HumanCount(changes), HumanCount(tree.0.len() as u64));
+        (HumanCount(*ordinal), HumanCount(changes), HumanCount(tree.0.len() as u64));
     writeln!(
         out,
         "{commits} commits with {changes} changes, {files} files at the head, in {}",
         db.display()
     )?;
-    let repository = repository.path().display();
     writeln!(out, "\nNext, after `cargo run --example git-history --`:")?;
     writeln!(
         out,
         "  {repository} tree HEAD~1   the files before the last commit, as `git ls-tree -r` prints them"
     )?;
-    writeln!(out, "  {repository} tree 2024-01-01   the files at a time")?;
+    writeln!(out, "  {repository} tree {}   the files at a time", commit.time)?;
     if let Some(file) = tree.0.keys().next() {
         writeln!(out, "  {repository} log {file}   every change of a file")?;
     }
