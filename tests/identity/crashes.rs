@@ -136,6 +136,24 @@ async fn a_sign_up_broken_off_after_its_claim_is_nobody_yet() {
     assert_consistent(&storages).await;
 }
 
+#[tokio::test]
+async fn the_id_of_a_command_broken_off_after_its_claim_serves_no_other_command() {
+    let (storages, there, command) = broken_off_after_the_claim(Deed::SignUp).await;
+    let service = cold(&failing(&storages, || Fate::Answered));
+    let other = service.sign_up(&command, name("other"), email("other@example.org")).await;
+    assert_eq!(*reasons(other).first(), Reason::SpentCommand);
+    assert_eq!(service.user_by_name(&name("other")).await.unwrap(), None);
+    Deed::SignUp.carry_out(&service, &there, &command).await.unwrap();
+    assert_consistent(&storages).await;
+
+    let (storages, there, command) = broken_off_after_the_claim(Deed::ChangeEmail).await;
+    let service = cold(&failing(&storages, || Fate::Answered));
+    let other = service.change_email(&command, there.ada, email("other@example.org")).await;
+    assert_eq!(*reasons(other).first(), Reason::SpentCommand);
+    Deed::ChangeEmail.carry_out(&service, &there, &command).await.unwrap();
+    assert_consistent(&storages).await;
+}
+
 async fn uninterrupted(deed: Deed) -> (String, Streams) {
     let storages = InMemory::default();
     let (there, command) = prepare(&storages).await;
