@@ -98,7 +98,8 @@ where
 
 /// A storage under another sequence type: `S` outside, the sequence of `St` inside.
 ///
-/// The two functions are each other's inverse and keep the order and the numbers.
+/// The two functions are each other's inverse and keep the order and the numbers. Errors of a put name the commit's
+/// sequence as it is outside; those of a read, as it is inside.
 pub struct MapSequence<St, S, In, Out> {
     storage: St,
     inward: In,
@@ -144,7 +145,8 @@ where
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let (key, first) = (commit.key.clone(), commit.first);
         let inward = (self.inward)(first).ok_or_else(|| unmapped(&key, first))?;
-        match self.storage.put(rebuild(commit, key.clone(), inward)).await? {
+        let put = self.storage.put(rebuild(commit, key.clone(), inward)).await;
+        match put.map_err(|error| error.at(first))? {
             Put::Stored => Ok(Put::Stored),
             Put::Repeated { last } => {
                 let last = (self.outward)(last).ok_or_else(|| unmapped(&key, last))?;
