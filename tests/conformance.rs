@@ -2,6 +2,7 @@
 
 mod backends;
 mod proved;
+mod sentences;
 mod wrong;
 mod wrong_puts;
 mod wrong_reads;

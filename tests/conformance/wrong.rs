@@ -1,6 +1,7 @@
 //! A small storage that keeps the contract, and is made to break it in one way at a time.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_stream::stream;
@@ -466,12 +467,8 @@ pub(super) fn everything(streams: &Streams, segment: Segment) -> Commits {
 
 /// Whether the stream lies in the segment.
 pub(super) fn part(key: &SampleKey, segment: Segment) -> bool {
-    let hash = key
-        .category
-        .bytes()
-        .chain(key.id.bytes())
-        .fold(7u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    hash % segment.total() == segment.index()
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+    hash % u64::from(segment.total()) == u64::from(segment.index())
 }
 
 impl Drop for Wrong {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use eventsrc_core::{
     ErrorKind, EventStorage, Put, Sequence, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError,
 };
-use futures::StreamExt;
+use futures::TryStreamExt;
 
 use super::backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 use super::contract::rules;
@@ -218,36 +218,43 @@ pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) 
 pub async fn a_reader_who_reads_on_after_errors_reads_everything<B: Backend>(on: &Faults<B>) -> Kept {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(20_000));
-    let mut commits = Vec::new();
-    for at in 0..150 {
-        let mut commit = on.draft("a", 1 + 2 * at, 2);
-        commit.payloads[0] = text.clone();
-        let commit = Arc::new(commit);
-        settles(&storage, &commit).await?;
-        commits.push(commit);
+    let mut long = on.chain("long", [2; 150]);
+    for commit in &mut long {
+        Arc::make_mut(commit).payloads[0] = text.clone();
     }
-    for _ in 0..10 {
-        let mut events: Vec<Seen<FaultyBackend<B>>> = Vec::new();
-        let mut whole = false;
-        while !whole {
-            let last =
-                events.last().and_then(|(commit, place)| Some(commit.events().nth(*place)?.sequence()));
-            let from = last.and_then(Sequence::least_greater);
-            whole = true;
-            let mut pages = storage.storage().events(&commits[0].key, from);
-            while let Some(page) = pages.next().await {
-                match page {
-                    Ok(page) => events.extend(events_in::<FaultyBackend<B>>(&page)),
-                    Err(error) => {
-                        injected(error)?;
-                        whole = false;
-                    }
+    let short = on.chain("short", [1, 3, 2]);
+    for commit in long.iter().chain(&short) {
+        settles(&storage, commit).await?;
+    }
+    for (stream, times) in [(&long, 5), (&short, 60)] {
+        for _ in 0..times {
+            let events = read_on(&storage, &stream[0].key).await?;
+            same::<FaultyBackend<B>>(&events, &events_from::<FaultyBackend<B>>(stream, None))?;
+        }
+    }
+    Ok(())
+}
+
+/// The events of a stream, read on from where a read broke off until one comes to its end.
+async fn read_on<B: Backend>(
+    storage: &Handle<FaultyBackend<B>>,
+    key: &SampleKey,
+) -> Result<Vec<Seen<FaultyBackend<B>>>, Violation> {
+    let mut events: Vec<Seen<FaultyBackend<B>>> = Vec::new();
+    loop {
+        let last = events.last().and_then(|(commit, place)| Some(commit.events().nth(*place)?.sequence()));
+        let mut pages = storage.storage().events(key, last.and_then(Sequence::least_greater));
+        loop {
+            match pages.try_next().await {
+                Ok(Some(page)) => events.extend(events_in::<FaultyBackend<B>>(&page)),
+                Ok(None) => return Ok(events),
+                Err(error) => {
+                    injected(error)?;
+                    break;
                 }
             }
         }
-        same::<FaultyBackend<B>>(&events, &events_from::<FaultyBackend<B>>(&commits, None))?;
     }
-    Ok(())
 }
 
 /// Of many that cache at once, and again on errors, the greatest is kept.
