@@ -36,13 +36,13 @@ pub(crate) fn append(
     if let Some(head) = layout::head(connection, stream)? {
         if commit.number <= head.number {
             let existing = layout::commit_up_to(connection, stream, commit.number)?
-                .filter(|existing| commit.number < existing.end());
+                .filter(|existing| commit.number <= existing.last());
             return Ok(match existing {
                 Some(existing) if is_same(&existing, commit) => Appended::Repeated(existing),
                 existing => Appended::Conflict { existing, head },
             });
         }
-        if commit.number > head.number + 1 {
+        if commit.number - 1 > head.number {
             return Ok(Appended::Hole { head });
         }
     }

@@ -108,12 +108,21 @@ pub(crate) struct HeadRow {
     pub(crate) time: i64,
 }
 
-const COMMIT: &str = "number, zone, count, time, commit_id, version, payloads, lengths, metadata";
+/// A statement with the columns of a commit, in the order of [`CommitRow::read`].
+macro_rules! with_commit {
+    ($before:literal, $after:literal) => {
+        concat!(
+            $before,
+            " number, zone, count, time, commit_id, version, payloads, lengths, metadata ",
+            $after
+        )
+    };
+}
 
 impl CommitRow {
-    /// The number after its last event.
-    pub(crate) fn end(&self) -> i64 {
-        self.number.saturating_add(i64::from(self.count))
+    /// The number of its last event.
+    pub(crate) fn last(&self) -> i64 {
+        self.number.saturating_add(i64::from(self.count) - 1)
     }
 
     /// How much it takes up.
@@ -122,7 +131,7 @@ impl CommitRow {
         self.payloads.bytes.len() + self.payloads.lengths.len() + metadata
     }
 
-    /// Reads the columns of [`COMMIT`].
+    /// Reads the columns of `with_commit`.
     fn read(row: &Row<'_>) -> Result<Self> {
         let version = row.get(5)?;
         let (text, bytes) = bytes(row, 6)?.unwrap_or_default();
@@ -158,7 +167,7 @@ pub(crate) fn create_stream(connection: &Connection, name: &StreamName) -> Resul
 pub(crate) fn head(connection: &Connection, stream: i64) -> Result<Option<HeadRow>> {
     connection
         .prepare_cached(
-            "SELECT number + count - 1, zone, time FROM commits WHERE stream = ?1
+            "SELECT number + (count - 1), zone, time FROM commits WHERE stream = ?1
              ORDER BY number DESC LIMIT 1",
         )?
         .query_row([stream], |row| Ok(HeadRow { number: row.get(0)?, zone: row.get(1)?, time: row.get(2)? }))
@@ -168,19 +177,28 @@ pub(crate) fn head(connection: &Connection, stream: i64) -> Result<Option<HeadRo
 /// The last commit that begins at `number` or before it.
 pub(crate) fn commit_up_to(connection: &Connection, stream: i64, number: i64) -> Result<Option<CommitRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COMMIT} FROM commits WHERE stream = ?1 AND number <= ?2 ORDER BY number DESC LIMIT 1"
+        .prepare_cached(with_commit!(
+            "SELECT",
+            "FROM commits WHERE stream = ?1 AND number <= ?2 ORDER BY number DESC LIMIT 1"
         ))?
         .query_row([stream, number], CommitRow::read)
         .optional()
+}
+
+/// Where the last commit begins that begins at `number` or before it.
+pub(crate) fn begin_up_to(connection: &Connection, stream: i64, number: i64) -> Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT max(number) FROM commits WHERE stream = ?1 AND number <= ?2")?
+        .query_row([stream, number], |row| row.get(0))
 }
 
 /// Appends a commit to a stream.
 pub(crate) fn append(connection: &Connection, stream: i64, commit: &CommitRow) -> Result<()> {
     let CommitRow { number, zone, count, time, commit_id, payloads, metadata } = commit;
     connection
-        .prepare_cached(&format!(
-            "INSERT INTO commits (stream, {COMMIT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        .prepare_cached(with_commit!(
+            "INSERT INTO commits (stream,",
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
         ))?
         .execute(params![
             stream,
@@ -197,18 +215,19 @@ pub(crate) fn append(connection: &Connection, stream: i64, commit: &CommitRow) -
         .map(drop)
 }
 
-/// Shows `visit` the commits of the stream in order, each with its number, from the one that begins at `number` on, until
-/// it breaks off. Returns whether it saw all.
+/// Shows `visit` the commits of the stream that begin after the number `after`, in order and each with its number, until it breaks
+/// off. Returns whether it saw all.
 pub(crate) fn visit_stream(
     connection: &Connection,
     stream: i64,
-    number: i64,
+    after: i64,
     mut visit: impl FnMut(i64, Result<CommitRow>) -> ControlFlow<()>,
 ) -> Result<bool> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COMMIT} FROM commits WHERE stream = ?1 AND number >= ?2 ORDER BY number"
+    let mut statement = connection.prepare_cached(with_commit!(
+        "SELECT",
+        "FROM commits WHERE stream = ?1 AND number > ?2 ORDER BY number"
     ))?;
-    let mut rows = statement.query([stream, number])?;
+    let mut rows = statement.query([stream, after])?;
     while let Some(row) = rows.next()? {
         if visit(row.get(0)?, CommitRow::read(row)).is_break() {
             return Ok(false);
@@ -240,8 +259,9 @@ pub(crate) fn visit_segment(
     until: i64,
     mut visit: impl FnMut(PlacedRow) -> ControlFlow<()>,
 ) -> Result<bool> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COMMIT}, position, category, streams.id FROM commits CROSS JOIN streams USING (stream)
+    let mut statement = connection.prepare_cached(with_commit!(
+        "SELECT",
+        ", position, category, streams.id FROM commits CROSS JOIN streams USING (stream)
          WHERE position > ?1 AND position <= ?2 AND stream % ?3 = ?4 ORDER BY position"
     ))?;
     let mut rows = statement.query(params![after, until, segment.total(), segment.index()])?;

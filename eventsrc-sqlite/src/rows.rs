@@ -84,7 +84,7 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
 
 /// The sequence of the last event of a stored commit.
 pub(crate) fn last<K: StreamKey, S: Sequence>(key: &K, row: &CommitRow) -> Result<S, StorageError> {
-    sequence(key, row.end() - 1, row.zone)
+    sequence(key, row.last(), row.zone)
 }
 
 /// The head of the stream of `key`.

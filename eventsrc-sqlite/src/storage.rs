@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use crate::append::Appended;
 use crate::chunk::Chunk;
 use crate::database::Database;
-use crate::layout::{self, CommitRow};
+use crate::layout;
 use crate::rows;
 use crate::writer::Job;
 
@@ -94,16 +94,17 @@ where
         let key = key.clone();
         try_stream! {
             let Ok(name) = StreamName::of(&key) else { return };
-            let Some((stream, first)) = self.find(name, from).await.map_err(|error| error.on(&key))? else { return };
-            let mut next = Some(first);
-            while let Some(number) = next {
+            let found = self.find(name, from).await.map_err(|error| error.on(&key))?;
+            let Some((stream, before)) = found else { return };
+            let mut next = Some(before);
+            while let Some(after) = next {
                 let (mut chunk, chunk_key) = (self.chunk(), key.clone());
                 let chunk = self
                     .database
                     .read(move |connection| {
-                        let mut end = number;
-                        let saw_all = layout::visit_stream(connection, stream, number, |number, row| {
-                            end = row.as_ref().map_or(number, CommitRow::end);
+                        let mut end = after;
+                        let saw_all = layout::visit_stream(connection, stream, after, |number, row| {
+                            end = number;
                             chunk.add(number, row, &chunk_key)
                         });
                         Ok(chunk.finish(saw_all, end))
@@ -165,15 +166,14 @@ where
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> SqliteStorage<K, S, E, C> {
-    /// The stream in the file, and the number of the commit that holds `from`; `None` if there is nothing to read.
+    /// The stream in the file, and the number before the commit that holds `from`; `None` if there is nothing to read.
     async fn find(&self, name: StreamName, from: Option<S>) -> Result<Option<(i64, i64)>, StorageError> {
         // Beyond what the file can hold there is nothing.
         let Ok(from) = i64::try_from(from.map_or(0, Sequence::number)) else { return Ok(None) };
         self.database
             .read(move |connection| {
                 let Some(stream) = layout::stream(connection, &name)? else { return Ok(None) };
-                let holder = layout::commit_up_to(connection, stream, from)?;
-                Ok(Some((stream, holder.map_or(from, |commit| commit.number))))
+                Ok(Some((stream, layout::begin_up_to(connection, stream, from)?.unwrap_or(from) - 1)))
             })
             .await
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -38,6 +39,9 @@ enum Done {
 /// As many jobs as a transaction takes: enough to share a sync widely, few enough that the first does not wait long.
 const GROUP: usize = 512;
 
+/// How often the writer lets others run while it waits for a group as large as the last one.
+const MOMENT: usize = 32;
+
 /// How many streams are remembered.
 const STREAMS: usize = 16 * 1024;
 
@@ -58,9 +62,18 @@ impl Writer {
 
     /// Works until the queue is empty and nobody can add to it, and gives the connection back to be closed.
     pub(crate) fn run(mut self, queue: &Receiver<Job>) -> Connection {
+        let mut last = 1;
         while let Ok(first) = queue.recv() {
+            // Those who were just told are about to come back: a moment for them is a sync saved.
+            for _ in 0..MOMENT {
+                if queue.len() + 1 >= last {
+                    break;
+                }
+                thread::yield_now();
+            }
             let mut jobs = vec![first];
             jobs.extend(queue.try_iter().take(GROUP - 1));
+            last = jobs.len();
             self.write(jobs);
         }
         self.connection
