@@ -32,7 +32,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
         |commands| {
             (0..commands).try_for_each(|_| {
                 number += 1;
-                bare.insert([bare_row(number)?])
+                bare.insert([bare_row(key.as_str(), number)?])
             })
         },
     )?;
@@ -61,12 +61,8 @@ pub(crate) async fn save(saves: &Saves, key: &StreamName, commands: u64) -> Resu
 }
 
 /// The same event for a program without eventsrc.
-pub(crate) fn bare_row(number: u64) -> Result<BareRow<'static>> {
-    Ok(BareRow {
-        stream: "account/DE89370400440532013000",
-        number,
-        payload: serde_json::to_string(&event())?,
-    })
+pub(crate) fn bare_row(stream: &str, number: u64) -> Result<BareRow<'_>> {
+    Ok(BareRow { stream, number, payload: serde_json::to_string(&event())? })
 }
 
 /// What is saved: an event of average size.

@@ -32,6 +32,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
     let saves_of = |database| Arc::new(SaveApi::new(SqliteStorage::new(database)));
     let (many, one) = (saves_of(&shared), saves_of(&alone));
     let mut bare = Bare::create(&place.path().join("bare.db"))?;
+    let keys: Vec<_> = (0..WRITERS).map(key).collect();
     let mut number = 0;
 
     // A unit is one command of each writer.
@@ -50,8 +51,9 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
         paired::compare(&mut all_write, |commands| runtime.block_on(save(&one, &key(0), commands)))?;
     let beside_bare = paired::compare(&mut all_write, |units| {
         (0..units).try_for_each(|_| {
-            number += WRITERS;
-            bare.insert((number - WRITERS..number).map(bare_row).collect::<Result<Vec<_>>>()?)
+            number += 1;
+            let rows = keys.iter().map(|key| bare_row(key.as_str(), number));
+            bare.insert(rows.collect::<Result<Vec<_>>>()?)
         })
     })?;
 
