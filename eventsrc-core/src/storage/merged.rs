@@ -74,8 +74,9 @@ where
             loop {
                 let a = first.after(delivered).await?;
                 let mut b = second.after(delivered).await?;
-                if b.is_some() && a == b {
-                    b = second.after(a).await?;
+                // What both have is no reason to cut the first's commit.
+                while b.is_some_and(|b| first.holds(b)) {
+                    b = second.after(b).await?;
                 }
                 let part = match (a, b) {
                     (None, None) => break,
@@ -142,6 +143,15 @@ impl<'a, K, S: Sequence, E> Cursor<'a, K, S, E> {
             self.parts.extend(page.parts().map(|(commit, places)| (Arc::clone(commit), places)));
             self.parts.reverse();
         }
+    }
+
+    /// Whether `sequence` is one of the next events of the commit that `after` found.
+    fn holds(&self, sequence: S) -> bool {
+        self.parts.last().is_some_and(|(commit, places)| {
+            let place = sequence.number().checked_sub(commit.first.number());
+            sequence.zone() == commit.first.zone()
+                && place.is_some_and(|place| places.contains(&(place as usize)))
+        })
     }
 
     /// The next events, up to `limit`, which lies after the first of them, or to the end of their commit.
