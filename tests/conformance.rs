@@ -11,7 +11,7 @@ mod wrong_snapshots;
 use std::sync::Arc;
 
 use eventsrc_core::{ScanStorage, ZonedSequence};
-use eventsrc_testkit::conformance::{self, Backend, Report, SnapshotBackend};
+use eventsrc_testkit::conformance::{self, Backend, Report, SnapshotBackend, Verdict};
 
 type Numbers = u64;
 type Zoned = ZonedSequence;
@@ -93,6 +93,10 @@ async fn snapshots_under_faults<B: SnapshotBackend>(name: &str, backend: B, seed
 /// Prints what was found in a line, and asserts that no rule is violated.
 fn shown(name: &str, what: &str, report: &Report) {
     let (rules, kept) = (report.rows().len(), report.kept());
-    println!("{name}, {what}: {kept} of {rules} rules kept {}", report.notes().join("; "));
+    let undeclared = report.rows().iter().filter(|row| row.verdict == Verdict::Undeclared).count();
+    println!(
+        "{name}, {what}: {kept} of {rules} rules kept, {undeclared} undeclared {}",
+        report.notes().join("; ")
+    );
     report.assert_kept();
 }

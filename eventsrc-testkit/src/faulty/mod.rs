@@ -180,3 +180,96 @@ impl fmt::Debug for FaultSource {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eventsrc_core::{
+        Commit, EventStorage, MemoryStorage, Metadata, Put, Randomness, StreamName, SystemClock, Timestamp,
+        vec1,
+    };
+    use futures::StreamExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    type Memory = MemoryStorage<StreamName, u64, u32>;
+
+    fn commit(number: u64) -> Arc<Commit<StreamName, u64, u32>> {
+        let metadata = Metadata::new(Randomness::seeded(number).commit_id(Timestamp::UNIX_EPOCH));
+        let key = StreamName::new("sample", "a").unwrap();
+        Arc::new(Commit { key, first: number, time: Timestamp::UNIX_EPOCH, metadata, payloads: vec1![7] })
+    }
+
+    fn faulty(faults: Faults) -> Faulty<Memory> {
+        Faulty::new(Memory::default(), faults, Arc::new(SystemClock))
+    }
+
+    #[tokio::test]
+    async fn a_put_that_fails_before_stores_nothing() {
+        let storage = faulty(Faults { seed: 7, failed_before: 1.0, ..Faults::none() });
+        let error = storage.put(commit(1)).await.unwrap_err();
+        assert_eq!((error.kind(), error.sequence()), (ErrorKind::Unavailable, Some("1")));
+        assert!(error.to_string().contains("seed 7"), "{error}");
+        assert_eq!(storage.storage().latest(&commit(1).key).await.unwrap(), None);
+        assert_eq!(storage.injected(), Injected { failed_before: 1, ..Injected::default() });
+    }
+
+    #[tokio::test]
+    async fn a_put_whose_reply_is_lost_is_stored() {
+        let storage = faulty(Faults { reply_lost: 1.0, ..Faults::none() });
+        storage.put(commit(1)).await.unwrap_err();
+        assert_eq!(storage.storage().latest(&commit(1).key).await.unwrap(), Some(commit(1).head()));
+        assert_eq!(storage.injected(), Injected { replies_lost: 1, ..Injected::default() });
+    }
+
+    #[tokio::test]
+    async fn a_read_breaks_off_after_a_page() {
+        let storage = faulty(Faults { broken_off: 1.0, ..Faults::none() });
+        for number in 1..=600 {
+            assert!(matches!(storage.put(commit(number)).await, Ok(Put::Stored)));
+        }
+        let pages: Vec<_> = storage.events(&commit(1).key, None).map(|page| page.is_ok()).collect().await;
+        assert_eq!(pages, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn delays_are_on_the_clock_that_was_given() {
+        #[derive(Default)]
+        struct Waits(Mutex<Vec<Duration>>);
+        impl Clock for Waits {
+            fn now(&self) -> Timestamp {
+                Timestamp::UNIX_EPOCH
+            }
+            fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+                self.0.lock().unwrap().push(duration);
+                Box::pin(std::future::ready(()))
+            }
+        }
+        let clock = Arc::new(Waits::default());
+        let limit = Duration::from_secs(3_600);
+        let faults = Faults { delayed: 1.0, longest_delay: limit, ..Faults::none() };
+        let storage = Faulty::new(Memory::default(), faults, Arc::clone(&clock) as Arc<dyn Clock>);
+        assert!(matches!(storage.put(commit(1)).await, Ok(Put::Stored)));
+        let waits = clock.0.lock().unwrap().clone();
+        assert_eq!(waits.len(), 2, "before the put, and before its reply");
+        assert!(waits.iter().all(|wait| *wait <= limit), "{waits:?}");
+    }
+
+    #[tokio::test]
+    async fn the_same_seed_fails_the_same_calls() {
+        async fn failures(seed: u64) -> Vec<bool> {
+            let storage = faulty(Faults { delayed: 0.0, ..Faults::seeded(seed) });
+            let mut failures = Vec::new();
+            for number in 1..=100 {
+                let mut failed = storage.put(commit(number)).await.is_err();
+                failures.push(failed);
+                while failed {
+                    failed = storage.put(commit(number)).await.is_err();
+                }
+            }
+            failures
+        }
+        assert_eq!(failures(1).await, failures(1).await);
+        assert_ne!(failures(1).await, failures(2).await);
+    }
+}
