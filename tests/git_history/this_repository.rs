@@ -41,4 +41,5 @@ async fn an_import_that_is_killed_goes_on_and_ends_in_the_same_state() {
     let report = kill_import(Path::new(PROGRAM), repository.path(), 5, 1).await.unwrap();
     assert_eq!(report.violations, Vec::<String>::new());
     assert_eq!(report.kills, 5);
+    assert!(report.in_the_middle > 0, "{report:?}");
 }
