@@ -63,7 +63,7 @@ impl fmt::Display for Content {
 /// The commit that an event comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The how-manieth first-parent commit it is, from 1. Times of commits may run backwards; this does not.
+    /// Its number among the first-parent commits, from 1. Times of commits may run backwards; this does not.
     pub ordinal: u64,
     /// Its id.
     pub commit: ObjectId,
