@@ -299,32 +299,24 @@ impl<'a, S: Sequence> Commits<'a, S> {
         }
     }
 
-    /// Whether every commit can have a point, not before that of the commit before it.
+    /// Whether every commit can have a point, not after that of a later one: no commit was stored after a later one was
+    /// there.
     fn find_points(&self) -> Result<(), Violation> {
-        let mut limits = Vec::with_capacity(self.commits.len());
         let mut limit: Option<(usize, &Call<S>)> = None;
-        for (place, before) in self.before.iter().enumerate().rev() {
-            if let Some(call) = before
-                && limit.is_none_or(|(_, earliest)| instant(call) < instant(earliest))
+        let mut wrong = Ok(());
+        for place in (0..self.commits.len()).rev() {
+            if let Some(before) = self.before[place]
+                && limit.is_none_or(|(_, earliest)| instant(before) < instant(earliest))
             {
-                limit = Some((place, call));
+                limit = Some((place, before));
             }
-            limits.push(limit);
-        }
-        let mut point: Option<(usize, &Call<S>)> = None;
-        for (place, after) in self.after.iter().enumerate() {
-            if let Some(call) = after
-                && point.is_none_or(|(_, latest)| latest.called < call.called)
-            {
-                point = Some((place, call));
-            }
-            if let (Some((missing, after)), Some(Some((there, before)))) = (point, limits.pop())
+            if let (Some(after), Some((there, before))) = (self.after[place], limit)
                 && after.called > instant(before)
             {
-                return Err(self.contradiction((missing, after), (there, before)));
+                wrong = Err(self.contradiction((place, after), (there, before)));
             }
         }
-        Ok(())
+        wrong
     }
 
     /// `missing` was stored after the call beside it was made, yet `there`, which is not before it, was there when the

@@ -23,11 +23,11 @@
 //!   after its answer and `p(v + 1)` not before its call, since `p(v) <= p(v + 1)` and a call is not after its answer: of
 //!   intervals on a line that meet in pairs, all meet. `latest` is a read, and so is the head that a conflict carries.
 //!
-//! So each commit has one earliest and one latest instant. As points do not decrease, the earliest of `v` is the greatest
-//! of those up to `v`. Taking that for `p(v)` satisfies all of the above iff it is never past a latest instant of `v`
-//! or of a later commit. The history is linearizable iff this holds and the calls are consistent with the last read: no
-//! duplicate, no hole, no half commit, no acknowledged commit missing, no conflict with nothing. It takes one binary
-//! search a call and one pass over the commits, O(n log n), and is exact in both directions.
+//! So each commit has one earliest and one latest instant. As points do not decrease, `p(v)` can be the greatest of the
+//! earliest instants up to `v`, and that satisfies all of the above iff no commit's earliest instant is past a latest
+//! instant of its own or of a later commit. The history is linearizable iff this holds and the calls are consistent with the
+//! last read: no duplicate, no hole, no half commit, no acknowledged commit missing, no conflict with nothing. It takes
+//! one binary search a call and one pass over the commits, O(n log n), and is exact in both directions.
 //!
 //! A put without an answer settles itself: the last read shows it (then its answer is infinitely late) or not (then
 //! it never was). Streams are independent, and linearizability is local, so each is checked by itself.
