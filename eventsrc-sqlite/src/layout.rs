@@ -413,3 +413,6 @@ fn bytes(row: &Row<'_>, column: usize) -> Result<Option<(bool, Vec<u8>)>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,14 @@
 
 use std::error::Error;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, ScanStorage, Segment};
+use eventsrc_core::{
+    Codec, CodecError, ErrorKind, EventStorage, Json, Put, ScanStorage, Segment, StreamName,
+};
+use eventsrc_sqlite::{Database, Settings, SqliteStorage};
 use futures::TryStreamExt;
 use rusqlite::Connection;
 
-use super::{assert_says, commit, name, open, store};
+use super::{Storage, assert_says, commit, commits, name, open, store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoiled_payload_is_named_and_stops_no_writer() {
@@ -82,4 +85,40 @@ async fn a_row_that_is_no_commit_is_named() {
         let error = storage.scan(Segment::ALL).try_collect::<Vec<_>>().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
     }
+}
+
+/// A codec with a bug.
+struct Panicking;
+
+impl Codec<String> for Panicking {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn is_text(&self) -> bool {
+        true
+    }
+
+    fn encode(&self, value: &String, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        Json.encode(value, bytes)
+    }
+
+    fn decode(&self, _: u32, _: &[u8]) -> Result<String, CodecError> {
+        panic!("a codec panics")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_codec_that_panics_does_so_where_it_was_called_and_stops_no_other_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { readers: 1, ..Settings::default() };
+    let database = Database::open_with(folder.path().join("events.db"), settings).await.unwrap();
+    let storage: Storage = SqliteStorage::new(&database);
+    store(&storage, &commit("user/1", 1, &["a"])).await;
+    let panicking: SqliteStorage<StreamName, u64, String, _> =
+        SqliteStorage::with_codec(&database, Panicking);
+    let read =
+        tokio::spawn(async move { panicking.events(&name("user/1"), None).try_next().await.map(drop) });
+    assert!(read.await.unwrap_err().is_panic());
+    assert_eq!(commits(&storage, "user/1").await.len(), 1);
 }
