@@ -4,9 +4,6 @@ mod backends;
 mod proved;
 mod sentences;
 mod wrong;
-mod wrong_puts;
-mod wrong_reads;
-mod wrong_snapshots;
 
 use std::sync::Arc;
 
@@ -51,7 +48,7 @@ async fn snapshot_storages_keep_every_rule() {
     snapshot_storage("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
 }
 
-/// Seeds that are the same in every run; `prove` takes others.
+/// Each makes other faults.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -12,27 +12,26 @@ use eventsrc_testkit::conformance::{
 };
 use eventsrc_testkit::{FaultSource, Faults};
 
-use super::wrong::{Defect, WrongBackend, cut, store};
-use super::wrong_snapshots::{self, SnapshotDefect, WrongSnapshotBackend, last_wins};
-use super::{wrong_puts, wrong_reads};
+use super::wrong::snapshots::{SnapshotDefect, WrongSnapshotBackend};
+use super::wrong::{Defect, WrongBackend, cut, fields, places, puts, reads, scans, snapshot_proofs, store};
 
 #[tokio::test(start_paused = true)]
 async fn every_rule_about_event_storages_is_proved() {
-    let proofs = [wrong_puts::proofs(), wrong_reads::proofs()].concat();
+    let proofs = [puts::proofs(), places::proofs(), reads::proofs(), fields::proofs()].concat();
     proved("events", storage_suite, proofs, |defect| WrongBackend(defect.unwrap_or(Defect::None))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_rule_about_scans_is_proved() {
     let backend = |defect: Option<Defect>| WrongBackend(defect.unwrap_or(Defect::None));
-    proved("scans", scan_suite, wrong_reads::scans(), backend).await;
+    proved("scans", scan_suite, scans::proofs(), backend).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_rule_about_snapshots_is_proved() {
     let backend =
         |defect: Option<SnapshotDefect>| WrongSnapshotBackend(defect.unwrap_or(SnapshotDefect::None));
-    proved("snapshots", snapshot_suite, wrong_snapshots::proofs(), backend).await;
+    proved("snapshots", snapshot_suite, snapshot_proofs::proofs(), backend).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,11 +78,15 @@ async fn every_rule_under_faults_is_proved() {
     };
     proved("events under faults", fault_suite, proofs, backend).await;
     let proofs = vec![
-        ("the_cache_ends_at_the_greatest", "the last to cache wins", SnapshotDefect::Put(last_wins)),
+        (
+            "the_cache_ends_at_the_greatest",
+            "the last to cache wins",
+            SnapshotDefect::Put(snapshot_proofs::last_wins),
+        ),
         (
             "epochs_put_again_are_all_kept",
             "there are 20 epochs at most",
-            wrong_snapshots::proofs()
+            snapshot_proofs::proofs()
                 .into_iter()
                 .find_map(|(rule, _, defect)| (rule == "epochs_are_kept").then_some(defect))
                 .expect("epochs are proved to be kept"),

@@ -8,7 +8,7 @@ use eventsrc_testkit::conformance::{
 };
 
 use super::wrong::WrongBackend;
-use super::wrong_snapshots::WrongSnapshotBackend;
+use super::wrong::snapshots::WrongSnapshotBackend;
 
 #[test]
 fn every_sentence_of_the_storage_contract_has_its_rules() {

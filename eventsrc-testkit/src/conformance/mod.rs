@@ -64,6 +64,7 @@ mod report;
 mod sample;
 pub mod scanning;
 mod snapshot_contract;
+pub mod snapshot_modes;
 mod snapshot_trial;
 pub mod snapshots;
 pub mod streams;

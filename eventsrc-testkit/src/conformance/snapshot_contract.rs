@@ -4,7 +4,7 @@ use super::backend::SnapshotBackend;
 use super::contract::rules;
 use super::report::Suite;
 use super::snapshot_trial::SnapshotTrial;
-use super::snapshots;
+use super::{snapshot_modes, snapshots};
 
 /// The rules of [`SnapshotStorage`](eventsrc_core::SnapshotStorage).
 pub fn snapshot_suite<B: SnapshotBackend>() -> Suite<B> {
@@ -45,33 +45,33 @@ pub fn snapshot_suite<B: SnapshotBackend>() -> Suite<B> {
             what_was_put_is_there_through_every_handle,
         ];
         "A put with mode `Cache` replaces the cached snapshot of the key unless that one has a greater sequence: a slow \
-         writer never sets a cache back." => snapshots [
+         writer never sets a cache back." => snapshot_modes [
             the_cache_keeps_one_snapshot,
             the_cache_never_goes_back,
             a_cached_deletion_is_not_set_back,
             the_cache_replaces_one_of_the_same_sequence,
             the_cache_is_apart_from_the_epochs,
         ];
-        "A put with mode `Epoch` keeps the snapshot beside all others; at a sequence that has one already, it replaces it." => snapshots [
+        "A put with mode `Epoch` keeps the snapshot beside all others; at a sequence that has one already, it replaces it." => snapshot_modes [
             epochs_are_kept,
             an_epoch_may_be_put_late,
             an_epoch_replaces_one_of_the_same_sequence,
         ];
-        "A cached snapshot never replaces an epoch, nor an epoch a cached one of another sequence." => snapshots [
+        "A cached snapshot never replaces an epoch, nor an epoch a cached one of another sequence." => snapshot_modes [
             a_cached_snapshot_replaces_no_epoch,
             an_epoch_outlives_a_cached_one_of_its_sequence,
             an_epoch_replaces_no_cached_snapshot,
         ];
-        "A snapshot of no event is not kept: putting it does nothing." => snapshots [
+        "A snapshot of no event is not kept: putting it does nothing." => snapshot_modes [
             a_snapshot_of_no_event_is_not_kept,
             a_snapshot_of_no_event_replaces_nothing,
         ];
         "A snapshot that cannot be read is an error of kind `Corrupt`; the query that meets it folds from the events."
-            needs decodes => snapshots [
+            needs decodes => snapshot_modes [
             an_unreadable_snapshot_is_a_corrupt_error,
             an_unreadable_snapshot_stops_no_other,
         ];
-        "Any number of tasks may put and get at once." => snapshots [
+        "Any number of tasks may put and get at once." => snapshot_modes [
             the_greatest_of_many_cached_at_once_is_kept,
             epochs_put_at_once_are_all_kept,
             a_reader_beside_a_writer_never_goes_back,

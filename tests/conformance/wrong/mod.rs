@@ -1,5 +1,13 @@
 //! A small storage that keeps the contract, and is made to break it in one way at a time.
 
+pub(crate) mod fields;
+pub(crate) mod places;
+pub(crate) mod puts;
+pub(crate) mod reads;
+pub(crate) mod scans;
+pub(crate) mod snapshot_proofs;
+pub(crate) mod snapshots;
+
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,16 +22,16 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub(super) type S = ZonedSequence;
-pub(super) type C = Commit<SampleKey, S, Sample>;
-pub(super) type Commits = Vec<Arc<C>>;
-pub(super) type Streams = BTreeMap<SampleKey, Commits>;
-pub(super) type Answer = Result<Put<SampleKey, S, Sample>, StorageError>;
+pub(crate) type S = ZonedSequence;
+pub(crate) type C = Commit<SampleKey, S, Sample>;
+pub(crate) type Commits = Vec<Arc<C>>;
+pub(crate) type Streams = BTreeMap<SampleKey, Commits>;
+pub(crate) type Answer = Result<Put<SampleKey, S, Sample>, StorageError>;
 type Pages = Vec<Result<Page<SampleKey, S, Sample>, StorageError>>;
 
 /// In which way the storage is wrong.
 #[derive(Clone, Copy)]
-pub(super) enum Defect {
+pub(crate) enum Defect {
     /// In none.
     None,
     /// It takes one stream for another.
@@ -87,7 +95,7 @@ pub(super) enum Defect {
 }
 
 /// What all handles share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     streams: Mutex<Streams>,
     writer: Mutex<Option<tokio::task::Id>>,
     lock: Semaphore,
@@ -106,7 +114,7 @@ impl Default for Shared {
 }
 
 /// The backend of storages with one defect.
-pub(super) struct WrongBackend(pub(super) Defect);
+pub(crate) struct WrongBackend(pub(crate) Defect);
 
 impl Backend for WrongBackend {
     type Storage = Wrong;
@@ -133,7 +141,7 @@ impl Backend for WrongBackend {
 }
 
 /// A handle.
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     shared: Arc<Shared>,
     defect: Defect,
     /// What this handle knows of the streams, where it goes by that.
@@ -146,12 +154,12 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn error(kind: ErrorKind, commit: &C) -> StorageError {
+pub(crate) fn error(kind: ErrorKind, commit: &C) -> StorageError {
     StorageError::new(kind, "refused").on(&commit.key).at(commit.first)
 }
 
 /// The sound way to judge a put.
-pub(super) fn judge(stream: &[Arc<C>], commit: &Arc<C>) -> Answer {
+pub(crate) fn judge(stream: &[Arc<C>], commit: &Arc<C>) -> Answer {
     if StreamName::of(&commit.key).is_err() || !commit.fits() {
         return Err(error(ErrorKind::Invalid, commit));
     }
@@ -172,7 +180,7 @@ pub(super) fn judge(stream: &[Arc<C>], commit: &Arc<C>) -> Answer {
 }
 
 /// The first events of a commit.
-pub(super) fn cut(commit: &C, events: usize) -> Arc<C> {
+pub(crate) fn cut(commit: &C, events: usize) -> Arc<C> {
     let mut cut = commit.clone();
     let payloads: Vec<_> = cut.payloads.into_iter().take(events.max(1)).collect();
     cut.payloads = payloads.try_into().expect("at least one event");
@@ -347,12 +355,12 @@ impl Wrong {
     }
 }
 
-pub(super) fn corrupt(commit: &C, place: usize) -> StorageError {
+pub(crate) fn corrupt(commit: &C, place: usize) -> StorageError {
     let sequence = commit.events().nth(place).expect("a place in the commit").sequence();
     StorageError::new(ErrorKind::Corrupt, "unreadable").on(&commit.key).at(sequence).because("a sample")
 }
 
-pub(super) fn store(streams: &mut Streams, name: SampleKey, commit: Arc<C>) {
+pub(crate) fn store(streams: &mut Streams, name: SampleKey, commit: Arc<C>) {
     streams.entry(name).or_default().push(commit);
 }
 
@@ -461,12 +469,12 @@ impl ScanStorage for Wrong {
 }
 
 /// The sound way to scan.
-pub(super) fn everything(streams: &Streams, segment: Segment) -> Commits {
+pub(crate) fn everything(streams: &Streams, segment: Segment) -> Commits {
     streams.iter().filter(|(key, _)| part(key, segment)).flat_map(|(_, commits)| commits.clone()).collect()
 }
 
 /// Whether the stream lies in the segment.
-pub(super) fn part(key: &SampleKey, segment: Segment) -> bool {
+pub(crate) fn part(key: &SampleKey, segment: Segment) -> bool {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
     hash % u64::from(segment.total()) == u64::from(segment.index())
 }

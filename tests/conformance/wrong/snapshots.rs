@@ -1,0 +1,176 @@
+//! A small snapshot storage that keeps the contract, made to break it in one way at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eventsrc_core::{ErrorKind, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError};
+use eventsrc_testkit::conformance::{Sample, SampleKey, SnapshotBackend, SnapshotCapabilities};
+
+use super::S;
+
+pub(crate) type Sn = Snapshot<S, Sample>;
+pub(crate) type Place = (String, SampleKey, u32);
+type Found = Result<Option<Sn>, StorageError>;
+
+/// In which way the storage is wrong.
+#[derive(Clone, Copy)]
+pub(crate) enum SnapshotDefect {
+    /// In none.
+    None,
+    /// It takes one name, key and version for another.
+    Name(fn(&mut Place)),
+    /// It keeps something else than what was put.
+    Keep(fn(&mut Sn)),
+    /// It puts in its own way.
+    Put(fn(&mut Kept, &Sn, SnapshotMode)),
+    /// It finds in its own way.
+    Find(fn(&Kept, SnapshotAt<S>) -> Found),
+    /// It looks whether the cached one is older, and replaces it later.
+    CheckThenPut,
+    /// A handle sees what was there when it was opened, and what it put itself.
+    Stale,
+    /// It reads all, changes it, and writes it back.
+    ReadThenWriteAll,
+}
+
+/// The snapshots under one name, key and version.
+#[derive(Clone, Default)]
+pub(crate) struct Kept {
+    pub(crate) epochs: BTreeMap<S, Sn>,
+    pub(crate) cached: Option<Sn>,
+}
+
+impl Kept {
+    pub(crate) fn all(&self) -> Vec<Sn> {
+        self.epochs.values().chain(&self.cached).cloned().collect()
+    }
+
+    /// The sound way to put.
+    pub(crate) fn put(&mut self, snapshot: &Sn, mode: SnapshotMode) {
+        let Some(sequence) = snapshot.sequence() else { return };
+        match mode {
+            SnapshotMode::Epoch => drop(self.epochs.insert(sequence, snapshot.clone())),
+            SnapshotMode::Cache => {
+                if self.cached.as_ref().is_none_or(|cached| cached.sequence() <= Some(sequence)) {
+                    self.cached = Some(snapshot.clone());
+                }
+            }
+        }
+    }
+
+    /// The sound way to find.
+    pub(crate) fn find(&self, which: SnapshotAt<S>) -> Found {
+        let all = self.all().into_iter();
+        let found = match which {
+            SnapshotAt::Earliest => all.min_by_key(Snapshot::sequence),
+            SnapshotAt::Latest => all.max_by_key(Snapshot::sequence),
+            SnapshotAt::Before(limit) => {
+                all.filter(|snapshot| snapshot.sequence() < Some(limit)).max_by_key(Snapshot::sequence)
+            }
+        };
+        match found {
+            Some(Snapshot { value: Some(Sample::Unreadable(_)), .. }) => {
+                Err(StorageError::new(ErrorKind::Corrupt, "unreadable"))
+            }
+            found => Ok(found),
+        }
+    }
+}
+
+type Places = BTreeMap<Place, Kept>;
+
+pub(crate) struct WrongSnapshotBackend(pub(crate) SnapshotDefect);
+
+impl SnapshotBackend for WrongSnapshotBackend {
+    type Storage = WrongSnapshots;
+    type Place = Arc<Mutex<Places>>;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        SnapshotCapabilities::ALL
+    }
+
+    async fn create(&self) -> Self::Place {
+        Arc::default()
+    }
+
+    async fn open(&self, place: &Self::Place, name: &str) -> WrongSnapshots {
+        let places = if matches!(self.0, SnapshotDefect::Stale) {
+            Arc::new(Mutex::new(locked(place).clone()))
+        } else {
+            Arc::clone(place)
+        };
+        WrongSnapshots { places, name: name.into(), defect: self.0 }
+    }
+}
+
+pub(crate) struct WrongSnapshots {
+    places: Arc<Mutex<Places>>,
+    name: String,
+    defect: SnapshotDefect,
+}
+
+impl WrongSnapshots {
+    fn place(&self, key: &SampleKey, version: u32) -> Place {
+        let mut name = (self.name.clone(), key.clone(), version);
+        if let SnapshotDefect::Name(change) = self.defect {
+            change(&mut name);
+        }
+        name
+    }
+}
+
+impl SnapshotStorage for WrongSnapshots {
+    type Key = SampleKey;
+    type Sequence = S;
+    type Value = Sample;
+
+    async fn get(&self, key: &SampleKey, version: u32, which: SnapshotAt<S>) -> Found {
+        let kept = locked(&self.places).get(&self.place(key, version)).cloned().unwrap_or_default();
+        if let SnapshotDefect::Find(find) = self.defect { find(&kept, which) } else { kept.find(which) }
+    }
+
+    async fn put(
+        &self,
+        key: &SampleKey,
+        version: u32,
+        snapshot: &Sn,
+        mode: SnapshotMode,
+    ) -> Result<(), StorageError> {
+        let name = self.place(key, version);
+        let before = locked(&self.places).get(&name).cloned().unwrap_or_default();
+        match self.defect {
+            SnapshotDefect::CheckThenPut if mode == SnapshotMode::Cache => {
+                let newer = before.cached.as_ref().is_none_or(|c| c.sequence() <= snapshot.sequence());
+                tokio::task::yield_now().await;
+                if newer {
+                    locked(&self.places).entry(name).or_default().cached = Some(snapshot.clone());
+                }
+                return Ok(());
+            }
+            SnapshotDefect::ReadThenWriteAll => {
+                let mut kept = before;
+                tokio::task::yield_now().await;
+                kept.put(snapshot, mode);
+                locked(&self.places).insert(name, kept);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let mut snapshot = snapshot.clone();
+        if let SnapshotDefect::Keep(keep) = self.defect {
+            keep(&mut snapshot);
+        }
+        let mut places = locked(&self.places);
+        let kept = places.entry(name).or_default();
+        if let SnapshotDefect::Put(put) = self.defect {
+            put(kept, &snapshot, mode);
+        } else {
+            kept.put(&snapshot, mode);
+        }
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
