@@ -30,6 +30,7 @@ pub(crate) fn describe(directory: &Path) -> Result<Vec<String>> {
             output("valgrind", &["--version"]),
         ),
         "build: cargo's default release profile, no LTO, no target-cpu".into(),
+        "durability: WAL and synchronous=FULL on both sides, on the same disk".into(),
     ])
 }
 
