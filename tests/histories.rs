@@ -1,5 +1,6 @@
 //! Histories of racing writers, checked exactly.
 
 mod general;
+mod messages;
 mod races;
 mod random;

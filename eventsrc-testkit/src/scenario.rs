@@ -148,6 +148,7 @@ where
     F: Fold<K, S, E>,
 {
     /// The value is `expected`.
+    #[expect(clippy::needless_pass_by_value, reason = "a scenario reads better without a reference")]
     #[track_caller]
     pub fn gives(self, expected: F::Value)
     where
