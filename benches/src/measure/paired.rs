@@ -39,9 +39,9 @@ impl Spread {
     }
 }
 
-const PAIRS: usize = 40;
-/// Half of the longest slice there may be, since noise makes some of them longer.
-const SLICE: Duration = Duration::from_millis(125);
+const PAIRS: usize = 100;
+/// Less than half of the longest slice there may be, since noise makes some of them longer.
+const SLICE: Duration = Duration::from_millis(100);
 const SEED: u64 = 20;
 
 /// Compares two sides, each of which does as many units of work as it is told to.
