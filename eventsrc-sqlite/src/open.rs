@@ -123,7 +123,8 @@ impl File {
             connection.pragma_update(None, "synchronous", "full")?;
             // Apple's plain fsync does not reach the disk.
             connection.pragma_update(None, "fullfsync", true)?;
-            connection.pragma_update(None, "checkpoint_fullfsync", true)
+            connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+            connection.pragma_update(None, "wal_autocheckpoint", PAGES_OF_LOG)
         };
         durable().map_err(|error| self.failure(error))
     }
@@ -147,6 +148,10 @@ fn limit(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
     connection.pragma_update(None, "max_page_count", pages.max(1))
 }
+
+/// How long the log grows before it is folded into the file: 16 MiB. Random streams touch many pages, and a longer log
+/// folds each of them less often.
+const PAGES_OF_LOG: u32 = 4096;
 
 /// How often the switch to the log is tried while other processes open the same new file.
 const TRIES: u32 = 100;

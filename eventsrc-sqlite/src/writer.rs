@@ -40,7 +40,7 @@ enum Done {
 const GROUP: usize = 512;
 
 /// How often the writer lets others run while it waits for a group as large as the last one.
-const MOMENT: usize = 32;
+const MOMENT: usize = 100;
 
 /// How many streams are remembered.
 const STREAMS: usize = 16 * 1024;
@@ -63,20 +63,21 @@ impl Writer {
     /// Works until the queue is empty and nobody can add to it, and gives the connection back to be closed.
     pub(crate) fn run(mut self, queue: &Receiver<Job>) -> Connection {
         let mut last = 1;
-        while let Ok(first) = queue.recv() {
-            // Those who were just told are about to come back: a moment for them is a sync saved.
+        loop {
+            // Those who were just told are about to come back. A moment for them saves this thread from going to sleep,
+            // and then a sync.
             for _ in 0..MOMENT {
-                if queue.len() + 1 >= last {
+                if queue.len() >= last {
                     break;
                 }
                 thread::yield_now();
             }
+            let Ok(first) = queue.recv() else { return self.connection };
             let mut jobs = vec![first];
             jobs.extend(queue.try_iter().take(GROUP - 1));
             last = jobs.len();
             self.write(jobs);
         }
-        self.connection
     }
 
     /// Writes `jobs` in one transaction. A job that fails is told so, and the others are written without it.
