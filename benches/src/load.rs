@@ -85,7 +85,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
             than,
         )
     };
-    Ok(vec![speed, memory("100,000", short).bar(Bar::AtMost(1.10)), memory("10,000", shortest)])
+    Ok(vec![speed, memory("100,000", short).bar(Bar::AtMost(1.25)), memory("10,000", shortest)])
 }
 
 /// Folds the stream of a file, and says how much memory that took.
