@@ -122,7 +122,8 @@ impl<K, S: Sequence, E> Page<K, S, E> {
         self.range.is_empty()
     }
 
-    /// The page of what `map` makes of each commit, without those that it drops; a mapped commit has as many events.
+    /// The page of what `map` makes of each commit, without those that it drops; a mapped commit has as many events. A page
+    /// that cuts commits is of one stream, of which nothing is dropped: so the cuts stay with the commits they were made in.
     pub(crate) fn filter_map_commits<K2, S2>(
         self,
         map: impl FnMut(Arc<Commit<K, S, E>>) -> Option<Arc<Commit<K2, S2, E>>>,

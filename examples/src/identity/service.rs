@@ -29,7 +29,8 @@ use super::text::{DisplayName, Email, Name};
 /// 3. *release* the text that it replaced, last, so that nobody gets an address while another is still reached by it.
 ///
 /// Broken off after the first step, the text is taken and nobody has it yet: the same command, sent again, goes on
-/// there. One that is never sent again keeps the text from all but that user, until it is deleted.
+/// there. One that is never sent again keeps the text from all but that user, until it is deleted; of a sign-up there is no
+/// user to delete, so its address stays taken until the same command is sent again.
 pub struct Service<S: Storages> {
     pub(super) users: Decider<Arc<S::Users>, UserById>,
     pub(super) groups: Decider<Arc<S::Groups>, GroupById>,
