@@ -39,10 +39,13 @@ impl Bug {
     /// As what it can show: which of them a run meets first depends on how the callers interleave.
     pub fn shows_as(self) -> &'static [ViolationKind] {
         use ViolationKind::{
-            ConflictWithItself, Duplicate, HalfCommit, Hole, LostCommit, OutOfOrder, StaleRead,
+            ConflictWithItself, Duplicate, FalseConflict, HalfCommit, Hole, LostCommit, OutOfOrder, StaleRead,
         };
         match self {
-            Self::BlindOverwrite => &[LostCommit, Duplicate, Hole, OutOfOrder],
+            // A commit that is sent twice can be told of a conflict with one that its other copy then overwrites.
+            Self::BlindOverwrite => {
+                &[LostCommit, Duplicate, Hole, OutOfOrder, ConflictWithItself, FalseConflict]
+            }
             Self::Gap => &[Hole, LostCommit, HalfCommit, OutOfOrder],
             Self::LostReplyTakenForConflict => &[ConflictWithItself],
             Self::NonAtomicBatch => &[HalfCommit, Duplicate, LostCommit],
