@@ -42,7 +42,8 @@ impl Bug {
             ConflictWithItself, Duplicate, FalseConflict, HalfCommit, Hole, LostCommit, OutOfOrder, StaleRead,
         };
         match self {
-            // A commit that is sent twice can be told of a conflict with one that its other copy then overwrites.
+            // A put can be told of a conflict with a commit that is overwritten later: by a third one, which makes the
+            // conflict a false one, or by another copy of the same put, which was sent twice.
             Self::BlindOverwrite => {
                 &[LostCommit, Duplicate, Hole, OutOfOrder, ConflictWithItself, FalseConflict]
             }
