@@ -8,6 +8,7 @@ mod clock;
 mod codec;
 mod commit;
 mod error;
+mod feed;
 mod fold;
 mod operation;
 mod page;
@@ -18,6 +19,7 @@ mod snapshot;
 mod storage;
 mod stream;
 mod token;
+mod view;
 
 pub use jiff::Timestamp;
 pub use vec1::{Vec1, vec1};
@@ -26,6 +28,7 @@ pub use clock::{Clock, Randomness, SystemClock, to_microseconds};
 pub use codec::{Codec, CodecError, Json, Packed, Postcard, Versioned};
 pub use commit::{Commit, CommitId, Event, Head, Metadata};
 pub use error::{ErrorKind, StorageError};
+pub use feed::{Acknowledgement, Change, ChangeFeed, Delivery};
 pub use fold::{Fold, FoldFn, fold_fn};
 pub use operation::{Decision, Known, Operation, Unmet};
 pub use page::Page;
@@ -34,8 +37,12 @@ pub use save::{Context, Decider, Outcome, RetryPolicy, SaveApi, SaveError, SaveS
 pub use sequence::{Sequence, Zone, ZonedSequence};
 pub use snapshot::{MemorySnapshots, NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
 pub use storage::{
-    Calls, CommitOf, Conflict, Counted, EventStorage, MapKey, MapSequence, MemoryStorage, Merged, PageOf,
-    Put, PutOf, ScanStorage, Segment,
+    Calls, CommitOf, Conflict, Counted, EventStorage, HeadsOf, MapKey, MapSequence, MemoryStorage, Merged,
+    PageOf, Put, PutOf, ScanStorage, Segment,
 };
 pub use stream::{InvalidStreamName, StreamKey, StreamName};
 pub use token::{Token, TokenCodec, TokenError, TokenKey};
+pub use view::{
+    Applied, Batch, BatchOf, CatchUp, Digest, InvalidViewName, MemoryView, Move, Place, Poison, Run, Skip,
+    VersionedStore, ViewDefinition, ViewError, ViewStore, panicked,
+};

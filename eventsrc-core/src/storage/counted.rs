@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use super::{CommitOf, EventStorage, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::{CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
 use crate::commit::Head;
 use crate::error::StorageError;
 
@@ -31,7 +31,7 @@ pub struct Calls {
     pub conflicts: u64,
     /// Calls of `latest`.
     pub latest: u64,
-    /// Calls of `events` and `scan`.
+    /// Calls of `events`, `scan` and `heads`.
     pub reads: u64,
     /// Pages that those handed over.
     pub pages: u64,
@@ -118,6 +118,10 @@ impl<St: EventStorage> EventStorage for Counted<St> {
 impl<St: ScanStorage> ScanStorage for Counted<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.counted(self.storage.scan(segment))
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        self.counted(self.storage.heads(segment))
     }
 }
 

@@ -3,10 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 
-use super::{CommitOf, Conflict, EventStorage, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
 use crate::commit::{Commit, Head};
 use crate::error::{ErrorKind, StorageError};
 use crate::page::Page;
@@ -93,6 +93,13 @@ where
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.scan(segment).map(|page| Ok(map_page(page?, &self.outward, Some))).boxed()
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        let outward = |heads: HeadsOf<St>| {
+            heads.into_iter().filter_map(|(key, head)| Some(((self.outward)(&key)?, head))).collect()
+        };
+        self.storage.heads(segment).map_ok(outward).boxed()
     }
 }
 
@@ -185,6 +192,14 @@ where
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.scan(segment).map(|page| self.outward_page(page?)).boxed()
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        let outward = |(key, head)| {
+            let head = self.head(&key, head)?;
+            Ok((key, head))
+        };
+        self.storage.heads(segment).map(move |heads| heads?.into_iter().map(outward).collect()).boxed()
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use super::{CommitOf, Conflict, EventStorage, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
 use crate::commit::{Commit, Head};
 use crate::error::{ErrorKind, StorageError};
 use crate::page::Page;
@@ -28,6 +27,8 @@ pub struct MemoryStorage<K, S, E> {
 type Stream<K, S, E> = Vec<Arc<Vec<Arc<Commit<K, S, E>>>>>;
 
 const COMMITS_PER_CHUNK: usize = 256;
+
+const HEADS_PER_PAGE: usize = 256;
 
 impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> EventStorage
     for MemoryStorage<K, S, E>
@@ -85,14 +86,16 @@ impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> ScanStora
     for MemoryStorage<K, S, E>
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-        let keys: Vec<K> = streams
-            .keys()
-            .filter(|key| hasher.hash_one(key) % u64::from(segment.total()) == u64::from(segment.index()))
-            .cloned()
-            .collect();
+        let keys: Vec<K> = streams.keys().filter(|key| segment.has(*key)).cloned().collect();
         stream::iter(keys).flat_map(|key| self.events(&key, None)).boxed()
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let head = |(key, chunks): (&K, &Stream<K, S, E>)| Some((key.clone(), chunks.last()?.last()?.head()));
+        let heads: Vec<_> = streams.iter().filter(|(key, _)| segment.has(*key)).filter_map(head).collect();
+        stream::iter(heads).chunks(HEADS_PER_PAGE).map(Ok).boxed()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Two storages read as one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_stream::try_stream;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{CommitOf, EventStorage, PageOf, PutOf};
+use super::{CommitOf, EventStorage, HeadsOf, PageOf, PutOf, ScanStorage, Segment};
 use crate::commit::{Commit, Head};
 use crate::error::StorageError;
 use crate::page::Page;
@@ -105,7 +106,53 @@ where
     }
 }
 
+/// A segment's share of the streams goes by their names, since each storage may share its streams out in a way of its own:
+/// so both are asked for all their heads, and those of the segment are held in memory at once. A scan reads the streams
+/// one after the other.
+impl<A, B> ScanStorage for Merged<A, B>
+where
+    A: ScanStorage,
+    B: ScanStorage<Key = A::Key, Sequence = A::Sequence, Payload = A::Payload>,
+{
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        try_stream! {
+            let mut heads = self.heads(segment);
+            while let Some(heads) = heads.try_next().await? {
+                for (key, _) in heads {
+                    let mut pages = self.events(&key, None);
+                    while let Some(page) = pages.try_next().await? {
+                        yield page;
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        try_stream! {
+            let mut later = HashMap::new();
+            let mut pages = self.first.heads(Segment::ALL).chain(self.second.heads(Segment::ALL));
+            while let Some(heads) = pages.try_next().await? {
+                for (key, head) in heads.into_iter().filter(|(key, _)| segment.has(key)) {
+                    let known = later.entry(key).or_insert(head);
+                    if head.sequence > known.sequence {
+                        *known = head;
+                    }
+                }
+            }
+            let mut pages = futures::stream::iter(later).chunks(HEADS_PER_PAGE);
+            while let Some(heads) = pages.next().await {
+                yield heads;
+            }
+        }
+        .boxed()
+    }
+}
+
 const COMMITS_PER_PAGE: usize = 256;
+
+const HEADS_PER_PAGE: usize = 256;
 
 /// A place in the events of one of the storages.
 struct Cursor<'a, K, S, E> {

@@ -29,6 +29,9 @@ pub type CommitOf<St> =
 pub type PageOf<St> =
     Page<<St as EventStorage>::Key, <St as EventStorage>::Sequence, <St as EventStorage>::Payload>;
 
+/// Some streams that `St` stores, each with its head.
+pub type HeadsOf<St> = Vec<(<St as EventStorage>::Key, Head<<St as EventStorage>::Sequence>)>;
+
 /// What a put in `St` comes to.
 pub type PutOf<St> =
     Put<<St as EventStorage>::Key, <St as EventStorage>::Sequence, <St as EventStorage>::Payload>;
@@ -110,9 +113,17 @@ pub trait EventStorage: Send + Sync + 'static {
 /// - A stream lies in one segment as a whole, and its events come in order, without holes or repetitions.
 /// - A page may hold several streams, and a stream may go on in a later page, with others in between.
 /// - An event that cannot be read is an error of kind `Corrupt` that names it; nothing is left out in silence.
+/// - `heads` deliver every stream that had events when they began, once; later ones may be seen or not.
+/// - A stream's head is what `latest` answers, at some time after the heads began.
+/// - The heads of a segment are those of the streams that a scan of the same segment delivers.
+/// - `heads` come in pages of a bounded size, and dropping them early is allowed.
+/// - `heads` do not decode payloads, so that an unreadable event hides no stream.
 pub trait ScanStorage: EventStorage {
     /// The commits of all streams of `segment`, page by page.
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>>;
+
+    /// The head of every stream of `segment`, page by page, in any order. It costs far less than a scan.
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>>;
 }
 
 /// One of several parts of a storage that are scanned side by side.
@@ -140,6 +151,17 @@ impl Segment {
     /// How many segments there are, at least 1.
     pub fn total(self) -> u32 {
         self.total
+    }
+
+    /// Whether the segment has the stream of `key`, for storages that go by the name alone: the same in every process.
+    fn has<K: StreamKey>(self, key: &K) -> bool {
+        let id = key.id();
+        let name = key.category().bytes().chain([b'/']).chain(id.bytes());
+        // FNV-1a of 64 bits. The product does not mix its lower bits well, so the upper ones decide.
+        let hash = name.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        (hash >> 32) % u64::from(self.total) == u64::from(self.index)
     }
 }
 
@@ -198,5 +220,9 @@ impl<St: EventStorage> EventStorage for Arc<St> {
 impl<St: ScanStorage> ScanStorage for Arc<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         St::scan(self, segment)
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        St::heads(self, segment)
     }
 }

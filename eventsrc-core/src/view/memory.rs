@@ -1,0 +1,165 @@
+//! The reference view. It keeps its rows in memory; other stores are judged by what this one does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Applied, Batch, BatchOf, Place, Poison, Skip, ViewDefinition, ViewError, ViewStore, panicked};
+use crate::commit::Event;
+use crate::error::StorageError;
+use crate::sequence::Sequence;
+use crate::stream::{StreamKey, StreamName};
+
+/// Keeps a view in memory, for as long as it lives: rows `T`, made of events by a function.
+///
+/// A transaction is a copy of the rows that takes the place of the old ones at its end, so `T` should be small or share
+/// its parts. Safe under concurrency: one lock guards rows and positions.
+pub struct MemoryView<K, S, E, T> {
+    definition: ViewDefinition,
+    apply: Box<Apply<K, S, E, T>>,
+    state: Mutex<State<S, T>>,
+}
+
+type Apply<K, S, E, T> = dyn Fn(&mut T, Event<'_, K, S, E>) -> Result<(), ViewError> + Send + Sync;
+
+struct State<S, T> {
+    rows: T,
+    positions: BTreeMap<StreamName, S>,
+    quarantined: BTreeMap<StreamName, Poison<S>>,
+    skipped: Vec<Skip<S>>,
+}
+
+impl<K: StreamKey, S: Sequence, E, T: Default> MemoryView<K, S, E, T> {
+    /// An empty view, to which `apply` applies one event after the other.
+    pub fn new(
+        definition: ViewDefinition,
+        apply: impl Fn(&mut T, Event<'_, K, S, E>) -> Result<(), ViewError> + Send + Sync + 'static,
+    ) -> Self {
+        let state = State {
+            rows: T::default(),
+            positions: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
+            skipped: Vec::new(),
+        };
+        Self { definition, apply: Box::new(apply), state: Mutex::new(state) }
+    }
+}
+
+impl<K, S: Sequence, E, T> MemoryView<K, S, E, T> {
+    /// What `query` makes of the rows, and where these streams were at that moment.
+    pub fn read<A>(&self, streams: &[StreamName], query: impl FnOnce(&T) -> A) -> (Vec<Place<S>>, A) {
+        let state = self.state();
+        (streams.iter().map(|stream| state.place(stream)).collect(), query(&state.rows))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<S, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K, S, E, T> ViewStore for MemoryView<K, S, E, T>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    T: Clone + Send + 'static,
+{
+    type Key = K;
+    type Sequence = S;
+    type Payload = E;
+
+    fn definition(&self) -> &ViewDefinition {
+        &self.definition
+    }
+
+    async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
+        let mut state = self.state();
+        if !state.stands_before(batch) {
+            return Ok(Applied::Moved);
+        }
+        let mut rows = state.rows.clone();
+        let apply = || batch.events().try_for_each(|event| (self.apply)(&mut rows, event));
+        match catch_unwind(AssertUnwindSafe(apply)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Ok(Applied::Rejected(error)),
+            Err(panic) => return Ok(Applied::Rejected(panicked(&*panic))),
+        }
+        state.rows = rows;
+        for moved in batch.moves() {
+            state.positions.insert(moved.stream.clone(), moved.to);
+        }
+        Ok(Applied::Done)
+    }
+
+    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
+        Ok(self.read(streams, |_| ()).0)
+    }
+
+    async fn positions(
+        &self,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, S)>, StorageError> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let named = state.positions.range::<StreamName, _>((after, Bound::Unbounded));
+        Ok(named.take(limit).map(|(name, position)| (name.clone(), *position)).collect())
+    }
+
+    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
+        let mut state = self.state();
+        if state.positions.get(&poison.stream).copied() == poison.position {
+            state.quarantined.entry(poison.stream.clone()).or_insert_with(|| poison.clone());
+        }
+        Ok(())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
+        Ok(self.state().quarantined.values().cloned().collect())
+    }
+
+    async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
+        Ok(self.state().quarantined.remove(stream).is_some())
+    }
+
+    async fn skip(&self, skip: &Skip<S>) -> Result<Applied, StorageError> {
+        let mut state = self.state();
+        let moved = &skip.moves;
+        if state.positions.get(&moved.stream).copied() != moved.from {
+            return Ok(Applied::Moved);
+        }
+        state.positions.insert(moved.stream.clone(), moved.to);
+        state.quarantined.remove(&moved.stream);
+        state.skipped.push(skip.clone());
+        state.skipped.sort_by(|a, b| (&a.moves.stream, a.moves.to).cmp(&(&b.moves.stream, b.moves.to)));
+        Ok(Applied::Done)
+    }
+
+    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
+        Ok(self.state().skipped.clone())
+    }
+}
+
+impl<S: Sequence, T> State<S, T> {
+    fn place(&self, stream: &StreamName) -> Place<S> {
+        Place {
+            position: self.positions.get(stream).copied(),
+            quarantined: self.quarantined.contains_key(stream),
+        }
+    }
+
+    fn stands_before<K, E>(&self, batch: &Batch<K, S, E>) -> bool {
+        batch
+            .moves()
+            .iter()
+            .all(|moved| self.place(&moved.stream) == Place { position: moved.from, quarantined: false })
+    }
+}
+
+impl<K, S, E, T> fmt::Debug for MemoryView<K, S, E, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryView").field("definition", &self.definition).finish_non_exhaustive()
+    }
+}
