@@ -108,6 +108,13 @@ pub(crate) struct HeadRow {
     pub(crate) time: i64,
 }
 
+impl HeadRow {
+    /// Reads a number, a zone and a time.
+    fn read(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { number: row.get(0)?, zone: row.get(1)?, time: row.get(2)? })
+    }
+}
+
 /// A statement with the columns of a commit, in the order of [`CommitRow::read`].
 macro_rules! with_commit {
     ($before:literal, $after:literal) => {
@@ -170,7 +177,7 @@ pub(crate) fn head(connection: &Connection, stream: i64) -> Result<Option<HeadRo
             "SELECT number + (count - 1), zone, time FROM commits WHERE stream = ?1
              ORDER BY number DESC LIMIT 1",
         )?
-        .query_row([stream], |row| Ok(HeadRow { number: row.get(0)?, zone: row.get(1)?, time: row.get(2)? }))
+        .query_row([stream], HeadRow::read)
         .optional()
 }
 
@@ -274,6 +281,45 @@ pub(crate) fn visit_segment(
             commit: CommitRow::read(row),
         };
         if visit(placed).is_break() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The number that the last stream was given, 0 if there is none.
+pub(crate) fn last_stream(connection: &Connection) -> Result<i64> {
+    connection.query_row("SELECT coalesce(max(stream), 0) FROM streams", [], |row| row.get(0))
+}
+
+/// A stream and its end.
+pub(crate) struct StreamRow {
+    pub(crate) stream: i64,
+    pub(crate) category: String,
+    pub(crate) id: String,
+    pub(crate) head: Result<HeadRow>,
+}
+
+/// Shows `visit` the streams of a segment that have commits, in the order in which they were made, after stream `after` and up
+/// to `until`, until it breaks off. Returns whether it saw all.
+pub(crate) fn visit_heads(
+    connection: &Connection,
+    segment: Segment,
+    after: i64,
+    until: i64,
+    mut visit: impl FnMut(StreamRow) -> ControlFlow<()>,
+) -> Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT number + (count - 1), zone, time, stream, category, streams.id
+         FROM streams CROSS JOIN commits USING (stream)
+         WHERE stream > ?1 AND stream <= ?2 AND stream % ?3 = ?4
+         AND number = (SELECT max(number) FROM commits AS own WHERE own.stream = streams.stream)
+         ORDER BY stream",
+    )?;
+    let mut rows = statement.query(params![after, until, segment.total(), segment.index()])?;
+    while let Some(row) = rows.next()? {
+        let (stream, category, id) = (row.get(3)?, row.get(4)?, row.get(5)?);
+        if visit(StreamRow { stream, category, id, head: HeadRow::read(row) }).is_break() {
             return Ok(false);
         }
     }

@@ -93,6 +93,17 @@ pub(crate) fn head<K: StreamKey, S: Sequence>(key: &K, row: HeadRow) -> Result<H
     Ok(Head { sequence, time: time(key, sequence, row.time)? })
 }
 
+/// `key` and the head of its stream.
+pub(crate) fn keyed_head<K: StreamKey, S: Sequence>(
+    key: K,
+    row: rusqlite::Result<HeadRow>,
+) -> Result<(K, Head<S>), StorageError> {
+    let row =
+        row.map_err(|error| StorageError::from(Failure::new("cannot read the head", error)).on(&key))?;
+    let head = head(&key, row)?;
+    Ok((key, head))
+}
+
 /// The error of a row that is no commit at all.
 pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, error: rusqlite::Error) -> StorageError {
     StorageError::from(Failure::new("cannot read the commit", error)).on(key).at(number.unsigned_abs())

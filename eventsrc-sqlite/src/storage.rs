@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_stream::try_stream;
 use eventsrc_core::{
-    Codec, CommitOf, Conflict, ErrorKind, EventStorage, Head, Json, Page, PageOf, Put, PutOf, ScanStorage,
-    Segment, Sequence, StorageError, StreamKey, StreamName,
+    Codec, CommitOf, Conflict, ErrorKind, EventStorage, Head, HeadsOf, Json, Page, PageOf, Put, PutOf,
+    ScanStorage, Segment, Sequence, StorageError, StreamKey, StreamName,
 };
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -158,6 +159,41 @@ where
                 }
                 if let Some(failure) = chunk.failure {
                     Err(failure)?;
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        try_stream! {
+            let until = self.database.read(layout::last_stream).await?;
+            let heads_per_page = self.database.settings().commits_per_page.max(1);
+            let mut next = Some(0);
+            while let Some(after) = next {
+                let (heads, end) = self
+                    .database
+                    .read(move |connection| {
+                        let (mut heads, mut end) = (Vec::new(), after);
+                        // Streams of other storages count too, so that no read takes long.
+                        let mut streams_left = heads_per_page.saturating_mul(16);
+                        let saw_all = layout::visit_heads(connection, segment, after, until, |row| {
+                            end = row.stream;
+                            streams_left -= 1;
+                            if let Some(key) = K::from_parts(&row.category, &row.id) {
+                                heads.push((key, row.head));
+                            }
+                            let full = heads.len() == heads_per_page || streams_left == 0;
+                            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                        })?;
+                        Ok((heads, (!saw_all).then_some(end)))
+                    })
+                    .await?;
+                next = end;
+                let heads = heads.into_iter().map(|(key, head)| rows::keyed_head(key, head));
+                let heads: HeadsOf<Self> = heads.collect::<Result<_, _>>()?;
+                if !heads.is_empty() {
+                    yield heads;
                 }
             }
         }

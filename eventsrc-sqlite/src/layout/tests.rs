@@ -80,6 +80,40 @@ fn commits_come_back_as_they_were_appended() {
 }
 
 #[test]
+fn heads_come_by_stream_and_go_on_where_they_broke_off() {
+    let connection = fresh();
+    let rows = shapes();
+    let mut expected = Vec::new();
+    assert_eq!(last_stream(&connection).unwrap(), 0);
+    // The first stream has no commits, and the last is one that came too late.
+    for commits in 0..=rows.len() {
+        let id = commits.to_string();
+        let stream = create_stream(&connection, &StreamName::new("user", &id).unwrap()).unwrap();
+        rows[..commits].iter().for_each(|row| append(&connection, stream, row).unwrap());
+        let end = rows[..commits].last();
+        let end = end.map(|row| HeadRow { number: row.last(), zone: row.zone, time: row.time });
+        expected.extend(end.map(|end| (stream, id, end)));
+    }
+    let last = last_stream(&connection).unwrap();
+    assert_eq!(last, 1 + rows.len() as i64);
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let saw_all = visit_heads(&connection, Segment::ALL, after, last - 1, |row| {
+            assert_eq!(row.category, "user");
+            after = row.stream;
+            found.push((row.stream, row.id, row.head.unwrap()));
+            ControlFlow::Break(())
+        });
+        if saw_all.unwrap() {
+            break;
+        }
+    }
+    expected.pop();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn no_number_of_a_stream_is_stored_twice_whoever_asks() {
     let connection = fresh();
     let id = create_stream(&connection, &StreamName::new("user", "1").unwrap()).unwrap();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_stream::try_stream;
-use eventsrc_core::{Clock, CommitOf, EventStorage, Head, PageOf, PutOf, ScanStorage, Segment, StorageError};
+use eventsrc_core::{
+    Clock, CommitOf, EventStorage, Head, HeadsOf, PageOf, PutOf, ScanStorage, Segment, StorageError,
+};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -104,5 +106,9 @@ impl<St: EventStorage> EventStorage for Faulty<St> {
 impl<St: ScanStorage> ScanStorage for Faulty<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.broken(self.storage.scan(segment))
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        self.broken(self.storage.heads(segment))
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use eventsrc_core::{
-    CommitOf, Conflict, EventStorage, Head, PageOf, Put, PutOf, ScanStorage, Segment, StorageError, StreamKey,
+    CommitOf, Conflict, EventStorage, Head, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment, StorageError,
+    StreamKey,
 };
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -16,7 +17,7 @@ use super::{Action, Call, Checked, Part, PutAnswer, Violation, ViolationKind, ch
 /// A storage that passes every call on and records it, to be [checked](Recorded::check) when all are done.
 ///
 /// Wrap it around what callers use, faults included: what they are told is what is checked. The streams must be without
-/// events at first. Scans are not recorded.
+/// events at first. Scans, and the heads of all streams, are not recorded.
 #[derive(Debug)]
 pub struct Recorded<St: EventStorage> {
     storage: St,
@@ -171,6 +172,10 @@ impl<St: EventStorage> EventStorage for Recorded<St> {
 impl<St: ScanStorage> ScanStorage for Recorded<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.scan(segment)
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        self.storage.heads(segment)
     }
 }
 
