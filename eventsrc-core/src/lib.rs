@@ -13,6 +13,7 @@ mod fold;
 mod operation;
 mod page;
 mod query;
+mod retry;
 mod save;
 mod sequence;
 mod snapshot;
@@ -33,7 +34,8 @@ pub use fold::{Fold, FoldFn, fold_fn};
 pub use operation::{Decision, Known, Operation, Unmet};
 pub use page::Page;
 pub use query::{Consistency, Contramapped, Mapped, Query, QueryApi, SnapshotPolicy};
-pub use save::{Context, Decider, Outcome, RetryPolicy, SaveApi, SaveError, SaveSettings, Saved};
+pub use retry::RetryPolicy;
+pub use save::{Context, Decider, Outcome, SaveApi, SaveError, SaveSettings, Saved};
 pub use sequence::{Sequence, Zone, ZonedSequence};
 pub use snapshot::{MemorySnapshots, NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
 pub use storage::{

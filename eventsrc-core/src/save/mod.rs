@@ -3,7 +3,6 @@
 mod attempt;
 mod decider;
 mod outcome;
-mod retry;
 
 use std::sync::Arc;
 
@@ -13,12 +12,12 @@ use quick_cache::sync::Cache;
 use attempt::{Attempt, Basis, Knowledge};
 pub use decider::Decider;
 pub use outcome::{Outcome, SaveError, Saved};
-pub use retry::RetryPolicy;
 
 use crate::clock::{Clock, Randomness, SystemClock};
 use crate::commit::{CommitId, Head};
 use crate::error::StorageError;
 use crate::operation::Operation;
+use crate::retry::RetryPolicy;
 use crate::sequence::Zone;
 use crate::storage::{CommitOf, EventStorage};
 use crate::token::Token;

@@ -32,18 +32,34 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// How long to wait before each try after the first.
     pub(crate) fn waits(&self, randomness: &Randomness) -> impl Iterator<Item = Duration> {
+        let mut pace = Pace::new(self.first_wait, self.longest_wait);
+        std::iter::repeat_with(move || pace.wait(randomness)).take(self.tries.saturating_sub(1) as usize)
+    }
+}
+
+/// How long to wait before each further try, without end.
+#[derive(Debug)]
+pub(crate) struct Pace(ExponentialBackoff);
+
+impl Pace {
+    /// Waits that are random parts of limits, which double from `first_wait` to `longest_wait`.
+    pub(crate) fn new(first_wait: Duration, longest_wait: Duration) -> Self {
         // The jitter is ours, from the caller's seed; the limits are the crate's.
-        let mut limits = ExponentialBackoff {
-            current_interval: self.first_wait,
-            initial_interval: self.first_wait,
-            max_interval: self.longest_wait,
+        Self(ExponentialBackoff {
+            current_interval: first_wait,
+            initial_interval: first_wait,
+            max_interval: longest_wait,
             multiplier: 2.0,
             randomization_factor: 0.0,
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
-        };
-        let limits = std::iter::from_fn(move || limits.next_backoff());
-        limits.map(|limit| randomness.up_to(limit)).take(self.tries.saturating_sub(1) as usize)
+        })
+    }
+
+    /// How long to wait before the next try.
+    pub(crate) fn wait(&mut self, randomness: &Randomness) -> Duration {
+        let limit = self.0.next_backoff().unwrap_or(self.0.max_interval);
+        randomness.up_to(limit)
     }
 }
 
