@@ -13,7 +13,9 @@ use eventsrc_testkit::conformance::{
 use eventsrc_testkit::{FaultSource, Faults};
 
 use super::wrong::snapshots::{SnapshotDefect, WrongSnapshotBackend};
-use super::wrong::{Defect, WrongBackend, cut, fields, places, puts, reads, scans, snapshot_proofs, store};
+use super::wrong::{
+    Defect, WrongBackend, cut, fields, heads, places, puts, reads, scans, snapshot_proofs, store,
+};
 
 #[tokio::test(start_paused = true)]
 async fn every_rule_about_event_storages_is_proved() {
@@ -24,7 +26,7 @@ async fn every_rule_about_event_storages_is_proved() {
 #[tokio::test(start_paused = true)]
 async fn every_rule_about_scans_is_proved() {
     let backend = |defect: Option<Defect>| WrongBackend(defect.unwrap_or(Defect::None));
-    proved("scans", scan_suite, scans::proofs(), backend).await;
+    proved("scans", scan_suite, [scans::proofs(), heads::proofs()].concat(), backend).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use super::backend::Backend;
 use super::report::{Rule, Suite};
 use super::trial::Trial;
 use super::{
-    as_put, conflicts, dropped, lost_replies, places, putting, races, reading, scanning, streams, unreadable,
-    visibility, whole,
+    as_put, conflicts, dropped, heads, lost_replies, places, putting, races, reading, scanning, streams,
+    unreadable, visibility, whole,
 };
 
 /// Lists rules under their sentences. `needs` names the capabilities without which they are not held.
@@ -314,6 +314,29 @@ fn scan_rules<B: Backend<Storage: ScanStorage>>() -> Vec<Rule<B>> {
         "An event that cannot be read is an error of kind `Corrupt` that names it; nothing is left out in silence."
             needs decodes => unreadable [
             a_scan_names_an_unreadable_event,
+        ];
+        "`heads` deliver every stream that had events when they began, once; later ones may be seen or not." => heads [
+            an_empty_storage_has_no_heads,
+            heads_deliver_every_stream_once,
+            heads_deliver_what_was_just_stored,
+            heads_give_keys_back_as_they_were_put,
+            heads_deliver_streams_that_begin_later,
+            heads_beside_writers_deliver_every_stream_once,
+        ];
+        "A stream's head is what `latest` answers, at some time after the heads began." => heads [
+            heads_are_what_latest_answers,
+            a_head_never_lies_inside_a_commit,
+        ];
+        "The heads of a segment are those of the streams that a scan of the same segment delivers." => heads [
+            heads_of_segments_are_disjoint_and_everything,
+            heads_are_of_the_streams_that_a_scan_delivers,
+        ];
+        "`heads` come in pages of a bounded size, and dropping them early is allowed." => heads [
+            heads_of_many_streams_come_in_several_pages,
+            heads_may_be_dropped_early,
+        ];
+        "`heads` do not decode payloads, so that an unreadable event hides no stream." needs decodes => heads [
+            heads_do_not_decode,
         ];
     }
 }

@@ -55,6 +55,7 @@ mod backend;
 pub mod conflicts;
 mod contract;
 pub mod dropped;
+pub mod heads;
 pub mod lost_replies;
 pub mod places;
 pub mod putting;
@@ -80,7 +81,7 @@ pub use report::{Kept, Report, Row, Rule, Suite, Verdict, Violation};
 pub use sample::{Sample, SampleKey, Unreadable};
 pub use snapshot_contract::snapshot_suite;
 pub use snapshot_trial::{SnapshotHandle, SnapshotOf, SnapshotSequenceOf, SnapshotTrial};
-pub use trial::{CommitOf, ConflictOf, Handle, Seen, SequenceOf, Trial};
+pub use trial::{CommitOf, ConflictOf, Handle, HeadOf, Seen, SequenceOf, Trial};
 pub use under_faults::{FaultyBackend, FaultySnapshotBackend, fault_suite, snapshot_fault_suite};
 
 /// Holds an event storage against the contract of [`EventStorage`](eventsrc_core::EventStorage).

@@ -269,7 +269,7 @@ async fn segments<B: Backend<Storage: ScanStorage>>(on: &Trial<B>, total: u32) -
 }
 
 /// Stores some streams of a few commits.
-async fn stored<B: Backend>(
+pub(super) async fn stored<B: Backend>(
     on: &Trial<B>,
     storage: &Handle<B>,
     streams: usize,

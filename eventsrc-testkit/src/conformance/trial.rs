@@ -23,6 +23,9 @@ pub type CommitOf<B> = Arc<Commit<SampleKey, SequenceOf<B>, Sample>>;
 /// A conflict in a backend's storage.
 pub type ConflictOf<B> = Conflict<SampleKey, SequenceOf<B>, Sample>;
 
+/// A stream and its head.
+pub type HeadOf<B> = (SampleKey, Head<SequenceOf<B>>);
+
 /// An event that was read: its commit, and its place there.
 pub type Seen<B> = (CommitOf<B>, usize);
 
@@ -168,7 +171,7 @@ impl<B: Backend> Handle<B> {
     /// The head of the stream, to the microsecond.
     pub async fn latest(&self, key: impl Into<SampleKey>) -> Result<Option<Head<SequenceOf<B>>>, Violation> {
         let head = self.0.latest(&key.into()).await?;
-        Ok(head.map(|head| Head { time: to_microseconds(head.time), ..head }))
+        Ok(head.map(to_the_microsecond))
     }
 
     /// The events of the stream from `from` on.
@@ -185,7 +188,7 @@ impl<B: Backend> Handle<B> {
         let key = key.into();
         same::<B>(&self.events(&key, None).await?, &events_from::<B>(commits, None))?;
         let head = commits.last().map(|commit| commit.head());
-        let head = head.map(|head| Head { time: to_microseconds(head.time), ..head });
+        let head = head.map(to_the_microsecond);
         ensure_eq!(self.latest(&key).await?, head, "latest of {key:?}");
         Ok(())
     }
@@ -214,6 +217,16 @@ impl<B: Backend<Storage: ScanStorage>> Handle<B> {
     pub async fn scan(&self, segment: Segment) -> Result<Vec<Seen<B>>, Violation> {
         Ok(seen::<B>(self.0.scan(segment)).await?)
     }
+
+    /// The heads of a segment, in the order in which they come.
+    pub async fn heads(&self, segment: Segment) -> Result<Vec<HeadOf<B>>, Violation> {
+        Ok(self.0.heads(segment).try_collect::<Vec<_>>().await?.concat())
+    }
+}
+
+/// The same head, with its time as precise as every backend keeps it.
+pub(super) fn to_the_microsecond<S>(head: Head<S>) -> Head<S> {
+    Head { time: to_microseconds(head.time), ..head }
 }
 
 /// The events of all pages.

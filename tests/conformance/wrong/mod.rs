@@ -1,6 +1,7 @@
 //! A small storage that keeps the contract, and is made to break it in one way at a time.
 
 pub(crate) mod fields;
+pub(crate) mod heads;
 pub(crate) mod places;
 pub(crate) mod puts;
 pub(crate) mod reads;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_stream::stream;
 use eventsrc_core::{
-    Commit, CommitId, CommitOf, Conflict, ErrorKind, EventStorage, Head, Page, PageOf, Put, PutOf,
+    Commit, CommitId, CommitOf, Conflict, ErrorKind, EventStorage, Head, HeadsOf, Page, PageOf, Put, PutOf,
     ScanStorage, Segment, Sequence, StorageError, StreamName, ZonedSequence,
 };
 use eventsrc_testkit::conformance::{Backend, Capabilities, Sample, SampleKey};
@@ -27,6 +28,7 @@ pub(crate) type C = Commit<SampleKey, S, Sample>;
 pub(crate) type Commits = Vec<Arc<C>>;
 pub(crate) type Streams = BTreeMap<SampleKey, Commits>;
 pub(crate) type Answer = Result<Put<SampleKey, S, Sample>, StorageError>;
+pub(crate) type Heads = Vec<(SampleKey, Head<S>)>;
 type Pages = Vec<Result<Page<SampleKey, S, Sample>, StorageError>>;
 
 /// In which way the storage is wrong.
@@ -52,6 +54,10 @@ pub(crate) enum Defect {
     Unreadable(fn(&C, usize) -> Option<StorageError>),
     /// It scans other commits.
     Scan(fn(&Streams, Segment) -> Commits),
+    /// It has other ideas of all streams' heads.
+    Heads(fn(&Streams, Segment) -> Heads),
+    /// It finds the next page of heads by counting streams.
+    HeadsByCount,
     /// It stores events one by one, in sight of readers.
     TornEvents,
     /// Its head moves on while the events are being stored.
@@ -466,6 +472,46 @@ impl ScanStorage for Wrong {
         let pages = self.pages(commits, None);
         self.delivered(None, pages)
     }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        let heads = move || {
+            let streams = match self.defect {
+                Defect::StaleReads => locked(&self.known).clone(),
+                _ => locked(&self.shared.streams).clone(),
+            };
+            match self.defect {
+                Defect::Heads(heads) => heads(&streams, segment),
+                _ => every_head(&streams, segment),
+            }
+        };
+        let first = heads();
+        stream! {
+            if matches!(self.defect, Defect::DroppedReadsAreLost) {
+                self.shared.reads.acquire().await.expect("open").forget();
+            }
+            let mut delivered = 0;
+            let page = if matches!(self.defect, Defect::OnePage) { usize::MAX } else { 16 };
+            loop {
+                let current = if matches!(self.defect, Defect::HeadsByCount) { &heads() } else { &first };
+                let heads: Heads = current.iter().skip(delivered).take(page).cloned().collect();
+                if heads.is_empty() {
+                    break;
+                }
+                delivered += heads.len();
+                yield Ok(heads);
+            }
+            if matches!(self.defect, Defect::DroppedReadsAreLost) {
+                self.shared.reads.add_permits(1);
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The sound way to find the heads.
+pub(crate) fn every_head(streams: &Streams, segment: Segment) -> Heads {
+    let here = streams.iter().filter(|(key, _)| part(key, segment));
+    here.filter_map(|(key, commits)| Some((key.clone(), commits.last()?.head()))).collect()
 }
 
 /// The sound way to scan.
