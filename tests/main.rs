@@ -7,4 +7,5 @@ mod histories;
 mod identity;
 mod laws;
 mod scenarios;
+mod servers;
 mod sqlite;

@@ -4,5 +4,7 @@ pub mod conformance;
 mod faulty;
 pub mod history;
 pub mod scenario;
+#[cfg(feature = "servers")]
+pub mod servers;
 
 pub use faulty::{FaultSource, Faults, Faulty, FaultySnapshots, Injected};

@@ -1,0 +1,70 @@
+//! Real servers for tests, private to the process that starts them.
+//!
+//! A server runs from its installed program, on a free port of 127.0.0.1, with a new folder for its data, and ends with
+//! the process that started it, however that process ends. Nothing is mocked and nothing is skipped: a program that is
+//! not installed is an error that names the package.
+
+mod guarded_folder;
+mod port;
+mod postgres;
+mod programs;
+
+use std::io;
+
+pub use postgres::{Postgres, PostgresSettings};
+use tokio::sync::OnceCell;
+
+/// Why a server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Its program is not installed.
+    #[error(
+        "{program} is not installed: install the Debian package `{package}`, or put its folder into PATH"
+    )]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// The program ended, or did not do its work in time.
+    #[error("{what}; it said: {said}")]
+    Failed {
+        /// What was to be done.
+        what: String,
+        /// The last of what the program said.
+        said: String,
+    },
+    /// The machine did not let it be started.
+    #[error("cannot {what}")]
+    Machine {
+        /// What was to be done.
+        what: String,
+        /// Why it could not.
+        source: io::Error,
+    },
+}
+
+impl ServerError {
+    fn machine(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Machine { what, source }
+    }
+}
+
+/// The Postgres that all tests of this process share; the first caller starts it.
+///
+/// It holds nothing dear: it has [`PostgresSettings::default`], and whoever stops it stops it for all, so tests that
+/// crash a server start [their own](Postgres::start).
+///
+/// # Panics
+///
+/// If it cannot be started, with the reason.
+pub async fn postgres() -> &'static Postgres {
+    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+    SHARED.get_or_init(async || started(Postgres::start().await)).await
+}
+
+fn started<S>(server: Result<S, ServerError>) -> S {
+    server.unwrap_or_else(|error| panic!("a test needs a server: {error} ({error:?})"))
+}
