@@ -19,9 +19,11 @@ mod sequence;
 mod snapshot;
 mod storage;
 mod stream;
+mod synchronizer;
 mod token;
 mod view;
 
+pub use either::Either;
 pub use jiff::Timestamp;
 pub use vec1::{Vec1, vec1};
 
@@ -39,10 +41,14 @@ pub use save::{Context, Decider, Outcome, SaveApi, SaveError, SaveSettings, Save
 pub use sequence::{Sequence, Zone, ZonedSequence};
 pub use snapshot::{MemorySnapshots, NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
 pub use storage::{
-    Calls, CommitOf, Conflict, Counted, EventStorage, HeadsOf, MapKey, MapSequence, MemoryStorage, Merged,
-    PageOf, Put, PutOf, ScanStorage, Segment,
+    Beside, Calls, CommitOf, Conflict, Counted, EventStorage, HeadsOf, MapKey, MapSequence, MemoryStorage,
+    Merged, PageOf, Put, PutOf, ScanStorage, Segment,
 };
 pub use stream::{InvalidStreamName, StreamKey, StreamName};
+pub use synchronizer::{
+    AtLeastError, Breaker, FollowError, Missing, RepairError, RetryPace, Stale, State, Status, Surroundings,
+    Swept, Synchronizer, SynchronizerSettings, Waiting, Why,
+};
 pub use token::{Token, TokenCodec, TokenError, TokenKey};
 pub use view::{
     Applied, Batch, BatchOf, CatchUp, Digest, InvalidViewName, MemoryView, Move, Place, Poison, Run, Skip,

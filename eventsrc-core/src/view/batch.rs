@@ -73,6 +73,23 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
         &self.moves
     }
 
+    /// The runs that the batch was made of.
+    pub(crate) fn into_runs(self) -> Vec<Run<K, S, E>> {
+        let mut commits = self.commits.into_iter();
+        let run = |Move { stream, from, to }| {
+            let mut run = Vec::new();
+            while let Some(commit) = commits.next() {
+                let ends = commit.last() == to;
+                run.push(commit);
+                if ends {
+                    break;
+                }
+            }
+            Run { stream, from, commits: run }
+        };
+        self.moves.into_iter().map(run).collect()
+    }
+
     /// The number of events.
     pub fn event_count(&self) -> usize {
         self.commits.iter().map(|commit| commit.len()).sum()

@@ -1,0 +1,119 @@
+//! Taking in what a feed brings.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio::sync::mpsc;
+
+use super::receipt::{Open, Receipt};
+use super::status::State;
+use super::sweep;
+use super::worker::{Request, describe};
+use super::{Desk, Shared, Synchronizer};
+use crate::error::{ErrorKind, StorageError};
+use crate::feed::{Change, ChangeFeed, Delivery};
+use crate::stream::StreamName;
+use crate::view::ViewStore;
+
+/// Why following a feed ended before the feed did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The synchronizer has stopped, or its view is broken.
+    #[error("the view is not kept any more: {0:?}")]
+    Stopped(State),
+    /// The feed cannot go on.
+    #[error("the feed cannot go on")]
+    Feed(#[source] StorageError),
+}
+
+impl<V: ViewStore> Synchronizer<V> {
+    /// Applies what `feed` brings, until it ends; then all that it brought was dealt with.
+    ///
+    /// Several feeds may be followed at once.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError`]. A feed that is out of reach for a while is asked again and again.
+    pub async fn follow<F>(&self, mut feed: F) -> Result<(), FollowError>
+    where
+        F: ChangeFeed<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
+    {
+        let (shared, desk) = (&self.0.shared, &self.0.desk);
+        let (open, mut closed) = mpsc::channel(1);
+        let mut pace = shared.settings.retry.start();
+        loop {
+            let next = tokio::select! {
+                next = feed.next() => next,
+                () = shared.stopped() => return Err(FollowError::Stopped(shared.state())),
+            };
+            match next {
+                Ok(Some(delivery)) => {
+                    pace = shared.settings.retry.start();
+                    if !take(shared, desk, delivery, &open).await {
+                        return Err(FollowError::Stopped(shared.state()));
+                    }
+                }
+                Ok(None) => break,
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(view = %shared.view.definition(), error = %describe(&error), "the feed is out of reach; trying again");
+                    let wait = pace.wait(&shared.surroundings.randomness);
+                    shared.surroundings.clock.sleep(wait).await;
+                }
+                Err(error) => return Err(FollowError::Feed(error)),
+            }
+        }
+        drop(open);
+        tokio::select! {
+            _ = closed.recv() => Ok(()),
+            () = shared.stopped() => Err(FollowError::Stopped(shared.state())),
+        }
+    }
+}
+
+/// Hands the changes of a delivery to the workers; false if they have stopped.
+async fn take<V: ViewStore>(
+    shared: &Arc<Shared<V>>,
+    desk: &Desk<V>,
+    delivery: Delivery<V::Key, V::Sequence, V::Payload>,
+    open: &Open,
+) -> bool {
+    let receipt = Receipt::new(delivery.acknowledgement, open.clone());
+    let mut commits: Vec<Vec<_>> = desk.workers.iter().map(|_| Vec::new()).collect();
+    let mut looks = Vec::new();
+    let mut anything = false;
+    for change in delivery.changes {
+        match change {
+            Change::Commit(commit) => {
+                // A key that names no stream was never stored.
+                if let Ok(stream) = StreamName::of(&commit.key)
+                    && shared.follows(&stream)
+                {
+                    commits[desk.worker_of(&stream)].push((stream, commit));
+                }
+            }
+            Change::Stream(key) => {
+                if let Ok(stream) = StreamName::of(&key)
+                    && shared.follows(&stream)
+                {
+                    looks.push((stream, key));
+                }
+            }
+            Change::Anything => anything = true,
+        }
+    }
+    let mut running = true;
+    for (worker, commits) in desk.workers.iter().zip(commits).filter(|(_, commits)| !commits.is_empty()) {
+        running &= worker.send(Request::Commits(commits, receipt.clone())).await.is_ok();
+    }
+    for (stream, key) in looks {
+        let request = Request::Look(stream.clone(), key, receipt.clone());
+        running &= desk.ask(&stream, request).await;
+    }
+    if anything {
+        // Whatever the sweep finds is a part of this delivery.
+        running &= sweep::sweep(shared, desk, &receipt).boxed().await.is_some();
+    }
+    receipt.settle();
+    running
+}

@@ -1,0 +1,272 @@
+//! What all workers of a synchronizer share.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::Synchronizer;
+use super::settings::{Surroundings, SynchronizerSettings};
+use super::source::Source;
+use super::status::{State, Status, Waiting};
+use crate::error::StorageError;
+use crate::stream::StreamName;
+use crate::view::{BatchOf, Poison, ViewStore};
+
+pub(super) struct Shared<V: ViewStore> {
+    pub(super) source: Arc<dyn Source<V::Key, V::Sequence, V::Payload>>,
+    pub(super) view: V,
+    pub(super) settings: SynchronizerSettings,
+    pub(super) surroundings: Surroundings<V>,
+    /// What each worker says of itself.
+    pub(super) reports: Vec<Report<V::Sequence>>,
+    stopping: watch::Sender<bool>,
+    broken: OnceLock<State>,
+    /// How streams lately fared; see [`Shared::fared`].
+    moved: AtomicUsize,
+    quarantined: AtomicUsize,
+    events: AtomicU64,
+    batches: AtomicU64,
+    repeated: AtomicU64,
+    meters: Meters,
+}
+
+/// Of how many streams the breaker remembers how they fared.
+const LATELY: usize = 1000;
+
+impl<V: ViewStore> Shared<V> {
+    pub(super) fn new(
+        source: Arc<dyn Source<V::Key, V::Sequence, V::Payload>>,
+        view: V,
+        settings: SynchronizerSettings,
+        surroundings: Surroundings<V>,
+    ) -> Self {
+        let meters = Meters::new(&view);
+        Self {
+            source,
+            view,
+            reports: (0..settings.workers.max(1)).map(|_| Report::default()).collect(),
+            settings,
+            surroundings,
+            stopping: watch::Sender::new(false),
+            broken: OnceLock::new(),
+            moved: AtomicUsize::new(0),
+            quarantined: AtomicUsize::new(0),
+            events: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            meters,
+        }
+    }
+
+    pub(super) fn follows(&self, stream: &StreamName) -> bool {
+        self.view.definition().follows(stream.category())
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Waits until the synchronizer is to stop.
+    pub(super) async fn stopped(&self) {
+        // The sender is `self`.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get().is_some()
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.broken.get() {
+            Some(broken) => broken.clone(),
+            None if self.is_stopped() => State::Stopped,
+            None => State::Running,
+        }
+    }
+
+    pub(super) fn applied(&self, batch: &BatchOf<V>, took: Duration) {
+        let events = batch.event_count() as u64;
+        tracing::debug!(view = %self.view.definition(), events, streams = batch.moves().len(), ?took, "applied");
+        self.events.fetch_add(events, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.meters.applied(events, took);
+        self.fared(&self.moved, batch.moves().len());
+    }
+
+    pub(super) fn repeated(&self, commits: usize) {
+        if commits > 0 {
+            self.repeated.fetch_add(commits as u64, Ordering::Relaxed);
+            self.meters.repeated.increment(commits as u64);
+        }
+    }
+
+    /// Puts a stream in quarantine, and stops everything if too many are.
+    pub(super) async fn quarantine(
+        &self,
+        stream: &StreamName,
+        position: Option<V::Sequence>,
+        sequence: V::Sequence,
+        error: String,
+    ) -> Result<(), StorageError> {
+        let time = self.surroundings.clock.now();
+        tracing::error!(view = %self.view.definition(), %stream, %sequence, error, "quarantined a stream");
+        let poison = Poison { stream: stream.clone(), position, sequence, error, time };
+        self.view.quarantine(&poison).await?;
+        self.meters.quarantines.increment(1);
+        self.fared(&self.quarantined, 1);
+        self.check_breaker();
+        Ok(())
+    }
+
+    /// Notes how streams fared. Old streams count less and less.
+    fn fared(&self, how: &AtomicUsize, streams: usize) {
+        how.fetch_add(streams, Ordering::Relaxed);
+        let (moved, quarantined) = self.lately();
+        if moved + quarantined > LATELY {
+            self.moved.store(moved / 2, Ordering::Relaxed);
+            self.quarantined.store(quarantined / 2, Ordering::Relaxed);
+        }
+    }
+
+    fn lately(&self) -> (usize, usize) {
+        (self.moved.load(Ordering::Relaxed), self.quarantined.load(Ordering::Relaxed))
+    }
+
+    fn check_breaker(&self) {
+        let (moved, quarantined) = self.lately();
+        let met = moved + quarantined;
+        let breaker = self.settings.breaker;
+        if quarantined >= breaker.streams.max(1) && quarantined as f64 > breaker.share * met as f64 {
+            let broken = State::Broken { quarantined, met };
+            if self.broken.set(broken).is_ok() {
+                tracing::error!(view = %self.view.definition(), quarantined, met, "stopped a view that cannot apply its events");
+            }
+            self.stop();
+        }
+    }
+}
+
+impl<V: ViewStore> Synchronizer<V> {
+    /// How far the view is, and what is in its way.
+    ///
+    /// # Errors
+    ///
+    /// Those of the view's database, which knows what is in quarantine.
+    pub async fn status(&self) -> Result<Status<V::Sequence>, StorageError> {
+        let shared = &self.0.shared;
+        let quarantined = shared.view.quarantined().await?;
+        let mut status = Status {
+            view: shared.view.definition().clone(),
+            state: shared.state(),
+            applied_events: shared.events.load(Ordering::Relaxed),
+            applied_batches: shared.batches.load(Ordering::Relaxed),
+            repeated_commits: shared.repeated.load(Ordering::Relaxed),
+            lag_events: 0,
+            lag: Duration::ZERO,
+            waiting: Vec::new(),
+            quarantined,
+            trouble: Vec::new(),
+        };
+        let now = shared.surroundings.clock.now();
+        for report in &shared.reports {
+            report.add_to(&mut status, now);
+        }
+        shared.meters.show(&status);
+        Ok(status)
+    }
+}
+
+/// What a worker says of itself, after each turn.
+#[derive(Debug)]
+pub(super) struct Report<S>(Mutex<Said<S>>);
+
+#[derive(Debug)]
+struct Said<S> {
+    events: u64,
+    oldest: Option<Timestamp>,
+    waiting: Vec<Waiting<S>>,
+    trouble: Option<String>,
+}
+
+impl<S> Default for Report<S> {
+    fn default() -> Self {
+        Self(Mutex::new(Said { events: 0, oldest: None, waiting: Vec::new(), trouble: None }))
+    }
+}
+
+impl<S: Clone> Report<S> {
+    /// What is behind, and since when; the trouble is over if the worker is `well`.
+    pub(super) fn set(&self, events: u64, oldest: Option<Timestamp>, waiting: Vec<Waiting<S>>, well: bool) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = said.trouble.take().filter(|_| !well);
+        *said = Said { events, oldest, waiting, trouble };
+    }
+
+    pub(super) fn set_trouble(&self, trouble: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble);
+    }
+
+    fn add_to(&self, status: &mut Status<S>, now: Timestamp) {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        status.lag_events += said.events;
+        if let Some(oldest) = said.oldest {
+            status.lag = status.lag.max(Duration::try_from(now.duration_since(oldest)).unwrap_or_default());
+        }
+        status.waiting.extend(said.waiting.iter().cloned());
+        status.trouble.extend(said.trouble.clone());
+    }
+}
+
+/// The metrics of a view, by the `metrics` facade.
+struct Meters {
+    events: metrics::Counter,
+    batches: metrics::Counter,
+    seconds: metrics::Histogram,
+    repeated: metrics::Counter,
+    quarantines: metrics::Counter,
+    lag_events: metrics::Gauge,
+    lag_seconds: metrics::Gauge,
+    quarantined: metrics::Gauge,
+}
+
+impl Meters {
+    fn new<V: ViewStore>(view: &V) -> Self {
+        let definition = view.definition();
+        let labels = || {
+            [
+                metrics::Label::new("view", definition.name().to_owned()),
+                metrics::Label::new("version", definition.version().to_string()),
+            ]
+            .to_vec()
+        };
+        Self {
+            events: metrics::counter!("eventsrc_view_events_total", labels()),
+            batches: metrics::counter!("eventsrc_view_batches_total", labels()),
+            seconds: metrics::histogram!("eventsrc_view_batch_seconds", labels()),
+            repeated: metrics::counter!("eventsrc_view_repeated_commits_total", labels()),
+            quarantines: metrics::counter!("eventsrc_view_quarantines_total", labels()),
+            lag_events: metrics::gauge!("eventsrc_view_lag_events", labels()),
+            lag_seconds: metrics::gauge!("eventsrc_view_lag_seconds", labels()),
+            quarantined: metrics::gauge!("eventsrc_view_quarantined_streams", labels()),
+        }
+    }
+
+    fn applied(&self, events: u64, took: Duration) {
+        self.events.increment(events);
+        self.batches.increment(1);
+        self.seconds.record(took);
+    }
+
+    fn show<S>(&self, status: &Status<S>) {
+        self.lag_events.set(status.lag_events as f64);
+        self.lag_seconds.set(status.lag.as_secs_f64());
+        self.quarantined.set(status.quarantined.len() as f64);
+    }
+}

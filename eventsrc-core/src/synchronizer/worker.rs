@@ -1,0 +1,433 @@
+//! One of the workers that keep a view: it brings each of its streams forward by what comes next.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
+use jiff::Timestamp;
+use quick_cache::unsync::Cache;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::inbox::{Inbox, Looked};
+use super::receipt::Receipt;
+use super::status::Waiting;
+use crate::commit::{Commit, Head};
+use crate::error::{ErrorKind, StorageError};
+use crate::retry::Pace;
+use crate::sequence::Sequence;
+use crate::stream::StreamName;
+use crate::view::{Run, ViewStore};
+
+/// What a worker is asked to do; the streams are all its own.
+pub(super) enum Request<V: ViewStore> {
+    /// These commits were stored.
+    Commits(Vec<(StreamName, CommitOf<V>)>, Receipt),
+    /// This stream may have grown.
+    Look(StreamName, V::Key, Receipt),
+    /// This stream goes up to here.
+    Head(StreamName, V::Key, Head<V::Sequence>, Receipt),
+    /// Somebody waits for the view to have this stream up to here.
+    Wait(StreamName, V::Key, V::Sequence, oneshot::Sender<Looked>),
+}
+
+type CommitOf<V> = Arc<Commit<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>>;
+
+type InboxOf<V> = Inbox<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
+
+pub(super) struct Worker<V: ViewStore> {
+    pub(super) shared: Arc<Shared<V>>,
+    index: usize,
+    requests: mpsc::Receiver<Request<V>>,
+    /// Streams with something to do. Each is among the ready ones, or is delayed.
+    pub(super) inboxes: HashMap<StreamName, InboxOf<V>>,
+    /// Streams that can be turned to at once, in the order of their turns.
+    ready: VecDeque<StreamName>,
+    /// Streams that are turned to again later.
+    delayed: FuturesUnordered<BoxFuture<'static, StreamName>>,
+    /// Where the view has the streams that have nothing to do.
+    remembered: Cache<StreamName, Option<V::Sequence>>,
+    /// About how many events are in the inboxes.
+    held: usize,
+    /// How many events a batch takes at the moment.
+    pub(super) events_per_batch: usize,
+    /// Set while the view's database cannot be worked with.
+    pub(super) pace: Option<Pace>,
+}
+
+/// How many streams are turned to at once, at most.
+const STREAMS_PER_TURN: usize = 4096;
+
+/// How many streams are read from the storage at the same time.
+const READS: usize = 16;
+
+impl<V: ViewStore> Worker<V> {
+    pub(super) fn new(shared: Arc<Shared<V>>, index: usize, requests: mpsc::Receiver<Request<V>>) -> Self {
+        let settings = &shared.settings;
+        Self {
+            index,
+            requests,
+            inboxes: HashMap::new(),
+            ready: VecDeque::new(),
+            delayed: FuturesUnordered::new(),
+            remembered: Cache::new(settings.remembered_positions.max(1)),
+            held: 0,
+            events_per_batch: settings.events_per_batch.max(1),
+            pace: None,
+            shared,
+        }
+    }
+
+    /// Works until nobody can ask for more and what can be done is done, or until the view is broken.
+    pub(super) async fn run(mut self) {
+        while self.gather().await {
+            self.turn().await;
+            self.report();
+            // What cannot be done at the end is left: it is stored, and nothing says that it was dealt with.
+            if self.shared.is_broken() || (self.pace.is_some() && self.shared.is_stopped()) {
+                return;
+            }
+        }
+    }
+
+    /// Takes in what was asked for, and waits until there is something to do; false at the end.
+    async fn gather(&mut self) -> bool {
+        loop {
+            if self.shared.is_stopped() {
+                self.requests.close();
+            }
+            while self.has_room()
+                && let Ok(request) = self.requests.try_recv()
+            {
+                self.take(request);
+            }
+            if !self.ready.is_empty() {
+                return true;
+            }
+            let has_room = self.has_room();
+            tokio::select! {
+                request = self.requests.recv(), if has_room => match request {
+                    Some(request) => self.take(request),
+                    None => return false,
+                },
+                Some(stream) = self.delayed.next() => self.queue(stream),
+                () = self.shared.stopped(), if !self.requests.is_closed() => {}
+                // Nothing can be asked for any more, and nothing is ready.
+                else => return false,
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.inboxes.len() < self.shared.settings.remembered_positions.max(1)
+            && self.held < self.shared.settings.events_per_batch.saturating_mul(2)
+    }
+
+    fn take(&mut self, request: Request<V>) {
+        match request {
+            Request::Commits(commits, receipt) => {
+                for (stream, commit) in commits {
+                    self.held += commit.len();
+                    let last = commit.last();
+                    let inbox = self.inbox(stream, &commit.key);
+                    inbox.add(commit);
+                    inbox.sign(Some(last), &receipt);
+                }
+                receipt.settle();
+            }
+            Request::Look(stream, key, receipt) => {
+                let inbox = self.inbox(stream, &key);
+                inbox.look_further();
+                inbox.sign(None, &receipt);
+                receipt.settle();
+            }
+            Request::Head(stream, key, head, receipt) => {
+                let inbox = self.inbox(stream, &key);
+                inbox.look_up_to(head);
+                inbox.sign(Some(head.sequence), &receipt);
+                receipt.settle();
+            }
+            Request::Wait(stream, key, wanted, reply) => self.inbox(stream, &key).wait(wanted, reply),
+        }
+    }
+
+    /// The inbox of a stream, which is turned to soon.
+    fn inbox(&mut self, stream: StreamName, key: &V::Key) -> &mut InboxOf<V> {
+        if !self.inboxes.contains_key(&stream) {
+            let position = self.remembered.remove(&stream).map(|(_, position)| position);
+            self.inboxes.insert(stream.clone(), Inbox::new(key.clone(), position));
+        }
+        let inbox = self.inboxes.get_mut(&stream).expect("it is there, or was just put there");
+        if !inbox.queued {
+            inbox.queued = true;
+            self.ready.push_back(stream);
+        }
+        inbox
+    }
+
+    /// Has a stream turned to, if there is something to do for it.
+    fn queue(&mut self, stream: StreamName) {
+        if let Some(inbox) = self.inboxes.get_mut(&stream)
+            && !inbox.queued
+        {
+            inbox.queued = true;
+            self.ready.push_back(stream);
+        }
+    }
+
+    /// Brings forward as many of the ready streams as fit into one batch.
+    async fn turn(&mut self) {
+        let count = self.ready.len().min(STREAMS_PER_TURN);
+        let turned: Vec<StreamName> = self.ready.drain(..count).collect();
+        for stream in &turned {
+            self.inboxes.get_mut(stream).expect("a ready stream has an inbox").queued = false;
+        }
+        if self.locate(&turned).await {
+            self.bring_forward(&turned).await;
+        }
+        for stream in turned {
+            self.put_back(stream);
+        }
+    }
+
+    async fn bring_forward(&mut self, streams: &[StreamName]) {
+        let mut room =
+            Room { events: self.events_per_batch, bytes: self.shared.settings.bytes_per_batch.max(1) };
+        let (mut runs, mut unread) = (Vec::new(), Vec::new());
+        for stream in streams {
+            let Some(inbox) = self.inboxes.get_mut(stream) else { continue };
+            if let Some(position) = inbox.position.flatten() {
+                let repeated = inbox.reached(position);
+                self.shared.repeated(repeated);
+            }
+            if room.is_full() {
+                break;
+            }
+            match run_of(&self.shared, stream, inbox, &mut room) {
+                Some(run) => runs.push(run),
+                None if inbox.wants_more() => unread.push(stream.clone()),
+                None => {}
+            }
+        }
+        for stream in self.read(unread).await {
+            // What was read and does not fit is kept for the next turn.
+            runs.extend(run_of(&self.shared, &stream, &self.inboxes[&stream], &mut room));
+        }
+        if !runs.is_empty() {
+            self.apply(runs).await;
+        }
+    }
+
+    /// Finds out where the streams are; those in quarantine are dealt with thereby. False if that could not be done.
+    async fn locate(&mut self, streams: &[StreamName]) -> bool {
+        let unknown: Vec<StreamName> =
+            streams.iter().filter(|stream| self.inboxes[*stream].position.is_none()).cloned().collect();
+        if unknown.is_empty() {
+            return true;
+        }
+        let places = match self.shared.view.places(&unknown).await {
+            Ok(places) => places,
+            Err(error) => {
+                self.pause("cannot read positions", &error).await;
+                return false;
+            }
+        };
+        self.pace = None;
+        for (stream, place) in unknown.iter().zip(places) {
+            if !place.quarantined {
+                self.inboxes.get_mut(stream).expect("a located stream has an inbox").position =
+                    Some(place.position);
+            } else if let Some(inbox) = self.inboxes.remove(stream) {
+                inbox.quarantined();
+            }
+        }
+        true
+    }
+
+    /// Reads a page of each of these streams, and gives those of which there is one.
+    async fn read(&mut self, streams: Vec<StreamName>) -> Vec<StreamName> {
+        let keyed: Vec<_> = streams
+            .into_iter()
+            .map(|stream| {
+                let inbox = &self.inboxes[&stream];
+                (inbox.key.clone(), inbox.position.flatten(), stream)
+            })
+            .collect();
+        let shared = &self.shared;
+        let reads: Vec<_> = stream::iter(keyed)
+            .map(|(key, position, stream)| async move {
+                let page = match position.map(|position| position.least_greater()) {
+                    // There is nothing after the last sequence.
+                    Some(None) => Ok(None),
+                    from => shared.source.events(&key, from.flatten()).try_next().await,
+                };
+                (stream, position, page)
+            })
+            .buffer_unordered(READS)
+            .collect()
+            .await;
+        let mut grown = Vec::new();
+        for (stream, position, page) in reads {
+            let inbox = self.inboxes.get_mut(&stream).expect("a stream that is read has an inbox");
+            match page {
+                Ok(Some(page)) => {
+                    let whole = page.parts().all(|(commit, places)| places.len() == commit.len());
+                    if !whole {
+                        let (first, _) = page.parts().next().expect("a page has an event");
+                        let (first, error) = (first.first, "the position of the view lies inside a commit");
+                        self.quarantine(&stream, position, first, error.into()).await;
+                        continue;
+                    }
+                    inbox.pace = None;
+                    inbox.trouble = None;
+                    page.commits().iter().for_each(|commit| inbox.add(Arc::clone(commit)));
+                    grown.push(stream);
+                }
+                Ok(None) => {
+                    inbox.saw_end();
+                    if inbox.wants_more() {
+                        inbox.trouble =
+                            Some("the event storage does not show what is known to be stored".into());
+                        self.delay(stream);
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Corrupt | ErrorKind::Invalid => {
+                        let next = V::Sequence::following(position, Default::default());
+                        let next = next.or(position).expect("a stream has a first sequence");
+                        self.quarantine(&stream, position, next, describe(&error)).await;
+                    }
+                    _ => {
+                        inbox.tell(&Looked::Unreadable(describe(&error)));
+                        inbox.trouble = Some(describe(&error));
+                        self.delay(stream);
+                    }
+                },
+            }
+        }
+        grown
+    }
+
+    /// Turns to a stream again later.
+    fn delay(&mut self, stream: StreamName) {
+        let Some(inbox) = self.inboxes.get_mut(&stream) else { return };
+        inbox.forget_beyond(self.shared.settings.events_per_batch);
+        let retry = &self.shared.settings.retry;
+        let pace = inbox.pace.get_or_insert_with(|| retry.start());
+        let wait = pace.wait(&self.shared.surroundings.randomness).max(LEAST_WAIT);
+        self.delayed.push(self.shared.surroundings.clock.sleep(wait).map(|()| stream).boxed());
+    }
+
+    /// Keeps a stream that has more to do; it is ready, unless it is tried later anyway.
+    fn put_back(&mut self, stream: StreamName) {
+        let Some(inbox) = self.inboxes.get(&stream) else { return };
+        if inbox.wants_more() {
+            if inbox.pace.is_none() {
+                self.queue(stream);
+            }
+        } else if let Some(Some(position)) = self.inboxes.remove(&stream).map(|inbox| inbox.position) {
+            self.remembered.insert(stream, position);
+        }
+    }
+
+    /// Has the position of a stream asked for again.
+    pub(super) fn forget(&mut self, stream: &StreamName) {
+        if let Some(inbox) = self.inboxes.get_mut(stream) {
+            inbox.position = None;
+        }
+    }
+
+    /// Puts a stream in quarantine and tells everyone concerned. Where that cannot be recorded, it is tried again.
+    pub(super) async fn quarantine(
+        &mut self,
+        stream: &StreamName,
+        position: Option<V::Sequence>,
+        sequence: V::Sequence,
+        error: String,
+    ) {
+        self.forget(stream);
+        match self.shared.quarantine(stream, position, sequence, error).await {
+            // The next turn finds it in quarantine, or moved by another worker.
+            Ok(()) => {}
+            Err(error) => self.pause("cannot record a quarantine", &error).await,
+        }
+    }
+
+    /// Waits a while because the view's database cannot be worked with.
+    pub(super) async fn pause(&mut self, what: &str, error: &StorageError) {
+        tracing::warn!(view = %self.shared.view.definition(), error = %describe(error), "{what}; trying again");
+        self.shared.reports[self.index].set_trouble(format!("{what}: {}", describe(error)));
+        let retry = &self.shared.settings.retry;
+        let pace = self.pace.get_or_insert_with(|| retry.start());
+        let wait = pace.wait(&self.shared.surroundings.randomness).max(LEAST_WAIT);
+        let sleep = self.shared.surroundings.clock.sleep(wait);
+        future::select(sleep, Box::pin(self.shared.stopped())).await;
+    }
+
+    /// Shows how far this worker is.
+    fn report(&mut self) {
+        let (mut waiting, mut events, mut oldest) = (Vec::new(), 0, None::<Timestamp>);
+        self.held = 0;
+        for (stream, inbox) in &self.inboxes {
+            self.held += inbox.events();
+            let (behind, since) = inbox.lag();
+            events += behind;
+            oldest = oldest.into_iter().chain(since).min();
+            if let Some(reason) = inbox.trouble.as_ref().filter(|_| waiting.len() < MOST_SHOWN) {
+                let position = inbox.position.flatten();
+                waiting.push(Waiting { stream: stream.clone(), position, reason: reason.clone() });
+            }
+        }
+        self.shared.reports[self.index].set(events, oldest, waiting, self.pace.is_none());
+    }
+}
+
+type RunOf<V> = Run<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
+
+fn run_of<V: ViewStore>(
+    shared: &Shared<V>,
+    stream: &StreamName,
+    inbox: &InboxOf<V>,
+    room: &mut Room,
+) -> Option<RunOf<V>> {
+    let commits = inbox.run(|commit| room.takes(commit.len(), shared.surroundings.weight(commit)));
+    let from = inbox.position.flatten();
+    (!commits.is_empty()).then(|| Run { stream: stream.clone(), from, commits })
+}
+
+/// How many waiting streams a worker shows.
+const MOST_SHOWN: usize = 100;
+
+/// Even a lucky draw does not turn waiting into spinning.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
+/// How much more a batch takes.
+struct Room {
+    events: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    /// Whether a commit goes in: the last one may go beyond.
+    fn takes(&mut self, events: usize, bytes: usize) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        self.events = self.events.saturating_sub(events);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    std::iter::once(error).chain(causes).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
