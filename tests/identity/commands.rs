@@ -16,6 +16,8 @@ on_memory_and_sqlite!(
     a_member_that_leaves_or_is_deleted_is_not_listed,
     a_group_and_a_user_may_share_a_name_and_two_groups_may_not,
     of_two_writers_with_one_token_one_is_rejected,
+    a_command_meant_for_another_state_changes_nothing,
+    whoever_is_added_is_part_of_what_the_answer_was_built_from,
     a_repeated_command_is_answered_as_saved_and_saves_nothing,
     a_commands_id_used_for_another_command_takes_nothing_from_anybody,
 );
@@ -113,7 +115,7 @@ async fn nothing_is_done_to_who_is_not_there(storages: impl Storages) {
         assert_eq!(*reasons(service.rename(&command(), user, name("x")).await).first(), no_user);
         assert_eq!(*reasons(service.change_email(&command(), user, email("x@y")).await).first(), no_user);
         let display_name = "X".parse().unwrap();
-        let set = service.set_display_name(&command(), user, display_name, None).await;
+        let set = service.set_display_name(&command(), user, display_name).await;
         assert_eq!(*reasons(set).first(), no_user);
         assert_eq!(*reasons(service.delete(&command(), user).await).first(), no_user);
         assert_eq!(*reasons(service.join(&command(), readers, &[ada, user]).await).first(), no_user);
@@ -177,15 +179,56 @@ async fn of_two_writers_with_one_token_one_is_rejected(storages: impl Storages) 
     let token = here.user(ada).await.unwrap().token;
     assert_eq!(there.user(ada).await.unwrap().token, token);
     let lovelace = "Ada Lovelace".parse().unwrap();
-    here.set_display_name(&here.command(), ada, lovelace, Some(&token)).await.unwrap();
+    here.set_display_name(&here.command().only_since(&token, &ada), ada, lovelace).await.unwrap();
     let countess = || "Countess Ada".parse().unwrap();
-    let late = there.set_display_name(&there.command(), ada, countess(), Some(&token)).await;
+    let late = there.set_display_name(&there.command().only_since(&token, &ada), ada, countess()).await;
     let reason = reasons(late).first().to_string();
     assert_eq!(reason, "the stream is at sequence 3, not at sequence 2");
     let token = there.user(ada).await.unwrap().token;
-    there.set_display_name(&there.command(), ada, countess(), Some(&token)).await.unwrap();
+    there.set_display_name(&there.command().only_since(&token, &ada), ada, countess()).await.unwrap();
     let user = here.user(ada).await.unwrap().snapshot.value.unwrap();
     assert_eq!(user.display_name, Some(countess()));
+}
+
+async fn a_command_meant_for_another_state_changes_nothing(storages: impl Storages) {
+    let service = started(&storages);
+    let (ada, grace) = (signed_up(&service, "ada").await, signed_up(&service, "grace").await);
+    let (readers, _) = service.create_group(&service.command(), name("readers")).await.unwrap();
+    service.join(&service.command(), readers, &[grace]).await.unwrap();
+    // Ada and the group are both at sequence 2.
+    for wrong in [vec![], vec![1, 3]] {
+        let command = || service.command().only_at(wrong.clone());
+        let results = [
+            service.rename(&command(), ada, name("king")).await,
+            service.change_email(&command(), ada, email("king@example.org")).await,
+            service.set_display_name(&command(), ada, "Ada".parse().unwrap()).await,
+            service.delete(&command(), ada).await,
+            service.join(&command(), readers, &[ada]).await,
+            service.leave(&command(), readers, grace).await,
+        ];
+        for result in results {
+            assert!(matches!(reasons(result).first(), Reason::Unmet(_)));
+        }
+    }
+    assert_eq!(payloads(&*storages.users(), &ada).await.len(), 2);
+    assert_eq!(payloads(&*storages.groups(), &readers).await.len(), 2);
+    assert_consistent(&storages).await;
+    let command = |right| service.command().only_at([9, right]);
+    service.rename(&command(2), ada, name("king")).await.unwrap();
+    service.change_email(&command(3), ada, email("king@example.org")).await.unwrap();
+    service.join(&command(2), readers, &[ada, signed_up(&service, "mary").await]).await.unwrap();
+    service.leave(&command(4), readers, grace).await.unwrap();
+    service.delete(&command(4), ada).await.unwrap();
+    assert_consistent(&storages).await;
+}
+
+async fn whoever_is_added_is_part_of_what_the_answer_was_built_from(storages: impl Storages) {
+    let service = started(&storages);
+    let ada = signed_up(&service, "ada").await;
+    let (readers, _) = service.create_group(&service.command(), name("readers")).await.unwrap();
+    let saved = service.join(&service.command(), readers, &[ada]).await.unwrap();
+    assert_eq!((saved.token.sequence(&ada), saved.token.sequence(&readers)), (Some(2_u64), Some(2_u64)));
+    assert!(saved.token.is_trusted());
 }
 
 async fn a_repeated_command_is_answered_as_saved_and_saves_nothing(storages: impl Storages) {
@@ -205,7 +248,7 @@ async fn a_repeated_command_is_answered_as_saved_and_saves_nothing(storages: imp
         answers.push(service.rename(&commands[3], ada, name("king")).await.unwrap());
         answers.push(service.change_email(&commands[4], ada, email("king@example.org")).await.unwrap());
         let display_name = "Ada King".parse().unwrap();
-        answers.push(service.set_display_name(&commands[5], ada, display_name, None).await.unwrap());
+        answers.push(service.set_display_name(&commands[5], ada, display_name).await.unwrap());
         answers.push(service.leave(&commands[6], readers, ada).await.unwrap());
         answers.push(service.delete(&commands[7], ada).await.unwrap());
         assert!(answers.iter().all(|saved| saved.repeated == (round == "second")), "{round}: {answers:?}");

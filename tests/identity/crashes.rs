@@ -66,7 +66,7 @@ impl Deed {
                 service.change_email(command, charles, email("new@example.org")).await.map(drop)
             }
             Self::SetDisplayName => {
-                service.set_display_name(command, ada, "Ada".parse().unwrap(), None).await.map(drop)
+                service.set_display_name(command, ada, "Ada".parse().unwrap()).await.map(drop)
             }
             Self::Delete => service.delete(command, ada).await.map(drop),
             Self::CreateGroup => service.create_group(command, name("writers")).await.map(drop),

@@ -31,7 +31,7 @@ async fn every_value_that_was_is_found_by_sequence_and_by_time(storages: impl St
     let service = Service::new(&storages, Arc::clone(&clock) as _, Arc::new(Randomness::seeded(1)));
     let ada = service.sign_up(&service.command(), name("ada"), email("ada@example.org")).await.unwrap().0;
     let display_name = "Ada".parse().unwrap();
-    service.set_display_name(&service.command(), ada, display_name, None).await.unwrap();
+    service.set_display_name(&service.command(), ada, display_name).await.unwrap();
     service.rename(&service.command(), ada, name("king")).await.unwrap();
     service.delete(&service.command(), ada).await.unwrap();
 

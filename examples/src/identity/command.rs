@@ -1,6 +1,8 @@
 //! Commands, which may be sent more than once, and what can come of them.
 
-use eventsrc_core::{CommitId, Context, Outcome, SaveError, Saved, StorageError, Token, Unmet, Vec1};
+use eventsrc_core::{
+    CommitId, Context, Outcome, SaveError, Saved, Snapshot, StorageError, StreamKey, Token, Unmet, Vec1,
+};
 use uuid::Uuid;
 
 use super::keys::{Entry, GroupId, UserId};
@@ -16,6 +18,9 @@ pub struct Command {
     /// What the caller had seen when it made the command. It is where the search for an earlier try begins: with an
     /// empty token, whole streams are searched.
     pub seen: Token,
+    /// The sequences at one of which its user or group has to be for the command to be carried out; `None` if it is
+    /// meant for any. A command that makes a user or a group has nothing to be meant for.
+    pub only_at: Option<Vec<u64>>,
 }
 
 /// The commits that a command makes. They are in different streams, and each has an id of its own.
@@ -28,13 +33,35 @@ pub(super) enum Step {
 impl Command {
     /// A command of a caller that has seen nothing yet.
     pub fn new(id: CommitId) -> Self {
-        Self { id: id.0, seen: Token::default() }
+        Self { id: id.0, seen: Token::default(), only_at: None }
     }
 
     /// The same command of a caller that has seen `token`.
     #[must_use]
     pub fn having_seen(self, token: &Token) -> Self {
         Self { seen: self.seen.join(token), ..self }
+    }
+
+    /// The same command, meant for a stream that is at one of these sequences.
+    #[must_use]
+    pub fn only_at(self, sequences: impl IntoIterator<Item = u64>) -> Self {
+        Self { only_at: Some(Vec::from_iter(sequences)), ..self }
+    }
+
+    /// The same command, meant for a stream to which nothing was saved since `token`.
+    #[must_use]
+    pub fn only_since<K: StreamKey>(self, token: &Token, key: &K) -> Self {
+        self.only_at(token.sequence(key))
+    }
+
+    /// Why the command is not meant for the stream that is `known`; `None` if it is.
+    pub(super) fn unmet<V>(&self, known: &Snapshot<u64, V>) -> Option<Reason> {
+        let expected = self.only_at.as_ref()?;
+        let met = known.sequence().is_some_and(|sequence| expected.contains(&sequence));
+        let text = |sequence: Option<u64>| sequence.map(|sequence| sequence.to_string());
+        let moved =
+            || Unmet::Moved { expected: text(expected.first().copied()), actual: text(known.sequence()) };
+        (!met).then(|| Reason::Unmet(moved()))
     }
 
     /// The id of the commit that is this step, the same at every try.

@@ -130,8 +130,8 @@ impl<S: Storages> Story<'_, '_, S> {
         self.pen.gap()?;
         let token = self.service.user(ada).await?.token;
         for (writer, name) in [("first", "Ada Lovelace"), ("second", "Countess Ada")] {
-            let command = self.service.command();
-            let set = self.service.set_display_name(&command, ada, name.parse()?, Some(&token)).await;
+            let command = self.service.command().only_since(&token, &ada);
+            let set = self.service.set_display_name(&command, ada, name.parse()?).await;
             self.pen.outcome(&format!("{writer} writer, \"{name}\""), &came_to(set)?)?;
         }
         Ok(())
@@ -145,7 +145,7 @@ impl<S: Storages> Story<'_, '_, S> {
         let seen = self.service.user(ada).await?.token;
         self.streams.users.take();
         let command = self.service.command().having_seen(&seen);
-        let set = self.service.set_display_name(&command, ada, "Ada King".parse()?, None).await;
+        let set = self.service.set_display_name(&command, ada, "Ada King".parse()?).await;
         let calls = self.streams.users.take();
         let requests = format!("{}, {}", count(calls.puts, "put"), count(calls.latest + calls.reads, "read"));
         self.pen.outcome("\"Ada King\"", &format!("{}, with {requests}", came_to(set)?))?;

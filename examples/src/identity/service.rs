@@ -17,6 +17,9 @@ use super::text::{DisplayName, Email, Name};
 
 /// Users, groups and memberships.
 ///
+/// A command that is [meant](Command::only_at) for one state of its user or group is rejected with [`Reason::Unmet`] in
+/// any other: it is decided where the commit is put, so of two commands that are meant for one state, one is carried out.
+///
 /// Each rule is kept by one stream, because only that is decided at once:
 /// - a name or an address belongs to one at a time: the directory;
 /// - a deleted user stays deleted, and nothing is set on it: the user's stream;
@@ -131,24 +134,19 @@ impl<S: Storages> Service<S> {
         self.replace(command, user, wanted, event, current).await
     }
 
-    /// How a user wants to be addressed. With a token, only if nothing was saved of the user since.
+    /// How a user wants to be addressed.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::NoUser`] or [`Reason::Unmet`].
+    /// Rejected for [`Reason::NoUser`].
     pub async fn set_display_name(
         &self,
         command: &Command,
         user: UserId,
         name: DisplayName,
-        only_since: Option<&Token>,
     ) -> Result<Saved, Failure> {
-        let event = UserEvent::DisplayNameSet(name);
-        let operation = match only_since {
-            Some(token) => Operation::if_token(token, &user, event),
-            None => Operation::insert(event),
-        };
-        let operation = while_there(user, operation.map_reasons(Reason::Unmet));
+        let set = OnUser::new(move |_| Decision::save(UserEvent::DisplayNameSet(name.clone())));
+        let operation = as_meant(command, user, set);
         carried_out(self.users.save_with(&user, &command.context(Step::Save), operation).await?)
     }
 
@@ -158,7 +156,7 @@ impl<S: Storages> Service<S> {
     ///
     /// Rejected for [`Reason::NoUser`].
     pub async fn delete(&self, command: &Command, user: UserId) -> Result<Saved, Failure> {
-        let operation = while_there(user, OnUser::new(|_| Decision::save(UserEvent::Deleted)));
+        let operation = as_meant(command, user, OnUser::new(|_| Decision::save(UserEvent::Deleted)));
         let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
         let saved = carried_out(saved)?;
         // Nothing is set on a deleted user, so whatever was claimed for it is of no use.
@@ -187,25 +185,36 @@ impl<S: Storages> Service<S> {
         Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
     }
 
-    /// Adds all of `users` to a group, or none of them.
+    /// Adds all of `users` to a group, or none of them. The token says as what users they were added, too.
     ///
     /// # Errors
     ///
     /// Rejected for [`Reason::NoGroup`], [`Reason::NoUser`] or [`Reason::Member`].
     pub async fn join(&self, command: &Command, group: GroupId, users: &[UserId]) -> Result<Saved, Failure> {
-        let mut additions = Vec::new();
+        let (mut additions, mut seen) = (Vec::new(), Token::default());
         for user in users {
             // A user who is deleted right after this is listed nowhere, so it does no harm.
-            let there = self.users.query().get(user, Consistency::LatestEvent).await?.is_some();
-            let user = *user;
-            additions.push(OnGroup::new(move |known| match &known.value {
-                None => Decision::reject(Reason::NoGroup(group)),
-                Some(_) if !there => Decision::reject(Reason::NoUser(user)),
-                Some(group) if group.members.contains(&user) => Decision::reject(Reason::Member(user)),
-                Some(_) => Decision::save(GroupEvent::MemberAdded(user)),
+            let known = self.users.query().snapshot(user, Consistency::LatestEvent).await?;
+            seen = seen.join(&self.users.query().token(user, &known));
+            // Those after the first are added to a group that is no longer as the caller saw it.
+            let command = additions.is_empty().then(|| command.clone());
+            let (user, there) = (*user, known.value.is_some());
+            additions.push(OnGroup::new(move |known| {
+                let unmet = command.as_ref().and_then(|command| command.unmet(known));
+                match (&known.value, unmet) {
+                    (None, _) => Decision::reject(Reason::NoGroup(group)),
+                    (Some(_), Some(unmet)) => Decision::reject(unmet),
+                    (Some(_), None) if !there => Decision::reject(Reason::NoUser(user)),
+                    (Some(group), None) if group.members.contains(&user) => {
+                        Decision::reject(Reason::Member(user))
+                    }
+                    (Some(_), None) => Decision::save(GroupEvent::MemberAdded(user)),
+                }
             }));
         }
-        carried_out(self.groups.save_all(&group, &command.context(Step::Save), &additions).await?)
+        let saved = self.groups.save_all(&group, &command.context(Step::Save), &additions).await?;
+        let saved = carried_out(saved)?;
+        Ok(Saved { token: saved.token.join(&seen), ..saved })
     }
 
     /// Removes a user from a group.
@@ -214,10 +223,14 @@ impl<S: Storages> Service<S> {
     ///
     /// Rejected for [`Reason::NoGroup`] or [`Reason::NoMember`].
     pub async fn leave(&self, command: &Command, group: GroupId, user: UserId) -> Result<Saved, Failure> {
-        let operation = OnGroup::new(move |known| match &known.value {
-            None => Decision::reject(Reason::NoGroup(group)),
-            Some(group) if group.members.contains(&user) => Decision::save(GroupEvent::MemberRemoved(user)),
-            Some(_) => Decision::reject(Reason::NoMember(user)),
+        let meant = command.clone();
+        let operation = OnGroup::new(move |known| match (&known.value, meant.unmet(known)) {
+            (None, _) => Decision::reject(Reason::NoGroup(group)),
+            (Some(_), Some(unmet)) => Decision::reject(unmet),
+            (Some(group), None) if group.members.contains(&user) => {
+                Decision::save(GroupEvent::MemberRemoved(user))
+            }
+            (Some(_), None) => Decision::reject(Reason::NoMember(user)),
         });
         carried_out(self.groups.save_with(&group, &command.context(Step::Save), operation).await?)
     }
@@ -243,15 +256,16 @@ impl<S: Storages> Service<S> {
             _ => Decision::save(event.clone()),
         });
         let context = command.context(Step::Save);
-        let saved = match carried_out(self.users.save_with(&user, &context, while_there(user, set)).await?) {
-            Ok(saved) => saved,
-            Err(Failure::Rejected(reasons)) => {
-                // None of the reasons can pass, so nobody will ever save this claim.
-                self.directory.release(command, wanted, claim).await?;
-                return Err(Failure::Rejected(reasons));
-            }
-            Err(failure) => return Err(failure),
-        };
+        let saved =
+            match carried_out(self.users.save_with(&user, &context, as_meant(command, user, set)).await?) {
+                Ok(saved) => saved,
+                Err(Failure::Rejected(reasons)) => {
+                    // None of the reasons can pass, so nobody will ever save this claim.
+                    self.directory.release(command, wanted, claim).await?;
+                    return Err(Failure::Rejected(reasons));
+                }
+                Err(failure) => return Err(failure),
+            };
         // A user's first commit is a sign-up, so there is an event before this one.
         let before = self.users.query().at_sequence(&user, saved.sequence - 1).await?;
         if let Some((entry, claim)) = before.value.as_ref().and_then(current) {
@@ -261,11 +275,13 @@ impl<S: Storages> Service<S> {
     }
 }
 
-/// `operation`, unless the user never signed up or was deleted.
-fn while_there(user: UserId, operation: OnUser) -> OnUser {
-    OnUser::new(move |known| match known.value {
-        Some(_) => operation.decide(known),
-        None => Decision::reject(Reason::NoUser(user)),
+/// `operation`, unless the user never signed up or was deleted, or is not as the command expects.
+fn as_meant(command: &Command, user: UserId, operation: OnUser) -> OnUser {
+    let command = command.clone();
+    OnUser::new(move |known| match (&known.value, command.unmet(known)) {
+        (None, _) => Decision::reject(Reason::NoUser(user)),
+        (Some(_), Some(unmet)) => Decision::reject(unmet),
+        (Some(_), None) => operation.decide(known),
     })
 }
 
