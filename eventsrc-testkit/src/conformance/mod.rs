@@ -72,6 +72,7 @@ pub mod streams;
 mod trial;
 pub mod under_faults;
 pub mod unreadable;
+pub mod views;
 pub mod visibility;
 pub mod whole;
 
@@ -83,6 +84,10 @@ pub use snapshot_contract::snapshot_suite;
 pub use snapshot_trial::{SnapshotHandle, SnapshotOf, SnapshotSequenceOf, SnapshotTrial};
 pub use trial::{CommitOf, ConflictOf, Handle, HeadOf, Seen, SequenceOf, Trial};
 pub use under_faults::{FaultyBackend, FaultySnapshotBackend, fault_suite, snapshot_fault_suite};
+pub use views::{
+    Line, RunOf, ViewBackend, ViewCapabilities, ViewCommitOf, ViewHandle, ViewRows, ViewSample,
+    ViewSequenceOf, ViewTrial, view_suite, views,
+};
 
 /// Holds an event storage against the contract of [`EventStorage`](eventsrc_core::EventStorage).
 pub async fn storage<B: Backend>(backend: &Arc<B>) -> Report {

@@ -1,0 +1,266 @@
+//! What applying a batch does: rows and positions of all its streams, together.
+
+use std::collections::BTreeSet;
+
+use eventsrc_core::{Applied, Move, Place, Sequence, Skip, StreamName};
+
+use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::sample::SampleKey;
+use super::super::trial::sequence;
+use super::backend::ViewBackend;
+use super::sample::ViewSample::{BreakAndGoOn, Ignore, Text, Write, WriteTo};
+use super::trial::{ViewCommitOf, ViewHandle, ViewTrial, all, named, rows_of, run, same_rows, stream_of};
+
+/// A batch of one commit moves its row and its position.
+pub async fn a_batch_moves_rows_and_positions<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chain = on.chain("a", [1]);
+    view.applies(vec![all::<B>(&chain)]).await?;
+    view.holds(&[&chain]).await
+}
+
+/// A batch of several streams moves them all.
+pub async fn a_batch_of_several_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chains: Vec<_> = (0..10).map(|stream| on.chain(&*format!("{stream}"), [2, 1])).collect();
+    view.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
+    view.holds(&slices::<B>(&chains)).await
+}
+
+/// A batch applies many commits of a stream, each once and in order.
+pub async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chains = [on.chain("a", (0..200).map(|at| 1 + at % 3)), on.chain("b", [1])];
+    view.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
+    view.holds(&slices::<B>(&chains)).await
+}
+
+/// Batches of one stream are applied one after the other.
+pub async fn batches_go_on_where_the_last_one_ended<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chain = on.chain("a", [1, 3, 1, 2, 1, 1, 4]);
+    for commits in [0..1, 1..3, 3..4, 4..7] {
+        view.applies(vec![run::<B>(&chain, commits.clone())]).await?;
+        view.holds(&[&chain[..commits.end]]).await?;
+    }
+    Ok(())
+}
+
+/// A batch moves some streams from their beginning, and others from where they are.
+pub async fn a_batch_has_new_streams_and_old_ones<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chains = [on.chain("a", [1, 2]), on.chain("b", [2, 1]), on.chain("c", [1, 1])];
+    view.applies(vec![run::<B>(&chains[1], 0..1)]).await?;
+    view.applies(vec![all::<B>(&chains[2]), run::<B>(&chains[1], 1..2), all::<B>(&chains[0])]).await?;
+    view.holds(&slices::<B>(&chains)).await
+}
+
+/// A commit of 1,000 events is applied.
+pub async fn a_commit_of_1000_events_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chain = on.chain("a", [1_000, 1]);
+    view.applies_each(&chain).await?;
+    view.holds(&[&chain]).await
+}
+
+/// A batch of 1,000 streams moves them all.
+pub async fn a_batch_of_1000_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chains: Vec<_> = (0..1_000).map(|stream| on.chain(&*format!("{stream}"), [1, 1])).collect();
+    for commits in [0..1, 1..2] {
+        view.applies(chains.iter().map(|chain| run::<B>(chain, commits.clone())).collect()).await?;
+    }
+    view.holds(&slices::<B>(&chains)).await
+}
+
+/// Events that the view does not care for move the position as others do.
+pub async fn events_that_change_no_row_move_the_position<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chains = [
+        on.chain_of("a", [vec![Ignore], vec![Ignore, Ignore], vec![Write]]),
+        on.chain_of("b", [vec![Write, Ignore], vec![Ignore]]),
+    ];
+    view.applies(vec![run::<B>(&chains[0], 0..2), all::<B>(&chains[1])]).await?;
+    view.holds(&[&chains[0][..2], &chains[1]]).await?;
+    view.applies(vec![run::<B>(&chains[0], 2..3)]).await?;
+    view.holds(&slices::<B>(&chains)).await
+}
+
+/// Events of several streams may be written to one row.
+pub async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let shared = || WriteTo(vec!["shared".into(), "other".into(), "shared".into()]);
+    let chains = [on.chain_of("a", [vec![shared(), Write]]), on.chain_of("b", [vec![shared(), shared()]])];
+    view.applies(vec![all::<B>(&chains[0])]).await?;
+    view.applies(vec![all::<B>(&chains[1])]).await?;
+    view.holds(&slices::<B>(&chains)).await
+}
+
+/// Rows have texts of every kind.
+pub async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let texts = [
+        "",
+        " ",
+        "'; DROP TABLE ledger; --",
+        "$1 ?1 {} %s \\",
+        "naïve\r\n\t🦀 e\u{301}",
+        "\u{1}\u{7f}\u{fffd}",
+    ];
+    let chain = on.chain_of("a", texts.map(|text| vec![Text(text.into())]));
+    view.applies(vec![all::<B>(&chain)]).await?;
+    view.holds(&[&chain]).await?;
+    let long = on.chain_of("b", [vec![Text("eventsrc ".repeat(120_000))]]);
+    view.applies(vec![all::<B>(&long)]).await?;
+    view.holds(&[&chain, &long]).await
+}
+
+/// A position is the whole sequence of the last event: its zone and all of its number.
+pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    const LAST: u64 = i64::MAX as u64;
+    let view = on.open().await;
+    let chain = on.chain("a", [1, 1, 2, 1, 1]);
+    for index in 0..chain.len() {
+        view.applies(vec![run::<B>(&chain, index..index + 1)]).await?;
+        ensure_eq!(view.position("a").await?, Some(chain[index].last()), "the position after {index}");
+    }
+    for (key, number) in [("b", 1 << 31), ("c", 1 << 32), ("d", (1 << 53) + 1), ("e", LAST - 2)] {
+        let moves = Move { stream: named(key), from: None, to: sequence(number) };
+        let time = chain[0].time;
+        view.skips(&Skip { moves, reason: "it was elsewhere".into(), time }).await?;
+        let next = on.commit(key, number + 1, [Write, Write]);
+        let run = eventsrc_core::Run {
+            stream: named(key),
+            from: Some(sequence(number)),
+            commits: vec![next.clone()],
+        };
+        view.applies(vec![run]).await?;
+        ensure_eq!(view.position(key).await?, Some(next.last()), "the position after {number}");
+    }
+    Ok(())
+}
+
+/// Streams whose names share something are apart: rows are of one only, and so are positions.
+pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let keys: Vec<SampleKey> = [
+        ("sample", "a"),
+        ("other", "a"),
+        ("sample", "a/a"),
+        ("sample", "a "),
+        ("sample", " a"),
+        ("sample", "A"),
+        ("sample", "é"),
+        ("sample", "e\u{301}"),
+        ("sample", "É"),
+        ("sample", "a%"),
+        ("sample", "a_"),
+        ("sample", "a'"),
+        ("sample", "a\""),
+        ("sample", "a\\"),
+        ("sample", "1"),
+        ("sample", "01"),
+        ("sample", "1.0"),
+        ("sample", "🦀"),
+        ("sample", "null"),
+        ("sample", "{a}"),
+        ("sample", "a,b"),
+        ("sample", "\u{1}"),
+        ("Sample", "a"),
+        ("sam", "ple/a"),
+    ]
+    .map(SampleKey::from)
+    .to_vec();
+    let long: Vec<_> =
+        ["x", "y"].map(|end| SampleKey::from(&*format!("{}{end}", "long ".repeat(100)))).to_vec();
+    let mut applied = Vec::new();
+    for key in keys.iter().chain(&long) {
+        ensure_eq!(view.place(key).await?, Place::default(), "the place of {key:?} before it was applied");
+        let chain = on.chain(key, [1 + applied.len() % 3]);
+        view.applies(vec![all::<B>(&chain)]).await?;
+        applied.push(chain);
+    }
+    view.holds(&slices::<B>(&applied)).await
+}
+
+/// What is answered is what happened, whatever the view's code makes of an error: a batch that is `Done` is applied, and
+/// one that is not changes nothing.
+pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let chains = [
+        on.chain("a", [1]),
+        on.chain_of("b", [vec![Write], vec![BreakAndGoOn], vec![Write]]),
+        on.chain("c", [1]),
+    ];
+    let answer = view.apply(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
+    match answer {
+        Applied::Done => view.holds(&slices::<B>(&chains)).await?,
+        Applied::Rejected(_) => view.holds(&[]).await?,
+        Applied::Moved => return Err(Violation::new("a batch that stands right was `Moved`")),
+    }
+    let next = on.chain("d", [1]);
+    view.applies(vec![all::<B>(&next)]).await?;
+    ensure_eq!(view.position("d").await?, Some(next[0].last()), "the position of the stream after it");
+    Ok(())
+}
+
+/// An empty batch is done, and changes nothing.
+pub async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    view.applies(Vec::new()).await?;
+    view.holds(&[]).await?;
+    let chain = on.chain("a", [2]);
+    view.applies(vec![all::<B>(&chain)]).await?;
+    view.applies(Vec::new()).await?;
+    view.holds(&[&chain]).await
+}
+
+/// A reader beside a worker sees batches whole: all streams of a batch, rows and positions.
+pub async fn a_reader_never_sees_a_part_of_a_batch<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    whole(on, view.clone(), view).await
+}
+
+/// A reader through another handle sees batches whole as well.
+pub async fn a_reader_through_another_handle_never_sees_a_part_of_a_batch<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> Kept {
+    whole(on, on.open().await, on.open().await).await
+}
+
+async fn whole<B: ViewBackend>(on: &ViewTrial<B>, writer: ViewHandle<B>, reader: ViewHandle<B>) -> Kept {
+    const BATCHES: usize = 30;
+    let chains: Vec<_> = ["a", "b", "c", "d"].map(|key| on.chain(key, [3; BATCHES])).to_vec();
+    let streams: Vec<StreamName> = chains.iter().map(|chain| stream_of::<B>(chain)).collect();
+    let worker = tokio::spawn({
+        let chains = chains.clone();
+        async move {
+            for batch in 0..BATCHES {
+                let runs = chains.iter().map(|chain| run::<B>(chain, batch..batch + 1));
+                writer.applies(runs.collect()).await?;
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, Violation>(())
+        }
+    });
+    let mut seen = 0;
+    while seen < BATCHES {
+        let ended = worker.is_finished();
+        let (places, rows) = reader.read(&streams).await?;
+        let batches = places[0].position.map_or(0, |position| position.number() as usize / 3);
+        let expected: Vec<_> = chains.iter().map(|chain| &chain[..batches]).collect();
+        let positions: BTreeSet<_> = places.iter().map(|place| place.position).collect();
+        let at = expected[0].last().map(|commit| commit.last());
+        ensure!(positions == BTreeSet::from([at]), "a reader saw positions of different batches: {places:?}");
+        same_rows(&rows, &rows_of::<B>(&expected))?;
+        ensure!(batches >= seen, "a reader saw {seen} batches, and then {batches}");
+        seen = batches;
+        ensure!(!ended || seen == BATCHES, "all were applied, and a reader sees {seen} batches");
+        tokio::task::yield_now().await;
+    }
+    worker.await.map_err(|panic| Violation::new(panic.to_string()))?
+}
+
+pub(super) fn slices<B: ViewBackend>(chains: &[Vec<ViewCommitOf<B>>]) -> Vec<&[ViewCommitOf<B>]> {
+    chains.iter().map(Vec::as_slice).collect()
+}
