@@ -75,17 +75,17 @@ use crate::view::ViewStore;
 /// let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::new(totals), SynchronizerSettings::default());
 ///
 /// let ada: StreamName = "account/ada".parse()?;
-/// let saved = SaveApi::new(storage).save(&ada, Operation::append(40)).await?.saved().expect("nothing is in the way");
+/// let saved = SaveApi::new(storage).save(&ada, Operation::if_absent(40)).await?.saved().expect("nothing is in the way");
 ///
 /// // At least as new as what was just saved, though no feed has told the view of it.
 /// let view = Arc::clone(synchronizer.view());
 /// let total = synchronizer
 ///     .at_least(&saved.token, Duration::from_secs(5), |streams| {
 ///         let view = Arc::clone(&view);
-///         async move { Ok(view.read(&streams, |totals| totals["account/ada"])) }
+///         async move { Ok(view.read(&streams, |totals| totals.get("account/ada").copied())) }
 ///     })
 ///     .await?;
-/// assert_eq!(total, 40);
+/// assert_eq!(total, Some(40));
 /// # synchronizer.stop().await;
 /// # Ok(())
 /// # }

@@ -78,7 +78,7 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
         let mut commits = self.commits.into_iter();
         let run = |Move { stream, from, to }| {
             let mut run = Vec::new();
-            while let Some(commit) = commits.next() {
+            for commit in commits.by_ref() {
                 let ends = commit.last() == to;
                 run.push(commit);
                 if ends {
