@@ -124,10 +124,10 @@ impl<K, S: Sequence, E> Page<K, S, E> {
 
     /// The page of what `map` makes of each commit, without those that it drops; a mapped commit has as many events. A page
     /// that cuts commits is of one stream, of which nothing is dropped: so the cuts stay with the commits they were made in.
-    pub(crate) fn filter_map_commits<K2, S2>(
+    pub(crate) fn filter_map_commits<K2, S2, E2>(
         self,
-        map: impl FnMut(Arc<Commit<K, S, E>>) -> Option<Arc<Commit<K2, S2, E>>>,
-    ) -> Page<K2, S2, E> {
+        map: impl FnMut(Arc<Commit<K, S, E>>) -> Option<Arc<Commit<K2, S2, E2>>>,
+    ) -> Page<K2, S2, E2> {
         let commits: Vec<_> = match Arc::try_unwrap(self.commits) {
             Ok(owned) => {
                 owned.into_iter().skip(self.range.start).take(self.range.len()).filter_map(map).collect()

@@ -14,6 +14,8 @@ use eventsrc_testkit::conformance::{
 use eventsrc_testkit::{Faults, Faulty, FaultySnapshots};
 use tempfile::TempDir;
 
+use super::beside::{Memories, OneKind};
+
 type Memory<S> = Arc<MemoryStorage<SampleKey, S, Sample>>;
 
 /// A storage over what lies in memory at a place. Payloads are kept as they are, so none is ever unreadable.
@@ -58,6 +60,10 @@ pub(super) fn merged_with_an_empty_one<S: Sequence>() -> InMemory<Memory<S>, Mer
 
 pub(super) fn merged_with_itself<S: Sequence>() -> InMemory<Memory<S>, Merged<Memory<S>, Memory<S>>> {
     InMemory(|memory| Merged::new(Arc::clone(memory), Arc::clone(memory)))
+}
+
+pub(super) fn three_side_by_side<S: Sequence>() -> InMemory<Memories<S>, OneKind<S>> {
+    InMemory(OneKind::of)
 }
 
 /// Sample keys outside, the same spelled backwards inside.

@@ -1,5 +1,6 @@
 //! Where events are kept: the contract of every backend, and storages made of storages.
 
+mod beside;
 mod counted;
 mod mapped;
 mod memory;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 
+pub use beside::Beside;
 pub use counted::{Calls, Counted};
 pub use mapped::{MapKey, MapSequence};
 pub use memory::MemoryStorage;
