@@ -1,7 +1,13 @@
 //! The local servers that other tests stand on, and the proxy before them.
 
+mod bytes;
 mod postgres;
+mod statements;
 
+use std::time::Duration;
+
+use eventsrc_core::{Clock, SystemClock};
+use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
 /// A client of the database at `url`.
@@ -15,4 +21,14 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 async fn rows(url: &str) -> i64 {
     let client = connect(url).await.unwrap();
     client.query_one("SELECT count(*) FROM kept", &[]).await.unwrap().get(0)
+}
+
+/// Waits for a condition, for half a minute.
+async fn until(condition: impl AsyncFn() -> bool) {
+    let holds = async {
+        while !condition().await {
+            SystemClock.sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), holds).await.expect("it comes true");
 }

@@ -3,6 +3,8 @@
 pub mod conformance;
 mod faulty;
 pub mod history;
+#[cfg(feature = "servers")]
+pub mod proxy;
 pub mod scenario;
 #[cfg(feature = "servers")]
 pub mod servers;

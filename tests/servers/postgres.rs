@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use eventsrc_core::{Clock, SystemClock};
 use eventsrc_testkit::servers::{self, Postgres, PostgresSettings};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{connect, rows};
+use super::{connect, rows, until};
 
 #[tokio::test]
 async fn the_shared_server_gives_each_caller_an_empty_database() {
@@ -117,13 +116,3 @@ async fn a_server_ends_with_the_process_that_started_it_even_if_that_is_killed()
 const KEEP: &str = "EVENTSRC_KEEP_A_SERVER";
 
 const FOLDER: &str = "the server is in ";
-
-/// Waits for a condition, for half a minute.
-async fn until(condition: impl AsyncFn() -> bool) {
-    let holds = async {
-        while !condition().await {
-            SystemClock.sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), holds).await.expect("it comes true");
-}

@@ -11,6 +11,7 @@ mod programs;
 
 use std::io;
 
+pub(crate) use port::listen;
 pub use postgres::{Postgres, PostgresSettings};
 use tokio::sync::OnceCell;
 

@@ -7,15 +7,19 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 /// A port of 127.0.0.1 on which nothing listens at the moment.
+pub(super) fn free_port() -> io::Result<u16> {
+    Ok(listen()?.local_addr()?.port())
+}
+
+/// Listens on a port of 127.0.0.1 that was free.
 ///
-/// It is below those that outgoing connections are given: otherwise, while a server is down, one of its clients could
-/// take its port, or even reach itself.
-pub(crate) fn free_port() -> io::Result<u16> {
+/// It is below those that outgoing connections are given: otherwise, while nothing listens there, one of its clients
+/// could take the port, or even reach itself.
+pub(crate) fn listen() -> io::Result<TcpListener> {
     let mut draws: StdRng = rand::make_rng();
     let mut tried = Err(io::ErrorKind::AddrInUse.into());
     for _ in 0..TRIES {
-        let port = draws.random_range(10_000..32_768);
-        tried = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|_| port);
+        tried = TcpListener::bind((Ipv4Addr::LOCALHOST, draws.random_range(10_000..32_768)));
         if tried.is_ok() {
             break;
         }
