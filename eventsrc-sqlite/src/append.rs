@@ -9,8 +9,8 @@ use crate::layout::{self, CommitRow, HeadRow};
 /// What putting a commit came to.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored by this transaction, if that one commits.
-    Stored,
+    /// It is stored by this transaction, if that one commits, right after the head that is named.
+    Stored { after: Option<HeadRow> },
     /// It was stored before.
     Repeated(CommitRow),
     /// Another commit is in the way, and the stream ends at `head`.
@@ -33,7 +33,8 @@ pub(crate) fn append(
     commit: &CommitRow,
 ) -> Result<Appended> {
     let stream = known_stream(connection, streams, name)?;
-    if let Some(head) = layout::head(connection, stream)? {
+    let after = layout::head(connection, stream)?;
+    if let Some(head) = after {
         if commit.number <= head.number {
             let existing = layout::commit_up_to(connection, stream, commit.number)?
                 .filter(|existing| commit.number <= existing.last());
@@ -47,7 +48,7 @@ pub(crate) fn append(
         }
     }
     layout::append(connection, stream, commit)?;
-    Ok(Appended::Stored)
+    Ok(Appended::Stored { after })
 }
 
 fn known_stream(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<i64> {

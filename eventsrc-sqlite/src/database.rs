@@ -1,5 +1,6 @@
 //! One file: its settings, its handles and its threads.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -14,7 +15,9 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
+use crate::guard::Guarded;
 use crate::open::File;
+use crate::work::{Task, Worked};
 use crate::writer::{Job, Reply, Writer};
 
 /// An open file of events and snapshots. Cheap to clone; all clones share one writer and a few readers.
@@ -78,8 +81,13 @@ impl Database {
         let threads = Threads { file, settings: settings.clone(), commits: Arc::clone(&commits) };
         let main = spawn("eventsrc-writer", move || threads.run(&job_queue, &read_queue, opened))?;
         let handle = Handle { queues: Some(Queues { jobs, reads }), main: Some(main), commits, settings };
-        is_open.await.map_err(|_| stopped())??;
+        is_open.await.map_err(|_| StorageError::from(stopped()))??;
         Ok(Self(Arc::new(handle)))
+    }
+
+    /// Whether both are handles of one opening of a file, so that what one writes can be part of what the other writes.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// How many transactions this handle and its clones have synced to the disk so far. Commits that were put at the
@@ -93,10 +101,29 @@ impl Database {
     }
 
     /// Has a job written, and waits until it is on the disk.
-    pub(crate) async fn write<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StorageError> {
+    pub(crate) async fn write<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         self.0.queues().jobs.send(job(reply)).map_err(|_| stopped())?;
-        Ok(answer.await.map_err(|_| stopped())??)
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Has `work` done by the writing thread, in a transaction that it may share with others. It may be done again, in
+    /// another transaction, so it must not use up what it needs. It must not hold a handle to the database.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Guarded) -> Result<Worked<T>, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.write(|reply| Job::Work { work: Task::boxed(work, reply), alone: false }).await
+    }
+
+    /// Has `work` done by the writing thread once, in a transaction of its own. It must not hold a handle to the database.
+    pub(crate) async fn work_alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Guarded) -> Result<Worked<T>, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut work = Some(work);
+        let once = move |connection: &Guarded| work.take().expect("alone, it is done once")(connection);
+        self.write(|reply| Job::Work { work: Task::boxed(once, reply), alone: true }).await
     }
 
     /// Reads on one of the reading threads. `read` must not hold a handle to the database.
@@ -104,15 +131,25 @@ impl Database {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
+        let read =
+            |connection: &Guarded| read(connection).map_err(|error| Failure::new("cannot read", error));
+        Ok(self.read_guarded(read).await?)
+    }
+
+    /// Reads on one of the reading threads, which can lend its connection. `read` must not hold a handle to the database.
+    pub(crate) async fn read_guarded<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Guarded) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
-        let read = move |connection: &Connection| {
+        let read = move |connection: &Guarded| {
             // A panic of the caller's codec is the caller's.
             let outcome = catch_unwind(AssertUnwindSafe(|| read(connection)));
             drop(reply.send(outcome));
         };
         self.0.queues().reads.send(Box::new(read)).map_err(|_| stopped())?;
         match answer.await.map_err(|_| stopped())? {
-            Ok(result) => result.map_err(|error| Failure::new("cannot read", error).into()),
+            Ok(result) => result,
             Err(panic) => resume_unwind(panic),
         }
     }
@@ -138,7 +175,7 @@ struct Queues {
     reads: Sender<Read>,
 }
 
-type Read = Box<dyn FnOnce(&Connection) + Send>;
+type Read = Box<dyn FnOnce(&Guarded) + Send>;
 
 impl Handle {
     fn queues(&self) -> &Queues {
@@ -149,11 +186,17 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         drop(self.queues.take());
-        if let Some(main) = self.main.take() {
+        // A user's code may let go of the last handle on one of the threads, which then cannot be waited for.
+        if let Some(main) = self.main.take().filter(|_| !IS_OURS.get()) {
             // A panic there was seen by those who waited for an answer.
             let _ = main.join();
         }
     }
+}
+
+thread_local! {
+    /// Whether the thread is one that writes or reads a file.
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The threads of a file.
@@ -183,11 +226,13 @@ impl Threads {
     }
 
     fn start(&self, reads: &Receiver<Read>) -> Result<(Writer, Vec<JoinHandle<()>>), StorageError> {
-        let connection = self.file.open_writer()?;
+        let unusable = |error| Failure::new("cannot open", error);
+        let connection = Guarded::writing(self.file.open_writer()?).map_err(unusable)?;
         let writer = Writer::new(connection, self.settings.busy_timeout, Arc::clone(&self.commits))
-            .map_err(|error| Failure::new("cannot open", error))?;
+            .map_err(unusable)?;
         let start_reader = |_| {
-            let (connection, reads) = (self.file.open_reader()?, reads.clone());
+            let connection = Guarded::reading(self.file.open_reader()?).map_err(unusable)?;
+            let reads = reads.clone();
             spawn("eventsrc-reader", move || reads.iter().for_each(|read| read(&connection)))
         };
         let readers = (0..self.settings.readers.max(1)).map(start_reader).collect::<Result<_, _>>()?;
@@ -196,11 +241,15 @@ impl Threads {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
+    let work = || {
+        IS_OURS.set(true);
+        work();
+    };
     thread::Builder::new().name(name.into()).spawn(work).map_err(|error| {
         StorageError::new(ErrorKind::Unavailable, "cannot start a thread for the database").because(error)
     })
 }
 
-fn stopped() -> StorageError {
-    StorageError::new(ErrorKind::Unavailable, "the thread of the database has stopped")
+fn stopped() -> Failure {
+    Failure::plain(ErrorKind::Unavailable, "the thread of the database has stopped")
 }

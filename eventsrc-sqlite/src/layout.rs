@@ -1,7 +1,9 @@
-//! The tables of a file. This file alone knows their names and the SQL.
+//! The tables of a file. This file and `views` alone know their names and the SQL.
 //!
 //! A commit is one row: its payloads are packed as [`Packed`] defines it, text as text, so that a file can be read
 //! with the `sqlite3` shell. `position` is the order in which commits were appended to the file as a whole.
+
+pub(crate) mod views;
 
 use std::ops::ControlFlow;
 
@@ -14,7 +16,9 @@ use uuid::Uuid;
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"evsr");
 
 /// Each brings a file from one version to the next; the first makes it from nothing.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [EVENTS_AND_SNAPSHOTS, views::TABLES];
+
+const EVENTS_AND_SNAPSHOTS: &str = "
     CREATE TABLE streams (
         stream INTEGER PRIMARY KEY,
         category TEXT NOT NULL,
@@ -47,10 +51,18 @@ const MIGRATIONS: [&str; 1] = ["
         value ANY,                  -- NULL for a deleted value
         PRIMARY KEY (name, key, fold_version, epoch, number, zone)
     ) STRICT, WITHOUT ROWID;
-"];
+";
 
 /// The version that this library writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Whether a table is one of ours, which a user's code must not change.
+pub(crate) fn is_ours(table: &str) -> bool {
+    OURS.contains(&table)
+}
+
+const OURS: [&str; 7] =
+    ["streams", "commits", "snapshots", "view_versions", "view_positions", "view_quarantine", "view_skips"];
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,13 +37,19 @@ mod append;
 mod chunk;
 mod database;
 mod failure;
+mod guard;
 mod layout;
 mod open;
 mod rows;
 mod snapshots;
 mod storage;
+mod view;
+mod work;
 mod writer;
+
+pub use rusqlite;
 
 pub use database::{Database, Settings};
 pub use snapshots::SqliteSnapshots;
 pub use storage::SqliteStorage;
+pub use view::{SqliteView, View};

@@ -63,7 +63,7 @@ impl File {
         let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.settings.busy_timeout)?;
-        connection.set_prepared_statement_cache_capacity(32);
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         // Otherwise SQLite compiles a cached search anew at each use, in case what is bound to it calls for another plan.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
@@ -155,3 +155,6 @@ const PAGES_OF_LOG: u32 = 4096;
 
 /// How often the switch to the log is tried while other processes open the same new file.
 const TRIES: u32 = 100;
+
+/// How many statements a connection keeps prepared: ours, and those of a few views.
+const STATEMENTS: usize = 256;

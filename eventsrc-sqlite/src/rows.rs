@@ -109,7 +109,12 @@ pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, error: rusqlite::Er
     StorageError::from(Failure::new("cannot read the commit", error)).on(key).at(number.unsigned_abs())
 }
 
-fn sequence<K: StreamKey, S: Sequence>(key: &K, number: i64, zone: u16) -> Result<S, StorageError> {
+/// The sequence of these parts in the stream of `key`.
+pub(crate) fn sequence<K: StreamKey, S: Sequence>(
+    key: &K,
+    number: i64,
+    zone: u16,
+) -> Result<S, StorageError> {
     u64::try_from(number).ok().and_then(|number| S::from_parts(number, Zone(zone))).ok_or_else(|| {
         let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
         StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs())

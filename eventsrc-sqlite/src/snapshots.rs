@@ -85,7 +85,7 @@ where
         self.database
             .write(|reply| Job::Snapshot { at, snapshot: row, mode, reply })
             .await
-            .map_err(|error| error.at(head.sequence))
+            .map_err(|failure| StorageError::from(failure).at(head.sequence))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Events in a file.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -18,6 +17,8 @@ use crate::chunk::Chunk;
 use crate::database::Database;
 use crate::layout;
 use crate::rows;
+use crate::view::inline::Follower;
+use crate::view::{SqliteView, View};
 use crate::writer::Job;
 
 /// The events of one type of key in a [`Database`]. Cheap to clone.
@@ -26,7 +27,7 @@ use crate::writer::Job;
 pub struct SqliteStorage<K, S, E, C = Json> {
     database: Database,
     codec: Arc<C>,
-    types: PhantomData<fn(K, S) -> E>,
+    views: Vec<Arc<dyn Follower<K, S, E>>>,
 }
 
 impl<K, S, E> SqliteStorage<K, S, E> {
@@ -39,7 +40,33 @@ impl<K, S, E> SqliteStorage<K, S, E> {
 impl<K, S, E, C> SqliteStorage<K, S, E, C> {
     /// Events of `database`, as `codec` writes them.
     pub fn with_codec(database: &Database, codec: C) -> Self {
-        Self { database: database.clone(), codec: Arc::new(codec), types: PhantomData }
+        Self { database: database.clone(), codec: Arc::new(codec), views: Vec::new() }
+    }
+}
+
+impl<K, S, E, C> SqliteStorage<K, S, E, C>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+{
+    /// The same storage, which applies each commit to `view` in the very transaction in which it is stored: when a put is
+    /// answered, the rows are there.
+    ///
+    /// No commit is refused for the sake of a view. A commit that the view rejects is stored, and its stream is put in
+    /// quarantine in the same transaction, with the commit's time. Where the view does not stand right before the commit,
+    /// because it was added later, is in quarantine, or events were put through another handle, it is left as it is.
+    /// So a view needs a synchronizer all the same, which brings it to where it can follow.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the view was not opened in this very [`Database`] or a clone of it.
+    pub fn with_view<V: View<K, S, E>>(
+        mut self,
+        view: &SqliteView<K, S, E, V>,
+    ) -> Result<Self, StorageError> {
+        self.views.push(view.follower(&self.database)?);
+        Ok(self)
     }
 }
 
@@ -58,13 +85,14 @@ where
         let key = &commit.key;
         let name = storable(key)?;
         let row = rows::encode(&commit, &*self.codec)?;
+        let views = self.views.iter().filter_map(|view| view.follow(&name, &commit)).collect();
         let appended = self
             .database
-            .write(|reply| Job::Commit { name, commit: row, reply })
+            .write(|reply| Job::Commit { name, commit: row, views, reply })
             .await
-            .map_err(|error| error.on(key).at(commit.first))?;
+            .map_err(|failure| StorageError::from(failure).on(key).at(commit.first))?;
         match appended {
-            Appended::Stored => Ok(Put::Stored),
+            Appended::Stored { .. } => Ok(Put::Stored),
             Appended::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
             Appended::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
                 // What is in the way may be unreadable; that it is in the way is the answer.
@@ -232,7 +260,7 @@ fn storable<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
 
 impl<K, S, E, C> Clone for SqliteStorage<K, S, E, C> {
     fn clone(&self) -> Self {
-        Self { database: self.database.clone(), codec: Arc::clone(&self.codec), types: PhantomData }
+        Self { database: self.database.clone(), codec: Arc::clone(&self.codec), views: self.views.clone() }
     }
 }
 
