@@ -31,7 +31,9 @@ pub use clock::{Clock, Randomness, SystemClock, to_microseconds};
 pub use codec::{Codec, CodecError, Json, Packed, Postcard, Versioned};
 pub use commit::{Commit, CommitId, Event, Head, Metadata};
 pub use error::{ErrorKind, StorageError};
-pub use feed::{Acknowledgement, Change, ChangeFeed, Delivery};
+pub use feed::{
+    Acknowledgement, Change, ChangeFeed, Delivery, PollFeed, PollSettings, Published, ScanFeed, Subscription,
+};
 pub use fold::{Fold, FoldFn, fold_fn};
 pub use operation::{Decision, Known, Operation, Unmet};
 pub use page::Page;

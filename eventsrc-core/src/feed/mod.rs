@@ -1,7 +1,16 @@
 //! Change feeds, which carry stored commits to those that keep views.
 
+mod poll;
+mod published;
+mod reading;
+mod scan;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use poll::{PollFeed, PollSettings};
+pub use published::{Published, Subscription};
+pub use scan::ScanFeed;
 
 use crate::commit::Commit;
 use crate::error::StorageError;
