@@ -9,3 +9,4 @@ mod laws;
 mod scenarios;
 mod servers;
 mod sqlite;
+mod synchronizer;

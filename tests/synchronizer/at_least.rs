@@ -1,0 +1,180 @@
+//! Tokens are kept (P11).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use eventsrc_core::{AtLeastError, Calls, Stale, State, Synchronizer, Token, ViewStore, Why};
+use futures::future::join_all;
+
+use super::set_up::{
+    PATIENCE, REFUSED, View, payloads, picky_view, put, storage, stream, synchronizer, token, view,
+};
+
+/// The payloads of a stream, once the view is as new as `token`.
+async fn read(
+    synchronizer: &Synchronizer<View>,
+    token: &Token,
+    timeout: Duration,
+    name: &str,
+) -> Result<Vec<i64>, AtLeastError> {
+    let view = synchronizer.view();
+    synchronizer
+        .at_least(token, timeout, |streams| async move {
+            Ok(view.read(&streams, |rows| rows.get(name).map(|row| row.payloads.clone()).unwrap_or_default()))
+        })
+        .await
+}
+
+fn stale(error: AtLeastError) -> Stale {
+    match error {
+        AtLeastError::Stale(stale) => stale,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn p11_a_read_pulls_what_no_feed_has_brought() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    for payload in 0..50 {
+        let commit = put(&storage, "a/1", &[payload]).await;
+        let seen = read(&synchronizer, &token(&commit), PATIENCE, "a/1").await.unwrap();
+        assert_eq!(seen.last(), Some(&payload));
+    }
+}
+
+#[tokio::test]
+async fn p11_a_token_of_several_streams_is_kept_for_all_of_them() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let mut all = Token::default();
+    for number in 0..30 {
+        all = all.join(&token(&put(&storage, &format!("a/{number}"), &[number]).await));
+    }
+    // Not followed, and none of the view's business.
+    all = all.join(&token(&put(&storage, "b/1", &[1]).await));
+    synchronizer.catch_up(&all, PATIENCE).await.unwrap();
+    assert!((0..30).all(|number| payloads(&view, &format!("a/{number}")) == [number]));
+}
+
+#[tokio::test]
+async fn a_read_that_is_new_enough_reads_once_and_asks_nobody() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let commit = put(&storage, "a/1", &[1]).await;
+    synchronizer.catch_up(&token(&commit), PATIENCE).await.unwrap();
+    storage.take();
+    let reads = AtomicUsize::new(0);
+    synchronizer
+        .at_least(&token(&commit), PATIENCE, |streams| {
+            reads.fetch_add(1, Ordering::SeqCst);
+            let view = Arc::clone(&view);
+            async move { Ok(view.read(&streams, |_| ())) }
+        })
+        .await
+        .unwrap();
+    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    assert_eq!(storage.take(), Calls::default());
+}
+
+#[tokio::test]
+async fn many_who_wait_for_a_stream_cost_one_read_of_the_storage() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let commit = put(&storage, "a/1", &[1]).await;
+    let token = token(&commit);
+    storage.take();
+    let all = join_all((0..1000).map(|_| read(&synchronizer, &token, PATIENCE, "a/1"))).await;
+    assert!(all.into_iter().all(|seen| seen.unwrap() == [1]));
+    // One more may have come when the first was done.
+    let reads = storage.take().reads;
+    assert!(reads <= 2, "{reads} reads");
+}
+
+#[tokio::test]
+async fn a_token_from_the_future_is_stale_after_the_limit_and_says_that_it_is_not_stored() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    put(&storage, "a/1", &[1]).await;
+    let future =
+        Token::claimed(&stream("a/1"), 5u64).unwrap().join(&Token::claimed(&stream("a/9"), 2u64).unwrap());
+    let limit = Duration::from_millis(50);
+    let stale = stale(read(&synchronizer, &future, limit, "a/1").await.unwrap_err());
+    assert!(stale.waited >= limit, "{:?}", stale.waited);
+    let told: Vec<_> =
+        stale.missing.iter().map(|m| (m.stream.as_str(), m.wanted.0, m.number, &m.why)).collect();
+    assert_eq!(told, [("a/1", 5, 1, &Why::NotStored), ("a/9", 2, 0, &Why::NotStored)]);
+    let text = stale.to_string();
+    assert!(text.contains("a/1 is at 1 and not at 5 (not in the event storage)"), "{text}");
+    // It is no poison: when it is stored, it is had.
+    for payload in 2..=5 {
+        put(&storage, "a/1", &[payload]).await;
+    }
+    let token = Token::claimed(&stream("a/1"), 5u64).unwrap();
+    assert_eq!(read(&synchronizer, &token, PATIENCE, "a/1").await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_stream_in_quarantine_is_stale_and_says_so() {
+    let (storage, view) = (storage(), picky_view());
+    let synchronizer = synchronizer(&storage, &view);
+    let commit = put(&storage, "a/1", &[REFUSED]).await;
+    let stale =
+        stale(read(&synchronizer, &token(&commit), Duration::from_millis(50), "a/1").await.unwrap_err());
+    assert_eq!(stale.missing[0].why, Why::Quarantined);
+}
+
+#[tokio::test]
+async fn a_view_that_is_not_kept_any_more_is_stale_at_once() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let kept = put(&storage, "a/1", &[1]).await;
+    synchronizer.catch_up(&token(&kept), PATIENCE).await.unwrap();
+    synchronizer.stop().await;
+    let commit = put(&storage, "a/1", &[2]).await;
+    let token_of_it = token(&commit);
+    let reading = read(&synchronizer, &token_of_it, Duration::from_secs(3600), "a/1");
+    let stale = stale(tokio::time::timeout(PATIENCE, reading).await.expect("at once").unwrap_err());
+    assert_eq!(stale.missing[0].why, Why::Stopped(State::Stopped));
+    assert_eq!(
+        read(&synchronizer, &token(&kept), PATIENCE, "a/1").await.unwrap(),
+        [1],
+        "what is there is had"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_read_does_not_outlast_the_limit() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let commit = put(&storage, "a/1", &[1]).await;
+    let token = token(&commit);
+    let hanging = synchronizer
+        .at_least(&token, Duration::from_millis(20), |_| std::future::pending::<Result<(Vec<_>, ()), _>>());
+    let outcome = tokio::time::timeout(PATIENCE, hanging).await.expect("it never hangs");
+    assert_eq!(stale(outcome.unwrap_err()).missing[0].why, Why::Late);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_reads_racing_with_writers_and_other_synchronizers_are_never_early() {
+    let (storage, view) = (storage(), view());
+    let synchronizers = [synchronizer(&storage, &view), synchronizer(&storage, &view)];
+    let clients = (0..16).map(|client| {
+        let (storage, synchronizer) = (Arc::clone(&storage), synchronizers[client % 2].clone());
+        tokio::spawn(async move {
+            let name = format!("a/{client}");
+            for payload in 0..100 {
+                let commit = put(&storage, &name, &[payload]).await;
+                let seen = read(&synchronizer, &token(&commit), PATIENCE, &name).await.unwrap();
+                assert_eq!(seen, (0..=payload).collect::<Vec<_>>());
+            }
+        })
+    });
+    for client in join_all(clients).await {
+        client.unwrap();
+    }
+    let status = synchronizers[0].status().await.unwrap();
+    assert_eq!(status.lag_events, 0);
+    assert!(view.quarantined().await.unwrap().is_empty());
+}

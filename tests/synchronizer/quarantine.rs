@@ -1,0 +1,128 @@
+//! Poison stays local (P13).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventsrc_core::{
+    Breaker, FollowError, RepairError, State, Synchronizer, SynchronizerSettings, ViewStore,
+};
+
+use super::set_up::{
+    PANICS, REFUSED, feed, follow, payloads, picky_view, place, put, settings, storage, stream, synchronizer,
+    until, view_that,
+};
+
+#[tokio::test]
+async fn p13_an_event_that_cannot_be_applied_stops_its_own_stream_only() {
+    let (storage, view) = (storage(), picky_view());
+    let mut commits = Vec::new();
+    for number in 0..60 {
+        let payload = match number {
+            17 => REFUSED,
+            42 => PANICS,
+            number => number,
+        };
+        commits.push(put(&storage, &format!("a/{}", number % 20), &[payload]).await);
+    }
+    follow(&storage, &view, |hand| hand.commits(&commits)).await;
+    for number in 0..20 {
+        let expected: Vec<i64> = match number {
+            17 => vec![],
+            2 => vec![2, 22],
+            number => vec![number, number + 20, number + 40],
+        };
+        assert_eq!(payloads(&view, &format!("a/{number}")), expected, "stream {number}");
+        assert_eq!(place(&view, &format!("a/{number}")).quarantined, [2, 17].contains(&number));
+    }
+    let quarantined = view.quarantined().await.unwrap();
+    let told: Vec<_> = quarantined.iter().map(|poison| (poison.stream.as_str(), poison.sequence)).collect();
+    assert_eq!(told, [("a/17", 1), ("a/2", 3)]);
+    assert_eq!(quarantined[0].error, "this cannot be applied");
+    assert_eq!(quarantined[1].error, "the view panicked: this is beyond me");
+}
+
+#[tokio::test]
+async fn what_comes_before_the_poison_in_its_stream_is_applied() {
+    let (storage, view) = (storage(), picky_view());
+    let mut commits = Vec::new();
+    for payload in [1, 2, 3, REFUSED, 5, 6] {
+        commits.push(put(&storage, "a/1", &[payload]).await);
+    }
+    follow(&storage, &view, |hand| hand.commits(&commits)).await;
+    assert_eq!(payloads(&view, "a/1"), [1, 2, 3]);
+    assert_eq!(place(&view, "a/1").position, Some(3));
+}
+
+#[tokio::test]
+async fn a_stream_is_retried_when_the_view_was_mended() {
+    let storage = storage();
+    let mended = Arc::new(AtomicBool::new(false));
+    let view = {
+        let mended = Arc::clone(&mended);
+        view_that(move |payload| {
+            if payload == REFUSED && !mended.load(Ordering::SeqCst) { Err("not yet".into()) } else { Ok(()) }
+        })
+    };
+    let synchronizer = synchronizer(&storage, &view);
+    put(&storage, "a/1", &[1]).await;
+    put(&storage, "a/1", &[REFUSED]).await;
+    put(&storage, "a/1", &[3]).await;
+    synchronizer.sweep().await.unwrap();
+    assert!(place(&view, "a/1").quarantined);
+    synchronizer.retry(&stream("a/1")).await.unwrap();
+    until("it to fail again", || async { place(&view, "a/1").quarantined }).await;
+    mended.store(true, Ordering::SeqCst);
+    synchronizer.retry(&stream("a/1")).await.unwrap();
+    until("all of it", || async { payloads(&view, "a/1") == [1, REFUSED, 3] }).await;
+    let error = synchronizer.retry(&stream("a/1")).await.unwrap_err();
+    assert!(matches!(error, RepairError::NotQuarantined(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_skipped_commit_is_left_out_and_the_decision_is_recorded() {
+    let (storage, view) = (storage(), picky_view());
+    let synchronizer = synchronizer(&storage, &view);
+    put(&storage, "a/1", &[1]).await;
+    put(&storage, "a/1", &[7, REFUSED, 8]).await;
+    put(&storage, "a/1", &[3]).await;
+    synchronizer.sweep().await.unwrap();
+    assert!(place(&view, "a/1").quarantined);
+    let skip = synchronizer.skip(&stream("a/1"), "Ada: a typing error of 1970").await.unwrap();
+    assert_eq!((skip.moves.from, skip.moves.to), (Some(1), 4));
+    until("what comes after it", || async { payloads(&view, "a/1") == [1, 3] }).await;
+    assert_eq!(view.skipped().await.unwrap(), [skip]);
+    assert!(view.quarantined().await.unwrap().is_empty());
+    let error = synchronizer.skip(&stream("a/1"), "again").await.unwrap_err();
+    assert!(matches!(error, RepairError::NotQuarantined(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_breaker_stops_a_view_that_cannot_apply_most_of_its_streams() {
+    let (storage, view) = (storage(), picky_view());
+    for number in 0..200 {
+        put(&storage, &format!("a/{number}"), &[if number % 10 == 0 { 1 } else { REFUSED }]).await;
+    }
+    let synchronizer = synchronizer(&storage, &view);
+    assert!(synchronizer.sweep().await.is_err());
+    let status = synchronizer.status().await.unwrap();
+    let State::Broken { quarantined, met } = status.state else { panic!("{:?}", status.state) };
+    assert!(quarantined >= 10 && quarantined * 2 > met, "{quarantined} of {met}");
+    assert!(status.quarantined.len() < 100, "it stopped early: {}", status.quarantined.len());
+    let (hand, feed) = feed();
+    hand.commits([&put(&storage, "a/1000", &[1]).await]);
+    assert!(matches!(synchronizer.follow(feed).await, Err(FollowError::Stopped(State::Broken { .. }))));
+}
+
+#[tokio::test]
+async fn the_breaker_lets_some_poison_pass() {
+    let (storage, view) = (storage(), picky_view());
+    for number in 0..200 {
+        put(&storage, &format!("a/{number}"), &[if number % 10 == 0 { REFUSED } else { 1 }]).await;
+    }
+    let breaker = Breaker { streams: 5, share: 0.5 };
+    let settings = SynchronizerSettings { breaker, ..settings() };
+    let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&view), settings);
+    synchronizer.sweep().await.unwrap();
+    let status = synchronizer.status().await.unwrap();
+    assert_eq!((status.state, status.quarantined.len(), status.applied_events), (State::Running, 20, 180));
+}

@@ -1,0 +1,162 @@
+//! A database of views that cannot be reached, for a while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use eventsrc_core::{
+    Applied, BatchOf, ErrorKind, Place, Poison, Skip, StorageError, StreamName, Synchronizer, ViewDefinition,
+    ViewStore,
+};
+
+use super::set_up::{View, feed, payloads, put, settings, storage, until, view};
+
+/// A view in a database that a test can make unreachable.
+pub(super) struct Failing {
+    view: View,
+    mode: AtomicU8,
+    /// Batches that were applied and reported as failed.
+    lost: AtomicUsize,
+    /// Calls that failed.
+    asked: AtomicUsize,
+}
+
+const WELL: u8 = 0;
+const DOWN: u8 = 1;
+const APPLYING_FAILS: u8 = 2;
+const REPLIES_ARE_LOST: u8 = 3;
+
+impl Failing {
+    pub(super) fn new(view: View) -> Self {
+        Self { view, mode: AtomicU8::new(WELL), lost: AtomicUsize::new(0), asked: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn fail(&self, fail: bool) {
+        self.mode.store(if fail { DOWN } else { WELL }, Ordering::SeqCst);
+    }
+
+    pub(super) fn fail_applying_only(&self) {
+        self.mode.store(APPLYING_FAILS, Ordering::SeqCst);
+    }
+
+    fn check(&self, modes: &[u8]) -> Result<(), StorageError> {
+        if modes.contains(&self.mode.load(Ordering::SeqCst)) {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            return Err(StorageError::new(ErrorKind::Unavailable, "the database is out of reach"));
+        }
+        Ok(())
+    }
+}
+
+impl ViewStore for Failing {
+    type Key = StreamName;
+    type Sequence = u64;
+    type Payload = i64;
+
+    fn definition(&self) -> &ViewDefinition {
+        self.view.definition()
+    }
+
+    async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
+        self.check(&[DOWN, APPLYING_FAILS])?;
+        let applied = self.view.apply(batch).await?;
+        if matches!(applied, Applied::Done) && self.mode.load(Ordering::SeqCst) == REPLIES_ARE_LOST {
+            self.lost.fetch_add(1, Ordering::SeqCst);
+        }
+        self.check(&[REPLIES_ARE_LOST])?;
+        Ok(applied)
+    }
+
+    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<u64>>, StorageError> {
+        self.check(&[DOWN])?;
+        self.view.places(streams).await
+    }
+
+    async fn positions(
+        &self,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, u64)>, StorageError> {
+        self.view.positions(after, limit).await
+    }
+
+    async fn quarantine(&self, poison: &Poison<u64>) -> Result<(), StorageError> {
+        self.check(&[DOWN])?;
+        self.view.quarantine(poison).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Poison<u64>>, StorageError> {
+        self.check(&[DOWN])?;
+        self.view.quarantined().await
+    }
+
+    async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
+        self.view.release(stream).await
+    }
+
+    async fn skip(&self, skip: &Skip<u64>) -> Result<Applied, StorageError> {
+        self.view.skip(skip).await
+    }
+
+    async fn skipped(&self) -> Result<Vec<Skip<u64>>, StorageError> {
+        self.view.skipped().await
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_is_waited_for_and_nothing_is_lost() {
+    let (storage, view) = (storage(), view());
+    let failing = Arc::new(Failing::new(Arc::clone(&view)));
+    failing.fail(true);
+    let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), settings());
+    let (hand, feed) = feed();
+    let commits = [put(&storage, "a/1", &[1]).await, put(&storage, "a/2", &[2]).await];
+    hand.commits(&commits);
+    let following = tokio::spawn({
+        let synchronizer = synchronizer.clone();
+        async move { synchronizer.follow(feed).await }
+    });
+    failing.fail_applying_only();
+    until("the trouble to show", || async { !synchronizer.status().await.unwrap().trouble.is_empty() }).await;
+    assert_eq!(hand.acknowledged(), 0);
+    failing.fail(false);
+    until("the acknowledgement", || async { hand.acknowledged() == 1 }).await;
+    assert_eq!((payloads(&view, "a/1"), payloads(&view, "a/2")), (vec![1], vec![2]));
+    assert!(synchronizer.status().await.unwrap().quarantined.is_empty(), "a failing database is no poison");
+    drop(hand);
+    following.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_whose_reply_was_lost_is_applied_once() {
+    let (storage, view) = (storage(), view());
+    let failing = Arc::new(Failing::new(Arc::clone(&view)));
+    failing.mode.store(REPLIES_ARE_LOST, Ordering::SeqCst);
+    let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), settings());
+    let (hand, feed) = feed();
+    for payload in 0..20 {
+        let commit = put(&storage, "a/1", &[payload]).await;
+        hand.commits([&commit]);
+    }
+    drop(hand);
+    synchronizer.follow(feed).await.unwrap();
+    assert_eq!(payloads(&view, "a/1"), (0..20).collect::<Vec<_>>());
+    assert!(failing.lost.load(Ordering::SeqCst) > 0, "replies were lost");
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_database_that_is_down() {
+    let (storage, view) = (storage(), view());
+    let failing = Arc::new(Failing::new(view));
+    failing.fail(true);
+    let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), settings());
+    let (hand, feed) = feed();
+    hand.commits([&put(&storage, "a/1", &[1]).await]);
+    let following = tokio::spawn({
+        let synchronizer = synchronizer.clone();
+        async move { synchronizer.follow(feed).await }
+    });
+    until("the database to be asked", || async { failing.asked.load(Ordering::SeqCst) > 0 }).await;
+    tokio::time::timeout(super::set_up::PATIENCE, synchronizer.stop()).await.expect("it stops");
+    assert!(following.await.unwrap().is_err());
+    assert_eq!(hand.acknowledged(), 0, "what was not applied is not acknowledged");
+}
