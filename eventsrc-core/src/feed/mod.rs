@@ -4,6 +4,7 @@ mod poll;
 mod published;
 mod reading;
 mod scan;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,13 +1,17 @@
 //! The feed of what is stored in this process.
 
-use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::task::{Context, Poll, ready};
+use std::thread;
 
 use futures::stream::BoxStream;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::{Acknowledgement, Change, ChangeFeed, Delivery};
+use super::waiting::Waiting;
+use super::{Acknowledgement, ChangeFeed, Delivery};
 use crate::commit::{Commit, Head};
 use crate::error::StorageError;
 use crate::sequence::Sequence;
@@ -17,19 +21,23 @@ use crate::stream::StreamKey;
 /// A storage that passes every call on, and tells its subscribers what was stored through it.
 ///
 /// Writers never wait for subscribers. Every commit that is stored after somebody subscribed is handed over to them, or covered by a
-/// [`Change::Stream`] or [`Change::Anything`] that comes after it was stored: a put that ended in an error, or was given
-/// up by its caller, may have been stored, and one that was [`Put::Repeated`] may be stored with other payloads than those at
-/// hand, so of these the stream is named. What others store, in another process or through another handle, is not seen.
-#[derive(Clone)]
+/// [`Change::Stream`](super::Change::Stream) or [`Change::Anything`](super::Change::Anything) that comes after it was stored. The stream is named where the commit at hand may not
+/// be what is stored: after a put that ended in an error, and after one that was [`Put::Repeated`], which goes by the commit
+/// id alone. A put whose caller stops waiting is carried to its end on the tokio runtime, where there is one.
+///
+/// What is stored in another process or through another handle is not seen, and neither is what a storage stores after it
+/// answered with an error.
+///
+/// Cheap to clone; all clones have the same subscribers.
 pub struct Published<St: EventStorage> {
-    storage: St,
+    storage: Arc<St>,
     board: Arc<Board<St::Key, St::Sequence, St::Payload>>,
 }
 
 impl<St: EventStorage> Published<St> {
     /// `storage`, without subscribers yet.
     pub fn new(storage: St) -> Self {
-        Self { storage, board: Arc::new(Board { queues: RwLock::default() }) }
+        Self { storage: Arc::new(storage), board: Arc::new(Board { queues: RwLock::default() }) }
     }
 
     /// The storage.
@@ -54,10 +62,14 @@ impl<St: EventStorage> EventStorage for Published<St> {
     type Payload = St::Payload;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        let unsettled = Unsettled { board: &self.board, commit: Some(Arc::clone(&commit)) };
-        let put = self.storage.put(commit).await?;
-        unsettled.settle(&put);
-        Ok(put)
+        let (storage, board) = (Arc::clone(&self.storage), Arc::clone(&self.board));
+        let put = async move {
+            let unsettled = Unsettled { board: &board, commit: Some(Arc::clone(&commit)) };
+            let put = storage.put(commit).await?;
+            unsettled.settle(&put);
+            Ok(put)
+        };
+        Carried(Some(Box::pin(put))).await
     }
 
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
@@ -83,6 +95,12 @@ impl<St: ScanStorage> ScanStorage for Published<St> {
     }
 }
 
+impl<St: EventStorage> Clone for Published<St> {
+    fn clone(&self) -> Self {
+        Self { storage: Arc::clone(&self.storage), board: Arc::clone(&self.board) }
+    }
+}
+
 impl<St: EventStorage> fmt::Debug for Published<St> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Published").finish_non_exhaustive()
@@ -103,6 +121,13 @@ pub struct Subscription<K: StreamKey, S: Sequence, E> {
 
 const CHANGES_PER_DELIVERY: usize = 1_000;
 
+impl<K: StreamKey, S: Sequence, E> Subscription<K, S, E> {
+    /// How many changes wait: at most twice the capacity and one.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting().len()
+    }
+}
+
 impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> ChangeFeed for Subscription<K, S, E> {
     type Key = K;
     type Sequence = S;
@@ -112,11 +137,11 @@ impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> ChangeFee
         loop {
             {
                 let mut waiting = self.queue.waiting();
-                if !waiting.changes.is_empty() {
-                    let changes = waiting.take(CHANGES_PER_DELIVERY);
+                let changes = waiting.take(CHANGES_PER_DELIVERY);
+                if !changes.is_empty() {
                     return Ok(Some(Delivery { changes, acknowledgement: Acknowledgement::none() }));
                 }
-                if waiting.closed {
+                if waiting.is_closed() {
                     return Ok(None);
                 }
             }
@@ -136,7 +161,7 @@ impl<K: StreamKey, S: Sequence, E> Drop for Subscription<K, S, E> {
 
 impl<K: StreamKey, S: Sequence, E> fmt::Debug for Subscription<K, S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("waiting", &self.queue.waiting().changes.len()).finish()
+        f.debug_struct("Subscription").field("waiting", &self.waiting()).finish()
     }
 }
 
@@ -156,7 +181,33 @@ impl<K: StreamKey, S: Sequence, E> Board<K, S, E> {
 
 impl<K: StreamKey, S: Sequence, E> Drop for Board<K, S, E> {
     fn drop(&mut self) {
-        self.tell(|waiting| waiting.closed = true);
+        self.tell(Waiting::close);
+    }
+}
+
+/// A put under way, which goes on without its caller: it may be stored any time, and only then is there something to tell.
+struct Carried<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Carried<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let put = self.0.as_mut().expect("a put is not asked again after its answer");
+        let answer = ready!(put.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Carried<F> {
+    fn drop(&mut self) {
+        // A put that panicked cannot go on.
+        if let Some(put) = self.0.take()
+            && !thread::panicking()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(put);
+        }
     }
 }
 
@@ -200,73 +251,5 @@ impl<K: StreamKey, S: Sequence, E> Queue<K, S, E> {
     /// Never held across an await.
     fn waiting(&self) -> MutexGuard<'_, Waiting<K, S, E>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Waiting<K, S, E> {
-    capacity: usize,
-    /// At most `capacity` commits, `capacity` streams and one `Anything`, in the order in which they came.
-    changes: VecDeque<Change<K, S, E>>,
-    /// How many of the changes are commits.
-    commits: usize,
-    /// The streams among the changes: who reads them later sees all that was stored until then.
-    streams: HashSet<K>,
-    /// Whether `Anything` is among the changes, which covers whatever comes until it is taken.
-    anything: bool,
-    /// Nothing comes any more.
-    closed: bool,
-}
-
-impl<K: StreamKey, S: Sequence, E> Waiting<K, S, E> {
-    fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            changes: VecDeque::new(),
-            commits: 0,
-            streams: HashSet::new(),
-            anything: false,
-            closed: false,
-        }
-    }
-
-    /// Adds a commit, or what there is room for.
-    fn add(&mut self, commit: &Arc<Commit<K, S, E>>) {
-        if self.anything || self.streams.contains(&commit.key) {
-            return;
-        }
-        if self.commits < self.capacity {
-            self.commits += 1;
-            self.changes.push_back(Change::Commit(Arc::clone(commit)));
-        } else {
-            self.name(&commit.key);
-        }
-    }
-
-    /// Names a stream that may have grown.
-    fn name(&mut self, key: &K) {
-        if self.anything || !self.streams.insert(key.clone()) {
-            return;
-        }
-        if self.streams.len() <= self.capacity {
-            self.changes.push_back(Change::Stream(key.clone()));
-            return;
-        }
-        self.changes.retain(|change| matches!(change, Change::Commit(_)));
-        self.streams = HashSet::new();
-        self.anything = true;
-        self.changes.push_back(Change::Anything);
-    }
-
-    /// Takes the first changes, `limit` at most.
-    fn take(&mut self, limit: usize) -> Vec<Change<K, S, E>> {
-        let taken: Vec<_> = self.changes.drain(..limit.min(self.changes.len())).collect();
-        for change in &taken {
-            match change {
-                Change::Commit(_) => self.commits -= 1,
-                Change::Stream(key) => drop(self.streams.remove(key)),
-                Change::Anything => self.anything = false,
-            }
-        }
-        taken
     }
 }
