@@ -9,4 +9,4 @@ pub mod scenario;
 #[cfg(feature = "servers")]
 pub mod servers;
 
-pub use faulty::{FaultSource, Faults, Faulty, FaultySnapshots, Injected};
+pub use faulty::{FaultSource, Faults, Faulty, FaultySnapshots, FaultyView, Injected};

@@ -144,7 +144,7 @@ async fn put_and_drop<B: Backend>(storage: &Handle<B>, commit: &CommitOf<B>, pol
 }
 
 /// Polls so often, with other tasks in between, and drops the future.
-async fn poll_and_drop(future: impl Future, polls: usize) {
+pub(super) async fn poll_and_drop(future: impl Future, polls: usize) {
     let mut future = Box::pin(future.fuse());
     for _ in 0..polls {
         let ended =

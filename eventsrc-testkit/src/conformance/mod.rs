@@ -85,8 +85,9 @@ pub use snapshot_trial::{SnapshotHandle, SnapshotOf, SnapshotSequenceOf, Snapsho
 pub use trial::{CommitOf, ConflictOf, Handle, HeadOf, Seen, SequenceOf, Trial};
 pub use under_faults::{FaultyBackend, FaultySnapshotBackend, fault_suite, snapshot_fault_suite};
 pub use views::{
-    Line, RunOf, ViewBackend, ViewCapabilities, ViewCommitOf, ViewHandle, ViewRows, ViewSample,
-    ViewSequenceOf, ViewTrial, view_suite, views,
+    FaultyViewBackend, Line, RunOf, ViewBackend, ViewCapabilities, ViewCommitOf, ViewHandle, ViewRows,
+    ViewSample, ViewSequenceOf, ViewTrial, versioned_view_suite, versioned_views, view_fault_suite,
+    view_suite, views, views_under_faults,
 };
 
 /// Holds an event storage against the contract of [`EventStorage`](eventsrc_core::EventStorage).

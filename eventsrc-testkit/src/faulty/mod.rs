@@ -2,6 +2,7 @@
 
 mod snapshots;
 mod storage;
+mod view;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 pub use snapshots::FaultySnapshots;
 pub use storage::Faulty;
+pub use view::FaultyView;
 
 /// How often calls fail, and how. Rates are between 0 (never) and 1 (always).
 #[derive(Debug, Clone, PartialEq)]
