@@ -13,6 +13,7 @@ mod fold;
 mod operation;
 mod page;
 mod query;
+mod rebuild;
 mod retry;
 mod save;
 mod sequence;
@@ -38,6 +39,7 @@ pub use fold::{Fold, FoldFn, fold_fn};
 pub use operation::{Decision, Known, Operation, Unmet};
 pub use page::Page;
 pub use query::{Consistency, Contramapped, Mapped, Query, QueryApi, SnapshotPolicy};
+pub use rebuild::{Progress, Rebuild, RebuildError, RebuildSettings, Rebuilt};
 pub use retry::RetryPolicy;
 pub use save::{Context, Decider, Outcome, SaveApi, SaveError, SaveSettings, Saved};
 pub use sequence::{Sequence, Zone, ZonedSequence};
@@ -49,7 +51,7 @@ pub use storage::{
 pub use stream::{InvalidStreamName, StreamKey, StreamName};
 pub use synchronizer::{
     AtLeastError, Breaker, FollowError, Missing, RepairError, RetryPace, Stale, State, Status, Surroundings,
-    Swept, Synchronizer, SynchronizerSettings, Waiting, Why,
+    Swept, Synchronizer, SynchronizerSettings, TakeOverError, Waiting, Why,
 };
 pub use token::{Token, TokenCodec, TokenError, TokenKey};
 pub use view::{

@@ -11,6 +11,7 @@ mod shared;
 mod source;
 mod status;
 mod sweep;
+mod take_over;
 mod worker;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use repair::RepairError;
 pub use settings::{Breaker, RetryPace, Surroundings, SynchronizerSettings};
 pub use status::{State, Status, Waiting};
 pub use sweep::Swept;
+pub use take_over::TakeOverError;
 
 use shared::Shared;
 use source::Source;
@@ -150,7 +152,7 @@ impl<V: ViewStore> Synchronizer<V> {
 }
 
 /// How many requests wait for a worker before those who ask have to.
-const REQUESTS: usize = 256;
+const REQUESTS: usize = 32;
 
 /// Where requests are handed to the worker whose stream they are about.
 struct Desk<V: ViewStore> {
