@@ -23,12 +23,17 @@ async fn rows(url: &str) -> i64 {
     client.query_one("SELECT count(*) FROM kept", &[]).await.unwrap().get(0)
 }
 
-/// Waits for a condition, for half a minute.
+/// Waits for a condition.
 async fn until(condition: impl AsyncFn() -> bool) {
     let holds = async {
         while !condition().await {
             SystemClock.sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(30), holds).await.expect("it comes true");
+    within(holds).await;
+}
+
+/// What comes by itself, in half a minute at the most.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), future).await.expect("it comes within half a minute")
 }

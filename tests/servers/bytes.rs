@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{connect, rows, until};
+use super::{connect, rows, until, within};
 
 #[tokio::test]
 async fn all_bytes_arrive_both_ways_and_each_side_learns_of_the_end_of_the_other() {
@@ -20,7 +20,7 @@ async fn all_bytes_arrive_both_ways_and_each_side_learns_of_the_end_of_the_other
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     client.write_all(&[7; 200_000]).await.unwrap();
     client.shutdown().await.unwrap();
-    assert_eq!(received.recv().await, Some(200_000));
+    assert_eq!(within(received.recv()).await, Some(200_000));
     assert_eq!(read_all(&mut client).await, 300_000);
     assert_eq!(proxy.injected(), Injected::default());
 }
@@ -112,7 +112,7 @@ async fn a_connection_is_cut_behind_a_byte_on_its_way_to_the_server() {
     proxy.cut_after(Way::ToServer, 10);
     for expected in [10, 64] {
         send(&proxy).await;
-        assert_eq!(received.recv().await, Some(expected), "only the first is cut");
+        assert_eq!(within(received.recv()).await, Some(expected), "only the first is cut");
     }
     assert_eq!(proxy.injected(), Injected { cut_after_bytes: 1, ..Injected::default() });
 }
@@ -139,7 +139,7 @@ async fn random_cuts_are_those_of_their_seed() {
         let mut arrived = Vec::new();
         for _ in 0..30 {
             send(&proxy).await;
-            arrived.push(received.recv().await.unwrap());
+            arrived.push(within(received.recv()).await.unwrap());
         }
         let cut = arrived.iter().filter(|bytes| **bytes < 64).count() as u64;
         assert_eq!(proxy.injected(), Injected { cut_after_bytes: cut, ..Injected::default() });
@@ -193,6 +193,6 @@ async fn send(proxy: &Proxy) {
 /// How many bytes come until the end, of whatever kind that is.
 async fn read_all(from: &mut (impl AsyncRead + Unpin)) -> usize {
     let mut read = Vec::new();
-    let _ = from.read_to_end(&mut read).await;
+    let _ = within(from.read_to_end(&mut read)).await;
     read.len()
 }

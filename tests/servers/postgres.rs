@@ -4,14 +4,12 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use eventsrc_testkit::servers::{self, Postgres, PostgresSettings};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio::time::timeout;
 
-use super::{connect, rows, until};
+use super::{connect, rows, until, within};
 
 #[tokio::test]
 async fn the_shared_server_gives_each_caller_an_empty_database() {
@@ -58,7 +56,7 @@ async fn a_kill_ends_all_its_processes_in_the_middle_of_their_work() {
     let sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     until(async || !watcher.query(sleeping, &[]).await.unwrap().is_empty()).await;
     server.kill().await.unwrap();
-    assert!(timeout(Duration::from_secs(10), busy).await.expect("it is cut off").unwrap().is_err());
+    assert!(within(busy).await.unwrap().is_err());
     server.restart().await.unwrap();
     assert_eq!(rows(&server.url()).await, 0);
 }

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use eventsrc_testkit::proxy::{Injected, Moment, Proxy, is_commit};
 use eventsrc_testkit::servers;
-use futures::{FutureExt, SinkExt, pin_mut};
+use futures::{SinkExt, pin_mut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_postgres::{Client, Error};
 
-use super::{connect, rows};
+use super::{connect, rows, until, within};
 
 const BOTH: [Moment; 2] = [Moment::Undelivered, Moment::Answered];
 
@@ -177,6 +175,9 @@ async fn a_client_may_ask_for_encryption_before_it_speaks() {
     client.write_u32(3 << 16).await.unwrap();
     client.write_all(settings).await.unwrap();
     assert_eq!(client.read_u8().await.unwrap(), b'R', "it asks who this is");
+    table.proxy.cut_once(Moment::Undelivered, is_commit);
+    client.write_all(b"Q\0\0\0\x0bCOMMIT\0").await.unwrap();
+    until(async || table.proxy.injected().undelivered == 1).await;
 }
 
 #[test]
@@ -195,9 +196,4 @@ async fn copy(client: &Client, lines: &'static str) -> Result<u64, Error> {
     pin_mut!(sink);
     sink.send(lines.as_bytes()).await?;
     sink.finish().await
-}
-
-/// What must come of itself, be it an error, within half a minute.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future.boxed_local()).await.expect("a cut connection is no endless wait")
 }

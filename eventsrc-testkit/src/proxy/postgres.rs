@@ -37,7 +37,7 @@ pub(super) async fn forward(
             return tokio::try_join!(copy(from_client, to_server), copy(from_server, to_client)).map(drop);
         }
     }
-    let session = Session::default();
+    let session = Session::new();
     tokio::try_join!(
         session.ask(faults, from_client, to_server),
         session.answer(faults, from_server, to_client)
@@ -50,7 +50,6 @@ const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
 const GSS_REQUEST: [u8; 4] = 80_877_104_u32.to_be_bytes();
 
 /// One session, as far as both ways have to know of each other.
-#[derive(Default)]
 struct Session(Mutex<Asked>);
 
 /// What the client has asked for.
@@ -60,7 +59,7 @@ struct Asked {
     statements: HashMap<Vec<u8>, String>,
     /// The text behind each portal, by its name.
     portals: HashMap<Vec<u8>, String>,
-    /// How many times the server has been asked to say that it is ready, besides the first time, which nobody asks for.
+    /// How many times the server is to say that it is ready; the first time, nobody asks for it.
     readies: u64,
     /// How many of these are due to a Sync after the latest statement.
     syncs: u64,
@@ -69,6 +68,10 @@ struct Asked {
 }
 
 impl Session {
+    fn new() -> Self {
+        Self(Mutex::new(Asked { readies: 1, ..Asked::default() }))
+    }
+
     /// Forwards what the client asks.
     async fn ask(
         &self,
@@ -95,10 +98,9 @@ impl Session {
     ) -> io::Result<()> {
         let mut readies = 0;
         let mut held = Vec::new();
-        let mut is_starting = true;
         while let Some(message) = read_message(&mut from).await? {
             let is_ready = message[0] == READY_FOR_QUERY;
-            if !is_starting && self.lock().lost == Some(readies + 1) {
+            if self.lock().lost == Some(readies + 1) {
                 if is_ready {
                     faults.count(|injected| &mut injected.answered);
                     return Err(io::ErrorKind::ConnectionAborted.into());
@@ -111,8 +113,7 @@ impl Session {
                 }
                 continue;
             }
-            readies += u64::from(is_ready && !is_starting);
-            is_starting &= !is_ready;
+            readies += u64::from(is_ready);
             to.send(&message).await?;
         }
         to.end().await
