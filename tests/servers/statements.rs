@@ -150,7 +150,7 @@ async fn each_connection_is_cut_off_until_the_proxy_calms() {
     let asked = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&asked);
     table.proxy.cut_each(Moment::Answered, move |statement| {
-        statement.starts_with("INSERT") && counted.fetch_add(1, Ordering::Relaxed) % 2 == 0
+        statement.starts_with("INSERT") && counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
     });
     let mut outcomes = Vec::new();
     for n in 0..6 {
