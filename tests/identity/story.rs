@@ -35,7 +35,10 @@ async fn a_second_run_continues_from_the_first() {
         let starts_with_number = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
         Vec::from_iter(told.lines().filter(starts_with_number).map(str::to_owned))
     };
-    assert_eq!(headings(&first).len(), 9);
+    assert_eq!(headings(&first).len(), 10);
+    assert!(first.contains("hopper <grace@example.org> \"Grace Hopper\", as of event 4"), "{first}");
+    let members = second.lines().find(|line| line.contains("who is in readers")).unwrap();
+    assert!(members.ends_with("  ada, ada-2"), "{members}");
     assert_eq!(headings(&first), headings(&second));
 
     let (shown, _, _) = on(&db, &["show", "user", "ada"]).await;

@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use eventsrc_core::{Randomness, SystemClock};
+use eventsrc_core::{Randomness, ScanStorage, SystemClock, TokenCodec};
 use eventsrc_sqlite::Database;
 
 use super::draw::Pen;
 use super::scenario::play;
+use super::serve::serve;
 use super::service::Service;
 use super::show::{Stream, Valued, log, show};
+use super::signing::{signed_anew, signed_beside};
 use super::storages::{InMemory, InSqlite, Storages};
+use super::views::{Questions, in_memory, in_sqlite};
 
 /// Users, groups and memberships on eventsrc. Without a command it plays a story and leaves its data behind.
 #[derive(Debug, Parser)]
@@ -27,6 +30,12 @@ struct Arguments {
     /// Keep everything in memory, and nothing when the story is over
     #[arg(long, conflicts_with = "db")]
     memory: bool,
+    /// Keep the view in this Postgres database, and not beside the events
+    #[arg(long, value_name = "URL", conflicts_with = "memory")]
+    views: Option<String>,
+    /// Serve it over HTTP, at this address or at 127.0.0.1:8080; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
+    serve: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -69,30 +78,30 @@ pub async fn run(
 }
 
 async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
-    let Arguments { db, memory, command } = arguments;
-    match command {
-        None if memory => {
-            writeln!(out, "identity: users, groups and memberships, in memory.")?;
-            story(&InMemory::default(), out).await
-        }
-        None => {
-            let (database, shown) = (open(&db).await?, db.display());
-            writeln!(out, "identity: users, groups and memberships, in {shown}.")?;
-            story(&InSqlite::new(&database), out).await?;
-            writeln!(out, "Run it again to go on from here, or look at what is stored: `show user ada`,")?;
-            writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;
-            Ok(())
-        }
-        Some(command) => {
-            ensure!(!memory, "nothing is left in memory to look at");
-            ensure!(
-                db.exists(),
-                "there is no database at {}; a run without a command makes one",
-                db.display()
-            );
-            look(&InSqlite::new(&open(&db).await?), command, out).await
-        }
+    let Arguments { db, memory, views, serve, command } = arguments;
+    if let Some(command) = command {
+        ensure!(!memory, "nothing is left in memory to look at");
+        ensure!(serve.is_none() && views.is_none(), "looking at what is stored takes no view and no server");
+        let there_is_none =
+            || format!("there is no database at {}; a run without a command makes one", db.display());
+        ensure!(db.exists(), there_is_none());
+        return look(&InSqlite::new(&open(&db).await?), command, out).await;
     }
+    if memory {
+        writeln!(out, "identity: users, groups and memberships, in memory.")?;
+        let tokens = || Ok(signed_anew(&SystemClock, &Randomness::from_system()));
+        return tell_or_serve(&InMemory::default(), in_memory(), tokens, serve.as_deref(), out).await;
+    }
+    let database = open(&db).await?;
+    writeln!(out, "identity: users, groups and memberships, in {}.", db.display())?;
+    let storages = InSqlite::new(&database);
+    let tokens = || signed_beside(&db, &SystemClock, &Randomness::from_system());
+    tell_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?;
+    if serve.is_none() {
+        writeln!(out, "Run it again to go on from here, or look at what is stored: `show user ada`,")?;
+        writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;
+    }
+    Ok(())
 }
 
 async fn open(path: &Path) -> Result<Database> {
@@ -102,8 +111,24 @@ async fn open(path: &Path) -> Result<Database> {
     Ok(Database::open(path).await?)
 }
 
-async fn story<S: Storages>(storages: &S, out: &mut (dyn Write + Send)) -> Result<()> {
-    play(storages, Arc::new(SystemClock), Arc::new(Randomness::from_system()), &mut Pen::new(out)).await
+async fn tell_or_serve<S, V>(
+    storages: &S,
+    view: V,
+    tokens: impl FnOnce() -> Result<TokenCodec>,
+    address: Option<&str>,
+    out: &mut (dyn Write + Send),
+) -> Result<()>
+where
+    S: Storages<Users: ScanStorage, Groups: ScanStorage>,
+    V: Questions,
+{
+    match address {
+        Some(address) => serve(storages, view, tokens()?, address, out).await,
+        None => {
+            let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
+            play(storages, view, clock, randomness, &mut Pen::new(out)).await
+        }
+    }
 }
 
 async fn look<S: Storages>(storages: &S, command: Command, out: &mut (dyn Write + Send)) -> Result<()> {

@@ -1,10 +1,12 @@
 //! The story that `identity` plays: each run adds its own people to what earlier runs left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use eventsrc_core::{
-    Clock, Consistency, Counted, Event, EventStorage, Query, QueryApi, Randomness, Saved, fold_fn,
+    Clock, Consistency, Counted, Event, EventStorage, Published, Query, QueryApi, Randomness, Saved,
+    ScanStorage, StreamName, Surroundings, Synchronizer, SynchronizerSettings, fold_fn,
 };
 
 use super::command::{Failure, Reason};
@@ -14,26 +16,38 @@ use super::keys::{DirectoryKey, Entry, GroupId, UserId};
 use super::service::Service;
 use super::storages::{Storages, Streams};
 use super::text::Name;
+use super::views::{After, Kept, Questions, UserRow};
 
-/// Plays the story on `storages`, and draws it.
+/// How long the story waits for the view, which is there in a moment.
+const IN_TIME: Duration = Duration::from_secs(10);
+
+/// Plays the story on `storages`, with a view of them, and draws it.
 ///
 /// # Errors
 ///
 /// Whatever goes wrong, and nothing does unless a storage fails or the pen breaks.
-pub async fn play<S: Storages>(
+pub async fn play<S, V>(
     storages: &S,
+    view: V,
     clock: Arc<dyn Clock>,
     randomness: Arc<Randomness>,
     pen: &mut Pen<'_>,
-) -> anyhow::Result<()> {
-    let streams = Streams {
-        users: Arc::new(Counted::new(storages.users())),
-        groups: storages.groups(),
-        directory: storages.directory(),
-    };
+) -> anyhow::Result<()>
+where
+    S: Storages<Users: ScanStorage, Groups: ScanStorage>,
+    V: Questions,
+{
     let run = earlier_runs(storages).await? + 1;
+    let kept = Kept::start(storages, view, SynchronizerSettings::default(), Surroundings::default());
+    let streams = Streams {
+        users: Arc::new(Counted::new(Arc::clone(&kept.streams.users))),
+        groups: Arc::clone(&kept.streams.groups),
+        directory: Arc::clone(&kept.streams.directory),
+    };
     let service = Service::new(&streams, clock, randomness);
-    Story::<S> { streams, service, run, pen }.tell().await
+    let told = Story::<S, V> { streams, service, view: kept.synchronizer.clone(), run, pen }.tell().await;
+    kept.stop().await;
+    told
 }
 
 /// How often the story was begun on these storages: how many users called Ada there were.
@@ -49,18 +63,22 @@ async fn earlier_runs<S: Storages>(storages: &S) -> anyhow::Result<u64> {
     Ok(adas.get(&(), Consistency::LatestEvent).await?.unwrap_or(0))
 }
 
-/// The same storages, with the calls on users counted.
-type Watched<S> =
-    Streams<Counted<Arc<<S as Storages>::Users>>, <S as Storages>::Groups, <S as Storages>::Directory>;
+/// What the view follows, with the calls on users counted.
+type Watched<S> = Streams<
+    Counted<Arc<Published<Arc<<S as Storages>::Users>>>>,
+    Published<Arc<<S as Storages>::Groups>>,
+    <S as Storages>::Directory,
+>;
 
-struct Story<'a, 'p, S: Storages> {
+struct Story<'a, 'p, S: Storages, V: Questions> {
     streams: Watched<S>,
     service: Service<Watched<S>>,
+    view: Synchronizer<V>,
     run: u64,
     pen: &'a mut Pen<'p>,
 }
 
-impl<S: Storages> Story<'_, '_, S> {
+impl<S: Storages, V: Questions> Story<'_, '_, S, V> {
     async fn tell(mut self) -> anyhow::Result<()> {
         let begun = self.directory_end().await?;
         match self.run {
@@ -77,6 +95,7 @@ impl<S: Storages> Story<'_, '_, S> {
         self.a_warm_save_is_one_request(ada).await?;
         self.a_command_can_be_repeated(ada).await?;
         self.names_change_and_ids_do_not(grace).await?;
+        self.a_view_is_as_new_as_a_token_asks(grace).await?;
         self.time_travel(ada).await?;
         self.a_deleted_address_is_free(begun + 1).await?;
         let end = self.directory_end().await?;
@@ -178,6 +197,41 @@ impl<S: Storages> Story<'_, '_, S> {
         let readers = self.readers().await?;
         let left = self.service.leave(&self.service.command(), readers, grace).await;
         self.pen.outcome("leave readers", &came_to(left)?)?;
+        Ok(())
+    }
+
+    async fn a_view_is_as_new_as_a_token_asks(&mut self, grace: UserId) -> anyhow::Result<()> {
+        self.pen.heading("A view answers about all streams, as new as a token asks")?;
+        self.pen.line(
+            "Tables of users, groups and members are kept up to date from the events, a little behind them.",
+        )?;
+        self.pen
+            .line("A read that brings the token of a write waits for what was written, and for no more.")?;
+        self.pen.gap()?;
+        let prefix = format!("hopper{}", self.suffix());
+        let set =
+            self.service.set_display_name(&self.service.command(), grace, "Grace Hopper".parse()?).await;
+        let token = set.as_ref().map(|saved| saved.token.clone()).unwrap_or_default();
+        self.pen.outcome(&format!("\"Grace Hopper\" for {prefix}"), &came_to(set)?)?;
+        let (view, start) = (self.view.view(), After::default());
+        let (prefix, start) = (prefix.as_str(), &start);
+        let find =
+            |streams: Arc<[StreamName]>| async move { view.users_by_name(&streams, prefix, start).await };
+        for user in self.view.at_least(&token, IN_TIME, find).await? {
+            let UserRow { name, email, display_name, sequence, .. } = user;
+            let display_name = display_name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+            let found = format!("{name} <{email}>{display_name}, as of event {sequence}");
+            self.pen.outcome(&format!("names that begin with {prefix}"), &found)?;
+        }
+        let readers = self.readers().await?;
+        let mut token = self.service.group(readers).await?.token;
+        for (member, _) in self.service.members(readers).await? {
+            token = token.join(&self.service.user(member).await?.token);
+        }
+        let group = |streams: Arc<[StreamName]>| async move { view.group(&streams, readers, start).await };
+        let readers = self.view.at_least(&token, IN_TIME, group).await?;
+        let names = readers.iter().flat_map(|readers| &readers.members).map(|user| user.name.as_str());
+        self.pen.outcome("who is in readers", &Vec::from_iter(names).join(", "))?;
         Ok(())
     }
 

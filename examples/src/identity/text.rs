@@ -75,6 +75,13 @@ impl FromStr for DisplayName {
     }
 }
 
+impl DisplayName {
+    /// The text, without the quotes in which it is shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

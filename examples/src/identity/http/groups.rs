@@ -1,0 +1,131 @@
+//! Groups, and who is in them.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use eventsrc_core::Saved;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, seen};
+use super::conditions::Tag;
+use super::problem::Problem;
+use super::requests::{named, refused};
+use super::users::next_page;
+use super::{Api, Shared};
+use crate::identity::command::{Failure, Reason};
+use crate::identity::folds::Group;
+use crate::identity::keys::{GroupId, UserId};
+use crate::identity::storages::Storages;
+use crate::identity::text::Name;
+use crate::identity::views::{After, Questions, UserRow};
+
+/// The body of a new group.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewGroup {
+    name: String,
+}
+
+/// Which page of the members is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    after: Option<String>,
+}
+
+/// A group with a page of its members.
+#[derive(Debug, Serialize)]
+struct GroupPage {
+    id: GroupId,
+    name: String,
+    members: Vec<UserRow>,
+    /// Where the next page is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+pub(super) async fn create<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    body: Result<Json<NewGroup>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let name: Name = body?.0.name.parse()?;
+    let (id, saved) = api.service.create_group(&api.command(&headers)?, name.clone()).await?;
+    let is_named = |group: &Group| group.name.as_ref().is_some_and(|claimed| claimed.text == name);
+    api.check_repeated_on_group(id, &saved, is_named).await?;
+    let group = GroupPage { id, name: name.to_string(), members: Vec::new(), next: None };
+    api.saved(&id, &saved).created(format!("/groups/{}", id.0), &group)
+}
+
+/// 201 if the user is in the group by this request, and 204 if it was before.
+pub(super) async fn add<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let (id, user): (GroupId, UserId) = (named("group", &id)?, named("user", &user)?);
+    let command = api.command_on(&headers, &id)?;
+    match api.service.join(&command, id, &[user]).await {
+        Ok(saved) => {
+            api.check_repeated_on_group(id, &saved, |group| group.members.contains(&user)).await?;
+            api.saved(&id, &saved).done(StatusCode::CREATED)
+        }
+        Err(Failure::Rejected(reasons)) if *reasons.first() == Reason::Member(user) => {
+            let (group, user) = (api.service.group(id).await?, api.service.user(user).await?);
+            let tag = Tag::of(&id, group.snapshot.sequence().unwrap_or_default());
+            let token = group.token.join(&user.token);
+            Answer { tokens: &api.tokens, tag, token }.done(StatusCode::NO_CONTENT)
+        }
+        Err(failure) => Err(refused(&headers, failure)),
+    }
+}
+
+pub(super) async fn remove<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let (id, user): (GroupId, UserId) = (named("group", &id)?, named("user", &user)?);
+    let command = api.command_on(&headers, &id)?;
+    let left = api.service.leave(&command, id, user).await;
+    let saved = left.map_err(|failure| refused(&headers, failure))?;
+    api.check_repeated_on_group(id, &saved, |group| !group.members.contains(&user)).await?;
+    api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn read<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let id: GroupId = named("group", &id)?;
+    let after = &asked?.0.after.map_or_else(|| Ok(After::default()), |after| after.parse())?;
+    let view = api.synchronizer.view();
+    let group = api.ask(&headers, |streams| async move { view.group(&streams, id, after).await }).await?;
+    let mut group = group.ok_or_else(|| Problem::not_found(format!("there is no group {}", id.0)))?;
+    let tag = Tag::of_group(&group);
+    let next = next_page(&mut group.members, |after| format!("/groups/{}?after={after}", id.0));
+    let members = group.members.iter().map(|user| seen(&user.id, user.sequence));
+    let token = members.fold(seen(&id, group.sequence), |token, member| token.join(&member));
+    let page = GroupPage { id, name: group.name, members: group.members, next };
+    Answer { tokens: &api.tokens, tag, token }.read(&headers, &page)
+}
+
+impl<S: Storages, V: Questions> Api<S, V> {
+    /// A command whose id was used for something else before is not answered as if it was carried out.
+    async fn check_repeated_on_group(
+        &self,
+        id: GroupId,
+        saved: &Saved,
+        as_sent: impl FnOnce(&Group) -> bool,
+    ) -> Result<(), Problem> {
+        if !saved.repeated {
+            return Ok(());
+        }
+        let group = self.service.group_at_sequence(id, saved.sequence).await?;
+        if group.is_some_and(|group| as_sent(&group)) { Ok(()) } else { Err(Problem::spent_key()) }
+    }
+}

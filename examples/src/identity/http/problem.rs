@@ -1,0 +1,210 @@
+//! What goes wrong, as the caller sees it: a problem document (RFC 9457), without anything secret.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use eventsrc_core::{AtLeastError, ErrorKind, Missing, Stale, StorageError, TokenError, Why};
+use serde_json::{Map, Value, json};
+
+use crate::identity::command::{Failure, Reason};
+use crate::identity::text::InvalidText;
+use crate::identity::views::InvalidAfter;
+
+/// A request that was not answered as asked.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    /// What kind of problem it is, for programs.
+    kind: &'static str,
+    detail: String,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), members: Map::new(), headers: Vec::new() }
+    }
+
+    /// The request does not follow the rules of HTTP, or of this service.
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this cannot be done here")
+    }
+
+    pub(super) fn precondition_failed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "changed", detail)
+    }
+
+    /// The command's id belongs to another command.
+    pub(super) fn spent_key() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "spent-key", Reason::SpentCommand.to_string())
+    }
+
+    pub(super) fn internal(detail: &'static str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// It may go well in a second.
+    fn unavailable(kind: &'static str, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail);
+        problem.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
+        problem
+    }
+
+    /// The same problem, with one more member.
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.into(), value.into());
+        self
+    }
+
+    /// What is wrong inside is for those who keep the service; the caller learns what to do next.
+    fn of_storage(error: &StorageError, unavailable: &'static str, broken: &'static str) -> Self {
+        tell(error);
+        match error.kind() {
+            ErrorKind::Unavailable => Self::unavailable("unavailable", unavailable),
+            _ => Self::internal(broken),
+        }
+    }
+
+    fn of_stale(stale: &Stale) -> Self {
+        let stopped = |missing: &Missing| {
+            matches!(missing.why, Why::Stopped(_) | Why::Quarantined | Why::Unreadable(_))
+        };
+        let problem = if stale.missing.iter().any(stopped) {
+            Self::unavailable("stale", "the view does not move on, and is older than asked for")
+        } else {
+            let detail = "the view did not become as new as asked for in time";
+            Self::new(StatusCode::GATEWAY_TIMEOUT, "stale", detail)
+        };
+        let missing = stale.missing.iter().map(|Missing { stream, wanted, number, why }| {
+            json!({"stream": stream, "wanted": wanted.0, "position": number, "why": why_of(why)})
+        });
+        problem.with("view", stale.view.clone()).with("missing", Vec::from_iter(missing))
+    }
+}
+
+fn why_of(why: &Why) -> &'static str {
+    match why {
+        Why::Late => "late",
+        Why::NotStored => "not stored",
+        Why::Quarantined => "quarantined",
+        Why::Unreadable(_) => "unreadable",
+        Why::Stopped(_) => "stopped",
+        _ => "unknown",
+    }
+}
+
+/// Tells those who keep the service, on its standard error.
+fn tell(error: &dyn Error) {
+    let mut told = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = format!("{told}\n  because: {cause}");
+        source = cause.source();
+    }
+    eprintln!("{told}");
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match &failure {
+            Failure::Rejected(reasons) => {
+                let (status, kind) = match reasons.first() {
+                    Reason::Taken(_) => (StatusCode::CONFLICT, "taken"),
+                    Reason::Overtaken => (StatusCode::CONFLICT, "overtaken"),
+                    Reason::Member(_) => (StatusCode::CONFLICT, "member"),
+                    Reason::NoUser(_) | Reason::NoGroup(_) | Reason::NoMember(_) => {
+                        (StatusCode::NOT_FOUND, "not-found")
+                    }
+                    Reason::Unmet(_) => (StatusCode::PRECONDITION_FAILED, "changed"),
+                    Reason::SpentCommand => (StatusCode::UNPROCESSABLE_ENTITY, "spent-key"),
+                };
+                Self::new(status, kind, failure.to_string())
+            }
+            Failure::Busy { .. } => Self::unavailable("busy", failure.to_string()),
+            Failure::Unknown(error) => Self::of_storage(
+                &error.source,
+                "the command may be carried out in part: send it again, with the same Idempotency-Key",
+                "the command may be carried out in part, and its stream cannot be worked with",
+            ),
+            Failure::Unreadable(error) => {
+                Self::of_storage(error, "the storage is out of reach", "the storage cannot be read")
+            }
+        }
+    }
+}
+
+impl From<AtLeastError> for Problem {
+    fn from(error: AtLeastError) -> Self {
+        match &error {
+            AtLeastError::Stale(stale) => Self::of_stale(stale),
+            AtLeastError::Storage(error) => {
+                Self::of_storage(error, "the view is out of reach", "the view cannot be read")
+            }
+            _ => Self::internal("the view cannot be read"),
+        }
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        Self::of_storage(&error, "the storage is out of reach", "the storage cannot be read")
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "token", error.to_string())
+    }
+}
+
+impl From<InvalidText> for Problem {
+    fn from(error: InvalidText) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "text", error.to_string())
+    }
+}
+
+impl From<InvalidAfter> for Problem {
+    fn from(error: InvalidAfter) -> Self {
+        Self::malformed(error.to_string())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "body", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), "query", rejection.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut members = self.members;
+        members.insert("type".into(), format!("urn:eventsrc:{}", self.kind).into());
+        members.insert("title".into(), self.status.canonical_reason().into());
+        members.insert("status".into(), self.status.as_u16().into());
+        members.insert("detail".into(), self.detail.into());
+        let mut response = (self.status, Json(members)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers);
+        response
+    }
+}

@@ -1,0 +1,183 @@
+//! Users.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use eventsrc_core::{Saved, Token};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, seen};
+use super::conditions::Tag;
+use super::problem::Problem;
+use super::requests::{named, refused};
+use super::{Api, Shared};
+use crate::identity::events::Claimed;
+use crate::identity::folds::User;
+use crate::identity::keys::UserId;
+use crate::identity::storages::Storages;
+use crate::identity::text::{DisplayName, Email, Name};
+use crate::identity::views::{After, PAGE, Questions, UserRow};
+
+/// The body of a sign-up.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewUser {
+    name: String,
+    email: String,
+}
+
+/// The body of a change: one thing at a time, because each is a command of its own.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Change {
+    Name(String),
+    Email(String),
+    DisplayName(String),
+}
+
+/// Which users are asked for; all, if nothing is said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    email: Option<String>,
+    name_prefix: Option<String>,
+    after: Option<String>,
+}
+
+/// A page of users.
+#[derive(Debug, Serialize)]
+struct Users {
+    users: Vec<UserRow>,
+    /// Where the next page is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+pub(super) async fn create<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    body: Result<Json<NewUser>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(NewUser { name, email }) = body?;
+    let (name, email) = (name.parse::<Name>()?, email.parse::<Email>()?);
+    let (id, saved) = api.service.sign_up(&api.command(&headers)?, name.clone(), email.clone()).await?;
+    let as_sent = |user: &User| has(&user.name, &name) && has(&user.email, &email);
+    api.check_repeated(id, &saved, |user| user.is_some_and(as_sent)).await?;
+    let (name, email) = (name.to_string(), email.to_string());
+    let user = UserRow { id, name, email, display_name: None, sequence: saved.sequence };
+    api.saved(&id, &saved).created(format!("/users/{}", id.0), &user)
+}
+
+pub(super) async fn change<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    body: Result<Json<Change>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id: UserId = named("user", &id)?;
+    let command = api.command_on(&headers, &id)?;
+    let refused = |failure| refused(&headers, failure);
+    let saved = match body?.0 {
+        Change::Name(text) => {
+            let name: Name = text.parse()?;
+            let saved = api.service.rename(&command, id, name.clone()).await.map_err(refused)?;
+            api.check_repeated(id, &saved, |user| user.is_some_and(|user| has(&user.name, &name))).await?;
+            saved
+        }
+        Change::Email(text) => {
+            let email: Email = text.parse()?;
+            let saved = api.service.change_email(&command, id, email.clone()).await.map_err(refused)?;
+            api.check_repeated(id, &saved, |user| user.is_some_and(|user| has(&user.email, &email))).await?;
+            saved
+        }
+        Change::DisplayName(text) => {
+            let name: DisplayName = text.parse()?;
+            let saved = api.service.set_display_name(&command, id, name.clone()).await.map_err(refused)?;
+            api.check_repeated(id, &saved, |user| user.is_some_and(|user| user.display_name == Some(name)))
+                .await?;
+            saved
+        }
+    };
+    api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn delete<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id: UserId = named("user", &id)?;
+    let command = api.command_on(&headers, &id)?;
+    let saved = api.service.delete(&command, id).await.map_err(|failure| refused(&headers, failure))?;
+    api.check_repeated(id, &saved, |user| user.is_none()).await?;
+    api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn read<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id: UserId = named("user", &id)?;
+    let view = api.synchronizer.view();
+    let user = api.ask(&headers, |streams| async move { view.user(&streams, id).await }).await?;
+    let user = user.ok_or_else(|| Problem::not_found(format!("there is no user {}", id.0)))?;
+    let (tag, token) = (Tag::of_user(&user), seen(&id, user.sequence));
+    Answer { tokens: &api.tokens, tag, token }.read(&headers, &user)
+}
+
+pub(super) async fn list<S: Storages, V: Questions>(
+    State(api): Shared<S, V>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let (view, Query(Asked { email, name_prefix, after })) = (api.synchronizer.view(), asked?);
+    let prefix = &name_prefix.unwrap_or_default();
+    let mut users = match email {
+        Some(email) if prefix.is_empty() => {
+            let email = &email.parse::<Email>()?;
+            api.ask(&headers, |streams| async move { view.users_by_email(&streams, email).await }).await?
+        }
+        Some(_) => return Err(Problem::malformed("users are listed by `email` or by `name_prefix`")),
+        None => {
+            let after = &after.map_or_else(|| Ok(After::default()), |after| after.parse())?;
+            if !prefix.is_empty() {
+                prefix.parse::<Name>()?;
+            }
+            api.ask(&headers, |streams| async move { view.users_by_name(&streams, prefix, after).await })
+                .await?
+        }
+    };
+    let next = next_page(&mut users, |after| format!("/users?name_prefix={prefix}&after={after}"));
+    let token = users.iter().fold(Token::default(), |token, user| token.join(&seen(&user.id, user.sequence)));
+    let tag = Tag::of_users(&token, next.is_none())?;
+    Answer { tokens: &api.tokens, tag, token }.read(&headers, &Users { users, next })
+}
+
+/// Cuts off what is more than a page, and says where it goes on.
+pub(super) fn next_page(users: &mut Vec<UserRow>, address: impl Fn(After) -> String) -> Option<String> {
+    let more = users.len() > PAGE;
+    users.truncate(PAGE);
+    users.last().filter(|_| more).map(|last| address(After::user(last)))
+}
+
+impl<S: Storages, V: Questions> Api<S, V> {
+    /// A command whose id was used for something else before is not answered as if it was carried out.
+    async fn check_repeated(
+        &self,
+        id: UserId,
+        saved: &Saved,
+        as_sent: impl FnOnce(Option<&User>) -> bool,
+    ) -> Result<(), Problem> {
+        if saved.repeated && !as_sent(self.service.user_at_sequence(id, saved.sequence).await?.as_ref()) {
+            return Err(Problem::spent_key());
+        }
+        Ok(())
+    }
+}
+
+fn has<T: PartialEq>(claimed: &Option<Claimed<T>>, text: &T) -> bool {
+    claimed.as_ref().is_some_and(|claimed| claimed.text == *text)
+}

@@ -1,0 +1,80 @@
+//! The view, kept up to date in this process.
+
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Beside, ChangeFeed, Either, Published, ScanStorage, Surroundings, Synchronizer, SynchronizerSettings,
+};
+use futures::future;
+use tokio::task::JoinHandle;
+
+use super::feed::OfBoth;
+use super::{FollowedEvent, FollowedKey, Questions};
+use crate::identity::storages::{Storages, Streams};
+
+/// Storages that tell the view what is stored through them.
+pub type Followed<S> = Streams<
+    Published<Arc<<S as Storages>::Users>>,
+    Published<Arc<<S as Storages>::Groups>>,
+    <S as Storages>::Directory,
+>;
+
+/// A view that follows the users and the groups of a service.
+pub struct Kept<S, V>
+where
+    S: Storages<Users: ScanStorage, Groups: ScanStorage>,
+    V: Questions,
+{
+    /// What the service stores to.
+    pub streams: Followed<S>,
+    /// Reads the view, as new as asked for.
+    pub synchronizer: Synchronizer<V>,
+    following: Vec<JoinHandle<()>>,
+}
+
+/// How many commits wait while the view is busy; of those beyond, the view is told only that there were some.
+const WAITING: usize = 10_000;
+
+impl<S, V> Kept<S, V>
+where
+    S: Storages<Users: ScanStorage, Groups: ScanStorage>,
+    V: Questions,
+{
+    /// Begins to keep `view`: with what is stored already, and with what will be.
+    pub fn start(
+        storages: &S,
+        view: V,
+        settings: SynchronizerSettings,
+        surroundings: Surroundings<V>,
+    ) -> Self {
+        let streams = Streams {
+            users: Arc::new(Published::new(storages.users())),
+            groups: Arc::new(Published::new(storages.groups())),
+            directory: storages.directory(),
+        };
+        // Subscribed before anything is looked at, so that nothing is stored in between.
+        let users = OfBoth { feed: streams.users.subscribe(WAITING), key: Either::Left, event: Either::Left };
+        let groups =
+            OfBoth { feed: streams.groups.subscribe(WAITING), key: Either::Right, event: Either::Right };
+        let both = Beside::new(storages.users(), storages.groups());
+        let synchronizer = Synchronizer::start_with(both, view, settings, surroundings);
+        let following = vec![follow(&synchronizer, users), follow(&synchronizer, groups)];
+        Self { streams, synchronizer, following }
+    }
+
+    /// Stops, when what was handed over is applied.
+    pub async fn stop(self) {
+        self.synchronizer.stop().await;
+        drop(future::join_all(self.following).await);
+    }
+}
+
+fn follow<V, F>(synchronizer: &Synchronizer<V>, feed: F) -> JoinHandle<()>
+where
+    V: Questions,
+    F: ChangeFeed<Key = FollowedKey, Sequence = u64, Payload = FollowedEvent>,
+{
+    let synchronizer = synchronizer.clone();
+    // It ends when the synchronizer is stopped or gives up, and its status says so.
+    tokio::spawn(async move { drop(synchronizer.follow(feed).await) })
+}
