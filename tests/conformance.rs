@@ -34,6 +34,7 @@ async fn combinators_are_storages() {
     event_storage("under another key", backends::mapped_key::<Numbers>()).await;
     event_storage("under another key, zoned", backends::mapped_key::<Zoned>()).await;
     event_storage("under another sequence", backends::mapped_sequence()).await;
+    event_storage("published", backends::published::<Numbers>()).await;
     event_storage("three side by side", backends::three_side_by_side::<Numbers>()).await;
     event_storage("three side by side, zoned", backends::three_side_by_side::<Zoned>()).await;
     event_storage("merged with an empty one", backends::merged_with_an_empty_one::<Numbers>()).await;

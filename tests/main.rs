@@ -2,6 +2,7 @@
 
 mod behaviours;
 mod conformance;
+mod feeds;
 mod git_history;
 mod histories;
 mod identity;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eventsrc_core::{
     Codec, Counted, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
-    Postcard, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
+    Postcard, Published, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
 };
 use eventsrc_sqlite::{Database, SqliteSnapshots, SqliteStorage};
 use eventsrc_testkit::conformance::{
@@ -60,6 +60,10 @@ pub(super) fn merged_with_an_empty_one<S: Sequence>() -> InMemory<Memory<S>, Mer
 
 pub(super) fn merged_with_itself<S: Sequence>() -> InMemory<Memory<S>, Merged<Memory<S>, Memory<S>>> {
     InMemory(|memory| Merged::new(Arc::clone(memory), Arc::clone(memory)))
+}
+
+pub(super) fn published<S: Sequence>() -> InMemory<Memory<S>, Published<Memory<S>>> {
+    InMemory(|memory| Published::new(Arc::clone(memory)))
 }
 
 pub(super) fn three_side_by_side<S: Sequence>() -> InMemory<Memories<S>, OneKind<S>> {

@@ -27,7 +27,7 @@ use crate::token::Token;
 pub struct PollFeed<St: EventStorage>(Reading<St>);
 
 /// How often a [`PollFeed`] asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollSettings {
     /// The wait after a round that found something.
     pub shortest_wait: Duration,

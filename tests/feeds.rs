@@ -1,0 +1,121 @@
+//! Change feeds over real storages: every stored commit is delivered, or covered by a hint.
+
+mod poll;
+mod published;
+mod reader;
+mod scan;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use eventsrc_core::{
+    Change, ChangeFeed, Commit, Delivery, MemoryStorage, Metadata, Put, Randomness, ScanStorage,
+    StorageError, StreamName, Timestamp, Vec1,
+};
+use eventsrc_sqlite::{Database, Settings, SqliteStorage};
+use eventsrc_testkit::conformance::Sample;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+
+type Draft = Arc<Commit<StreamName, u64, Sample>>;
+type Memory = Arc<MemoryStorage<StreamName, u64, Sample>>;
+type Sqlite = SqliteStorage<StreamName, u64, Sample>;
+
+/// A storage of samples.
+trait Samples: ScanStorage<Key = StreamName, Sequence = u64, Payload = Sample> + Clone {}
+
+impl<St: ScanStorage<Key = StreamName, Sequence = u64, Payload = Sample> + Clone> Samples for St {}
+
+/// A storage in a file of its own, with so many commits a page.
+async fn sqlite(commits_per_page: usize) -> (TempDir, Sqlite) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { commits_per_page, ..Settings::default() };
+    let database = Database::open_with(folder.path().join("fed.db"), settings).await.unwrap();
+    (folder, SqliteStorage::new(&database))
+}
+
+fn name(id: &str) -> StreamName {
+    StreamName::new("sample", id).unwrap()
+}
+
+/// A commit with an id of its own.
+fn commit(key: &StreamName, first: u64, events: usize) -> Draft {
+    let time = Timestamp::from_microsecond(1_800_000_000_000_000 + (first % 1_000_000) as i64).unwrap();
+    let payloads = (0..events).map(|place| Sample::Text(format!("{key} {first}+{place}"))).collect();
+    Arc::new(Commit {
+        key: key.clone(),
+        first,
+        time,
+        metadata: Metadata::new(Randomness::from_system().commit_id(time)),
+        payloads: Vec1::try_from_vec(payloads).unwrap(),
+    })
+}
+
+async fn store<St: Samples>(storage: &St, commit: &Draft) {
+    let put = storage.put(Arc::clone(commit)).await.unwrap();
+    assert!(matches!(put, Put::Stored), "{put:?}");
+}
+
+/// Stores commits of 1, 2 and 3 events on each of so many streams, by turns.
+async fn fill<St: Samples>(storage: &St, streams: usize) -> Vec<Draft> {
+    let mut stored = Vec::new();
+    for (first, events) in [(1, 1), (2, 2), (4, 3)] {
+        for stream in 0..streams {
+            let commit = commit(&name(&stream.to_string()), first, events);
+            store(storage, &commit).await;
+            stored.push(commit);
+        }
+    }
+    stored
+}
+
+/// The next changes of a feed that has some.
+async fn next<F: ChangeFeed>(feed: &mut F) -> Vec<Change<F::Key, F::Sequence, F::Payload>> {
+    let delivery = feed.next().await.unwrap().expect("the feed goes on");
+    delivery.acknowledgement.acknowledge();
+    delivery.changes
+}
+
+/// Commits that a feed handed over, and nothing else.
+fn commits<K: std::fmt::Debug, S: std::fmt::Debug, E: std::fmt::Debug>(
+    changes: Vec<Change<K, S, E>>,
+) -> Vec<Arc<Commit<K, S, E>>> {
+    let commit = |change| match change {
+        Change::Commit(commit) => commit,
+        other => panic!("no commit: {other:?}"),
+    };
+    changes.into_iter().map(commit).collect()
+}
+
+/// Asks for the next until it is there, giving up now and then before that: nothing may be lost by it.
+async fn next_with_interruptions<F: ChangeFeed>(
+    feed: &mut F,
+    draws: &mut StdRng,
+) -> Result<Option<Delivery<F::Key, F::Sequence, F::Payload>>, StorageError> {
+    loop {
+        if let Some(delivery) = with_patience(feed.next(), draws.random_range(1..4)).await {
+            return delivery;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What `future` comes to if that takes no more than `polls`; it is dropped then.
+async fn with_patience<T>(future: impl Future<Output = T>, mut polls: usize) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => {
+            polls -= 1;
+            if polls == 0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+/// Fails if `future` is there at once.
+async fn assert_waits<T>(future: impl Future<Output = T>) {
+    assert!(with_patience(future, 1).await.is_none(), "there was nothing to be had");
+}
