@@ -41,6 +41,11 @@ impl Failure {
         Self { kind: ErrorKind::Unavailable, what: format!("{doing}: {why}"), source: None, lost: true }
     }
 
+    /// A failure that passes, without a cause that could be told.
+    pub(crate) fn unavailable(what: &str) -> Self {
+        Self { kind: ErrorKind::Unavailable, what: what.into(), source: None, lost: false }
+    }
+
     /// Whether the connection broke, so that nobody knows what the statement came to. Otherwise it had no effect.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost

@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use eventsrc_core::StorageError;
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::address::Address;
+use crate::committer::Committer;
 use crate::connections::{Connection, Connections};
 use crate::failure::Failure;
 use crate::identifier::Identifier;
-use crate::layout;
+use crate::layout::{self, Layout, SnapshotLayout};
 use crate::migration::{self, Part};
 use crate::settings::Settings;
 
@@ -25,6 +24,9 @@ pub struct Postgres(Arc<Handle>);
 struct Handle {
     /// For reading and for views.
     connections: Connections,
+    committer: Committer,
+    layout: Arc<Layout>,
+    snapshot_layout: SnapshotLayout,
     schema: Identifier,
     settings: Settings,
     server: String,
@@ -56,7 +58,17 @@ impl Postgres {
         let address = Address::new(url, &settings)?;
         let connections = Connections::new(&address, &settings, settings.connections)?;
         migration::migrate(&mut connections.get().await?, &schema, PARTS).await?;
-        Ok(Self(Arc::new(Handle { connections, schema, settings, server: address.name })))
+        let layout = Arc::new(Layout::new(&schema, &settings));
+        let writing = Connections::new(&address, &settings, settings.groups_in_flight)?;
+        Ok(Self(Arc::new(Handle {
+            connections,
+            committer: Committer::new(writing, Arc::clone(&layout), &settings),
+            layout,
+            snapshot_layout: SnapshotLayout::new(&schema),
+            schema,
+            settings,
+            server: address.name,
+        })))
     }
 
     /// Lets the role `role`, which exists, do what a service does: read, append events, and keep snapshots and views. It
@@ -73,6 +85,12 @@ impl Postgres {
         migration::grant(&mut self.connection().await?, self.schema(), &role, PARTS).await
     }
 
+    /// How many transactions with commits this handle and its clones have synced to the disk of the server so far. Commits
+    /// that were put at the same time share one.
+    pub fn disk_commits(&self) -> u64 {
+        self.0.committer.stored()
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -87,13 +105,21 @@ impl Postgres {
         self.0.connections.get().await
     }
 
-    /// Runs one statement that reads, in one round trip.
-    pub(crate) async fn read(
-        &self,
-        statement: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Failure> {
-        self.0.connections.query("cannot read", statement, parameters).await
+    /// The connections for reading and for views.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    pub(crate) fn committer(&self) -> &Committer {
+        &self.0.committer
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    pub(crate) fn snapshot_layout(&self) -> &SnapshotLayout {
+        &self.0.snapshot_layout
     }
 }
 

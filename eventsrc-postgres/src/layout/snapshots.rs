@@ -1,0 +1,176 @@
+//! Snapshots in two tables: the cached one of each key, and those that are kept for good.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::{Bytes, Unreadable};
+use crate::connections::Connections;
+use crate::failure::Failure;
+use crate::identifier::Identifier;
+use crate::migration::in_schema;
+
+/// The statements, for the tables of one schema.
+pub(crate) struct SnapshotLayout {
+    put_cached: String,
+    put_epoch: String,
+    earliest: String,
+    latest: String,
+    before: String,
+}
+
+/// The columns of a snapshot, in the order of [`SnapshotRow::read`].
+const SNAPSHOT: &str = "number, zone, time, version, value_text, value_bytes";
+
+const VALUES: &str = "(name, key, fold_version, {snapshot}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const PUT_CACHED: &str = "
+    INSERT INTO {schema}.cached AS own {values} ON CONFLICT (name, key, fold_version) DO UPDATE
+    SET ({snapshot}) = ROW (excluded.number, excluded.zone, excluded.time, excluded.version,
+        excluded.value_text, excluded.value_bytes)
+    WHERE (own.number, own.zone) <= (excluded.number, excluded.zone)";
+
+const PUT_EPOCH: &str = "
+    INSERT INTO {schema}.epochs {values} ON CONFLICT (name, key, fold_version, number, zone) DO UPDATE
+    SET (time, version, value_text, value_bytes)
+        = ROW (excluded.time, excluded.version, excluded.value_text, excluded.value_bytes)";
+
+/// Each half is one search of a primary key.
+const FIND: &str = "
+    (SELECT {snapshot} FROM {schema}.cached WHERE {condition})
+    UNION ALL
+    (SELECT {snapshot} FROM {schema}.epochs WHERE {condition} ORDER BY number {order}, zone {order} LIMIT 1)
+    ORDER BY number {order}, zone {order} LIMIT 1";
+
+const OF_KEY: &str = "name = $1 AND key = $2 AND fold_version = $3";
+const OF_KEY_BEFORE: &str =
+    "name = $1 AND key = $2 AND fold_version = $3 AND (number, zone) < ($4::bigint, $5::integer)";
+
+impl SnapshotLayout {
+    /// The statements for the tables in `schema`.
+    pub(crate) fn new(schema: &Identifier) -> Self {
+        let fill =
+            |sql: &str| in_schema(&sql.replace("{values}", VALUES).replace("{snapshot}", SNAPSHOT), schema);
+        let find = |condition, order| fill(&FIND.replace("{condition}", condition).replace("{order}", order));
+        Self {
+            put_cached: fill(PUT_CACHED),
+            put_epoch: fill(PUT_EPOCH),
+            earliest: find(OF_KEY, "ASC"),
+            latest: find(OF_KEY, "DESC"),
+            before: find(OF_KEY_BEFORE, "DESC"),
+        }
+    }
+
+    /// Keeps a snapshot in the place of the cached one, unless that one is later.
+    pub(crate) async fn put_cached(
+        &self,
+        connections: &Connections,
+        at: &SnapshotKey,
+        snapshot: &SnapshotRow,
+    ) -> Result<(), Failure> {
+        put(connections, &self.put_cached, at, snapshot).await
+    }
+
+    /// Keeps a snapshot beside all others.
+    pub(crate) async fn put_epoch(
+        &self,
+        connections: &Connections,
+        at: &SnapshotKey,
+        snapshot: &SnapshotRow,
+    ) -> Result<(), Failure> {
+        put(connections, &self.put_epoch, at, snapshot).await
+    }
+
+    /// The snapshot with the least sequence.
+    pub(crate) async fn earliest(
+        &self,
+        connections: &Connections,
+        at: &SnapshotKey,
+    ) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
+        find(connections, &self.earliest, &at.parameters()).await
+    }
+
+    /// The snapshot with the greatest sequence.
+    pub(crate) async fn latest(
+        &self,
+        connections: &Connections,
+        at: &SnapshotKey,
+    ) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
+        find(connections, &self.latest, &at.parameters()).await
+    }
+
+    /// The snapshot with the greatest sequence less than this one.
+    pub(crate) async fn before(
+        &self,
+        connections: &Connections,
+        at: &SnapshotKey,
+        number: i64,
+        zone: u16,
+    ) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
+        let zone = i32::from(zone);
+        let [name, key, fold_version] = at.parameters();
+        find(connections, &self.before, &[name, key, fold_version, &number, &zone]).await
+    }
+}
+
+async fn put(
+    connections: &Connections,
+    statement: &str,
+    at: &SnapshotKey,
+    snapshot: &SnapshotRow,
+) -> Result<(), Failure> {
+    let SnapshotRow { number, zone, time, version, value } = snapshot;
+    let [name, key, fold_version] = at.parameters();
+    let text = value.as_ref().and_then(Bytes::as_text);
+    let binary = value.as_ref().and_then(Bytes::as_binary);
+    let parameters: [&(dyn ToSql + Sync); 9] =
+        [name, key, fold_version, number, &i32::from(*zone), time, &i64::from(*version), &text, &binary];
+    connections.query("cannot keep the snapshot", statement, &parameters).await.map(drop)
+}
+
+async fn find(
+    connections: &Connections,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
+    let rows = connections.query("cannot read", statement, parameters).await?;
+    Ok(rows.first().map(SnapshotRow::read))
+}
+
+/// Under what snapshots are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotKey {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) fold_version: i64,
+}
+
+impl SnapshotKey {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.name, &self.key, &self.fold_version]
+    }
+}
+
+/// A stored snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotRow {
+    pub(crate) number: i64,
+    pub(crate) zone: u16,
+    pub(crate) time: i64,
+    /// Of the value.
+    pub(crate) version: u32,
+    /// `None` for a deleted one.
+    pub(crate) value: Option<Bytes>,
+}
+
+impl SnapshotRow {
+    /// Reads the columns of a snapshot.
+    fn read(row: &Row) -> Result<Self, Unreadable> {
+        Ok(Self {
+            number: row.try_get(0)?,
+            zone: row.try_get::<_, i32>(1)?.try_into()?,
+            time: row.try_get(2)?,
+            version: row.try_get::<_, i64>(3)?.try_into()?,
+            value: Bytes::read(row, 4)?,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Commits as rows, and back.
+
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Codec, Commit, CommitId, ErrorKind, Head, Metadata, Packed, Sequence, StorageError, StreamKey, Timestamp,
+    Zone,
+};
+
+use crate::layout::{Bytes, CommitRow, HeadRow, Unreadable};
+
+/// The largest commit. Postgres holds less than a GiB in a value, and several copies of it in memory on the way.
+const LARGEST: usize = 256 << 20;
+
+/// The row of `commit`.
+///
+/// # Errors
+///
+/// `Invalid` if a payload cannot be encoded or held, or the commit runs past the last number.
+pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
+    commit: &Commit<K, S, E>,
+    codec: &C,
+) -> Result<CommitRow, StorageError> {
+    let invalid = |what| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
+    let past = || invalid("the commit runs past the last sequence");
+    if !commit.fits() {
+        return Err(past());
+    }
+    let count = i32::try_from(commit.len()).map_err(|_| invalid("the commit has too many events"))?;
+    i64::try_from(commit.last().number()).map_err(|_| past())?;
+    let id = commit.metadata.commit_id;
+    let more = commit.metadata != Metadata::new(id);
+    let metadata = more
+        .then(|| serde_json::to_string(&commit.metadata))
+        .transpose()
+        .map_err(|error| invalid("cannot encode the metadata").because(error))?;
+    let packed = Packed::encode(codec, &commit.payloads)
+        .map_err(|error| invalid("cannot encode the payloads").because(error))?;
+    let row = CommitRow {
+        number: commit.first.number() as i64,
+        zone: commit.first.zone().0,
+        count,
+        time: commit.time.as_microsecond(),
+        commit_id: id.0,
+        version: packed.version,
+        payloads: Bytes::new(packed.text, packed.bytes)
+            .map_err(|error| invalid("cannot store the payloads").because(error))?,
+        lengths: packed.lengths,
+        metadata,
+    };
+    if row.size() > LARGEST { Err(invalid("the commit is larger than 256 MiB")) } else { Ok(row) }
+}
+
+/// The commit of `row`.
+///
+/// # Errors
+///
+/// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
+    row: &CommitRow,
+    key: &K,
+    codec: &C,
+) -> Result<Arc<Commit<K, S, E>>, StorageError> {
+    let first: S = sequence(key, row.number, row.zone.into())?;
+    let corrupt = |what: String| StorageError::new(ErrorKind::Corrupt, what).on(key);
+    let version = row.version;
+    if row.payloads.is_text() != codec.is_text() {
+        let was = if row.payloads.is_text() { "text" } else { "binary" };
+        return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
+    }
+    let payloads = Packed::decode(codec, version, row.payloads.as_ref(), &row.lengths);
+    let payloads = payloads.map_err(|(place, error)| {
+        let at = S::from_parts(row.number as u64 + place as u64, Zone(row.zone)).unwrap_or(first);
+        corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
+    })?;
+    if i32::try_from(payloads.len()) != Ok(row.count) {
+        let what = format!("{} payloads are stored where {} were written", payloads.len(), row.count);
+        return Err(corrupt(what).at(first));
+    }
+    let metadata = match &row.metadata {
+        None => Metadata::new(CommitId(row.commit_id)),
+        Some(json) => serde_json::from_str(json)
+            .map_err(|error| corrupt("cannot read the metadata".into()).at(first).because(error))?,
+    };
+    let commit = Commit { key: key.clone(), first, time: time(key, first, row.time)?, metadata, payloads };
+    if commit.fits() {
+        Ok(Arc::new(commit))
+    } else {
+        Err(corrupt("the commit runs past the last sequence".into()).at(first))
+    }
+}
+
+/// The sequence of the last event of a stored commit.
+pub(crate) fn last<K: StreamKey, S: Sequence>(key: &K, row: &CommitRow) -> Result<S, StorageError> {
+    sequence(key, row.last(), row.zone.into())
+}
+
+/// The head of the stream of `key`.
+pub(crate) fn head<K: StreamKey, S: Sequence>(key: &K, row: HeadRow) -> Result<Head<S>, StorageError> {
+    let sequence = sequence(key, row.number, row.zone)?;
+    Ok(Head { sequence, time: time(key, sequence, row.time)? })
+}
+
+/// The error of a row that is no commit at all.
+pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, why: Unreadable) -> StorageError {
+    let what = "cannot read the commit: what is stored is not what was written";
+    StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs()).because(why)
+}
+
+fn sequence<K: StreamKey, S: Sequence>(key: &K, number: i64, zone: i32) -> Result<S, StorageError> {
+    let parts = u64::try_from(number).ok().zip(u16::try_from(zone).ok());
+    parts.and_then(|(number, zone)| S::from_parts(number, Zone(zone))).ok_or_else(|| {
+        let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
+        StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs())
+    })
+}
+
+fn time<K: StreamKey, S: Sequence>(
+    key: &K,
+    sequence: S,
+    microseconds: i64,
+) -> Result<Timestamp, StorageError> {
+    Timestamp::from_microsecond(microseconds).map_err(|error| {
+        let what = "cannot read the time";
+        StorageError::new(ErrorKind::Corrupt, what).on(key).at(sequence).because(error)
+    })
+}
