@@ -38,6 +38,6 @@ pub(crate) async fn git_history(trial: Trial) -> Result<Found> {
 }
 
 /// Another program of this package, built beside this one.
-fn program(name: &str) -> Result<PathBuf> {
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }

@@ -6,6 +6,7 @@ mod lost_replies;
 mod report;
 mod runs;
 mod seeded_bugs;
+mod views;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use crate::{histories, kills, lost_replies, seeded_bugs};
+use crate::{histories, kills, lost_replies, seeded_bugs, views};
 
 /// One of the reliability runs.
 pub(crate) struct Run {
@@ -95,5 +95,33 @@ pub(crate) const RUNS: &[Run] = &[
         full: 20,
         quick: 3,
         run: |trial| Box::pin(kills::git_history(trial)),
+    },
+    Run {
+        name: "view-deliveries-sqlite",
+        unit: "deliveries to racing workers",
+        full: 1_000_000,
+        quick: 20_000,
+        run: |trial| Box::pin(views::deliveries_sqlite(trial)),
+    },
+    Run {
+        name: "view-kills-sqlite",
+        unit: "workers killed",
+        full: 500,
+        quick: 20,
+        run: |trial| Box::pin(views::kills_sqlite(trial)),
+    },
+    Run {
+        name: "rebuild-kills-sqlite",
+        unit: "rebuilds killed",
+        full: 20,
+        quick: 5,
+        run: |trial| Box::pin(views::rebuilds_sqlite(trial)),
+    },
+    Run {
+        name: "fresh-reads",
+        unit: "reads at least as new as a token",
+        full: 100_000,
+        quick: 10_000,
+        run: |trial| Box::pin(views::fresh_reads(trial)),
     },
 ];

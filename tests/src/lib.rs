@@ -4,3 +4,4 @@ pub mod git_kills;
 pub mod git_repository;
 pub mod kills;
 pub mod seeded_bugs;
+pub mod views;

@@ -1,0 +1,60 @@
+//! Views under disorder, faults, kills and rebuilds.
+
+use anyhow::Result;
+use eventsrc_core::StreamName;
+use eventsrc_sqlite::{Database, SqliteView};
+use eventsrc_tests::views::{SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag};
+use futures::FutureExt;
+
+use crate::kills::program;
+use crate::runs::{Found, Trial};
+
+/// Delivers commits to racing workers of a view in a file.
+pub(crate) async fn deliveries_sqlite(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let open = async |round: u64| {
+        let database = Database::open(folder.path().join(format!("{round}.db"))).await?;
+        Ok(SqliteView::<StreamName, u64, i64, _>::open(&database, SqliteLedger(1)).await?)
+    };
+    let came = race(open, trial.attempts, trial.seed).await?;
+    let note = format!("{} commits stored, {} transactions, 4 racing workers", came.stored, came.batches);
+    Ok(Found { attempted: came.delivered, violations: came.violations, note })
+}
+
+/// Kills workers of a view in a file.
+pub(crate) async fn kills_sqlite(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let target = Target::Sqlite(folder.path().join("ledger.db"));
+    let came = kill_workers(&program("view-worker")?, &target, trial.attempts, trial.seed).await?;
+    let note = format!("{} in the middle, {} commits stored", came.in_the_middle, came.stored);
+    Ok(Found { attempted: came.kills, violations: came.violations, note })
+}
+
+/// Kills rebuilds of a view in a file.
+pub(crate) async fn rebuilds_sqlite(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_owned();
+    let target = move |round: u64| {
+        let file = path.join(format!("{round}.db"));
+        async move { Ok(Target::Sqlite(file)) }.boxed()
+    };
+    let came = kill_rebuilds(&program("view-worker")?, target, trial.attempts, trial.seed).await?;
+    let note =
+        format!("{} in the middle, {} rebuilds completed and taken over", came.in_the_middle, came.completed);
+    Ok(Found { attempted: came.kills, violations: came.violations, note })
+}
+
+/// Reads a view that lags, while nothing fails and while everything does.
+pub(crate) async fn fresh_reads(trial: Trial) -> Result<Found> {
+    let half = trial.attempts / 2;
+    let quiet = read_under_lag(half, false, trial.seed).await?;
+    let faulty = read_under_lag(trial.attempts - half, true, trial.seed).await?;
+    let note = format!(
+        "{} answered, {} stale by a short limit, {} faults",
+        quiet.answered + faulty.answered,
+        quiet.stale + faulty.stale,
+        faulty.faults
+    );
+    let violations = [quiet.violations, faulty.violations].concat();
+    Ok(Found { attempted: quiet.answered + quiet.stale + faulty.answered + faulty.stale, violations, note })
+}

@@ -1,0 +1,144 @@
+//! A process that keeps a ledger, until it is killed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use eventsrc_core::{
+    Rebuild, RebuildSettings, ScanStorage, Segment, StreamName, Synchronizer, SynchronizerSettings,
+};
+use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
+use futures::TryStreamExt;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::deliveries::Disorderly;
+use super::sqlite::SqliteLedger;
+use super::{Ledger, LedgerCommit};
+
+/// Where a ledger is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// In this SQLite file.
+    Sqlite(PathBuf),
+    /// In the Postgres database of this address.
+    Postgres(String),
+}
+
+impl Target {
+    /// The target that `text` names: an address that begins with `postgres://`, or the path of a file.
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with("postgres://") { Self::Postgres(text.into()) } else { Self::Sqlite(text.into()) }
+    }
+
+    /// What [`parse`](Target::parse) reads.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+}
+
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Follow a disorderly feed of everything, sweep, and say so; then again, until killed.
+    Keep,
+    /// The same once, and end.
+    KeepOnce,
+    /// Rebuild version 2, and end.
+    Rebuild,
+}
+
+impl Job {
+    /// The job that `text` names.
+    ///
+    /// # Errors
+    ///
+    /// If it names none.
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(match text {
+            "keep" => Self::Keep,
+            "keep-once" => Self::KeepOnce,
+            "rebuild" => Self::Rebuild,
+            other => bail!("there is no job {other}"),
+        })
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::KeepOnce => "keep-once",
+            Self::Rebuild => "rebuild",
+        }
+    }
+}
+
+pub(crate) type Events = SqliteStorage<StreamName, u64, i64>;
+
+/// The events in the SQLite file at `path`.
+///
+/// # Errors
+///
+/// If the file cannot be opened.
+pub(crate) async fn events(path: &Path) -> Result<Events> {
+    Ok(SqliteStorage::new(&Database::open(path).await?))
+}
+
+/// A ledger in an SQLite file, and in a Postgres database.
+pub(crate) async fn sqlite_ledger(
+    path: &Path,
+    version: u32,
+) -> Result<SqliteView<StreamName, u64, i64, SqliteLedger>> {
+    Ok(SqliteView::open(&Database::open(path).await?, SqliteLedger(version)).await?)
+}
+
+/// Does `job` on the ledger in `target`, from the events in the SQLite file `storage`.
+///
+/// # Errors
+///
+/// If something fails that should not.
+pub async fn work(storage: &Path, target: &Target, job: Job, seed: u64) -> Result<()> {
+    let storage = events(storage).await.context("cannot open the events")?;
+    let version = if job == Job::Rebuild { 2 } else { 1 };
+    match target {
+        Target::Sqlite(path) => run(storage, sqlite_ledger(path, version).await?, job, seed).await,
+        Target::Postgres(_) => bail!("not yet"),
+    }
+}
+
+async fn run<V: Ledger>(storage: Events, view: V, job: Job, seed: u64) -> Result<()> {
+    if job == Job::Rebuild {
+        let mut settings = RebuildSettings::default();
+        // Small steps, so that there is something in between to be killed.
+        settings.synchronizer.events_per_batch = 500;
+        let rebuilt = Rebuild::new(storage, view).with(settings).run(|_| {}).await?;
+        return say(&format!("applied {}", rebuilt.applied_events));
+    }
+    let settings =
+        SynchronizerSettings { workers: 2, events_per_batch: 10, sweep_every: None, ..Default::default() };
+    let synchronizer = Synchronizer::start(storage.clone(), view, settings);
+    let mut random = StdRng::seed_from_u64(seed);
+    say("ready 0")?;
+    loop {
+        let pages: Vec<_> = storage.scan(Segment::ALL).try_collect().await?;
+        let mut stored: Vec<Arc<LedgerCommit>> =
+            pages.iter().flat_map(|page| page.commits().iter().cloned()).collect();
+        stored.sort_by_key(|commit| commit.first);
+        synchronizer.follow(Disorderly::new(&stored, StdRng::from_rng(&mut random))).await?;
+        synchronizer.sweep().await?;
+        say(&format!("applied {}", synchronizer.status().await?.applied_events))?;
+        if job == Job::KeepOnce {
+            synchronizer.stop().await;
+            return Ok(());
+        }
+    }
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
