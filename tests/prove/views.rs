@@ -3,7 +3,7 @@
 use anyhow::Result;
 use eventsrc_core::StreamName;
 use eventsrc_sqlite::{Database, SqliteView};
-use eventsrc_tests::views::{SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag};
+use eventsrc_tests::ledgers::{SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag};
 use futures::FutureExt;
 
 use crate::kills::program;
@@ -25,7 +25,7 @@ pub(crate) async fn deliveries_sqlite(trial: Trial) -> Result<Found> {
 pub(crate) async fn kills_sqlite(trial: Trial) -> Result<Found> {
     let folder = tempfile::tempdir()?;
     let target = Target::Sqlite(folder.path().join("ledger.db"));
-    let came = kill_workers(&program("view-worker")?, &target, trial.attempts, trial.seed).await?;
+    let came = kill_workers(&program("ledger-worker")?, &target, trial.attempts, trial.seed).await?;
     let note = format!("{} in the middle, {} commits stored", came.in_the_middle, came.stored);
     Ok(Found { attempted: came.kills, violations: came.violations, note })
 }
@@ -38,7 +38,7 @@ pub(crate) async fn rebuilds_sqlite(trial: Trial) -> Result<Found> {
         let file = path.join(format!("{round}.db"));
         async move { Ok(Target::Sqlite(file)) }.boxed()
     };
-    let came = kill_rebuilds(&program("view-worker")?, target, trial.attempts, trial.seed).await?;
+    let came = kill_rebuilds(&program("ledger-worker")?, target, trial.attempts, trial.seed).await?;
     let note =
         format!("{} in the middle, {} rebuilds completed and taken over", came.in_the_middle, came.completed);
     Ok(Found { attempted: came.kills, violations: came.violations, note })

@@ -3,5 +3,6 @@
 pub mod git_kills;
 pub mod git_repository;
 pub mod kills;
+pub mod ledgers;
 pub mod seeded_bugs;
-pub mod views;
+pub mod view_kills;

@@ -33,7 +33,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// How many workers are at it at the same time.
 const WORKERS: u64 = 2;
 
-/// Kills `program`, which is `view-worker`, with SIGKILL at `kills` random moments while it keeps the ledger in `target`, and
+/// Kills `program`, which is `ledger-worker`, with SIGKILL at `kills` random moments while it keeps the ledger in `target`, and
 /// compares that with the fold from time to time.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub struct Zombies {
     pub violations: Vec<String>,
 }
 
-/// Stops `program`, which is `view-worker`, with SIGSTOP at `zombies` random moments, brings the ledger in the Postgres
+/// Stops `program`, which is `ledger-worker`, with SIGSTOP at `zombies` random moments, brings the ledger in the Postgres
 /// database at `url` up to date, wakes the worker with SIGCONT, waits until it has ended, and looks at what it changed.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ pub struct RebuildKills {
     pub violations: Vec<String>,
 }
 
-/// Kills `program`, which is `view-worker`, at `kills` random moments while it rebuilds version 2 of the ledger in `target`, a few
+/// Kills `program`, which is `ledger-worker`, at `kills` random moments while it rebuilds version 2 of the ledger in `target`, a few
 /// times for each rebuild; resumes it, compares it by digest with version 1, which was kept all the time, and has it take over
 /// and be taken back while a writer goes on.
 ///
