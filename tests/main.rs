@@ -10,4 +10,5 @@ mod laws;
 mod scenarios;
 mod servers;
 mod sqlite;
+mod sqlite_views;
 mod synchronizer;

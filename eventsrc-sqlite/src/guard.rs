@@ -1,7 +1,7 @@
 //! Lends a connection to a user's code, and keeps the code from more than its own tables.
 
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -62,8 +62,8 @@ impl Guarded {
         Ok(Self { connection, watch })
     }
 
-    /// Lends the connection to `code`. A panic is an error, and so is anything that the code must not do, even if the
-    /// code makes nothing of it.
+    /// Lends the connection to `code`. A panic of code that writes is an error, and so is anything that the code must not do,
+    /// even if it makes nothing of it.
     pub(crate) fn lend<T>(
         &self,
         code: impl FnOnce(&Connection) -> Result<T, ViewError>,
@@ -76,7 +76,12 @@ impl Guarded {
             let who = if self.watch.reads { "a query" } else { "the code of a view" };
             return Err(format!("{who} must not {what}").into());
         }
-        outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        match outcome {
+            Ok(outcome) => outcome,
+            // Whoever asks is told by a panic, too.
+            Err(panic) if self.watch.reads => resume_unwind(panic),
+            Err(panic) => Err(panicked(&*panic)),
+        }
     }
 
     /// Whether the transaction was rolled back while the connection was lent; asking forgets it.

@@ -1,0 +1,182 @@
+//! What only views in SQLite have to show: neighbours in a group, code that misbehaves, processes, take-overs.
+
+mod conformance;
+mod inline;
+mod misdeeds;
+mod neighbours;
+mod opening;
+mod processes;
+mod reading;
+mod stored;
+mod synchronized;
+mod taking_over;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Applied, Batch, Commit, ErrorKind, Metadata, Randomness, Run, Sequence, StorageError, StreamName,
+    Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
+};
+use eventsrc_sqlite::{Database, SqliteStorage, SqliteView, View};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+type Storage = SqliteStorage<StreamName, u64, String>;
+type Draft = Arc<Commit<StreamName, u64, String>>;
+type LinesView = SqliteView<StreamName, u64, String, Lines>;
+
+/// Adds each payload to the row of its stream, unless the payload says to do something else.
+struct Lines {
+    version: u32,
+    misdeed: Misdeed,
+}
+
+/// What is done at a payload `misdeed`.
+type Misdeed = fn(&Connection) -> Result<(), ViewError>;
+
+impl Lines {
+    fn new(version: u32) -> Self {
+        Self::that(version, |_| Err("it may not be told".into()))
+    }
+
+    fn that(version: u32, misdeed: Misdeed) -> Self {
+        Self { version, misdeed }
+    }
+
+    fn add(connection: &Connection, version: u32, stream: &str, text: &str) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(&format!(
+                "INSERT INTO lines_v{version} (stream, text) VALUES (?1, ?2)
+                 ON CONFLICT (stream) DO UPDATE SET text = text || ' ' || excluded.text"
+            ))?
+            .execute([stream, text])
+            .map(drop)
+    }
+}
+
+impl<S: Sequence> View<StreamName, S, String> for Lines {
+    fn definition(&self) -> ViewDefinition {
+        ViewDefinition::new("lines", ["line"]).unwrap().at_version(self.version)
+    }
+
+    fn tables(&self) -> &[&str] {
+        &["lines"]
+    }
+
+    fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute_batch(&format!(
+            "CREATE TABLE lines_v{0} (
+                 stream TEXT PRIMARY KEY,
+                 text TEXT NOT NULL CHECK (text <> 'forbidden'),
+                 parent TEXT REFERENCES lines_v{0} (stream) DEFERRABLE INITIALLY DEFERRED
+             )",
+            self.version
+        ))
+    }
+
+    fn apply(&self, transaction: &Connection, batch: &Batch<StreamName, S, String>) -> Result<(), ViewError> {
+        for event in batch.events() {
+            Self::add(transaction, self.version, event.key().as_str(), event.payload)?;
+            if event.payload == "misdeed" {
+                (self.misdeed)(transaction)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file of its own, with events and the view in it.
+struct Place {
+    folder: TempDir,
+    database: Database,
+    storage: Storage,
+    view: LinesView,
+}
+
+impl Place {
+    async fn new(view: Lines) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("events.db")).await.unwrap();
+        let storage = SqliteStorage::new(&database);
+        let view = SqliteView::open(&database, view).await.unwrap();
+        Self { folder, database, storage, view }
+    }
+
+    /// Another program that holds the file's write lock until it is dropped, so that jobs pile up.
+    fn hold(&self) -> Connection {
+        let other = Connection::open(self.path()).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("events.db")
+    }
+}
+
+fn name(text: &str) -> StreamName {
+    text.parse().unwrap()
+}
+
+/// A commit with an id of its own.
+fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
+    let ids = Randomness::from_system();
+    let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
+    Arc::new(Commit {
+        key: name(stream),
+        first,
+        time,
+        metadata: Metadata::new(ids.commit_id(time)),
+        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),
+    })
+}
+
+/// A batch of these commits, each of a stream of its own, which is right before it.
+fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
+    let run = |commit: &&Draft| Run {
+        stream: commit.key.clone(),
+        from: commit.first.checked_sub(1).filter(|from| *from > 0),
+        commits: vec![Arc::clone(commit)],
+    };
+    Batch::new(commits.iter().map(run).collect())
+}
+
+/// Applies a batch that has to be applied.
+async fn apply(view: &LinesView, commits: &[&Draft]) {
+    let applied = view.apply(&batch(commits)).await.unwrap();
+    assert!(matches!(applied, Applied::Done), "{applied:?}");
+}
+
+/// What the row of a stream says, and up to where it is applied.
+async fn line(view: &LinesView, stream: &str) -> (Option<String>, Option<u64>) {
+    let stream = name(stream);
+    let text = stream.to_string();
+    let (places, text) =
+        view.read(&[stream], move |connection| lines_of(connection, "lines", &text)).await.unwrap();
+    (text, places[0].position)
+}
+
+fn lines_of(connection: &Connection, table: &str, stream: &str) -> rusqlite::Result<Option<String>> {
+    use rusqlite::OptionalExtension;
+
+    connection
+        .query_row(&format!("SELECT text FROM {table} WHERE stream = ?1"), [stream], |row| row.get(0))
+        .optional()
+}
+
+/// Fails unless `error` is of this kind, and says all of `words`.
+fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    for word in words {
+        assert!(format!("{error:?}").contains(word), "{word:?} is not in {error:?}");
+    }
+}
+
+/// A view that is rejected has to say all of `words`.
+fn assert_rejected(applied: &Applied, words: &[&str]) {
+    let Applied::Rejected(error) = applied else { panic!("{applied:?}") };
+    for word in words {
+        assert!(error.to_string().contains(word), "{word:?} is not in {error}");
+    }
+}

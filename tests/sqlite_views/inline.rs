@@ -1,0 +1,212 @@
+//! Views that are applied in the transaction of the append.
+
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Commit, ErrorKind, EventStorage, Place as At, Put, Sequence, StreamName, ViewStore, Zone, ZonedSequence,
+};
+use eventsrc_sqlite::{Database, Settings, SqliteStorage, SqliteView};
+use futures::future::{join_all, poll_immediate};
+
+use super::{Draft, Lines, Misdeed, Place, Storage, apply, assert_says, commit, line, name};
+
+/// A place whose storage applies the view.
+async fn following(view: Lines) -> Place {
+    let place = Place::new(view).await;
+    let storage = place.storage.clone().with_view(&place.view).unwrap();
+    Place { storage, ..place }
+}
+
+async fn store(storage: &Storage, commit: &Draft) {
+    let put = storage.put(Arc::clone(commit)).await.unwrap();
+    assert!(matches!(put, Put::Stored), "{put:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_there_when_the_put_is_answered_and_cost_no_sync() {
+    let place = following(Lines::new(1)).await;
+    let before = place.database.disk_commits();
+    let commits =
+        [commit("line/1", 1, &["a", "b"]), commit("line/1", 3, &["c"]), commit("user/1", 1, &["x"])];
+    store(&place.storage, &commits[0]).await;
+    assert_eq!(line(&place.view, "line/1").await, (Some("a b".into()), Some(2)));
+    for commit in &commits[1..] {
+        store(&place.storage, commit).await;
+    }
+    assert_eq!(line(&place.view, "line/1").await, (Some("a b c".into()), Some(3)));
+    assert_eq!(line(&place.view, "user/1").await, (None, None), "the view does not follow users");
+    assert_eq!(place.database.disk_commits() - before, 3);
+
+    // What changes nothing in the storage changes nothing in the view.
+    assert!(matches!(place.storage.put(Arc::clone(&commits[0])).await.unwrap(), Put::Repeated { .. }));
+    let late = commit("line/1", 3, &["d"]);
+    assert!(matches!(place.storage.put(late).await.unwrap(), Put::Conflict(_)));
+    assert_eq!(line(&place.view, "line/1").await, (Some("a b c".into()), Some(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_one_group_are_applied_in_order() {
+    let place = following(Lines::new(1)).await;
+    let held = place.hold();
+    let commits: Vec<_> = (1..=20).map(|first| commit("line/1", first, &[&first.to_string()])).collect();
+    let mut puts: Vec<_> =
+        commits.iter().map(|commit| Box::pin(place.storage.put(Arc::clone(commit)))).collect();
+    for put in &mut puts {
+        assert!(poll_immediate(put).await.is_none(), "nothing can be stored yet");
+    }
+    drop(held);
+    for put in join_all(puts).await {
+        assert!(matches!(put.unwrap(), Put::Stored));
+    }
+    let told: Vec<_> = (1..=20).map(|number: u64| number.to_string()).collect();
+    assert_eq!(line(&place.view, "line/1").await, (Some(told.join(" ")), Some(20)));
+}
+
+/// P13: the commit is stored, and its stream waits with the reason; the others go on.
+async fn is_quarantined(misdeed: Misdeed, words: &str) {
+    let place = following(Lines::that(1, misdeed)).await;
+    store(&place.storage, &commit("line/bad", 1, &["a"])).await;
+    let held = place.hold();
+    let commits = [
+        commit("line/good", 1, &["b"]),
+        commit("line/bad", 2, &["c", "misdeed"]),
+        commit("line/good", 2, &["d"]),
+        commit("line/bad", 4, &["e"]),
+    ];
+    let mut puts: Vec<_> =
+        commits.iter().map(|commit| Box::pin(place.storage.put(Arc::clone(commit)))).collect();
+    for put in &mut puts {
+        assert!(poll_immediate(put).await.is_none(), "nothing can be stored yet");
+    }
+    drop(held);
+    for put in join_all(puts).await {
+        assert!(matches!(put.unwrap(), Put::Stored));
+    }
+    assert_eq!(line(&place.view, "line/bad").await, (Some("a".into()), Some(1)));
+    assert_eq!(line(&place.view, "line/good").await, (Some("b d".into()), Some(2)));
+    let quarantined = place.view.quarantined().await.unwrap();
+    let [poison] = quarantined.as_slice() else { panic!("{quarantined:?}") };
+    assert_eq!((poison.stream.as_str(), poison.position, poison.sequence), ("line/bad", Some(1), 2));
+    assert_eq!(poison.time, commits[1].time);
+    assert!(poison.error.contains(words), "{words:?} is not in {}", poison.error);
+    let head = place.storage.latest(&name("line/bad")).await.unwrap();
+    assert_eq!(head, Some(commits[3].head()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_the_view_rejects_is_stored_and_its_stream_is_quarantined() {
+    is_quarantined(|_| Err("no such line".into()), "no such line").await;
+    is_quarantined(|_| panic!("out of lines"), "out of lines").await;
+    is_quarantined(|connection| Ok(Lines::add(connection, 1, "line/x", "forbidden")?), "CHECK").await;
+    is_quarantined(|connection| Ok(connection.execute_batch("COMMIT")?), "must not").await;
+    is_quarantined(|connection| Ok(connection.execute_batch("DELETE FROM commits")?), "must not").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_rolls_everything_back_loses_no_commit() {
+    const ROLLS_BACK: &str = "INSERT OR ROLLBACK INTO lines_v1 (stream, text) VALUES ('x', 'forbidden')";
+    is_quarantined(|connection| Ok(connection.execute_batch(ROLLS_BACK)?), "CHECK").await;
+    is_quarantined(
+        |connection| {
+            let _ = connection.execute_batch(ROLLS_BACK);
+            Ok(Lines::add(connection, 1, "line/x", "alone")?)
+        },
+        "must not",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_is_looked_at_when_the_transaction_ends_loses_no_commit() {
+    const ORPHANS: &str = "UPDATE lines_v1 SET parent = 'nobody' WHERE stream = 'line/bad'";
+    is_quarantined(|connection| Ok(connection.execute_batch(ORPHANS)?), "FOREIGN KEY").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_file_stores_neither_the_commit_nor_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { largest_file: Some(256 * 1024), ..Settings::default() };
+    let database = Database::open_with(folder.path().join("events.db"), settings).await.unwrap();
+    let large: Misdeed = |connection| Ok(Lines::add(connection, 1, "line/1", &"x".repeat(1 << 20))?);
+    let view = SqliteView::open(&database, Lines::that(1, large)).await.unwrap();
+    let storage: Storage = SqliteStorage::new(&database).with_view(&view).unwrap();
+    let draft = commit("line/1", 1, &["misdeed"]);
+    let error = storage.put(Arc::clone(&draft)).await.unwrap_err();
+    assert_says(&error, ErrorKind::Refused, &["full", "lines v1", "line/1", "sequence 1"]);
+    assert_eq!(storage.latest(&draft.key).await.unwrap(), None);
+    assert_eq!(line(&view, "line/1").await, (None, None));
+    store(&storage, &commit("line/1", 1, &["a"])).await;
+    assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_was_added_later_is_left_until_it_stands_where_it_can_follow() {
+    let place = Place::new(Lines::new(1)).await;
+    let commits: Vec<_> = (1..=4).map(|first| commit("line/1", first, &[&first.to_string()])).collect();
+    store(&place.storage, &commits[0]).await;
+    let storage = place.storage.clone().with_view(&place.view).unwrap();
+    store(&storage, &commits[1]).await;
+    assert_eq!(line(&place.view, "line/1").await, (None, None));
+    for commit in &commits[..2] {
+        apply(&place.view, &[commit]).await;
+    }
+    store(&storage, &commits[2]).await;
+    assert_eq!(line(&place.view, "line/1").await, (Some("1 2 3".into()), Some(3)));
+    // Another handle, which knows nothing of the view.
+    store(&place.storage, &commits[3]).await;
+    assert_eq!(line(&place.view, "line/1").await.1, Some(3));
+    store(&storage, &commit("line/1", 5, &["5"])).await;
+    assert_eq!(line(&place.view, "line/1").await.1, Some(3));
+    assert_eq!(place.view.quarantined().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_views_follow_and_one_that_was_retired_follows_no_more() {
+    use eventsrc_core::VersionedStore;
+
+    let place = following(Lines::new(1)).await;
+    let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+    let storage = place.storage.clone().with_view(&second).unwrap();
+    store(&storage, &commit("line/1", 1, &["a"])).await;
+    for view in [&place.view, &second] {
+        assert_eq!(view.places(&[name("line/1")]).await.unwrap()[0].position, Some(1));
+    }
+    second.retire().await.unwrap();
+    store(&storage, &commit("line/1", 2, &["b"])).await;
+    assert_eq!(line(&place.view, "line/1").await, (Some("a b".into()), Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_of_another_database_cannot_follow() {
+    let (place, other) = (Place::new(Lines::new(1)).await, Place::new(Lines::new(1)).await);
+    let error = place.storage.clone().with_view(&other.view).unwrap_err();
+    assert_says(&error, ErrorKind::Invalid, &["lines v1", "another database"]);
+    // Another opening of the file writes transactions of its own.
+    let again = Database::open(place.path()).await.unwrap();
+    let error = Storage::new(&again).with_view(&place.view).unwrap_err();
+    assert_says(&error, ErrorKind::Invalid, &["another database"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_follows_from_zone_to_zone() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("events.db")).await.unwrap();
+    let view: SqliteView<StreamName, ZonedSequence, String, Lines> =
+        SqliteView::open(&database, Lines::new(1)).await.unwrap();
+    let storage: SqliteStorage<StreamName, ZonedSequence, String> =
+        SqliteStorage::new(&database).with_view(&view).unwrap();
+    for (number, zone) in [(1, 3), (2, 1), (3, 1), (4, 9)] {
+        let commit = commit("line/1", number, &["a"]);
+        let first = ZonedSequence::from_parts(number, Zone(zone)).unwrap();
+        let zoned = Commit {
+            key: commit.key.clone(),
+            first,
+            time: commit.time,
+            metadata: commit.metadata.clone(),
+            payloads: commit.payloads.clone(),
+        };
+        assert!(matches!(storage.put(Arc::new(zoned)).await.unwrap(), Put::Stored));
+        let places = view.places(&[name("line/1")]).await.unwrap();
+        assert_eq!(places, [At { position: Some(first), quarantined: false }]);
+    }
+}

@@ -1,0 +1,160 @@
+//! Reads of rows and places.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventsrc_core::{Batch, ErrorKind, StreamName, ViewDefinition, ViewError};
+use eventsrc_sqlite::{Database, Settings, SqliteView, View};
+use rusqlite::Connection;
+
+use super::{Lines, Place, apply, assert_says, commit, line, lines_of, name};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_and_places_are_of_one_moment() {
+    const COMMITS: u64 = 200;
+    let place = Place::new(Lines::new(1)).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (view, done) = (place.view.clone(), Arc::clone(&done));
+        tokio::spawn(async move {
+            for first in 1..=COMMITS {
+                let commits = ["line/1", "line/2"].map(|stream| commit(stream, first, &["a"]));
+                apply(&view, &[&commits[0], &commits[1]]).await;
+            }
+            done.store(true, Ordering::Relaxed);
+        })
+    };
+    let streams = ["line/2", "line/1"].map(name);
+    let mut seen = 0;
+    while !done.load(Ordering::Relaxed) {
+        let query = |connection: &Connection| {
+            Ok(["line/1", "line/2"].map(|stream| lines_of(connection, "lines", stream).unwrap()))
+        };
+        let (places, texts) = place.view.read(&streams, query).await.unwrap();
+        let position = places[0].position.unwrap_or(0);
+        assert_eq!(places[1].position.unwrap_or(0), position);
+        for text in texts {
+            assert_eq!(text.map_or(0, |text| text.split(' ').count() as u64), position);
+        }
+        assert!(position >= seen);
+        seen = position;
+    }
+    writer.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_is_the_callers_to_mend() {
+    let place = Place::new(Lines::new(1)).await;
+    let read = |sql: &'static str| {
+        let view = place.view.clone();
+        async move { view.read(&[], move |c| c.query_row(sql, [], |row| row.get::<_, String>(0))).await }
+    };
+    for (sql, words) in
+        [("SELECT a FROM nowhere", "nowhere"), ("SELECT text FROM lines", "no rows"), ("SELECT 1", "type")]
+    {
+        let error = read(sql).await.unwrap_err();
+        assert_says(&error, ErrorKind::Invalid, &["the query", words]);
+    }
+    assert_eq!(read("SELECT 'a'").await.unwrap().1, "a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_can_only_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { readers: 1, ..Settings::default() };
+    let database = Database::open_with(folder.path().join("views.db"), settings).await.unwrap();
+    let view = SqliteView::open(&database, Lines::new(1)).await.unwrap();
+    apply(&view, &[&commit("line/1", 1, &["a"])]).await;
+    for (sql, words) in [
+        ("DELETE FROM lines_v1", "a query must not write"),
+        ("CREATE TEMP TABLE t (a)", "a query must not write"),
+        ("DROP VIEW lines", "a query must not write"),
+        ("PRAGMA query_only = off", "must not change the settings"),
+        ("COMMIT", "must not begin or end a transaction"),
+        ("ATTACH ':memory:' AS other", "must not attach"),
+    ] {
+        let error = view.read(&[], move |connection| connection.execute_batch(sql)).await.unwrap_err();
+        assert_says(&error, ErrorKind::Invalid, &[words]);
+        let quiet =
+            view.read(&[], move |connection| Ok(drop(connection.execute_batch(sql)))).await.unwrap_err();
+        assert_says(&quiet, ErrorKind::Invalid, &[words]);
+    }
+    assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
+    let columns = view.read(&[], |c| {
+        c.query_row("SELECT count(*) FROM pragma_table_info('lines'), json_each('[1]')", [], |row| {
+            row.get::<_, i64>(0)
+        })
+    });
+    assert_eq!(columns.await.unwrap().1, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_panics_does_so_where_it_was_asked_and_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { readers: 1, ..Settings::default() };
+    let database = Database::open_with(folder.path().join("views.db"), settings).await.unwrap();
+    let view = SqliteView::open(&database, Lines::new(1)).await.unwrap();
+    let asking = view.clone();
+    let asked = tokio::spawn(async move { asking.read::<()>(&[], |_| panic!("no such page")).await });
+    assert!(asked.await.unwrap_err().is_panic());
+    apply(&view, &[&commit("line/1", 1, &["a"])]).await;
+    assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
+}
+
+/// A full-text index, whose own tables are written and read behind the code's back.
+struct Words;
+
+impl View<StreamName, u64, String> for Words {
+    fn definition(&self) -> ViewDefinition {
+        ViewDefinition::new("words", ["line"]).unwrap()
+    }
+
+    fn tables(&self) -> &[&str] {
+        &["words"]
+    }
+
+    fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute_batch("CREATE VIRTUAL TABLE words_v1 USING fts5(stream UNINDEXED, text)")
+    }
+
+    fn apply(
+        &self,
+        transaction: &Connection,
+        batch: &Batch<StreamName, u64, String>,
+    ) -> Result<(), ViewError> {
+        for event in batch.events() {
+            if event.payload == "bad" {
+                return Err("bad".into());
+            }
+            transaction
+                .execute("INSERT INTO words_v1 VALUES (?1, ?2)", [event.key().as_str(), event.payload])?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_may_be_a_full_text_index() {
+    use eventsrc_core::{Applied, VersionedStore, ViewStore};
+
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("views.db")).await.unwrap();
+    let view: SqliteView<StreamName, u64, String, Words> = SqliteView::open(&database, Words).await.unwrap();
+    let commits =
+        [commit("line/1", 1, &["to be or not to be"]), commit("line/2", 1, &["that is the question", "bad"])];
+    for (commit, done) in commits.iter().zip([true, false]) {
+        let applied = view.apply(&super::batch(&[commit])).await.unwrap();
+        assert_eq!(matches!(applied, Applied::Done), done, "{applied:?}");
+    }
+    let found = |word: &'static str| {
+        view.read(&[], move |connection| {
+            connection
+                .prepare("SELECT stream FROM words_v1 WHERE words_v1 MATCH ?1")?
+                .query_map([word], |row| row.get::<_, String>(0))?
+                .collect::<Result<Vec<_>, _>>()
+        })
+    };
+    assert_eq!(found("not").await.unwrap().1, ["line/1"]);
+    assert_eq!(found("question").await.unwrap().1, [""; 0]);
+    assert_eq!(view.digest().await.unwrap().rows, 1);
+}

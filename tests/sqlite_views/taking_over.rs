@@ -1,0 +1,220 @@
+//! Versions that take over from each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventsrc_core::{
+    Applied, Batch, CatchUp, ErrorKind, EventStorage, Put, Run, StorageError, StreamName, Synchronizer,
+    SynchronizerSettings, VersionedStore, ViewDefinition, ViewError, ViewStore,
+};
+use eventsrc_sqlite::{Database, SqliteView, View};
+use futures::future::{join_all, poll_immediate};
+use futures::{FutureExt, TryStreamExt};
+use rusqlite::Connection;
+
+use super::{Lines, LinesView, Place, apply, assert_rejected, assert_says, batch, commit, line};
+
+/// Brings whatever is missing from the storage in the same file.
+fn from_storage(place: &Place) -> CatchUp<LinesView> {
+    let storage = place.storage.clone();
+    Box::new(move |behind| {
+        async move {
+            let mut runs = Vec::new();
+            for moved in behind {
+                let from = moved.from.map(|from| from + 1);
+                let pages: Vec<_> = storage.events(&moved.stream, from).try_collect().await?;
+                let commits = pages.iter().flat_map(|page| page.commits().to_vec());
+                let commits: Vec<_> = commits.filter(|commit| commit.last() <= moved.to).collect();
+                runs.push(Run { stream: moved.stream, from: moved.from, commits });
+            }
+            Ok(Batch::new(runs))
+        }
+        .boxed()
+    })
+}
+
+fn nothing() -> CatchUp<LinesView> {
+    Box::new(|_| async { Ok(Batch::new(Vec::new())) }.boxed())
+}
+
+/// P14: writers go on, readers go on, and nobody ever sees an older line than before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_takes_over_while_writers_and_readers_go_on() {
+    const STREAMS: usize = 6;
+    const COMMITS: u64 = 60;
+    let place = Place::new(Lines::new(1)).await;
+    let storage = place.storage.clone().with_view(&place.view).unwrap();
+    let writers: Vec<_> = (0..STREAMS)
+        .map(|stream| {
+            let storage = storage.clone();
+            tokio::spawn(async move {
+                for first in 1..=COMMITS {
+                    let draft = commit(&format!("line/{stream}"), first, &[&first.to_string()]);
+                    assert!(matches!(storage.put(draft).await.unwrap(), Put::Stored));
+                }
+            })
+        })
+        .collect();
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (view, done) = (place.view.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut seen = [0; STREAMS];
+                while !done.load(Ordering::Relaxed) {
+                    for (stream, seen) in seen.iter_mut().enumerate() {
+                        let (text, position) = line(&view, &format!("line/{stream}")).await;
+                        let position = position.unwrap_or(0);
+                        let told: Vec<_> = (1..=position).map(|number| number.to_string()).collect();
+                        assert_eq!(text.unwrap_or_default(), told.join(" "));
+                        assert!(position >= *seen, "line/{stream} went back from {seen} to {position}");
+                        *seen = position;
+                    }
+                }
+            })
+        })
+        .collect();
+    let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+    let synchronizer = Synchronizer::start(storage.clone(), second.clone(), SynchronizerSettings::default());
+    synchronizer.take_over().await.unwrap();
+    assert_eq!(place.view.serving().await.unwrap(), 2);
+    // The first version follows in the transactions of the appends, so the second one is behind it from here on.
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
+    synchronizer.sweep().await.unwrap();
+    done.store(true, Ordering::Relaxed);
+    for reader in join_all(readers).await {
+        reader.unwrap();
+    }
+    assert_eq!(second.digest().await.unwrap(), place.view.digest().await.unwrap());
+    assert_eq!(second.digest().await.unwrap().rows, STREAMS as u64);
+    // And back.
+    assert!(matches!(place.view.take_over(from_storage(&place)).await.unwrap(), Applied::Done));
+    assert_eq!(second.serving().await.unwrap(), 1);
+    synchronizer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_that_nobody_waits_for_lets_the_file_go() {
+    let place = Place::new(Lines::new(1)).await;
+    let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+    let (one, two) = (commit("line/1", 1, &["a"]), commit("line/1", 2, &["b"]));
+    apply(&place.view, &[&one]).await;
+    let (asked, asking) = tokio::sync::oneshot::channel();
+    let never: CatchUp<LinesView> = Box::new(|behind| {
+        async move {
+            let _ = asked.send(behind);
+            std::future::pending().await
+        }
+        .boxed()
+    });
+    let taking_over = {
+        let second = second.clone();
+        tokio::spawn(async move { second.take_over(never).await })
+    };
+    assert_eq!(asking.await.unwrap().len(), 1);
+    let next = batch(&[&two]);
+    let mut waits = Box::pin(place.view.apply(&next));
+    assert!(poll_immediate(&mut waits).await.is_none(), "no position moves during a take-over");
+    assert_eq!(line(&place.view, "line/1").await, (Some("a".into()), Some(1)), "readers go on");
+    taking_over.abort();
+    assert!(taking_over.await.unwrap_err().is_cancelled());
+    assert!(matches!(waits.await.unwrap(), Applied::Done));
+    assert_eq!(second.serving().await.unwrap(), 1);
+    assert_eq!(second.positions(None, 10).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catch_up_that_goes_wrong_changes_nothing() {
+    let place = Place::new(Lines::new(1)).await;
+    let rejecting = Lines::that(2, |_| Err("no such line".into()));
+    let second = SqliteView::open(&place.database, rejecting).await.unwrap();
+    let bad = commit("line/1", 1, &["a", "misdeed"]);
+    let first = Lines::that(1, |_| Ok(()));
+    let lenient = SqliteView::open(&place.database, first).await.unwrap();
+    apply(&lenient, &[&bad]).await;
+    assert!(matches!(place.storage.put(bad).await.unwrap(), Put::Stored));
+
+    let answer = second.take_over(from_storage(&place)).await.unwrap();
+    assert_rejected(&answer, &["no such line"]);
+    assert!(matches!(second.take_over(nothing()).await.unwrap(), Applied::Moved));
+    let fails: CatchUp<LinesView> =
+        Box::new(|_| async { Err(StorageError::new(ErrorKind::Unavailable, "out of reach")) }.boxed());
+    assert_says(&second.take_over(fails).await.unwrap_err(), ErrorKind::Unavailable, &["out of reach"]);
+    let panics: CatchUp<LinesView> = Box::new(|_| async { panic!("out of mind") }.boxed());
+    let taking_over = {
+        let second = second.clone();
+        tokio::spawn(async move { second.take_over(panics).await.map(drop) })
+    };
+    assert!(taking_over.await.unwrap_err().is_panic());
+    assert_eq!(second.serving().await.unwrap(), 1);
+    assert_eq!(second.positions(None, 10).await.unwrap(), []);
+    assert_eq!(line(&second, "line/1").await, (Some("a misdeed".into()), Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_through_one_handle_is_seen_through_all() {
+    let place = Place::new(Lines::new(1)).await;
+    let elsewhere = Database::open(place.path()).await.unwrap();
+    let second = SqliteView::open(&elsewhere, Lines::new(2)).await.unwrap();
+    let draft = commit("line/1", 1, &["a"]);
+    apply(&place.view, &[&draft]).await;
+    assert!(matches!(place.storage.put(draft).await.unwrap(), Put::Stored));
+    for (next, serving) in [(&second, 2), (&place.view, 1), (&second, 2)] {
+        assert!(matches!(next.take_over(from_storage(&place)).await.unwrap(), Applied::Done));
+        for view in [&place.view, &second] {
+            assert_eq!(view.serving().await.unwrap(), serving);
+            assert_eq!(line(view, "line/1").await, (Some("a".into()), Some(1)));
+        }
+    }
+}
+
+/// Lines whose tables, and followed categories, change from version to version.
+struct Changing(u32);
+
+impl View<StreamName, u64, String> for Changing {
+    fn definition(&self) -> ViewDefinition {
+        let categories = if self.0 == 1 { vec!["line", "page"] } else { vec!["line"] };
+        ViewDefinition::new("changing", categories).unwrap().at_version(self.0)
+    }
+
+    fn tables(&self) -> &[&str] {
+        if self.0 == 1 { &["both", "old"] } else { &["both", "fresh"] }
+    }
+
+    fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let own = if self.0 == 1 { "old" } else { "fresh" };
+        connection.execute_batch(&format!("CREATE TABLE both_v{0} (a); CREATE TABLE {own}_v{0} (a)", self.0))
+    }
+
+    fn apply(&self, _: &Connection, _: &Batch<StreamName, u64, String>) -> Result<(), ViewError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_streams_that_only_one_version_has_hinder_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("views.db")).await.unwrap();
+    let open = async |version| {
+        SqliteView::<StreamName, u64, String, _>::open(&database, Changing(version)).await.unwrap()
+    };
+    let (first, second) = (open(1).await, open(2).await);
+    let page = commit("page/1", 1, &["a"]);
+    assert!(matches!(first.apply(&batch(&[&page])).await.unwrap(), Applied::Done));
+    for (next, public) in [(&second, ["both", "fresh"]), (&first, ["both", "old"])] {
+        let level: CatchUp<SqliteView<StreamName, u64, String, Changing>> = Box::new(|behind| {
+            assert_eq!(behind, [], "the second version does not follow pages");
+            async { Ok(Batch::new(Vec::new())) }.boxed()
+        });
+        assert!(matches!(next.take_over(level).await.unwrap(), Applied::Done));
+        let names = next.read(&[], |connection| {
+            connection
+                .prepare("SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name")?
+                .query_map([], |row| row.get::<_, String>(0))?
+                .collect::<Result<Vec<_>, _>>()
+        });
+        assert_eq!(names.await.unwrap().1, public);
+    }
+}
