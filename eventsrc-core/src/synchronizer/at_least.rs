@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Synchronizer;
 use super::inbox::Looked;
 use super::status::State;
-use super::worker::{Request, describe};
+use super::worker::Request;
 use crate::error::{ErrorKind, StorageError};
 use crate::sequence::{Sequence, Zone};
 use crate::stream::{StreamKey, StreamName};
@@ -138,7 +138,9 @@ impl<V: ViewStore> Synchronizer<V> {
         let begun = shared.surroundings.clock.now();
         let mut limit = shared.surroundings.clock.sleep(timeout);
         let mut pace = shared.settings.retry.start();
-        let mut numbers = vec![0; wishes.len()];
+        let mut seen = vec![Place::default(); wishes.len()];
+        // What the last read showed, if all that it lacked was fetched since.
+        let mut lacking = None;
         loop {
             let reading = Box::pin(read(Arc::clone(&streams)));
             let outcome = match future::select(reading, &mut limit).await {
@@ -148,12 +150,10 @@ impl<V: ViewStore> Synchronizer<V> {
             let mut failure = None;
             match outcome {
                 Ok((places, value)) => {
-                    let mut fresh = true;
-                    for ((wish, place), number) in wishes.iter().zip(&places).zip(&mut numbers) {
-                        *number = place.position.map_or(0, Sequence::number);
-                        fresh &= wish.is_met(place);
+                    if places.len() == wishes.len() {
+                        seen = places;
                     }
-                    if fresh && places.len() == wishes.len() {
+                    if wishes.iter().zip(&seen).all(|(wish, place)| wish.is_met(place)) {
                         return Ok(value);
                     }
                 }
@@ -164,32 +164,35 @@ impl<V: ViewStore> Synchronizer<V> {
                 wishes.iter_mut().for_each(|wish| wish.why = Why::Stopped(shared.state()));
                 break;
             }
-            let readable = failure.is_none();
+            // Fetching did not help where the version that readers see is kept by somebody else.
+            let helpless = failure.is_some() || lacking.take().as_ref() == Some(&seen);
             let fetching = async {
-                let progress = readable && self.fetch(&mut wishes, &numbers).await;
-                if !progress {
+                let reached = !helpless && self.fetch(&mut wishes, &seen).await;
+                if !reached {
                     let wait = pace.wait(&shared.surroundings.randomness).max(Duration::from_millis(1));
                     shared.surroundings.clock.sleep(wait).await;
                 }
+                reached
             };
-            if let Either::Right(..) = future::select(Box::pin(fetching), &mut limit).await {
-                if let Some(error) = failure {
-                    tracing::debug!(error = %describe(&error), "the view could not be read in time");
-                    return Err(error.into());
-                }
-                break;
+            match future::select(Box::pin(fetching), &mut limit).await {
+                Either::Left((true, _)) => lacking = Some(seen.clone()),
+                Either::Left((false, _)) => {}
+                Either::Right(..) => match failure {
+                    Some(error) => return Err(error.into()),
+                    None => break,
+                },
             }
         }
         let waited = shared.surroundings.clock.now().duration_since(begun);
-        let missing = wishes
-            .into_iter()
-            .zip(numbers)
-            .filter(|(wish, number)| *number < wish.wanted.0 || wish.key.is_none());
+        let missing = wishes.into_iter().zip(seen).filter(|(wish, place)| !wish.is_met(place));
         Err(AtLeastError::Stale(Stale {
             view: shared.view.definition().to_string(),
             waited: Duration::try_from(waited).unwrap_or_default(),
             missing: missing
-                .map(|(Wish { stream, wanted, why, .. }, number)| Missing { stream, wanted, number, why })
+                .map(|(Wish { stream, wanted, why, .. }, place)| {
+                    let number = place.position.map_or(0, Sequence::number);
+                    Missing { stream, wanted, number, why }
+                })
                 .collect(),
         }))
     }
@@ -205,18 +208,18 @@ impl<V: ViewStore> Synchronizer<V> {
     }
 
     /// Has the workers bring forward what is missing; true if all of it was reached.
-    async fn fetch(&self, wishes: &mut [Wish<(V::Key, V::Sequence)>], numbers: &[u64]) -> bool {
+    async fn fetch(&self, wishes: &mut [Wish<(V::Key, V::Sequence)>], seen: &[Place<V::Sequence>]) -> bool {
         let mut replies = Vec::new();
         let mut progress = true;
-        for (wish, number) in wishes.iter_mut().zip(numbers) {
+        for (wish, place) in wishes.iter_mut().zip(seen) {
+            if wish.is_met(place) {
+                continue;
+            }
             let Some((key, wanted)) = wish.key.clone() else {
                 wish.why = Why::NotStored;
                 progress = false;
                 continue;
             };
-            if *number >= wish.wanted.0 {
-                continue;
-            }
             let (reply, looked) = oneshot::channel();
             let request = Request::Wait(wish.stream.clone(), key, wanted, reply);
             if self.0.desk.ask(&wish.stream, request).await {
