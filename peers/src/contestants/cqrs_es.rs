@@ -1,0 +1,160 @@
+//! `cqrs-es` with `postgres-es`: an aggregate in an event store, without snapshots (those of 0.5.0 are wrong).
+//!
+//! Its projection is a `Query`: what is stored is replayed to it, and what is stored from then on is dispatched to it in
+//! the process and after the commit of the command. Nothing ties the two together. So that none is applied twice, the
+//! writers wait until the replay has taken its snapshot of the table.
+
+use std::convert::Infallible;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::persist::{PersistedEventStore, QueryReplay};
+use cqrs_es::{Aggregate, AggregateContext, CqrsFramework, DomainEvent, EventEnvelope, EventStore, Query};
+use futures::FutureExt;
+use postgres_es::PostgresEventRepository;
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, UPSERT};
+
+pub(crate) const CONTESTANT: Contestant = Contestant {
+    name: "cqrs-es",
+    package: "postgres-es",
+    about: "CqrsFramework::execute; load_aggregate; QueryReplay::replay_all, and a Query in the process",
+    projects: true,
+    least_projected: 0,
+    open: |url| open(url).boxed_local(),
+};
+
+async fn open(url: String) -> Result<Box<dyn Peer>> {
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&url).await?;
+    sqlx::query(EVENTS).execute(&pool).await?;
+    let projecting = CancellationToken::new();
+    let live = Totals { pool: pool.clone(), seen: CancellationToken::new() };
+    Ok(Box::new(CqrsEs {
+        quiet: CqrsFramework::new(store(&pool), vec![], ()),
+        dispatching: CqrsFramework::new(store(&pool), vec![Box::new(live)], ()),
+        loads: store(&pool),
+        projecting,
+        pool,
+    }))
+}
+
+/// The table as the package's `db/init.sql` has it.
+const EVENTS: &str = "CREATE TABLE events (
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    sequence bigint CHECK (sequence >= 0) NOT NULL,
+    event_type text NOT NULL,
+    event_version text NOT NULL,
+    payload json NOT NULL,
+    metadata json NOT NULL,
+    PRIMARY KEY (aggregate_type, aggregate_id, sequence)
+)";
+
+type Store = PersistedEventStore<PostgresEventRepository, Ledger>;
+
+fn store(pool: &PgPool) -> Store {
+    PersistedEventStore::new_event_store(PostgresEventRepository::new(pool.clone()))
+}
+
+struct CqrsEs {
+    /// For commands while nothing is projected.
+    quiet: CqrsFramework<Ledger, Store>,
+    /// For commands that are.
+    dispatching: CqrsFramework<Ledger, Store>,
+    loads: Store,
+    projecting: CancellationToken,
+    pool: PgPool,
+}
+
+#[async_trait]
+impl Peer for CqrsEs {
+    async fn command(&self, stream: &str, entry: Entry) -> Result<u64> {
+        let framework = if self.projecting.is_cancelled() { &self.dispatching } else { &self.quiet };
+        framework.execute(stream, vec![entry]).await?;
+        Ok(0)
+    }
+
+    async fn fill(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
+        Ok(self.quiet.execute(stream, entries).await?)
+    }
+
+    async fn load(&self, stream: &str) -> Result<Account> {
+        let mut context = self.loads.load_aggregate(stream).await?;
+        Ok(context.aggregate().0)
+    }
+
+    async fn project(&self, run: Run) -> Result<()> {
+        self.projecting.cancel();
+        let replayed = Totals { pool: self.pool.clone(), seen: run.listening.clone() };
+        QueryReplay::new(PostgresEventRepository::new(self.pool.clone()), replayed).replay_all().await?;
+        run.stop.cancelled().await;
+        Ok(())
+    }
+
+    fn count(&self) -> &'static str {
+        "SELECT count(*) FROM events"
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Ledger(Account);
+
+impl Aggregate for Ledger {
+    const TYPE: &'static str = "ledger";
+    type Command = Vec<Entry>;
+    type Event = Entered;
+    type Error = Infallible;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: Vec<Entry>,
+        _: &Self::Services,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Self::Error> {
+        for entry in command {
+            sink.write(Entered(entry), self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Entered) {
+        self.0.apply(event.0.amount);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Entered(Entry);
+
+impl DomainEvent for Entered {
+    fn event_type(&self) -> String {
+        "Entered".into()
+    }
+
+    fn event_version(&self) -> String {
+        "1.0".into()
+    }
+}
+
+struct Totals {
+    pool: PgPool,
+    /// Set by the first event.
+    seen: CancellationToken,
+}
+
+#[async_trait]
+impl Query<Ledger> for Totals {
+    async fn dispatch(&self, stream: &str, events: &[EventEnvelope<Ledger>]) {
+        self.seen.cancel();
+        let amount: i64 = events.iter().map(|event| event.payload.0.amount).sum();
+        // A query has no way to say that it failed: the event is lost to it.
+        if let Err(error) = sqlx::query(UPSERT).bind(stream).bind(amount).execute(&self.pool).await {
+            eprintln!("cqrs-es: a query failed: {error}");
+        }
+    }
+}

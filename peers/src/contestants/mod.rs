@@ -1,0 +1,17 @@
+//! The libraries, each in a file of its own.
+
+mod cqrs_es;
+mod disintegrate;
+mod eventcore;
+mod evento;
+
+use crate::peer::Contestant;
+
+/// All of them, ours first.
+pub(crate) const ALL: &[Contestant] = &[
+    self::cqrs_es::CONTESTANT,
+    self::eventcore::PLAIN,
+    self::eventcore::EXACTLY_ONCE,
+    self::evento::CONTESTANT,
+    self::disintegrate::CONTESTANT,
+];

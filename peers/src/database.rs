@@ -1,0 +1,91 @@
+//! The one server that all libraries run on, and a new database for each piece of work.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use eventsrc_testkit::servers::{Postgres, PostgresSettings};
+use sqlx::{Connection, PgConnection};
+
+use crate::work::Totals;
+
+/// The server. Its commits are on the disk before they are answered.
+pub(crate) struct Server(Postgres);
+
+impl Server {
+    pub(crate) async fn start() -> Result<Self> {
+        Ok(Self(
+            Postgres::start_with(PostgresSettings { durable: true, ..PostgresSettings::default() }).await?,
+        ))
+    }
+
+    /// Its version and the settings that a comparison depends on, as it says itself.
+    pub(crate) async fn settings(&self) -> Result<String> {
+        let mut connection = PgConnection::connect(&self.0.url()).await?;
+        let mut settings = Vec::new();
+        for name in [
+            "server_version",
+            "fsync",
+            "synchronous_commit",
+            "full_page_writes",
+            "wal_level",
+            "shared_buffers",
+        ] {
+            let value: String =
+                sqlx::query_scalar(&format!("SHOW {name}")).fetch_one(&mut connection).await?;
+            let durable = !["fsync", "synchronous_commit"].contains(&name) || value == "on";
+            ensure!(durable, "{name} is {value}: commits would not be on the disk");
+            settings.push(format!("{name}={value}"));
+        }
+        Ok(settings.join(", "))
+    }
+
+    /// The folder on whose disk it writes.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.0.data_folder()
+    }
+
+    /// A new database, with the table that is projected into.
+    pub(crate) async fn database(&self) -> Result<Database> {
+        let url = self.0.database("peers").await;
+        let mut connection = PgConnection::connect(&url).await?;
+        let table = "CREATE TABLE proj (id text PRIMARY KEY, total bigint NOT NULL)";
+        sqlx::query(table).execute(&mut connection).await?;
+        Ok(Database { url, connection })
+    }
+
+    /// Removes the database, and cuts off whoever is still there.
+    pub(crate) async fn remove(&self, database: Database) -> Result<()> {
+        let (_, name) = database.url.rsplit_once('/').context("an address ends with a name")?;
+        let mut connection = PgConnection::connect(&self.0.url()).await?;
+        sqlx::query(&format!("DROP DATABASE {name} WITH (FORCE)")).execute(&mut connection).await?;
+        Ok(())
+    }
+}
+
+/// A database, with a connection that is nobody else's.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    connection: PgConnection,
+}
+
+impl Database {
+    /// Leaves nothing undone of what was written so far, so that the work that follows does not pay for it.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            sqlx::query(statement).execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// The one number that `statement` answers.
+    pub(crate) async fn number(&mut self, statement: &str) -> Result<u64> {
+        let number: i64 = sqlx::query_scalar(statement).fetch_one(&mut self.connection).await?;
+        Ok(u64::try_from(number)?)
+    }
+
+    /// The rows of `proj`.
+    pub(crate) async fn projected(&mut self) -> Result<Totals> {
+        let rows = sqlx::query_as("SELECT id, total FROM proj").fetch_all(&mut self.connection).await?;
+        Ok(rows.into_iter().collect())
+    }
+}

@@ -1,0 +1,152 @@
+//! The Postgres benchmarks of eventsrc beside other event-sourcing libraries: the same work, the same server, the same
+//! durability. See `BENCHMARKS.md`.
+
+mod contestants;
+mod database;
+mod measure;
+mod peer;
+mod table;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use contestants::ALL;
+use database::Server;
+use peer::{CONNECTIONS, Contestant};
+use table::{Report, Row};
+use work::{Counts, Measured, Work};
+
+/// Runs each library through each piece of work on a Postgres of its own, and prints a table.
+#[derive(Parser)]
+#[command(name = "bench --peers")]
+struct Arguments {
+    /// The share of the full counts (20,000 commands, 1,000 loads, 100,000 projected events) to run.
+    #[arg(long, default_value_t = 0.03)]
+    scale: f64,
+    /// How often everything is run. In each repeat, each piece of work meets the libraries in random order.
+    #[arg(long, default_value_t = 3)]
+    repeats: u32,
+    /// What the random order is drawn from.
+    #[arg(long, default_value_t = 20)]
+    seed: u64,
+    /// Run only this library (may be repeated).
+    #[arg(long, value_name = "NAME", value_parser = ALL.iter().map(|it| it.name).collect::<Vec<_>>())]
+    only: Vec<String>,
+    /// Write the results to this file as well.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Say which libraries there are, and end.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: &Arguments) -> Result<bool> {
+    ensure!(arguments.scale > 0.0 && arguments.scale <= 1.0, "the scale is a share, above 0 and at most 1");
+    let is_asked =
+        |it: &&Contestant| arguments.only.is_empty() || arguments.only.iter().any(|name| name == it.name);
+    let contestants: Vec<_> = ALL.iter().filter(is_asked).collect();
+    if arguments.list {
+        for contestant in contestants {
+            println!("{:24} {:8} {}", contestant.name, version(contestant.package), contestant.about);
+        }
+        return Ok(true);
+    }
+
+    let counts = Counts::scaled(arguments.scale);
+    let server = Server::start().await?;
+    let mut conditions = measure::machine();
+    conditions.push(format!("Postgres, the same for all: {}", server.settings().await?));
+    conditions
+        .push(format!("up to {CONNECTIONS} connections each, over TCP on the same machine; no snapshots"));
+    conditions.push(format!(
+        "scale {}: {} commands, {} loads, {} projected events; {} repeats",
+        arguments.scale, counts.commands, counts.loads, counts.projected, arguments.repeats
+    ));
+    conditions
+        .extend(contestants.iter().map(|it| format!("{} {}: {}", it.name, version(it.package), it.about)));
+    let before = (measure::syncs(&server.folder())?, measure::load());
+
+    let mut results: BTreeMap<(usize, usize), Vec<Measured>> = BTreeMap::new();
+    let mut failures = Vec::new();
+    let mut order = StdRng::seed_from_u64(arguments.seed);
+    for repeat in 1..=arguments.repeats {
+        for (place, work) in work::ALL.into_iter().enumerate() {
+            let mut turns: Vec<_> =
+                contestants.iter().enumerate().filter(|(_, it)| work.is_for(it)).collect();
+            turns.shuffle(&mut order);
+            for (peer, contestant) in turns {
+                match measured(&server, work, contestant, counts).await {
+                    Ok(measured) => {
+                        let (value, unit) = (measured.value, work.unit());
+                        eprintln!("{repeat}: {}: {}: {value:.1} {unit}", work.title(), contestant.name);
+                        results.entry((place, peer)).or_default().push(measured);
+                    }
+                    Err(error) => {
+                        let failure =
+                            format!("{}, {} (repeat {repeat}): {error:#}", contestant.name, work.title());
+                        eprintln!("bench: {failure}");
+                        failures.push(failure);
+                    }
+                }
+            }
+        }
+    }
+    let after = (measure::syncs(&server.folder())?, measure::load());
+    conditions.push(format!(
+        "fsync: {:.0} synced appends of 256 bytes a second before the run, {:.0} after it",
+        before.0, after.0
+    ));
+    conditions.push(format!("load average: {} before the run, {} after it", before.1, after.1));
+
+    let ours = contestants.iter().position(|it| it.package.starts_with("eventsrc"));
+    let rows = results
+        .iter()
+        .map(|(&(place, peer), measured)| {
+            let ours = ours.filter(|ours| *ours != peer).and_then(|ours| results.get(&(place, ours)));
+            let in_pairs = ours.filter(|ours| ours.len() == measured.len());
+            Row::new(work::ALL[place], contestants[peer].name, measured.clone(), in_pairs.map(Vec::as_slice))
+        })
+        .collect();
+    let Arguments { scale, repeats, .. } = *arguments;
+    let report = Report { conditions, scale, repeats, counts, rows, failures };
+    println!("{}", report.markdown());
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(report.failures.is_empty())
+}
+
+async fn measured(server: &Server, work: Work, contestant: &Contestant, counts: Counts) -> Result<Measured> {
+    let mut database = server.database().await?;
+    let measured = work.run(contestant, &mut database, counts).await;
+    server.remove(database).await?;
+    measured
+}
+
+/// The version that is locked.
+fn version(package: &str) -> &'static str {
+    const LOCK: &str = include_str!("../Cargo.lock");
+    let line = format!("name = \"{package}\"\nversion = \"");
+    LOCK.split_once(&line).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("of an unknown version")
+}
