@@ -2,8 +2,8 @@
 
 mod backends;
 mod beside;
-mod proved;
-mod sentences;
+pub(crate) mod proved;
+pub(crate) mod sentences;
 mod wrong;
 
 use std::sync::Arc;
@@ -24,6 +24,12 @@ async fn memory_keeps_every_rule() {
 async fn sqlite_keeps_every_rule() {
     event_storage("sqlite", backends::sqlite::<Numbers>()).await;
     event_storage("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_keeps_every_rule() {
+    event_storage("postgres", backends::postgres::<Numbers>()).await;
+    event_storage("postgres, zoned, postcard", backends::postgres_with_postcard::<Zoned>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -50,6 +56,8 @@ async fn snapshot_storages_keep_every_rule() {
     snapshot_storage("faulty at rate zero", backends::faulty_snapshots_without_faults::<Zoned>()).await;
     snapshot_storage("sqlite", backends::sqlite::<Numbers>()).await;
     snapshot_storage("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
+    snapshot_storage("postgres", backends::postgres::<Numbers>()).await;
+    snapshot_storage("postgres, zoned, postcard", backends::postgres_with_postcard::<Zoned>()).await;
 }
 
 /// Each makes other faults.
@@ -66,6 +74,9 @@ async fn what_faults_leave_behind_is_whole() {
     under_faults("sqlite", backends::sqlite::<Numbers>(), 1).await;
     under_faults("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>(), 2).await;
     snapshots_under_faults("sqlite", backends::sqlite::<Numbers>(), 3).await;
+    under_faults("postgres", backends::postgres::<Numbers>(), 1).await;
+    under_faults("postgres, zoned, postcard", backends::postgres_with_postcard::<Zoned>(), 2).await;
+    snapshots_under_faults("postgres", backends::postgres::<Numbers>(), 3).await;
 }
 
 async fn event_storage<B: Backend<Storage: ScanStorage>>(name: &str, backend: B) {

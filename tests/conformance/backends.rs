@@ -2,17 +2,21 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsrc_core::{
     Codec, Counted, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
     Postcard, Published, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
 };
+use eventsrc_postgres::{PostgresSnapshots, PostgresStorage};
 use eventsrc_sqlite::{Database, SqliteSnapshots, SqliteStorage};
 use eventsrc_testkit::conformance::{
     Backend, Capabilities, Sample, SampleKey, SnapshotBackend, SnapshotCapabilities,
 };
+use eventsrc_testkit::servers;
 use eventsrc_testkit::{Faults, Faulty, FaultySnapshots};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use super::beside::{Memories, OneKind};
 
@@ -175,6 +179,82 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Sqlite<S, C> {
 
     async fn open(&self, directory: &TempDir, name: &str) -> Self::Storage {
         SqliteSnapshots::with_codec(&database(directory).await, name, self.codec)
+    }
+}
+
+/// Schemas of one database. Each handle connects anew, as another process would.
+pub(super) struct Postgres<S, C> {
+    codec: C,
+    database: OnceCell<String>,
+    schemas: AtomicU64,
+    sequence: std::marker::PhantomData<fn() -> S>,
+}
+
+pub(super) fn postgres<S: Sequence>() -> Postgres<S, Json> {
+    Postgres::new(Json)
+}
+
+pub(super) fn postgres_with_postcard<S: Sequence>() -> Postgres<S, Postcard> {
+    Postgres::new(Postcard)
+}
+
+/// A schema.
+pub(super) struct Schema {
+    url: String,
+    name: String,
+}
+
+impl<S, C> Postgres<S, C> {
+    fn new(codec: C) -> Self {
+        let (database, schemas) = (OnceCell::default(), AtomicU64::default());
+        Self { codec, database, schemas, sequence: std::marker::PhantomData }
+    }
+
+    async fn schema(&self) -> Schema {
+        let url = self.database.get_or_init(|| async { servers::postgres().await.database("suite").await });
+        let name = format!("place_{}", self.schemas.fetch_add(1, Ordering::Relaxed));
+        Schema { url: url.await.clone(), name }
+    }
+}
+
+impl Schema {
+    async fn connect(&self) -> eventsrc_postgres::Postgres {
+        let settings = eventsrc_postgres::Settings { schema: self.name.clone(), ..Default::default() };
+        eventsrc_postgres::Postgres::connect_with(&self.url, settings).await.expect("the server is there")
+    }
+}
+
+impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Postgres<S, C> {
+    type Storage = PostgresStorage<SampleKey, S, Sample, C>;
+    type Place = Schema;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    async fn create(&self) -> Schema {
+        self.schema().await
+    }
+
+    async fn open(&self, schema: &Schema) -> Self::Storage {
+        PostgresStorage::with_codec(&schema.connect().await, self.codec)
+    }
+}
+
+impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Postgres<S, C> {
+    type Storage = PostgresSnapshots<SampleKey, S, Sample, C>;
+    type Place = Schema;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        SnapshotCapabilities::ALL
+    }
+
+    async fn create(&self) -> Schema {
+        self.schema().await
+    }
+
+    async fn open(&self, schema: &Schema, name: &str) -> Self::Storage {
+        PostgresSnapshots::with_codec(&schema.connect().await, name, self.codec)
     }
 }
 
