@@ -175,7 +175,7 @@ impl Layout {
                             + octet_length(coalesce(payload_bytes, '')) + octet_length(coalesce(lengths, ''))
                             + octet_length(coalesce(metadata, '')) AS size
                         FROM {{schema}}.commits WHERE {condition} ORDER BY {order} LIMIT {commits_per_page}
-                    ) AS some
+                    ) AS read
                 ) AS sized WHERE before < {bytes_per_page} ORDER BY {order}"
             ))
         };

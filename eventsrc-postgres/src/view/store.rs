@@ -1,0 +1,221 @@
+//! What keeps a view in Postgres.
+
+use std::fmt;
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Applied, BatchOf, CatchUp, Digest, ErrorKind, Place, Poison, Sequence, Skip, StorageError, StreamKey,
+    StreamName, VersionedStore, ViewDefinition, ViewStore,
+};
+
+use super::applying::Attempt;
+use super::kept::Kept;
+use super::layout::{self, Presence};
+use super::{Transaction, View, rows};
+use crate::postgres::Postgres;
+
+/// One version of one [`View`], kept in a [`Postgres`]. Cheap to clone.
+///
+/// Any number of clones, and of other processes, may keep the same view. A batch takes two round trips and those that
+/// the view's code waits for by itself.
+pub struct PostgresView<K, S, E, V>(Arc<Kept<K, S, E, V>>);
+
+impl<K, S, E, V> PostgresView<K, S, E, V>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    V: View<K, S, E>,
+{
+    /// Opens `view` in `postgres`, and makes its tables if they are not there. The first version that is ever opened serves
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if a table's name is malformed, or its code cannot make the tables; `Refused` if another view or table has
+    /// one of the names, this very version was made with other tables, or the permission to make tables is missing;
+    /// `Unavailable` if the server cannot be reached.
+    pub async fn open(postgres: &Postgres, view: V) -> Result<Self, StorageError> {
+        let kept = Kept::new(postgres, view)?;
+        kept.make().await?;
+        Ok(Self(Arc::new(kept)))
+    }
+
+    /// What `query` reads, and where these streams were at that moment: both as of one state of the database, and of the
+    /// version that serves.
+    ///
+    /// All of it is on its way at once, so that a read whose query is one prepared statement takes one round trip. The
+    /// query may only read. It may be run again, if a connection broke while nobody used it, or another version takes over.
+    ///
+    /// ```no_run
+    /// # use eventsrc_core::{StorageError, StreamName};
+    /// # use eventsrc_postgres::{PostgresView, View};
+    /// # async fn name<V: View<StreamName, u64, String>>(
+    /// #     users: PostgresView<StreamName, u64, String, V>,
+    /// #     id: &str,
+    /// # ) -> Result<(), StorageError> {
+    /// let (_, name) = users
+    ///     .read(&[], |transaction| async move {
+    ///         let find = transaction.prepare_cached("SELECT name FROM users WHERE id = $1").await?;
+    ///         let row = transaction.query_opt(&find, &[&id]).await?;
+    ///         row.map(|row| row.try_get::<_, String>(0)).transpose()
+    ///     })
+    ///     .await?;
+    /// # let _ = name;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the query fails or tries to write; otherwise as for places.
+    pub async fn read<T, Q>(
+        &self,
+        streams: &[StreamName],
+        query: impl Fn(Transaction) -> Q,
+    ) -> Result<(Vec<Place<S>>, T), StorageError>
+    where
+        Q: Future<Output = Result<T, tokio_postgres::Error>>,
+    {
+        self.0.read(streams, query).await
+    }
+}
+
+impl<K, S, E, V> ViewStore for PostgresView<K, S, E, V>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    V: View<K, S, E>,
+{
+    type Key = K;
+    type Sequence = S;
+    type Payload = E;
+
+    fn definition(&self) -> &ViewDefinition {
+        &self.0.definition
+    }
+
+    async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
+        self.0.apply(batch).await
+    }
+
+    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
+        let Kept { layout, postgres, .. } = &*self.0;
+        let found = layout.places(postgres.connections(), self.0.at(), &rows::names(streams)).await?;
+        rows::places(streams, &found)
+    }
+
+    async fn positions(
+        &self,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, S)>, StorageError> {
+        let Kept { layout, postgres, .. } = &*self.0;
+        let after = after.map_or("", StreamName::as_str);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = layout.positions(postgres.connections(), self.0.at(), after, limit).await?;
+        found.into_iter().map(|(stream, row)| rows::position(&stream, row)).collect()
+    }
+
+    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
+        let row = rows::poison_row(poison)?;
+        let connection = self.0.postgres.connection().await?;
+        self.0.layout.records().quarantine(&connection, self.0.at(), &row).await.map_err(|error| {
+            if layout::lacks_the_version(&error) {
+                return self.0.retired().because(error);
+            }
+            self.0.failure("write")(error).on(&poison.stream)
+        })
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
+        let Kept { layout, postgres, .. } = &*self.0;
+        let found = layout.records().quarantined(postgres.connections(), self.0.at()).await?;
+        found.into_iter().map(rows::poison).collect()
+    }
+
+    async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
+        let connection = self.0.postgres.connection().await?;
+        let released = self.0.layout.records().release(&connection, self.0.at(), stream.as_str()).await;
+        released.map_err(|error| self.0.failure("write")(error).on(stream))
+    }
+
+    async fn skip(&self, skip: &Skip<S>) -> Result<Applied, StorageError> {
+        let Some(row) = rows::skip_row(skip)? else { return Ok(Applied::Moved) };
+        let kept = &*self.0;
+        let failure = |error| kept.failure("write")(error).on(&skip.moves.stream);
+        let (open, moving, mark) = loop {
+            let (open, moving) = kept.open("write", Presence::Shared).await?;
+            match open.begin(&moving, &kept.name).await {
+                Ok(mark) => break (open, moving, mark),
+                Err(error) if layout::says_no(&error) => drop(open),
+                Err(error) => return Err(failure(error)),
+            }
+            kept.wait().await?;
+        };
+        match kept.layout.records().skip(&open, kept.at(), &row).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Applied::Moved),
+            Err(error) if layout::lacks_the_version(&error) => return Err(kept.retired().because(error)),
+            Err(error) => return Err(failure(error)),
+        }
+        open.commit(&moving, &mark).await.map_err(|uncommitted| failure(uncommitted.into_error()))?;
+        Ok(Applied::Done)
+    }
+
+    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
+        let Kept { layout, postgres, .. } = &*self.0;
+        let found = layout.records().skipped(postgres.connections(), self.0.at()).await?;
+        found.into_iter().map(rows::skip).collect()
+    }
+}
+
+impl<K, S, E, V> VersionedStore for PostgresView<K, S, E, V>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    V: View<K, S, E>,
+{
+    async fn serving(&self) -> Result<u32, StorageError> {
+        let versions = self.0.versions("read").await?;
+        let serving = versions.iter().find(|version| version.serves);
+        let version = serving.and_then(|serving| u32::try_from(serving.version).ok());
+        version.ok_or_else(|| {
+            let what = format!("no version of the view {} serves", self.0.definition.name());
+            StorageError::new(ErrorKind::Corrupt, what)
+        })
+    }
+
+    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<Applied, StorageError> {
+        match self.0.take_over(catch_up).await? {
+            Attempt::Answered(applied) => Ok(applied),
+            Attempt::Held => unreachable!("whoever takes over waits"),
+            Attempt::Unexplained(error) => {
+                let why = "a statement failed, and the code of the view kept why";
+                Err(self.0.passing(ErrorKind::Unavailable, why, error))
+            }
+        }
+    }
+
+    async fn retire(&self) -> Result<(), StorageError> {
+        self.0.retire().await
+    }
+
+    async fn digest(&self) -> Result<Digest, StorageError> {
+        self.0.digest().await
+    }
+}
+
+impl<K, S, E, V> Clone for PostgresView<K, S, E, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, S, E, V> fmt::Debug for PostgresView<K, S, E, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresView").field("kept", &self.0).finish_non_exhaustive()
+    }
+}

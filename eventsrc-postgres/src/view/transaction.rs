@@ -1,0 +1,128 @@
+//! Transactions that the library begins and ends, and in which a user's code writes or reads.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future;
+use tokio_postgres::{Client, Error, Statement};
+
+use super::layout::{BEGIN, Mark, Moving};
+use crate::connections::Connection;
+
+/// A transaction in which a view's code writes, or a reader reads: a [`Client`] of tokio-postgres, which takes everything that
+/// one takes, by `transaction.query(…)` and the like.
+///
+/// The library begins and ends it. Statements that are waited for side by side, as by `futures::join!`, are on their way
+/// side by side, which saves round trips; they are carried out in the order in which they were first polled.
+pub struct Transaction(Arc<Connection>);
+
+impl Transaction {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(Arc::new(connection))
+    }
+
+    /// The statement `sql`, prepared once a connection, so that to run it takes one round trip and no planning.
+    ///
+    /// # Errors
+    ///
+    /// What Postgres says of it.
+    pub async fn prepare_cached(&self, sql: &str) -> Result<Statement, Error> {
+        self.0.prepare_cached(sql).await
+    }
+
+    /// Another handle on the same transaction.
+    pub(super) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// The connection.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    /// Sends a text on its way behind everything that was sent before, and does not wait for its answer.
+    fn send(&self, sql: &str) {
+        // A client sends when it is first polled.
+        let _ = self.batch_execute(sql).now_or_never();
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").finish_non_exhaustive()
+    }
+}
+
+/// A transaction from before it begins until it has ended; it is rolled back when it is dropped. Nobody waits for that: who has
+/// the connection next comes after it.
+pub(super) struct Open {
+    transaction: Transaction,
+    ended: bool,
+}
+
+/// Why a transaction was not committed.
+pub(super) enum Uncommitted {
+    /// It is not the one that was begun, or failed before.
+    NotOurs(Error),
+    /// It could not be, or nobody knows.
+    Commit(Error),
+}
+
+impl Open {
+    /// A transaction that is about to begin.
+    pub(super) fn new(transaction: Transaction) -> Self {
+        Self { transaction, ended: false }
+    }
+
+    /// Begins a transaction that writes, and enters under `name`. What is sent right behind belongs to it.
+    pub(super) async fn begin(&self, moving: &Moving, name: &str) -> Result<Mark, Error> {
+        let (begun, mark) =
+            future::join(self.batch_execute(BEGIN), moving.enter(&self.transaction, name)).await;
+        begun?;
+        mark
+    }
+
+    /// Commits what was begun; both its checks and COMMIT are on their way at once, and if the checks fail COMMIT rolls back.
+    pub(super) async fn commit(mut self, moving: &Moving, mark: &Mark) -> Result<(), Uncommitted> {
+        let (finished, committed) =
+            future::join(moving.finish(&self.transaction, mark), self.batch_execute("COMMIT")).await;
+        self.ended = true;
+        finished.map_err(Uncommitted::NotOurs)?;
+        committed.map_err(Uncommitted::Commit)
+    }
+}
+
+impl Deref for Open {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        &self.transaction
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.transaction.send("ROLLBACK");
+        }
+    }
+}
+
+impl Uncommitted {
+    /// What Postgres said.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::NotOurs(error) | Self::Commit(error) => error,
+        }
+    }
+}
