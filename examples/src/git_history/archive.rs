@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use eventsrc_core::{Consistency, EventStorage, Fold, Query, QueryApi, ScanStorage, Segment, StorageError};
+use eventsrc_core::{
+    Consistency, EventStorage, Fold, Query, QueryApi, ScanStorage, Segment, StorageError, Token,
+};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::TryStreamExt;
 
@@ -21,6 +23,8 @@ pub struct Archive {
     pub files: SqliteStorage<FilePath, u64, FileEvent>,
     /// The commits that are imported whole, in order.
     pub history: SqliteStorage<History, u64, CommitImported>,
+    /// The file that has them.
+    pub database: Database,
 }
 
 /// Which files there are at one point, and what they hold. As text: what `git ls-tree -r` prints.
@@ -53,7 +57,7 @@ impl Archive {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         let database = Database::open(path).await?;
-        Ok(Self { files: SqliteStorage::new(&database), history: SqliteStorage::new(&database) })
+        Ok(Self { files: SqliteStorage::new(&database), history: SqliteStorage::new(&database), database })
     }
 
     /// How far the import is; `None` before the first commit.
@@ -67,6 +71,12 @@ impl Archive {
             }
         }
         Ok(marker)
+    }
+
+    /// What was noted of commit number `ordinal`; `None` if it is not imported whole.
+    pub async fn commit(&self, ordinal: u64) -> Result<Option<CommitImported>, StorageError> {
+        let page = self.history.events(&History, Some(ordinal)).try_next().await?;
+        Ok(page.and_then(|page| page.events().next().map(|event| event.payload.clone())))
     }
 
     /// The number of the last commit at `point`; `None` if there is none so early, or no such commit.
@@ -100,6 +110,18 @@ impl Archive {
             }
         }
         Ok(Tree(tree))
+    }
+
+    /// Where the streams of all files were once commit number `upto` was made.
+    pub async fn token(&self, upto: u64) -> Result<Token> {
+        let mut token = Token::default();
+        let mut pages = self.files.scan(Segment::ALL);
+        while let Some(page) = pages.try_next().await? {
+            for event in page.events().filter(|event| event.payload.origin().ordinal <= upto) {
+                token = token.join(&Token::claimed(event.key(), event.sequence())?);
+            }
+        }
+        Ok(token)
     }
 
     /// The query of a file's events, whose `history` is every change of it, oldest first.

@@ -1,13 +1,20 @@
 //! A git repository as events: a stream for each file, folded into the tree of any commit.
 
+mod activity;
+mod answers;
 mod archive;
+mod arguments;
 mod cli;
+mod counts;
 mod event;
 mod git;
 mod import;
 mod path;
 mod progress;
 
+pub use activity::{
+    Activity, ActivityView, AuthorRow, Built, Comparison, FileRow, Replaced, Versions, as_of, authors, churn,
+};
 pub use archive::{Archive, Marker, Tree};
 pub use cli::main;
 pub use event::{

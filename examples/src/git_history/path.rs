@@ -12,8 +12,6 @@ use eventsrc_core::StreamKey;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(Box<[u8]>);
 
-const CATEGORY: &str = "file";
-
 /// The bytes with an escape of one letter, and that letter.
 const LETTERS: [(u8, u8); 9] = [
     (7, b'a'),
@@ -28,6 +26,9 @@ const LETTERS: [(u8, u8); 9] = [
 ];
 
 impl FilePath {
+    /// The category of the streams.
+    pub const CATEGORY: &str = "file";
+
     /// The path of these bytes.
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
@@ -58,7 +59,7 @@ impl FilePath {
 
 impl StreamKey for FilePath {
     fn category(&self) -> &str {
-        CATEGORY
+        Self::CATEGORY
     }
 
     fn id(&self) -> Cow<'_, str> {
@@ -66,7 +67,7 @@ impl StreamKey for FilePath {
     }
 
     fn from_parts(category: &str, id: &str) -> Option<Self> {
-        (category == CATEGORY && !id.is_empty()).then(|| Self::from_quoted(id))?
+        (category == Self::CATEGORY && !id.is_empty()).then(|| Self::from_quoted(id))?
     }
 }
 
@@ -132,7 +133,7 @@ mod tests {
             for bytes in [vec![byte], vec![b'a', byte, b'7'], vec![byte, byte]] {
                 let path = FilePath::new(&bytes);
                 assert!(path.quoted().is_ascii(), "{path}");
-                assert_eq!(FilePath::from_parts(CATEGORY, &path.id()), Some(path));
+                assert_eq!(FilePath::from_parts(FilePath::CATEGORY, &path.id()), Some(path));
             }
         }
     }
@@ -142,7 +143,7 @@ mod tests {
         for text in
             ["", "\"", "\"plain\"", "é", "\"\\q\"", "\"\\777\"", "\"\\1\"", "\"\\", "a\\b", "\"\\011\""]
         {
-            assert_eq!(FilePath::from_parts(CATEGORY, text), None, "{text}");
+            assert_eq!(FilePath::from_parts(FilePath::CATEGORY, text), None, "{text}");
         }
         assert_eq!(FilePath::from_parts("user", "a"), None);
     }

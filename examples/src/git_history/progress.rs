@@ -1,57 +1,80 @@
-//! Showing how far an import is: a bar where a person looks on, a line now and then elsewhere.
+//! Showing how far something is: a bar where a person looks on, a line now and then elsewhere.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use super::import::Progress;
-
-/// Shows the progress of an import on standard error.
+/// Shows on standard error how far something is, until it is dropped.
 #[derive(Debug)]
-pub(super) enum Display {
+pub(super) struct Display {
+    /// What is counted.
+    unit: &'static str,
+    /// What happens to it.
+    doing: &'static str,
+    shown: Shown,
+}
+
+#[derive(Debug)]
+enum Shown {
     Bar(ProgressBar),
-    Lines { next: Option<u64> },
+    /// The next line is due at this count.
+    Lines {
+        next: Option<u64>,
+    },
 }
 
 /// So many lines are written where there is no terminal.
 const LINES: u64 = 10;
 
 impl Display {
-    pub(super) fn new() -> Self {
-        if !stderr().is_terminal() {
-            return Self::Lines { next: None };
-        }
-        let template = "{bar:40} {human_pos} of {human_len} commits, {msg}, {elapsed}, {eta} to go";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self::Bar(ProgressBar::no_length().with_style(style))
+    /// "300 `commits` to `import`", and then how far that is.
+    pub(super) fn new(unit: &'static str, doing: &'static str) -> Self {
+        let shown = if stderr().is_terminal() {
+            let template = format!(
+                "{{bar:40}} {{human_pos}} of {{human_len}} {unit}{{msg}}, {{elapsed}}, {{eta}} to go"
+            );
+            let style =
+                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            Shown::Bar(ProgressBar::no_length().with_style(style))
+        } else {
+            Shown::Lines { next: None }
+        };
+        Self { unit, doing, shown }
     }
 
-    pub(super) fn show(&mut self, progress: Progress) {
-        let Progress { commits, total, changes } = progress;
-        match self {
-            Self::Bar(bar) => {
+    /// `done` of `total` are done, and there is something to add to that.
+    pub(super) fn show(&mut self, done: u64, total: u64, more: impl fmt::Display) {
+        let unit = self.unit;
+        match &mut self.shown {
+            Shown::Bar(bar) => {
                 if bar.length().is_none() {
                     bar.set_length(total);
-                    bar.set_position(commits);
+                    bar.set_position(done);
                     bar.reset_eta();
                 }
-                bar.set_position(commits);
-                bar.set_message(format!("{} changes", HumanCount(changes)));
+                bar.set_position(done);
+                bar.set_message(more.to_string());
             }
-            Self::Lines { next: None } => eprintln!("{} commits to import", HumanCount(total - commits)),
-            Self::Lines { next: Some(next) } if commits >= *next => {
-                let (done, all) = (HumanCount(commits), HumanCount(total));
-                eprintln!("{done} of {all} commits, {} changes", HumanCount(changes));
+            Shown::Lines { next } => {
+                match next {
+                    None if done < total => {
+                        eprintln!("{} {unit} to {}", HumanCount(total - done), self.doing);
+                    }
+                    Some(next) if done >= *next => {
+                        eprintln!("{} of {} {unit}{more}", HumanCount(done), HumanCount(total));
+                    }
+                    _ => return,
+                }
+                *next = Some(done + (total / LINES).max(1));
             }
-            Self::Lines { .. } => return,
-        }
-        if let Self::Lines { next } = self {
-            *next = Some(commits + (total / LINES).max(1));
         }
     }
+}
 
-    pub(super) fn finish(self) {
-        if let Self::Bar(bar) = self {
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }

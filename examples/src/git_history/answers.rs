@@ -1,0 +1,146 @@
+//! What `git-history` answers.
+
+use std::ffi::OsStr;
+use std::io::{self, Write, stdout};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use eventsrc_core::{Query, Timestamp};
+use futures::TryStreamExt;
+use indicatif::HumanCount;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::archive::{Archive, Marker};
+use super::arguments::Command;
+use super::counts;
+use super::event::Point;
+use super::git::Repository;
+use super::path::FilePath;
+
+/// Prints what `command` asks for.
+pub(super) async fn answer(
+    repository: &Repository,
+    archive: &Archive,
+    head: Option<&Marker>,
+    command: Option<&Command>,
+    db: &Path,
+) -> Result<()> {
+    let ordinal = head.map_or(0, |head| head.ordinal);
+    match command {
+        None => summary(repository, archive, head, db).await,
+        Some(Command::Import) => Ok(()),
+        Some(Command::Tree { point: None }) => print_tree(archive, ordinal).await,
+        Some(Command::Tree { point: Some(point) }) => {
+            print_tree(archive, find(repository, archive, point).await?).await
+        }
+        Some(Command::Log { file }) => print_log(archive, file).await,
+        Some(Command::Churn(which)) => {
+            let at = find_some(repository, archive, which.at.as_deref()).await?;
+            counts::print_churn(archive, db, which.top, at).await
+        }
+        Some(Command::Authors(which)) => {
+            let at = find_some(repository, archive, which.at.as_deref()).await?;
+            counts::print_authors(archive, db, which.top, at).await
+        }
+        Some(Command::Rebuild { retire_old: true, .. }) => counts::retire_old(archive).await,
+        Some(Command::Rebuild { up_to: None, .. }) => counts::rebuild(archive).await,
+        Some(Command::Rebuild { up_to: Some(point), .. }) => {
+            counts::build_as_of(archive, db, find(repository, archive, point).await?).await
+        }
+    }
+}
+
+async fn summary(repository: &Repository, archive: &Archive, head: Option<&Marker>, db: &Path) -> Result<()> {
+    let mut out = stdout().lock();
+    let repository = repository.path().display();
+    let Some(Marker { ordinal, commit }) = head else {
+        return Ok(writeln!(out, "{repository} has no commits at its head")?);
+    };
+    let (changes, tree) = (archive.changes().await?, archive.tree(*ordinal).await?);
+    let (commits, changes, files) =
+        (HumanCount(*ordinal), HumanCount(changes), HumanCount(tree.0.len() as u64));
+    writeln!(
+        out,
+        "{commits} commits with {changes} changes, {files} files at the head, in {}",
+        db.display()
+    )?;
+    writeln!(out, "\nNext, after `cargo run --example git-history --`:")?;
+    writeln!(
+        out,
+        "  {repository} tree HEAD~1   the files before the last commit, as `git ls-tree -r` prints them"
+    )?;
+    writeln!(out, "  {repository} tree {}   the files at a time", commit.time)?;
+    if let Some(file) = tree.0.keys().next() {
+        writeln!(out, "  {repository} log {file}   every change of a file")?;
+    }
+    writeln!(out, "  {repository} churn --top 10   the files that were changed most often")?;
+    Ok(())
+}
+
+async fn print_tree(archive: &Archive, ordinal: u64) -> Result<()> {
+    let tree = archive.tree(ordinal).await?;
+    let mut out = io::BufWriter::new(stdout().lock());
+    write!(out, "{tree}")?;
+    Ok(out.flush()?)
+}
+
+async fn print_log(archive: &Archive, file: &OsStr) -> Result<()> {
+    let query = archive.log();
+    let mut out = io::BufWriter::new(stdout().lock());
+    let verbatim = FilePath::new(file.as_encoded_bytes());
+    let quoted = file.to_str().and_then(FilePath::from_quoted).filter(|path| *path != verbatim);
+    for path in [Some(verbatim), quoted].into_iter().flatten() {
+        let mut history = query.history(path, None);
+        let mut found = false;
+        while let Some(snapshot) = history.try_next().await? {
+            found = true;
+            let (Some(sequence), Some(event)) = (snapshot.sequence(), snapshot.value) else { continue };
+            let origin = event.origin();
+            write!(out, "{sequence:>5}  {}  {}  ", origin.commit.short(), origin.time)?;
+            match event.content() {
+                Some(content) => write!(out, "{content}")?,
+                None => write!(out, "deleted")?,
+            }
+            writeln!(out, "  {}", origin.author)?;
+        }
+        if found {
+            return Ok(out.flush()?);
+        }
+    }
+    bail!("no commit has a file {}", file.display())
+}
+
+/// The number of the last commit at what the user calls `point`.
+async fn find(repository: &Repository, archive: &Archive, point: &OsStr) -> Result<u64> {
+    if let Some(commit) = repository.commit(point).await? {
+        let ordinal = archive.ordinal(&Point::Commit(commit.clone())).await?;
+        return ordinal.with_context(|| {
+            format!(
+                "commit {commit} is not among the first-parent commits of {}",
+                repository.path().display()
+            )
+        });
+    }
+    let time = point.to_str().and_then(parse_time).with_context(|| {
+        let (point, repository) = (point.display(), repository.path().display());
+        format!("{point} is no commit in {repository}, nor a time such as 2024-02-29T12:00:00Z")
+    })?;
+    let ordinal = archive.ordinal(&Point::Time(time)).await?;
+    if ordinal.is_none() {
+        eprintln!("no commit was made by {time}; there are no files");
+    }
+    Ok(ordinal.unwrap_or_default())
+}
+
+async fn find_some(repository: &Repository, archive: &Archive, point: Option<&OsStr>) -> Result<Option<u64>> {
+    match point {
+        Some(point) => find(repository, archive, point).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let in_utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| in_utc().map(|zoned| zoned.timestamp()))
+}
