@@ -16,8 +16,11 @@ mod settings;
 mod snapshots;
 mod storage;
 mod tls;
+mod view;
 
 pub use postgres::Postgres;
 pub use settings::{Settings, Tls};
 pub use snapshots::PostgresSnapshots;
 pub use storage::PostgresStorage;
+pub use tokio_postgres;
+pub use view::{PostgresView, Transaction, View, each};

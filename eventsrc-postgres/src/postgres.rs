@@ -13,6 +13,7 @@ use crate::identifier::Identifier;
 use crate::layout::{self, Layout, SnapshotLayout};
 use crate::migration::{self, Part};
 use crate::settings::Settings;
+use crate::view;
 
 /// A database of events, snapshots and views on a Postgres server. Cheap to clone; all clones share their connections.
 ///
@@ -33,7 +34,7 @@ struct Handle {
 }
 
 /// All that lives in the schema.
-const PARTS: &[&Part] = &[&layout::PART];
+const PARTS: &[&Part] = &[&layout::PART, &view::layout::PART];
 
 impl Postgres {
     /// Connects to the database at `url`, such as `postgres://user:password@host/database`, and makes our tables if they

@@ -74,21 +74,13 @@ where
     }
 
     /// A transaction that is about to begin, and what it needs.
-    pub(super) async fn open(
-        &self,
-        doing: &str,
-        presence: Presence,
-    ) -> Result<(Open, Moving), StorageError> {
+    pub(super) async fn open(&self, doing: &str, presence: Presence) -> Result<(Open, Moving), StorageError> {
         let transaction = Transaction::new(self.postgres.connection().await?);
         let moving = self.layout.prepare(&transaction, presence).await.map_err(self.failure(doing))?;
         Ok((Open::new(transaction), moving))
     }
 
-    async fn attempt(
-        &self,
-        batch: &Batch<K, S, E>,
-        moves: &MoveRows<'_>,
-    ) -> Result<Attempt, StorageError> {
+    async fn attempt(&self, batch: &Batch<K, S, E>, moves: &MoveRows<'_>) -> Result<Attempt, StorageError> {
         let (open, moving) = self.open("apply", Presence::Shared).await?;
         let begin = open.begin(&moving, &self.name);
         match self.change(&open, &moving, begin, batch, moves).await {
@@ -121,9 +113,10 @@ where
             advanced.map_err(Stopped::Advancing)?;
             Ok(begun)
         };
-        let code = AssertUnwindSafe(async { self.view.apply(open, batch).await })
-            .catch_unwind()
-            .map(|outcome| Ok(outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))));
+        let code = async {
+            let outcome = AssertUnwindSafe(async { self.view.apply(open, batch).await }).catch_unwind().await;
+            Ok(outcome.unwrap_or_else(|panic| Err(panicked(&*panic))))
+        };
         future::try_join(before, code).await
     }
 
@@ -166,7 +159,8 @@ where
     pub(super) fn uncommitted(&self, uncommitted: Uncommitted) -> Result<Attempt, StorageError> {
         let error = match uncommitted {
             Uncommitted::NotOurs(error) if layout::says_no(&error) => {
-                let error = StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction");
+                let error =
+                    StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction");
                 return Ok(Attempt::Answered(Applied::Rejected(error.into())));
             }
             Uncommitted::NotOurs(error) if Verdict::on(&error) == Verdict::Unknown => {

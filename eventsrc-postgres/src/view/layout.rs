@@ -10,7 +10,10 @@ mod versions;
 use tokio_postgres::{Error, Row, Statement};
 
 pub(super) use records::{PoisonRow, SkipRow};
-pub(super) use versions::{BehindRow, DigestRow, VersionRow};
+pub(super) use versions::{
+    BehindRow, VersionRow, be_patient, be_patient_with_readers, begin_digest, digest, drop_tables, kind_of,
+    publish, rights, unpublish,
+};
 
 use super::transaction::Transaction;
 use crate::connections::Connections;

@@ -179,7 +179,7 @@ where
     V: View<K, S, E>,
 {
     async fn serving(&self) -> Result<u32, StorageError> {
-        let versions = self.0.versions("read").await?;
+        let versions = self.0.versions().await?;
         let serving = versions.iter().find(|version| version.serves);
         let version = serving.and_then(|serving| u32::try_from(serving.version).ok());
         version.ok_or_else(|| {

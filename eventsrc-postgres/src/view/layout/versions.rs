@@ -1,15 +1,17 @@
 //! Versions of views, and the names under which readers find them.
 
-use deadpool_postgres::GenericClient;
 use tokio_postgres::{Error, Row};
 
 use super::super::transaction::Transaction;
-use super::PositionRow;
+use super::{PositionRow, READ, unreadable};
+use crate::connections::Connections;
+use crate::failure::Failure;
 use crate::identifier::Identifier;
 
 const VERSIONS: &str = "SELECT id, version, serves, tables FROM {schema}.view_versions WHERE view = $1";
 
-const OTHER_OWNER: &str = "SELECT view FROM {schema}.view_versions WHERE view <> $1 AND tables @> ARRAY[$2::text]";
+const OTHER_OWNER: &str =
+    "SELECT view FROM {schema}.view_versions WHERE view <> $1 AND tables @> ARRAY[$2::text]";
 
 const CREATE: &str =
     "INSERT INTO {schema}.view_versions (view, version, serves, tables) VALUES ($1, $2, $3, $4)";
@@ -88,10 +90,20 @@ impl Versions {
     /// The versions of a view.
     pub(in crate::view) async fn of(
         &self,
-        client: &impl GenericClient,
+        connections: &Connections,
+        view: &str,
+    ) -> Result<Vec<VersionRow>, Failure> {
+        let rows = connections.query(READ, &self.versions, &[&view]).await?;
+        rows.iter().map(VersionRow::read).collect::<Result<_, _>>().map_err(unreadable)
+    }
+
+    /// The versions of a view, as a transaction sees them.
+    pub(in crate::view) async fn in_transaction(
+        &self,
+        transaction: &Transaction,
         view: &str,
     ) -> Result<Vec<VersionRow>, Error> {
-        let rows = client.query(&self.versions, &[&view]).await?;
+        let rows = transaction.query(&self.versions, &[&view]).await?;
         rows.iter().map(VersionRow::read).collect()
     }
 
