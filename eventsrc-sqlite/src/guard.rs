@@ -63,12 +63,13 @@ impl Guarded {
     }
 
     /// Lends the connection to `code`. A panic of code that writes is an error, and so is anything that the code must not do,
-    /// even if it makes nothing of it.
+    /// and the end of the transaction, even if the code makes nothing of it.
     pub(crate) fn lend<T>(
         &self,
         code: impl FnOnce(&Connection) -> Result<T, ViewError>,
     ) -> Result<T, ViewError> {
         self.watch.forbidden().take();
+        self.watch.ended.store(false, Ordering::Relaxed);
         self.watch.lent.store(true, Ordering::Relaxed);
         let outcome = catch_unwind(AssertUnwindSafe(|| code(&self.connection)));
         self.watch.lent.store(false, Ordering::Relaxed);
@@ -77,6 +78,7 @@ impl Guarded {
             return Err(format!("{who} must not {what}").into());
         }
         match outcome {
+            Ok(Ok(_)) if self.has_ended() => Err(KEPT_TO_ITSELF.into()),
             Ok(outcome) => outcome,
             // Whoever asks is told by a panic, too.
             Err(panic) if self.watch.reads => resume_unwind(panic),
@@ -92,6 +94,13 @@ impl Guarded {
     /// Whether the transaction was rolled back while the connection was lent.
     pub(crate) fn has_ended(&self) -> bool {
         self.watch.ended.load(Ordering::Relaxed)
+    }
+
+    /// Has all reads see one state of the file, until what is returned is dropped.
+    pub(crate) fn one_state(&self) -> Result<OneState<'_>, Failure> {
+        let begin = self.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([]));
+        begin.map_err(|error| Failure::new("cannot read", error))?;
+        Ok(OneState(self))
     }
 
     /// Does `work`, and undoes it unless it comes to `true`. After a failure, and where the transaction has ended, the
@@ -112,6 +121,16 @@ impl Guarded {
     }
 }
 
+/// A transaction that only reads.
+pub(crate) struct OneState<'a>(&'a Guarded);
+
+impl Drop for OneState<'_> {
+    fn drop(&mut self) {
+        // What cannot be ended has ended.
+        let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
+    }
+}
+
 impl Deref for Guarded {
     type Target = Connection;
 
@@ -121,6 +140,9 @@ impl Deref for Guarded {
 }
 
 const END: &str = "begin or end a transaction";
+
+/// Whatever it was, the code took it for success.
+const KEPT_TO_ITSELF: &str = "the transaction was rolled back by an error that the code kept to itself";
 
 impl Watch {
     fn lent(&self) -> bool {

@@ -1,7 +1,7 @@
-//! The embedded default of eventsrc: events and snapshots in one SQLite file.
+//! The embedded default of eventsrc: events, snapshots and views in one SQLite file.
 //!
-//! A [`Database`] is one file. Any number of [`SqliteStorage`]s and [`SqliteSnapshots`] share it, of one type of key
-//! and payload each, and so may other processes. Each acknowledged commit is on the disk (WAL, synced); commits that
+//! A [`Database`] is one file. Any number of [`SqliteStorage`]s, [`SqliteSnapshots`] and [`SqliteView`]s share it, of one
+//! type of key and payload each, and so may other processes. Each acknowledged commit is on the disk (WAL, synced); commits that
 //! are put at the same time share one sync, so that many writers are not slower than the disk.
 //!
 //! ```

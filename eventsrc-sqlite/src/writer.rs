@@ -197,7 +197,13 @@ impl Job {
             Self::Commit { name, commit, views, .. } => {
                 let appended = append(connection, streams, name, commit).map_err(failure)?;
                 if let Appended::Stored { after } = appended {
-                    views.iter_mut().try_for_each(|view| view.apply(connection, after))?;
+                    for view in views {
+                        view.apply(connection, after)?;
+                        // What is written after the end of the transaction would be committed by itself.
+                        if connection.has_ended() {
+                            break;
+                        }
+                    }
                 }
                 Ok((Done::Commit(appended), true))
             }

@@ -116,6 +116,31 @@ async fn a_view_that_rolls_everything_back_loses_no_commit() {
     .await;
 }
 
+/// Nothing of one view is committed by itself because another one ended the transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_rolls_everything_back_takes_no_other_view_with_it() {
+    let rolls_back: Misdeed = |connection| {
+        let sql = "INSERT OR ROLLBACK INTO lines_v1 (stream, text) VALUES ('x', 'forbidden')";
+        let _ = connection.execute_batch(sql);
+        Ok(())
+    };
+    let place = following(Lines::that(1, rolls_back)).await;
+    let second = SqliteView::open(&place.database, Lines::that(2, |_| Ok(()))).await.unwrap();
+    let storage = place.storage.clone().with_view(&second).unwrap();
+    store(&storage, &commit("line/1", 1, &["a"])).await;
+    store(&storage, &commit("line/1", 2, &["b", "misdeed"])).await;
+    store(&storage, &commit("line/1", 4, &["c"])).await;
+    let quarantined = place.view.quarantined().await.unwrap();
+    let [poison] = quarantined.as_slice() else { panic!("{quarantined:?}") };
+    assert!(poison.error.contains("rolled back"), "{}", poison.error);
+    assert_eq!(line(&place.view, "line/1").await, (Some("a".into()), Some(1)));
+    let text =
+        second.read(&[], |connection| super::lines_of(connection, "lines_v2", "line/1")).await.unwrap().1;
+    assert_eq!(text.as_deref(), Some("a b misdeed c"));
+    let places = second.places(&[name("line/1")]).await.unwrap();
+    assert_eq!(places, [At { position: Some(4), quarantined: false }]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_is_looked_at_when_the_transaction_ends_loses_no_commit() {
     const ORPHANS: &str = "UPDATE lines_v1 SET parent = 'nobody' WHERE stream = 'line/bad'";

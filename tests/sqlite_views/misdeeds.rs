@@ -155,7 +155,12 @@ async fn a_rule_that_rolls_everything_back_is_rejected_and_its_neighbours_are_no
         let _ = rolls_back(connection);
         Ok(Lines::add(connection, 1, "line/bad", "alone")?)
     }
+    fn and_says_nothing(connection: &Connection) -> Result<(), ViewError> {
+        let _ = rolls_back(connection);
+        Ok(())
+    }
     is_rejected(rolls_back, &["CHECK"]).await;
+    is_rejected(and_says_nothing, &["kept to itself"]).await;
     is_rejected(and_goes_on, &["must not begin or end a transaction"]).await;
 }
 

@@ -170,6 +170,26 @@ async fn a_take_over_through_one_handle_is_seen_through_all() {
     }
 }
 
+/// What a view followed in an append is not to be seen by readers before it is committed, so it has to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_right_after_an_append_can_read_it() {
+    let place = Place::new(Lines::new(1)).await;
+    let storage = place.storage.clone().with_view(&place.view).unwrap();
+    let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+    let held = place.hold();
+    let mut put = Box::pin(storage.put(commit("line/1", 1, &["a"])));
+    let mut take_over = Box::pin(second.take_over(from_storage(&place)));
+    let mut next = Box::pin(storage.put(commit("line/1", 2, &["b"])));
+    assert!(poll_immediate(&mut put).await.is_none());
+    assert!(poll_immediate(&mut take_over).await.is_none());
+    assert!(poll_immediate(&mut next).await.is_none());
+    drop(held);
+    assert!(matches!(put.await.unwrap(), Put::Stored));
+    assert!(matches!(take_over.await.unwrap(), Applied::Done));
+    assert!(matches!(next.await.unwrap(), Put::Stored));
+    assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
+}
+
 /// Lines whose tables, and followed categories, change from version to version.
 struct Changing(u32);
 

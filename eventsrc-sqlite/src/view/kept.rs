@@ -52,13 +52,6 @@ where
             return Ok(Applied::Moved);
         }
         match connection.lend(|transaction| self.view.apply(transaction, batch)) {
-            Ok(()) if connection.has_ended() => Err(Failure::plain(
-                ErrorKind::Unavailable,
-                format!(
-                    "the transaction of the view {} ended early, for a reason that its code kept",
-                    self.definition
-                ),
-            )),
             Ok(()) => Ok(Applied::Done),
             Err(error) => self.rejected(error).map(Applied::Rejected),
         }

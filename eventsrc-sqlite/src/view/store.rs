@@ -7,7 +7,7 @@ use eventsrc_core::{
     Applied, BatchOf, CatchUp, Digest, ErrorKind, Place, Poison, Sequence, Skip, StorageError, StreamKey,
     StreamName, VersionedStore, ViewDefinition, ViewStore,
 };
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::inline::{Follower, InTheAppend};
 use super::kept::Kept;
@@ -21,7 +21,8 @@ use crate::work::Worked;
 /// One version of one [`View`], kept in a [`Database`]: in the file of the events, or in another one. Cheap to clone.
 ///
 /// Many batches that are applied at the same time share one sync, with each other and with commits. Other processes
-/// may have the same view open.
+/// may have the same view open. While a version takes over, whatever else is written to the file waits; so what brings
+/// the commits that it lacks must not wait for something that is written there.
 pub struct SqliteView<K, S, E, V> {
     database: Database,
     kept: Arc<Kept<K, S, E, V>>,
@@ -61,7 +62,7 @@ where
     ) -> Result<(Vec<Place<S>>, T), StorageError> {
         let (kept, names) = (Arc::clone(&self.kept), streams.to_vec());
         let read = move |connection: &Guarded| {
-            let _snapshot = snapshot(connection)?;
+            let _state = connection.one_state()?;
             let serving = layout::serving(connection, kept.name()).map_err(unreadable)?;
             let places = match serving {
                 Some((_, id)) => place_rows(connection, id, &names).map_err(unreadable)?,
@@ -95,7 +96,7 @@ where
     ) -> Result<T, StorageError> {
         let kept = Arc::clone(&self.kept);
         let read = move |connection: &Guarded| {
-            let _snapshot = snapshot(connection)?;
+            let _state = connection.one_state()?;
             let id = layout::version(connection, kept.name(), kept.version()).map_err(unreadable)?;
             match id {
                 Some(id) => read(connection, id).map_err(unreadable),
@@ -235,16 +236,11 @@ where
     async fn digest(&self) -> Result<Digest, StorageError> {
         let kept = Arc::clone(&self.kept);
         let read = move |connection: &Guarded| {
-            let _snapshot = snapshot(connection)?;
+            let _state = connection.one_state()?;
             kept.digest(connection)
         };
         Ok(self.database.read_guarded(read).await?)
     }
-}
-
-/// One state of the file for all reads until it is dropped.
-fn snapshot(connection: &Connection) -> Result<Transaction<'_>, Failure> {
-    Transaction::new_unchecked(connection, TransactionBehavior::Deferred).map_err(unreadable)
 }
 
 fn place_rows(connection: &Connection, id: i64, streams: &[StreamName]) -> rusqlite::Result<Vec<PlaceRow>> {
