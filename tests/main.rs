@@ -12,3 +12,4 @@ mod servers;
 mod sqlite;
 mod sqlite_views;
 mod synchronizer;
+mod views;

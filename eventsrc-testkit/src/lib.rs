@@ -9,4 +9,7 @@ pub mod scenario;
 #[cfg(feature = "servers")]
 pub mod servers;
 
-pub use faulty::{FaultSource, Faults, Faulty, FaultySnapshots, FaultyView, Injected};
+pub use faulty::{
+    FaultSource, Faults, Faulty, FaultyFeed, FaultySnapshots, FaultyView, FeedFaultSource, FeedFaults,
+    Injected, InjectedInFeed,
+};

@@ -114,7 +114,7 @@ fn conflicting() -> Defect {
 
 /// Shows that the sound storage keeps all rules, that each wrong one violates the rule it is made for, and that no rule
 /// is left unproved.
-async fn proved<B: Send + Sync + 'static, D: Copy>(
+pub(crate) async fn proved<B: Send + Sync + 'static, D: Copy>(
     what: &str,
     suite: fn() -> Suite<B>,
     proofs: Vec<(&'static str, &'static str, D)>,

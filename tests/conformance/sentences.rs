@@ -29,7 +29,7 @@ fn every_sentence_of_the_snapshot_contract_has_its_rules() {
     same(&contract, &ruled);
 }
 
-fn same(contract: &[String], ruled: &BTreeSet<&str>) {
+pub(crate) fn same(contract: &[String], ruled: &BTreeSet<&str>) {
     let without_rules: Vec<_> =
         contract.iter().filter(|point| !ruled.iter().any(|sentence| point.contains(sentence))).collect();
     assert!(without_rules.is_empty(), "sentences that nothing checks: {without_rules:#?}");
@@ -39,7 +39,7 @@ fn same(contract: &[String], ruled: &BTreeSet<&str>) {
 }
 
 /// The points of the lists in the documentation, each on one line.
-fn sentences(source: &str) -> Vec<String> {
+pub(crate) fn sentences(source: &str) -> Vec<String> {
     let mut points: Vec<String> = Vec::new();
     let mut inside = false;
     for line in source.lines() {

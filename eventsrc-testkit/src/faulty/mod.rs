@@ -1,5 +1,6 @@
 //! Storages that fail now and then, from a seed.
 
+mod feed;
 mod snapshots;
 mod storage;
 mod view;
@@ -13,6 +14,7 @@ use eventsrc_core::{Clock, ErrorKind, StorageError};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+pub use feed::{FaultyFeed, FeedFaultSource, FeedFaults, InjectedInFeed};
 pub use snapshots::FaultySnapshots;
 pub use storage::Faulty;
 pub use view::FaultyView;

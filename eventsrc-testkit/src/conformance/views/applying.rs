@@ -238,7 +238,10 @@ async fn whole<B: ViewBackend>(on: &ViewTrial<B>, writer: ViewHandle<B>, reader:
             for batch in 0..BATCHES {
                 let runs = chains.iter().map(|chain| run::<B>(chain, batch..batch + 1));
                 writer.applies(runs.collect()).await?;
-                tokio::task::yield_now().await;
+                // Never in step with the reader.
+                for _ in 0..=batch % 3 {
+                    tokio::task::yield_now().await;
+                }
             }
             Ok::<_, Violation>(())
         }

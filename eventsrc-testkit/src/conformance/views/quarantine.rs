@@ -114,11 +114,16 @@ pub async fn a_commit_is_applied_or_quarantined<B: ViewBackend>(on: &ViewTrial<B
         let (worker, other) = (handles[0].clone(), handles[1].clone());
         let batch = Batch::new(vec![run::<B>(&chain, begun..begun + 1)]);
         let poison = on.poison(&chain, begun);
-        let (applied, quarantined) = join(
-            tokio::spawn(async move { worker.store().apply(&batch).await }),
-            tokio::spawn(async move { other.store().quarantine(&poison).await }),
-        )
-        .await;
+        let quarantines = async move { other.store().quarantine(&poison).await };
+        let applies = async move { worker.store().apply(&batch).await };
+        // Each comes first in half of the rounds.
+        let (applies, quarantines) = if round % 4 < 2 {
+            (tokio::spawn(applies), tokio::spawn(quarantines))
+        } else {
+            let quarantines = tokio::spawn(quarantines);
+            (tokio::spawn(applies), quarantines)
+        };
+        let (applied, quarantined) = join(applies, quarantines).await;
         let panicked = |panic: tokio::task::JoinError| Violation::new(panic.to_string());
         quarantined.map_err(panicked)??;
         let place = handles[0].place(&*key).await?;

@@ -59,7 +59,8 @@ impl ViewSample {
         };
         let then = std::iter::once_with(move || match payload {
             Self::Fail(text) => Some(Err(text.as_str().into())),
-            Self::Panic(text) => panic!("{text}"),
+            // Without a word on the terminal: it is part of a test.
+            Self::Panic(text) => std::panic::resume_unwind(Box::new(text.clone())),
             Self::Break => Some(Ok(Line { text: None, ..Line::new(&name, "") })),
             Self::BreakAndGoOn => Some(Ok(Line { text: None, forgiven: true, ..Line::new(&name, "") })),
             Self::BreakAtTheEnd => Some(Ok(Line { beside: Some("nobody".into()), ..Line::new(&name, "") })),

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use super::super::report::{Kept, Violation, ensure, ensure_eq};
 use super::applying::slices;
 use super::backend::{ViewBackend, ViewSequenceOf};
+use super::racing::may_be_tried_again;
 use super::trial::{
     RunOf, ViewCommitOf, ViewHandle, ViewTrial, all, move_of, named, rows_of, run, same_rows, stream_of,
 };
@@ -158,29 +159,27 @@ pub async fn positions_stand_still_during_a_take_over<B: ViewBackend<Store: Vers
     shows(&one, &[&chains[0][..1]]).await
 }
 
-/// Readers beside take-overs and workers see every position go forward only, with the rows that belong to it.
+/// Readers beside take-overs and a worker see every position go forward only, with the rows that belong to it.
 pub async fn readers_beside_a_take_over_never_go_back<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> Kept {
     const COMMITS: usize = 40;
-    let versions = [on.open_version(1).await, on.open_version(2).await];
-    let reader = on.open_version(1).await;
     let chains: Vec<_> = ["a", "b"].map(|key| on.chain(key, [1; COMMITS])).to_vec();
-    let mut tasks = Vec::new();
-    for worker in 0..2 {
-        let (view, chains) = (on.open_version(1 + worker).await, chains.clone());
-        tasks.push(tokio::spawn(async move { super::racing::work(&view, &chains, worker as usize).await }));
-    }
-    let takes_turns = tokio::spawn({
+    let reader = on.open_version(1).await;
+    let versions = [on.open_version(1).await, on.open_version(2).await];
+    let works = tokio::spawn(apply_to_the_serving_version(versions.clone(), chains.clone()));
+    let takes_over = tokio::spawn({
         let chains = chains.clone();
         async move {
             for turn in 0..12 {
-                let answer =
-                    versions[1 - turn % 2].store().take_over(catch_up::<B>(chains.clone(), None)).await;
-                if let Err(error) = answer {
-                    super::racing::may_be_tried_again(&error)?;
+                let next = &versions[1 - turn % 2];
+                if let Err(error) = next.store().take_over(catch_up::<B>(chains.clone(), None)).await {
+                    may_be_tried_again(&error)?;
                 }
-                tokio::task::yield_now().await;
+                // Never in step with the worker and the reader.
+                for _ in 0..=turn {
+                    tokio::task::yield_now().await;
+                }
             }
             Ok::<_, Violation>(())
         }
@@ -188,33 +187,60 @@ pub async fn readers_beside_a_take_over_never_go_back<B: ViewBackend<Store: Vers
     let streams: Vec<_> = chains.iter().map(|chain| stream_of::<B>(chain)).collect();
     let mut seen = [0, 0];
     loop {
-        let ended = takes_turns.is_finished() && tasks.iter().all(tokio::task::JoinHandle::is_finished);
+        let ended = takes_over.is_finished() && works.is_finished();
         let (places, rows) = reader.read(&streams).await?;
-        let applied: Vec<_> = chains
-            .iter()
-            .zip(&places)
-            .map(|(chain, place)| {
-                chain.iter().take_while(|commit| Some(commit.last()) <= place.position).count()
-            })
-            .collect();
+        let applied =
+            [passed::<B>(&chains[0], places[0].position), passed::<B>(&chains[1], places[1].position)];
         ensure!(
             applied.iter().zip(seen).all(|(now, before)| *now >= before),
             "a reader saw {seen:?} commits, and then {applied:?}"
         );
-        let expected: Vec<_> = chains.iter().zip(&applied).map(|(chain, count)| &chain[..*count]).collect();
-        same_rows(&rows, &rows_of::<B>(&expected))?;
-        seen = [applied[0], applied[1]];
+        same_rows(&rows, &rows_of::<B>(&[&chains[0][..applied[0]], &chains[1][..applied[1]]]))?;
+        seen = applied;
         if ended {
             break;
         }
         tokio::task::yield_now().await;
     }
-    let panicked = |panic: tokio::task::JoinError| Violation::new(panic.to_string());
-    for task in tasks.into_iter().chain([takes_turns]) {
-        task.await.map_err(panicked)??;
+    for task in [takes_over, works] {
+        task.await.map_err(|panic| Violation::new(panic.to_string()))??;
     }
     ensure_eq!(seen, [COMMITS, COMMITS], "commits that a reader sees in the end");
     Ok(())
+}
+
+/// Applies commit by commit to whichever version serves, until that one has all.
+async fn apply_to_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
+    versions: [ViewHandle<B>; 2],
+    chains: Vec<Vec<ViewCommitOf<B>>>,
+) -> Kept {
+    for _ in 0..10_000 {
+        let serving = &versions[versions[0].store().serving().await? as usize - 1];
+        let mut runs = Vec::new();
+        for chain in &chains {
+            let next = passed::<B>(chain, serving.position(&chain[0].key).await?);
+            if next < chain.len() {
+                runs.push(run::<B>(chain, next..next + 1));
+            }
+        }
+        if runs.is_empty() {
+            return Ok(());
+        }
+        match serving.apply(runs).await {
+            Ok(Applied::Done | Applied::Moved) => {}
+            Ok(Applied::Rejected(error)) => {
+                return Err(Violation::new(format!("a sound batch was rejected: {error}")));
+            }
+            Err(error) => may_be_tried_again(&error)?,
+        }
+        tokio::task::yield_now().await;
+    }
+    Err(Violation::new("the worker does not come to an end"))
+}
+
+/// How many of the commits lie at or before a position.
+fn passed<B: ViewBackend>(chain: &[ViewCommitOf<B>], position: Option<ViewSequenceOf<B>>) -> usize {
+    chain.iter().take_while(|commit| Some(commit.last()) <= position).count()
 }
 
 /// A version that would lie behind on a stream for which nothing, or too little, was brought does not take over, and what was
@@ -295,8 +321,7 @@ pub(super) fn catch_up<B: ViewBackend<Store: VersionedStore>>(
         async move {
             let bring = |moved: &Move<_>| {
                 let chain = chains.iter().find(|chain| stream_of::<B>(chain) == moved.stream)?;
-                let passed = |until| chain.iter().take_while(|commit| Some(commit.last()) <= until).count();
-                let commits = passed(moved.from)..passed(Some(moved.to));
+                let commits = passed::<B>(chain, moved.from)..passed::<B>(chain, Some(moved.to));
                 (!commits.is_empty()).then(|| run::<B>(chain, commits))
             };
             let runs = moves.iter().filter_map(bring).collect();

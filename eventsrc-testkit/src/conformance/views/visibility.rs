@@ -87,6 +87,7 @@ pub async fn workers_side_by_side_read_what_they_applied<B: ViewBackend>(on: &Vi
             let stream = named(&chain[0].key);
             for applied in 1..=chain.len() {
                 view.applies(vec![run::<B>(&chain, applied - 1..applied)]).await?;
+                tokio::task::yield_now().await;
                 let (places, rows) = view.read(std::slice::from_ref(&stream)).await?;
                 let number = places[0].position.map(Sequence::number);
                 ensure_eq!(number, Some(applied as u64), "the position of {stream}");

@@ -1,0 +1,611 @@
+//! A small store for views that keeps the contract, and is made to break it in one way at a time.
+
+pub(crate) mod applying;
+pub(crate) mod kept;
+pub(crate) mod places;
+pub(crate) mod quarantine;
+pub(crate) mod trouble;
+pub(crate) mod versions;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use eventsrc_core::{
+    Applied, CatchUp, Digest, ErrorKind, Move, Place, Poison, Skip, StorageError, StreamName, VersionedStore,
+    ViewDefinition, ViewStore,
+};
+use eventsrc_testkit::conformance::{SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use kept::{Answer, B, Kept, S};
+
+/// A rule, what the store does wrong, and how.
+pub(crate) type Proof = (&'static str, &'static str, Defect);
+
+/// The name and version of a view.
+pub(crate) type Which = (String, u32);
+
+/// In which way the store is wrong.
+#[derive(Clone, Copy)]
+pub(crate) enum Defect {
+    /// In none.
+    None,
+    /// It takes one view for another.
+    Which(fn(&mut Which)),
+    /// It applies in its own way.
+    Apply(fn(&mut Kept, &B) -> Answer),
+    /// It has other ideas of where streams are.
+    Places(fn(&Kept, &[StreamName]) -> Result<Vec<Place<S>>, StorageError>),
+    /// It lists other positions.
+    Positions(fn(&Kept, Option<&StreamName>, usize) -> Vec<(StreamName, S)>),
+    /// It puts streams in quarantine in its own way.
+    Quarantine(fn(&mut Kept, &Poison<S>) -> Result<(), StorageError>),
+    /// It lists other quarantines.
+    Quarantined(fn(&Kept) -> Vec<Poison<S>>),
+    /// It ends quarantines in its own way.
+    Release(fn(&mut Kept, &StreamName) -> bool),
+    /// It skips in its own way.
+    Skip(fn(&mut Kept, &Skip<S>) -> Applied),
+    /// It lists other decisions.
+    Skipped(fn(&Kept) -> Vec<Skip<S>>),
+    /// It gives readers something else, from all views and the version that is read.
+    Read(fn(&Views, &Which, &[StreamName]) -> (Vec<Place<S>>, ViewRows)),
+    /// It does something when a view is opened.
+    Open(fn(&mut Views, &Which)),
+    /// It removes a version in its own way.
+    Retire(fn(&mut Views, &Which) -> Result<(), StorageError>),
+    /// It has other ideas of which rows are equal.
+    Digest(fn(&Kept) -> Digest),
+    /// It gives `catch_up` other streams.
+    Behind(fn(&Kept, &Kept) -> Vec<Move<S>>),
+    /// It takes over in its own way, once it is known what lay behind and what was brought.
+    TakeOver(fn(&mut Views, &Which, &[Move<S>], Result<B, StorageError>) -> Answer),
+    /// It answers in its own way while it is interrupted.
+    Interrupted(fn(&Kept, &[StreamName]) -> Outage),
+    /// It applies one stream after the other, in sight of readers.
+    TornApply,
+    /// It skips in steps, in sight of readers.
+    TornSkip,
+    /// It reads places first, and rows later.
+    TornRead,
+    /// It looks where the streams are, and applies later.
+    CheckThenApply,
+    /// It looks where the stream is, and skips later.
+    CheckThenSkip,
+    /// It looks where the stream is, and puts it in quarantine later.
+    CheckThenQuarantine,
+    /// It has a lock for each handle.
+    LockPerHandle,
+    /// It reads all, changes it, and writes it back.
+    ReadThenWriteAll,
+    /// A rejection takes back whatever was done since it began.
+    RejectionTakesBack,
+    /// A rejection keeps a connection; there are 100.
+    RejectionsLeak,
+    /// It rejects what it finds in the way.
+    RejectsWhenBusy,
+    /// It fails when more than 16 come at once.
+    FewAtOnce,
+    /// A handle reads what was there when it was opened, and what it applied itself.
+    StaleReads,
+    /// A handle compares with the positions that it knows.
+    StaleCompares,
+    /// A read shows what there was at the read before.
+    LateReads,
+    /// Another task sees what was applied only when more is.
+    HiddenFromOtherTasks,
+    /// What a handle did goes when it goes.
+    LostWithTheHandle,
+    /// A call of `apply` that is dropped keeps the lock.
+    DroppedApplyKeepsLock,
+    /// A call of `places` that is dropped keeps the lock.
+    DroppedPlacesKeepsLock,
+    /// A handle goes on telling which version served when it was opened.
+    ServingIsRemembered,
+    /// The version takes over before it catches up.
+    ServesBeforeItCatchesUp,
+    /// Positions move while a version catches up.
+    CatchesUpWithoutLock,
+}
+
+/// What a store answers while it is interrupted.
+pub(crate) struct Outage {
+    pub(crate) applied: Answer,
+    pub(crate) places: Result<Vec<Place<S>>, StorageError>,
+}
+
+/// All views at a place.
+#[derive(Clone, Default)]
+pub(crate) struct Views {
+    pub(crate) kept: BTreeMap<Which, Kept>,
+    pub(crate) serving: BTreeMap<String, u32>,
+}
+
+impl Views {
+    pub(crate) fn of(&mut self, which: &Which) -> &mut Kept {
+        self.kept.entry(which.clone()).or_default()
+    }
+
+    pub(crate) fn serving(&self, which: &Which) -> Which {
+        (which.0.clone(), self.serving.get(&which.0).copied().unwrap_or(which.1))
+    }
+
+    /// What readers see of the view.
+    pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<Place<S>>, ViewRows) {
+        let kept = self.kept.get(&self.serving(which)).cloned().unwrap_or_default();
+        (streams.iter().map(|stream| kept.place(stream)).collect(), kept.rows)
+    }
+
+    pub(crate) fn retire(&mut self, which: &Which) -> Result<(), StorageError> {
+        if self.serving(which) == *which {
+            return Err(StorageError::new(ErrorKind::Invalid, "it serves"));
+        }
+        self.kept.remove(which);
+        Ok(())
+    }
+
+    /// The sound way to take over with what was brought.
+    pub(crate) fn take_over(&mut self, which: &Which, brought: &B) -> Answer {
+        let serving = self.serving(which);
+        let serving = self.of(&serving).clone();
+        let mut caught_up = self.of(which).clone();
+        match caught_up.apply(brought)? {
+            Applied::Done if caught_up.behind(&serving).is_empty() => {
+                *self.of(which) = caught_up;
+                self.serving.insert(which.0.clone(), which.1);
+                Ok(Applied::Done)
+            }
+            Applied::Done => Ok(Applied::Moved),
+            other => Ok(other),
+        }
+    }
+}
+
+/// What all handles share.
+pub(crate) struct Shared {
+    views: Mutex<Views>,
+    before: Mutex<Views>,
+    worker: Mutex<Option<tokio::task::Id>>,
+    lock: Semaphore,
+    connections: Semaphore,
+    busy: AtomicBool,
+    interrupted: AtomicBool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            views: Mutex::default(),
+            before: Mutex::default(),
+            worker: Mutex::default(),
+            lock: Semaphore::new(1),
+            connections: Semaphore::new(100),
+            busy: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The backend of stores with one defect.
+pub(crate) struct WrongBackend(pub(crate) Defect);
+
+impl ViewBackend for WrongBackend {
+    type Store = Wrong;
+    type Place = Arc<Shared>;
+
+    fn capabilities(&self) -> ViewCapabilities {
+        ViewCapabilities::ALL
+    }
+
+    async fn create(&self) -> Self::Place {
+        Arc::default()
+    }
+
+    async fn open(&self, place: &Self::Place, definition: &ViewDefinition) -> Wrong {
+        let mut which = (definition.name().to_owned(), definition.version());
+        if let Defect::Which(change) = self.0 {
+            change(&mut which);
+        }
+        let mut views = locked(&place.views);
+        views.of(&which);
+        if let Defect::Open(open) = self.0 {
+            open(&mut views, &which);
+        } else {
+            views.serving.entry(which.0.clone()).or_insert(which.1);
+        }
+        Wrong {
+            shared: Arc::clone(place),
+            definition: definition.clone(),
+            which,
+            defect: self.0,
+            known: Mutex::new(views.clone()),
+            lock: Semaphore::new(1),
+        }
+    }
+
+    async fn rows(&self, store: &Wrong) -> Result<ViewRows, StorageError> {
+        Ok(store.seen().of(&store.which).rows.clone())
+    }
+
+    async fn read(
+        &self,
+        store: &Wrong,
+        streams: &[StreamName],
+    ) -> Result<(Vec<Place<S>>, ViewRows), StorageError> {
+        if matches!(self.0, Defect::TornRead) {
+            let places = store.seen().read(&store.which, streams).0;
+            tokio::task::yield_now().await;
+            return Ok((places, store.seen().read(&store.which, streams).1));
+        }
+        let views = store.seen();
+        Ok(match self.0 {
+            Defect::Read(read) => read(&views, &store.which, streams),
+            _ => views.read(&store.which, streams),
+        })
+    }
+
+    async fn interrupt(&self, place: &Self::Place) -> BoxFuture<'static, ()> {
+        place.interrupted.store(true, Ordering::Relaxed);
+        let place = Arc::clone(place);
+        async move { place.interrupted.store(false, Ordering::Relaxed) }.boxed()
+    }
+}
+
+/// A handle.
+pub(crate) struct Wrong {
+    shared: Arc<Shared>,
+    definition: ViewDefinition,
+    which: Which,
+    defect: Defect,
+    /// What this handle knows of the views, where it goes by that.
+    known: Mutex<Views>,
+    lock: Semaphore,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Wrong {
+    /// The views as this handle sees them.
+    fn seen(&self) -> Views {
+        let current = locked(&self.shared.views).clone();
+        match self.defect {
+            Defect::StaleReads => locked(&self.known).clone(),
+            Defect::LateReads => std::mem::replace(&mut *locked(&self.known), current),
+            Defect::HiddenFromOtherTasks if *locked(&self.shared.worker) != tokio::task::try_id() => {
+                locked(&self.shared.before).clone()
+            }
+            _ => current,
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut views = locked(&self.shared.views);
+        *locked(&self.shared.before) = views.clone();
+        *locked(&self.shared.worker) = tokio::task::try_id();
+        let changed = change(views.of(&self.which));
+        if matches!(self.defect, Defect::StaleReads) {
+            *locked(&self.known) = views.clone();
+        }
+        changed
+    }
+
+    async fn alone(&self) -> SemaphorePermit<'_> {
+        let lock = if matches!(self.defect, Defect::LockPerHandle) { &self.lock } else { &self.shared.lock };
+        lock.acquire().await.expect("open")
+    }
+
+    fn interruption(&self) -> Result<(), StorageError> {
+        if self.shared.interrupted.load(Ordering::Relaxed) {
+            return Err(StorageError::new(ErrorKind::Unavailable, "interrupted"));
+        }
+        Ok(())
+    }
+
+    fn outage(&self, streams: &[StreamName]) -> Option<Outage> {
+        let Defect::Interrupted(outage) = self.defect else { return None };
+        self.interruption().is_err().then(|| outage(locked(&self.shared.views).of(&self.which), streams))
+    }
+
+    /// Applies one stream after the other, in sight of readers.
+    async fn apply_torn(&self, batch: &B) -> Answer {
+        let stands = |kept: &mut Kept| batch.moves().iter().all(|moved| kept.stands_before(moved));
+        if !self.change(stands) {
+            return Ok(Applied::Moved);
+        }
+        for (moved, commits) in batch.moves().iter().zip(batch.streams()) {
+            tokio::task::yield_now().await;
+            let written = self.change(|kept| {
+                kept.advance(std::slice::from_ref(moved));
+                kept.write(commits.iter().flat_map(|commit| commit.events()))
+            });
+            if let Err(error) = written {
+                return Ok(Applied::Rejected(error));
+            }
+        }
+        Ok(Applied::Done)
+    }
+
+    /// Applies at some point after the call began, while others are at it.
+    async fn apply_late(&self, batch: &B) -> Answer {
+        match self.defect {
+            Defect::ReadThenWriteAll => {
+                let mut all = locked(&self.shared.views).clone();
+                tokio::task::yield_now().await;
+                let answer = all.of(&self.which).apply(batch);
+                *locked(&self.shared.views) = all;
+                answer
+            }
+            Defect::RejectionTakesBack => {
+                let before = self.change(|kept| kept.clone());
+                tokio::task::yield_now().await;
+                self.change(|kept| {
+                    let answer = kept.apply(batch);
+                    if matches!(answer, Ok(Applied::Rejected(_))) {
+                        *kept = before;
+                    }
+                    answer
+                })
+            }
+            Defect::RejectsWhenBusy => {
+                if self.shared.busy.swap(true, Ordering::Relaxed) {
+                    return Ok(Applied::Rejected("deadlock detected".into()));
+                }
+                tokio::task::yield_now().await;
+                let answer = self.change(|kept| kept.apply(batch));
+                self.shared.busy.store(false, Ordering::Relaxed);
+                answer
+            }
+            Defect::FewAtOnce => {
+                let Ok(_some) = self.shared.connections.try_acquire_many(6) else {
+                    return Err(StorageError::new(ErrorKind::Unavailable, "too many at once"));
+                };
+                tokio::task::yield_now().await;
+                self.change(|kept| kept.apply(batch))
+            }
+            _ => {
+                let stands = |kept: &mut Kept| batch.moves().iter().all(|moved| kept.stands_before(moved));
+                if !self.change(stands) {
+                    return Ok(Applied::Moved);
+                }
+                tokio::task::yield_now().await;
+                self.change(|kept| kept.apply_as_told(batch))
+            }
+        }
+    }
+}
+
+impl Drop for Wrong {
+    fn drop(&mut self) {
+        if matches!(self.defect, Defect::LostWithTheHandle) {
+            *locked(&self.shared.views) = locked(&self.known).clone();
+        }
+    }
+}
+
+impl ViewStore for Wrong {
+    type Key = SampleKey;
+    type Sequence = S;
+    type Payload = ViewSample;
+
+    fn definition(&self) -> &ViewDefinition {
+        &self.definition
+    }
+
+    async fn apply(&self, batch: &B) -> Answer {
+        if let Some(outage) = self.outage(&[]) {
+            return outage.applied;
+        }
+        self.interruption()?;
+        match self.defect {
+            Defect::TornApply => return self.apply_torn(batch).await,
+            Defect::CheckThenApply
+            | Defect::ReadThenWriteAll
+            | Defect::RejectionTakesBack
+            | Defect::RejectsWhenBusy
+            | Defect::FewAtOnce => return self.apply_late(batch).await,
+            Defect::LockPerHandle => {
+                let _alone = self.alone().await;
+                return self.apply_late(batch).await;
+            }
+            Defect::RejectionsLeak => {
+                let connection = self.shared.connections.acquire().await.expect("open");
+                let answer = self.change(|kept| kept.apply(batch));
+                if matches!(answer, Ok(Applied::Rejected(_))) {
+                    connection.forget();
+                }
+                return answer;
+            }
+            Defect::DroppedApplyKeepsLock => {
+                self.shared.lock.acquire().await.expect("open").forget();
+                tokio::task::yield_now().await;
+                let answer = self.change(|kept| kept.apply(batch));
+                self.shared.lock.add_permits(1);
+                return answer;
+            }
+            _ => {}
+        }
+        let _alone = self.alone().await;
+        if matches!(self.defect, Defect::StaleCompares) {
+            let mut known = locked(&self.known);
+            if let other @ Ok(Applied::Moved) = known.of(&self.which).apply(batch) {
+                return other;
+            }
+            return self.change(|kept| kept.apply_as_told(batch));
+        }
+        self.change(|kept| match self.defect {
+            Defect::Apply(apply) => apply(kept, batch),
+            _ => kept.apply(batch),
+        })
+    }
+
+    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
+        if let Some(outage) = self.outage(streams) {
+            return outage.places;
+        }
+        self.interruption()?;
+        if matches!(self.defect, Defect::DroppedPlacesKeepsLock) {
+            self.shared.lock.acquire().await.expect("open").forget();
+            tokio::task::yield_now().await;
+            self.shared.lock.add_permits(1);
+        }
+        let mut views = self.seen();
+        let kept = views.of(&self.which);
+        match self.defect {
+            Defect::Places(places) => places(kept, streams),
+            _ => Ok(streams.iter().map(|stream| kept.place(stream)).collect()),
+        }
+    }
+
+    async fn positions(
+        &self,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, S)>, StorageError> {
+        self.interruption()?;
+        let mut views = self.seen();
+        let kept = views.of(&self.which);
+        Ok(match self.defect {
+            Defect::Positions(positions) => positions(kept, after, limit),
+            _ => kept.after(after, limit),
+        })
+    }
+
+    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
+        if matches!(self.defect, Defect::CheckThenQuarantine) {
+            let stands = self.change(|kept| kept.position(&poison.stream) == poison.position);
+            tokio::task::yield_now().await;
+            if stands {
+                self.change(|kept| kept.quarantined.insert(poison.stream.clone(), poison.clone()));
+            }
+            return Ok(());
+        }
+        self.change(|kept| match self.defect {
+            Defect::Quarantine(quarantine) => quarantine(kept, poison),
+            _ => {
+                kept.quarantine(poison);
+                Ok(())
+            }
+        })
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
+        let mut views = self.seen();
+        let kept = views.of(&self.which);
+        Ok(match self.defect {
+            Defect::Quarantined(quarantined) => quarantined(kept),
+            _ => kept.quarantined.values().cloned().collect(),
+        })
+    }
+
+    async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
+        Ok(self.change(|kept| match self.defect {
+            Defect::Release(release) => release(kept, stream),
+            _ => kept.release(stream),
+        }))
+    }
+
+    async fn skip(&self, skip: &Skip<S>) -> Answer {
+        let stands = |kept: &mut Kept| kept.position(&skip.moves.stream) == skip.moves.from;
+        match self.defect {
+            Defect::TornSkip => {
+                if !self.change(stands) {
+                    return Ok(Applied::Moved);
+                }
+                self.change(|kept| kept.advance(std::slice::from_ref(&skip.moves)));
+                tokio::task::yield_now().await;
+                self.change(|kept| kept.skip_as_told(skip));
+                Ok(Applied::Done)
+            }
+            Defect::CheckThenSkip => {
+                if !self.change(stands) {
+                    return Ok(Applied::Moved);
+                }
+                tokio::task::yield_now().await;
+                self.change(|kept| kept.skip_as_told(skip));
+                Ok(Applied::Done)
+            }
+            Defect::Skip(way) => Ok(self.change(|kept| way(kept, skip))),
+            _ => {
+                let _alone = self.alone().await;
+                Ok(self.change(|kept| kept.skip(skip)))
+            }
+        }
+    }
+
+    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
+        let mut views = self.seen();
+        let kept = views.of(&self.which);
+        Ok(match self.defect {
+            Defect::Skipped(skipped) => skipped(kept),
+            _ => kept.skipped.clone(),
+        })
+    }
+}
+
+impl VersionedStore for Wrong {
+    async fn serving(&self) -> Result<u32, StorageError> {
+        let views = if matches!(self.defect, Defect::ServingIsRemembered) {
+            locked(&self.known).clone()
+        } else {
+            self.seen()
+        };
+        views
+            .serving
+            .get(&self.which.0)
+            .copied()
+            .ok_or_else(|| StorageError::new(ErrorKind::Corrupt, "none serves"))
+    }
+
+    async fn take_over(&self, catch_up: CatchUp<Self>) -> Answer {
+        let alone = self.alone().await;
+        let mut alone = Some(alone);
+        let behind = {
+            let mut views = locked(&self.shared.views);
+            let serving = views.serving(&self.which);
+            let serving = views.of(&serving).clone();
+            let kept = views.of(&self.which);
+            match self.defect {
+                Defect::Behind(behind) => behind(kept, &serving),
+                _ => kept.behind(&serving),
+            }
+        };
+        match self.defect {
+            Defect::CatchesUpWithoutLock => alone = None,
+            Defect::ServesBeforeItCatchesUp => {
+                locked(&self.shared.views).serving.insert(self.which.0.clone(), self.which.1);
+                tokio::task::yield_now().await;
+            }
+            _ => {}
+        }
+        let brought = catch_up(behind.clone()).await;
+        let mut views = locked(&self.shared.views);
+        let answer = match self.defect {
+            Defect::TakeOver(way) => way(&mut views, &self.which, &behind, brought),
+            _ => views.take_over(&self.which, &brought?),
+        };
+        drop(alone);
+        answer
+    }
+
+    async fn retire(&self) -> Result<(), StorageError> {
+        let mut views = locked(&self.shared.views);
+        match self.defect {
+            Defect::Retire(retire) => retire(&mut views, &self.which),
+            _ => views.retire(&self.which),
+        }
+    }
+
+    async fn digest(&self) -> Result<Digest, StorageError> {
+        let mut views = self.seen();
+        let kept = views.of(&self.which);
+        Ok(match self.defect {
+            Defect::Digest(digest) => digest(kept),
+            _ => kept.digest(),
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! What the rules about quarantines and decisions to skip are proved against.
+
+use eventsrc_core::{Applied, ErrorKind, Place, Poison, Sequence, StorageError, Zone};
+
+use super::kept::S;
+use super::{Defect, Proof};
+use Defect::{Apply, Places, Quarantine, Quarantined, Release, Skip, Skipped};
+
+pub(crate) fn proofs() -> Vec<Proof> {
+    [quarantines(), releases(), skips()].concat()
+}
+
+fn quarantines() -> Vec<Proof> {
+    vec![
+        (
+            "a_stream_in_quarantine_is_shown",
+            "places do not tell of quarantines",
+            Places(|kept, streams| {
+                Ok(streams.iter().map(|stream| Place { quarantined: false, ..kept.place(stream) }).collect())
+            }),
+        ),
+        (
+            "what_was_recorded_comes_back",
+            "errors are cut to 255 letters",
+            Quarantine(|kept, poison| {
+                let error = poison.error.chars().take(255).collect();
+                kept.quarantine(&Poison { error, ..poison.clone() });
+                Ok(())
+            }),
+        ),
+        (
+            "an_error_with_a_zero_character_is_recorded",
+            "the database refuses U+0000",
+            Quarantine(|kept, poison| {
+                if poison.error.contains('\0') {
+                    return Err(StorageError::new(ErrorKind::Invalid, "invalid byte sequence"));
+                }
+                kept.quarantine(poison);
+                Ok(())
+            }),
+        ),
+        (
+            "quarantines_are_sorted_by_name",
+            "quarantines come as they were recorded",
+            Quarantined(|kept| {
+                let mut found: Vec<_> = kept.quarantined.values().cloned().collect();
+                found.sort_by_key(|poison| poison.time);
+                found
+            }),
+        ),
+        (
+            "a_stream_that_moved_on_is_not_quarantined",
+            "the position is not compared",
+            Quarantine(|kept, poison| {
+                kept.quarantined.insert(poison.stream.clone(), poison.clone());
+                Ok(())
+            }),
+        ),
+        (
+            "a_commit_is_applied_or_quarantined",
+            "it looks first, and puts in quarantine later",
+            Defect::CheckThenQuarantine,
+        ),
+        (
+            "a_batch_of_a_stream_in_quarantine_is_moved",
+            "quarantines are not looked at",
+            Apply(|kept, batch| {
+                let stands = batch.moves().iter().all(|moved| kept.position(&moved.stream) == moved.from);
+                if stands { kept.apply_as_told(batch) } else { Ok(Applied::Moved) }
+            }),
+        ),
+        (
+            "streams_beside_a_quarantine_go_on",
+            "a quarantine stops the view",
+            Apply(
+                |kept, batch| {
+                    if kept.quarantined.is_empty() { kept.apply(batch) } else { Ok(Applied::Moved) }
+                },
+            ),
+        ),
+    ]
+}
+
+fn releases() -> Vec<Proof> {
+    vec![
+        (
+            "release_ends_a_quarantine",
+            "there always was a quarantine",
+            Release(|kept, stream| {
+                kept.release(stream);
+                true
+            }),
+        ),
+        (
+            "release_changes_nothing_else",
+            "all quarantines end",
+            Release(|kept, stream| {
+                let released = kept.release(stream);
+                kept.quarantined.clear();
+                released
+            }),
+        ),
+        (
+            "a_released_stream_may_be_quarantined_again",
+            "the first error is remembered",
+            Quarantine(|kept, poison| {
+                let first = kept.released.get(&poison.stream).cloned();
+                kept.quarantine(&first.unwrap_or_else(|| poison.clone()));
+                Ok(())
+            }),
+        ),
+    ]
+}
+
+fn skips() -> Vec<Proof> {
+    vec![
+        (
+            "a_skip_moves_over_a_commit",
+            "a skip is recorded, and nothing moves",
+            Skip(|kept, skip| {
+                let position = kept.position(&skip.moves.stream);
+                let answer = kept.skip(skip);
+                if let Some(position) = position {
+                    kept.positions.insert(skip.moves.stream.clone(), position);
+                }
+                answer
+            }),
+        ),
+        (
+            "the_first_commit_may_be_skipped",
+            "a position that is not there is not moved",
+            Skip(|kept, skip| {
+                let new = skip.moves.from.is_none();
+                let answer = kept.skip(skip);
+                if new {
+                    kept.positions.remove(&skip.moves.stream);
+                }
+                answer
+            }),
+        ),
+        (
+            "several_commits_may_be_skipped",
+            "a skip moves by two at most",
+            Skip(|kept, skip| {
+                let mut skip = skip.clone();
+                let most = skip.moves.from.map_or(0, S::number) + 2;
+                if skip.moves.to.number() > most {
+                    skip.moves.to = S::from_parts(most, Zone(1)).expect("in range");
+                }
+                kept.skip(&skip)
+            }),
+        ),
+        (
+            "a_skip_ends_the_quarantine",
+            "a skip moves the position only",
+            Skip(|kept, skip| {
+                let quarantined = kept.quarantined.clone();
+                let answer = kept.skip(skip);
+                kept.quarantined = quarantined;
+                answer
+            }),
+        ),
+        (
+            "a_skip_from_elsewhere_is_moved",
+            "the quarantine ends before the position is compared",
+            Skip(|kept, skip| {
+                kept.quarantined.remove(&skip.moves.stream);
+                kept.skip(skip)
+            }),
+        ),
+        (
+            "a_skip_is_carried_out_once",
+            "what was skipped may be skipped again",
+            Skip(|kept, skip| if kept.skipped.contains(skip) { Applied::Done } else { kept.skip(skip) }),
+        ),
+        (
+            "of_racing_skips_and_batches_one_comes_true",
+            "it looks first, and skips later",
+            Defect::CheckThenSkip,
+        ),
+        ("a_skip_is_one_transaction", "a skip has several steps", Defect::TornSkip),
+        (
+            "decisions_come_back_as_they_were_recorded",
+            "times before 1970 are those of 1970",
+            Skipped(|kept| {
+                let mut found = kept.skipped.clone();
+                for skip in &mut found {
+                    skip.time = skip.time.max(eventsrc_core::Timestamp::UNIX_EPOCH);
+                }
+                found
+            }),
+        ),
+        (
+            "decisions_are_sorted_by_stream_and_sequence",
+            "decisions come as they were made",
+            Skipped(|kept| {
+                let mut found = kept.skipped.clone();
+                found.sort_by_key(|skip| skip.time);
+                found
+            }),
+        ),
+    ]
+}

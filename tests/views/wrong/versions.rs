@@ -1,0 +1,223 @@
+//! What the rules about versions are proved against.
+
+use eventsrc_core::{Applied, Batch};
+
+use super::kept::{Kept, digest};
+use super::{Defect, Proof, Views};
+use Defect::{Behind, Digest, Open, Read, Retire, TakeOver};
+
+pub(crate) fn proofs() -> Vec<Proof> {
+    [serving(), taking_over(), retiring(), digests()].concat()
+}
+
+fn serving() -> Vec<Proof> {
+    vec![
+        ("the_first_version_serves_at_once", "no version serves before it takes over", Open(|_, _| {})),
+        (
+            "the_first_version_may_have_any_number",
+            "version 1 serves at first",
+            Open(|views, which| {
+                views.serving.entry(which.0.clone()).or_insert(1);
+            }),
+        ),
+        (
+            "a_later_version_does_not_serve",
+            "the version that was opened last serves",
+            Open(|views, which| {
+                views.serving.insert(which.0.clone(), which.1);
+            }),
+        ),
+        (
+            "readers_see_the_rows_of_the_serving_version",
+            "readers see the version that they opened",
+            Read(|views, which, streams| {
+                let rows = views.kept.get(which).map(|kept| kept.rows.clone()).unwrap_or_default();
+                (views.read(which, streams).0, rows)
+            }),
+        ),
+        (
+            "readers_see_the_places_of_the_serving_version",
+            "readers are told positions of the version that they opened",
+            Read(|views, which, streams| {
+                let own = views.kept.get(which).cloned().unwrap_or_default();
+                let places = streams.iter().map(|stream| own.place(stream)).collect();
+                (places, views.read(which, streams).1)
+            }),
+        ),
+        (
+            "a_version_that_took_over_serves",
+            "a handle remembers which version serves",
+            Defect::ServingIsRemembered,
+        ),
+        (
+            "the_other_version_goes_on_being_kept",
+            "the rows of the version before are removed",
+            TakeOver(|views, which, _, brought| {
+                let before = views.serving(which);
+                let answer = views.take_over(which, &brought?);
+                views.of(&before).rows.clear();
+                answer
+            }),
+        ),
+        (
+            "the_other_version_can_take_over_again",
+            "an earlier version does not take over",
+            TakeOver(|views, which, _, brought| {
+                if views.serving(which).1 > which.1 {
+                    return Ok(Applied::Moved);
+                }
+                views.take_over(which, &brought?)
+            }),
+        ),
+    ]
+}
+
+/// Takes over without a look at what still lies behind.
+fn blindly(views: &mut Views, which: &super::Which, brought: &super::kept::B) -> super::kept::Answer {
+    let answer = views.of(which).apply(brought);
+    views.serving.insert(which.0.clone(), which.1);
+    answer
+}
+
+fn taking_over() -> Vec<Proof> {
+    vec![
+        (
+            "a_version_that_lies_nowhere_behind_takes_over",
+            "`catch_up` is given streams that do not lie behind",
+            Behind(|kept, serving| {
+                let even =
+                    serving.positions.iter().filter(|(stream, at)| kept.position(stream) == Some(**at));
+                let even = even.map(|(stream, at)| eventsrc_core::Move {
+                    stream: stream.clone(),
+                    from: Some(*at),
+                    to: *at,
+                });
+                kept.behind(serving).into_iter().chain(even).collect()
+            }),
+        ),
+        (
+            "catch_up_is_given_every_stream_that_lies_behind",
+            "streams that this version does not have are left out",
+            Behind(|kept, serving| {
+                kept.behind(serving).into_iter().filter(|moved| moved.from.is_some()).collect()
+            }),
+        ),
+        (
+            "what_catch_up_brings_is_applied",
+            "positions are taken from the serving version",
+            TakeOver(|views, which, behind, _| {
+                views.of(which).advance(behind);
+                views.take_over(which, &Batch::new(Vec::new()))
+            }),
+        ),
+        (
+            "catch_up_may_bring_later_commits",
+            "what is beyond the serving version is refused",
+            TakeOver(|views, which, behind, brought| {
+                let brought = brought?;
+                if brought.moves() != behind {
+                    return Ok(Applied::Moved);
+                }
+                views.take_over(which, &brought)
+            }),
+        ),
+        (
+            "a_catch_up_that_fails_changes_nothing",
+            "a version serves before it has caught up",
+            TakeOver(|views, which, _, brought| {
+                views.serving.insert(which.0.clone(), which.1);
+                views.take_over(which, &brought?)
+            }),
+        ),
+        (
+            "positions_stand_still_during_a_take_over",
+            "positions move while a version catches up",
+            Defect::CatchesUpWithoutLock,
+        ),
+        (
+            "readers_beside_a_take_over_never_go_back",
+            "a version serves before it has caught up",
+            Defect::ServesBeforeItCatchesUp,
+        ),
+        (
+            "a_version_that_would_lie_behind_does_not_take_over",
+            "what was brought is not looked at",
+            TakeOver(|views, which, _, brought| blindly(views, which, &brought?)),
+        ),
+        (
+            "a_version_with_a_quarantine_behind_does_not_take_over",
+            "what was brought is applied through a quarantine",
+            TakeOver(|views, which, _, brought| {
+                let quarantined = std::mem::take(&mut views.of(which).quarantined);
+                let answer = views.take_over(which, &brought?);
+                views.of(which).quarantined = quarantined;
+                answer
+            }),
+        ),
+        (
+            "a_quarantine_that_lies_nowhere_behind_hinders_nobody",
+            "any quarantine hinders",
+            TakeOver(|views, which, _, brought| {
+                if !views.of(which).quarantined.is_empty() {
+                    return Ok(Applied::Moved);
+                }
+                views.take_over(which, &brought?)
+            }),
+        ),
+    ]
+}
+
+fn retiring() -> Vec<Proof> {
+    vec![
+        (
+            "a_retired_version_is_gone",
+            "its quarantines stay",
+            Retire(|views, which| {
+                let quarantined = views.of(which).quarantined.clone();
+                views.retire(which)?;
+                views.kept.insert(which.clone(), Kept { quarantined, ..Kept::default() });
+                Ok(())
+            }),
+        ),
+        (
+            "other_versions_outlive_a_retired_one",
+            "versions of that number of all views are removed",
+            Retire(|views, which| {
+                views.retire(which)?;
+                views.kept.retain(|(_, version), _| *version != which.1);
+                Ok(())
+            }),
+        ),
+        (
+            "the_serving_version_is_not_retired",
+            "the serving version is retired as any other",
+            Retire(|views, which| {
+                views.kept.remove(which);
+                Ok(())
+            }),
+        ),
+    ]
+}
+
+fn digests() -> Vec<Proof> {
+    vec![
+        (
+            "equal_rows_have_one_digest",
+            "positions are part of the digest",
+            Digest(|kept| digest(kept.rows.len(), &(&kept.rows, &kept.positions))),
+        ),
+        (
+            "other_rows_have_another_digest",
+            "the columns of a row are put together with nothing between",
+            Digest(|kept| {
+                let rows: Vec<_> = kept.rows.iter().map(|(name, text)| format!("{name}{text}")).collect();
+                digest(rows.len(), &rows)
+            }),
+        ),
+        (
+            "a_digest_is_of_all_rows",
+            "the digest is of the first 1,000 rows",
+            Digest(|kept| digest(kept.rows.len(), &kept.rows.iter().take(1_000).collect::<Vec<_>>())),
+        ),
+    ]
+}
