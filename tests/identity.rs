@@ -4,6 +4,7 @@ mod commands;
 mod crashes;
 mod faults;
 mod folds;
+mod http;
 mod races;
 mod story;
 mod time;

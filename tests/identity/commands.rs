@@ -1,6 +1,6 @@
 //! One promise of one command after the other.
 
-use eventsrc_examples::identity::{DirectoryKey, Email, Entry, GroupId, Reason, Storages, UserId};
+use eventsrc_examples::identity::{DirectoryKey, Email, Entry, Failure, GroupId, Reason, Storages, UserId};
 
 use super::{assert_consistent, email, name, on_memory_and_sqlite, payloads, reasons, signed_up, started};
 
@@ -266,14 +266,27 @@ async fn a_repeated_command_is_answered_as_saved_and_saves_nothing(storages: imp
 
 async fn a_commands_id_used_for_another_command_takes_nothing_from_anybody(storages: impl Storages) {
     let service = started(&storages);
-    let command = service.command();
-    let (ada, _) = service.sign_up(&command, name("ada"), email("ada@example.org")).await.unwrap();
-    let (other, saved) = service.sign_up(&command, name("eve"), email("eve@example.org")).await.unwrap();
-    assert_eq!((other, saved.repeated), (ada, true), "it is answered as the command it was");
-    let group = service.create_group(&command, name("eves")).await;
-    assert_eq!(*reasons(group).first(), Reason::SpentCommand);
-    let change = service.change_email(&command, ada, email("eve@example.org")).await.unwrap();
-    assert!(change.repeated);
+    let (signed_up, renamed, joined) = (service.command(), service.command(), service.command());
+    let (ada, _) = service.sign_up(&signed_up, name("eve"), email("ada@example.org")).await.unwrap();
+    service.rename(&renamed, ada, name("ada")).await.unwrap();
+    let (readers, _) = service.create_group(&service.command(), name("readers")).await.unwrap();
+    service.join(&joined, readers, &[ada]).await.unwrap();
+    let spent = async |result: Result<(), Failure>| {
+        assert_eq!(*reasons(result).first(), Reason::SpentCommand);
+        assert_consistent(&storages).await;
+    };
+    spent(service.sign_up(&signed_up, name("eve"), email("eve@example.org")).await.map(drop)).await;
+    spent(service.create_group(&signed_up, name("eves")).await.map(drop)).await;
+    spent(service.leave(&joined, readers, ada).await.map(drop)).await;
+    for command in [&signed_up, &renamed] {
+        spent(service.change_email(command, ada, email("eve@example.org")).await.map(drop)).await;
+        spent(service.rename(command, ada, name("king")).await.map(drop)).await;
+        spent(service.set_display_name(command, ada, "Eve".parse().unwrap()).await.map(drop)).await;
+        spent(service.delete(command, ada).await.map(drop)).await;
+    }
+    // What the sign-up did indeed is done, and does not do it again.
+    assert!(service.rename(&signed_up, ada, name("eve")).await.unwrap().repeated);
     assert_consistent(&storages).await;
+    assert_eq!(service.user_by_name(&name("ada")).await.unwrap(), Some(ada));
     assert_eq!(service.user_by_name(&name("eve")).await.unwrap(), None);
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use eventsrc_core::{Randomness, ScanStorage, SystemClock, TokenCodec};
+use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
 
 use super::draw::Pen;
@@ -18,7 +19,7 @@ use super::service::Service;
 use super::show::{Stream, Valued, log, show};
 use super::signing::{signed_anew, signed_beside};
 use super::storages::{InMemory, InSqlite, Storages};
-use super::views::{Questions, in_memory, in_sqlite};
+use super::views::{Questions, in_memory, in_postgres, in_sqlite};
 
 /// Users, groups and memberships on eventsrc. Without a command it plays a story and leaves its data behind.
 #[derive(Debug, Parser)]
@@ -96,7 +97,13 @@ async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> 
     writeln!(out, "identity: users, groups and memberships, in {}.", db.display())?;
     let storages = InSqlite::new(&database);
     let tokens = || signed_beside(&db, &SystemClock, &Randomness::from_system());
-    tell_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?;
+    match views {
+        None => tell_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?,
+        Some(url) => {
+            let view = in_postgres(&Postgres::connect(&url).await?).await?;
+            tell_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
+        }
+    }
     if serve.is_none() {
         writeln!(out, "Run it again to go on from here, or look at what is stored: `show user ada`,")?;
         writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;

@@ -101,19 +101,6 @@ impl<S: Storages> Service<S> {
         Ok(self.users.query().at_sequence(&user, sequence).await?.value)
     }
 
-    /// A group as it was once the event at `sequence` was saved.
-    ///
-    /// # Errors
-    ///
-    /// A [`StorageError`].
-    pub async fn group_at_sequence(
-        &self,
-        group: GroupId,
-        sequence: u64,
-    ) -> Result<Option<Group>, StorageError> {
-        Ok(self.groups.query().at_sequence(&group, sequence).await?.value)
-    }
-
     /// A user after each event.
     ///
     /// # Errors

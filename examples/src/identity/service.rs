@@ -91,17 +91,17 @@ impl<S: Storages> Service<S> {
         let entries = [Entry::UserName(name.clone()), Entry::Email(email.clone())];
         let claimed = self.directory.claim(command, &stream_of(&id), &entries).await?;
         let claim = claimed.saved.sequence;
+        let (name, email) = (Claimed { text: name, claim }, Claimed { text: email, claim });
+        let made = User { name: Some(name.clone()), email: Some(email.clone()), display_name: None };
         let operation = OnUser::new(move |known| {
             if known.head.is_some() || !claimed.held {
                 return Decision::reject(Reason::SpentCommand);
             }
-            Decision::Save(vec1![
-                UserEvent::NameSet(Claimed { text: name.clone(), claim }),
-                UserEvent::EmailSet(Claimed { text: email.clone(), claim }),
-            ])
+            Decision::Save(vec1![UserEvent::NameSet(name.clone()), UserEvent::EmailSet(email.clone())])
         });
         let saved = self.users.save_with(&id, &command.context(Step::Save), operation).await?;
         let saved = carried_out(saved)?;
+        self.check_user(id, &saved, |user| user == Some(&made)).await?;
         Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
     }
 
@@ -145,9 +145,13 @@ impl<S: Storages> Service<S> {
         user: UserId,
         name: DisplayName,
     ) -> Result<Saved, Failure> {
-        let set = OnUser::new(move |_| Decision::save(UserEvent::DisplayNameSet(name.clone())));
-        let operation = as_meant(command, user, set);
-        carried_out(self.users.save_with(&user, &command.context(Step::Save), operation).await?)
+        let event = UserEvent::DisplayNameSet(name.clone());
+        let operation = as_meant(command, user, OnUser::new(move |_| Decision::save(event.clone())));
+        let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
+        let saved = carried_out(saved)?;
+        self.check_user(user, &saved, |user| user.is_some_and(|user| user.display_name == Some(name)))
+            .await?;
+        Ok(saved)
     }
 
     /// Deletes a user. The name and the address are free again.
@@ -159,6 +163,7 @@ impl<S: Storages> Service<S> {
         let operation = as_meant(command, user, OnUser::new(|_| Decision::save(UserEvent::Deleted)));
         let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
         let saved = carried_out(saved)?;
+        self.check_user(user, &saved, |user| user.is_none()).await?;
         // Nothing is set on a deleted user, so whatever was claimed for it is of no use.
         self.directory.release_all(command, &stream_of(&user)).await?;
         Ok(saved)
@@ -173,15 +178,17 @@ impl<S: Storages> Service<S> {
         let id = GroupId(command.id);
         let entry = Entry::GroupName(name.clone());
         let claimed = self.directory.claim(command, &stream_of(&id), &[entry]).await?;
-        let claim = claimed.saved.sequence;
+        let named = Claimed { text: name, claim: claimed.saved.sequence };
+        let made = Some(named.clone());
         let operation = OnGroup::new(move |known| {
             if known.head.is_some() || !claimed.held {
                 return Decision::reject(Reason::SpentCommand);
             }
-            Decision::save(GroupEvent::NameSet(Claimed { text: name.clone(), claim }))
+            Decision::save(GroupEvent::NameSet(named.clone()))
         });
         let saved = self.groups.save_with(&id, &command.context(Step::Save), operation).await?;
         let saved = carried_out(saved)?;
+        self.check_group(id, &saved, |group| group.name == made).await?;
         Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
     }
 
@@ -214,6 +221,8 @@ impl<S: Storages> Service<S> {
         }
         let saved = self.groups.save_all(&group, &command.context(Step::Save), &additions).await?;
         let saved = carried_out(saved)?;
+        self.check_group(group, &saved, |group| users.iter().all(|user| group.members.contains(user)))
+            .await?;
         Ok(Saved { token: saved.token.join(&seen), ..saved })
     }
 
@@ -232,7 +241,10 @@ impl<S: Storages> Service<S> {
             }
             (Some(_), None) => Decision::reject(Reason::NoMember(user)),
         });
-        carried_out(self.groups.save_with(&group, &command.context(Step::Save), operation).await?)
+        let saved = self.groups.save_with(&group, &command.context(Step::Save), operation).await?;
+        let saved = carried_out(saved)?;
+        self.check_group(group, &saved, |group| !group.members.contains(&user)).await?;
+        Ok(saved)
     }
 
     /// Claims `wanted`, saves it on the user's stream, and releases what it replaced, which `current` says.
@@ -256,23 +268,60 @@ impl<S: Storages> Service<S> {
             _ => Decision::save(event.clone()),
         });
         let context = command.context(Step::Save);
-        let saved =
-            match carried_out(self.users.save_with(&user, &context, as_meant(command, user, set)).await?) {
-                Ok(saved) => saved,
-                Err(Failure::Rejected(reasons)) => {
-                    // None of the reasons can pass, so nobody will ever save this claim.
-                    self.directory.release(command, wanted, claim).await?;
-                    return Err(Failure::Rejected(reasons));
-                }
-                Err(failure) => return Err(failure),
-            };
+        let saved = carried_out(self.users.save_with(&user, &context, as_meant(command, user, set)).await?);
+        let saved = match saved {
+            Ok(saved) => {
+                let is_set = |user: Option<&User>| user.and_then(current) == Some((wanted.clone(), claim));
+                self.check_user(user, &saved, is_set).await.map(|()| saved)
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(Failure::Rejected(_)) = saved {
+            // None of the reasons can pass, so nobody will ever save this claim.
+            self.directory.release(command, wanted, claim).await?;
+        }
+        let saved = saved?;
         // A user's first commit is a sign-up, so there is an event before this one.
         let before = self.users.query().at_sequence(&user, saved.sequence - 1).await?;
-        if let Some((entry, claim)) = before.value.as_ref().and_then(current) {
-            self.directory.release(command, entry, claim).await?;
+        if let Some((entry, replaced)) = before.value.as_ref().and_then(current)
+            && replaced != claim
+        {
+            self.directory.release(command, entry, replaced).await?;
         }
         Ok(Saved { token: saved.token.join(&claimed.saved.token), ..saved })
     }
+
+    /// A commit that was found, and did not do to the user what this command does, is that of another command.
+    async fn check_user(
+        &self,
+        user: UserId,
+        saved: &Saved,
+        did: impl FnOnce(Option<&User>) -> bool,
+    ) -> Result<(), Failure> {
+        if saved.repeated {
+            let after = self.users.query().at_sequence(&user, saved.sequence).await?;
+            return spent_unless(did(after.value.as_ref()));
+        }
+        Ok(())
+    }
+
+    /// The same for a group.
+    async fn check_group(
+        &self,
+        group: GroupId,
+        saved: &Saved,
+        did: impl FnOnce(&Group) -> bool,
+    ) -> Result<(), Failure> {
+        if saved.repeated {
+            let after = self.groups.query().at_sequence(&group, saved.sequence).await?;
+            return spent_unless(after.value.as_ref().is_some_and(did));
+        }
+        Ok(())
+    }
+}
+
+fn spent_unless(did: bool) -> Result<(), Failure> {
+    if did { Ok(()) } else { Err(Failure::Rejected(vec1![Reason::SpentCommand])) }
 }
 
 /// `operation`, unless the user never signed up or was deleted, or is not as the command expects.

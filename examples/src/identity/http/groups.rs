@@ -5,17 +5,15 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use eventsrc_core::Saved;
 use serde::{Deserialize, Serialize};
 
+use super::Shared;
 use super::answer::{Answer, seen};
 use super::conditions::Tag;
 use super::problem::Problem;
 use super::requests::{named, refused};
 use super::users::next_page;
-use super::{Api, Shared};
 use crate::identity::command::{Failure, Reason};
-use crate::identity::folds::Group;
 use crate::identity::keys::{GroupId, UserId};
 use crate::identity::storages::Storages;
 use crate::identity::text::Name;
@@ -53,8 +51,6 @@ pub(super) async fn create<S: Storages, V: Questions>(
 ) -> Result<Response, Problem> {
     let name: Name = body?.0.name.parse()?;
     let (id, saved) = api.service.create_group(&api.command(&headers)?, name.clone()).await?;
-    let is_named = |group: &Group| group.name.as_ref().is_some_and(|claimed| claimed.text == name);
-    api.check_repeated_on_group(id, &saved, is_named).await?;
     let group = GroupPage { id, name: name.to_string(), members: Vec::new(), next: None };
     api.saved(&id, &saved).created(format!("/groups/{}", id.0), &group)
 }
@@ -68,10 +64,7 @@ pub(super) async fn add<S: Storages, V: Questions>(
     let (id, user): (GroupId, UserId) = (named("group", &id)?, named("user", &user)?);
     let command = api.command_on(&headers, &id)?;
     match api.service.join(&command, id, &[user]).await {
-        Ok(saved) => {
-            api.check_repeated_on_group(id, &saved, |group| group.members.contains(&user)).await?;
-            api.saved(&id, &saved).done(StatusCode::CREATED)
-        }
+        Ok(saved) => api.saved(&id, &saved).done(StatusCode::CREATED),
         Err(Failure::Rejected(reasons)) if *reasons.first() == Reason::Member(user) => {
             let (group, user) = (api.service.group(id).await?, api.service.user(user).await?);
             let tag = Tag::of(&id, group.snapshot.sequence().unwrap_or_default());
@@ -91,7 +84,6 @@ pub(super) async fn remove<S: Storages, V: Questions>(
     let command = api.command_on(&headers, &id)?;
     let left = api.service.leave(&command, id, user).await;
     let saved = left.map_err(|failure| refused(&headers, failure))?;
-    api.check_repeated_on_group(id, &saved, |group| !group.members.contains(&user)).await?;
     api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
 }
 
@@ -112,20 +104,4 @@ pub(super) async fn read<S: Storages, V: Questions>(
     let token = members.fold(seen(&id, group.sequence), |token, member| token.join(&member));
     let page = GroupPage { id, name: group.name, members: group.members, next };
     Answer { tokens: &api.tokens, tag, token }.read(&headers, &page)
-}
-
-impl<S: Storages, V: Questions> Api<S, V> {
-    /// A command whose id was used for something else before is not answered as if it was carried out.
-    async fn check_repeated_on_group(
-        &self,
-        id: GroupId,
-        saved: &Saved,
-        as_sent: impl FnOnce(&Group) -> bool,
-    ) -> Result<(), Problem> {
-        if !saved.repeated {
-            return Ok(());
-        }
-        let group = self.service.group_at_sequence(id, saved.sequence).await?;
-        if group.is_some_and(|group| as_sent(&group)) { Ok(()) } else { Err(Problem::spent_key()) }
-    }
 }

@@ -35,6 +35,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
 
+    /// The request is well-formed, and asks for what cannot be.
+    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "body", detail)
+    }
+
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
@@ -45,11 +50,6 @@ impl Problem {
 
     pub(super) fn precondition_failed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, "changed", detail)
-    }
-
-    /// The command's id belongs to another command.
-    pub(super) fn spent_key() -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "spent-key", Reason::SpentCommand.to_string())
     }
 
     pub(super) fn internal(detail: &'static str) -> Self {

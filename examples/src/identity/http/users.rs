@@ -5,19 +5,17 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use eventsrc_core::{Saved, Token};
+use eventsrc_core::Token;
 use serde::{Deserialize, Serialize};
 
+use super::Shared;
 use super::answer::{Answer, seen};
 use super::conditions::Tag;
 use super::problem::Problem;
 use super::requests::{named, refused};
-use super::{Api, Shared};
-use crate::identity::events::Claimed;
-use crate::identity::folds::User;
 use crate::identity::keys::UserId;
 use crate::identity::storages::Storages;
-use crate::identity::text::{DisplayName, Email, Name};
+use crate::identity::text::{Email, Name};
 use crate::identity::views::{After, PAGE, Questions, UserRow};
 
 /// The body of a sign-up.
@@ -30,11 +28,11 @@ pub(super) struct NewUser {
 
 /// The body of a change: one thing at a time, because each is a command of its own.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Change {
-    Name(String),
-    Email(String),
-    DisplayName(String),
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    name: Option<String>,
+    email: Option<String>,
+    display_name: Option<String>,
 }
 
 /// Which users are asked for; all, if nothing is said.
@@ -63,8 +61,6 @@ pub(super) async fn create<S: Storages, V: Questions>(
     let Json(NewUser { name, email }) = body?;
     let (name, email) = (name.parse::<Name>()?, email.parse::<Email>()?);
     let (id, saved) = api.service.sign_up(&api.command(&headers)?, name.clone(), email.clone()).await?;
-    let as_sent = |user: &User| has(&user.name, &name) && has(&user.email, &email);
-    api.check_repeated(id, &saved, |user| user.is_some_and(as_sent)).await?;
     let (name, email) = (name.to_string(), email.to_string());
     let user = UserRow { id, name, email, display_name: None, sequence: saved.sequence };
     api.saved(&id, &saved).created(format!("/users/{}", id.0), &user)
@@ -78,28 +74,14 @@ pub(super) async fn change<S: Storages, V: Questions>(
 ) -> Result<Response, Problem> {
     let id: UserId = named("user", &id)?;
     let command = api.command_on(&headers, &id)?;
-    let refused = |failure| refused(&headers, failure);
-    let saved = match body?.0 {
-        Change::Name(text) => {
-            let name: Name = text.parse()?;
-            let saved = api.service.rename(&command, id, name.clone()).await.map_err(refused)?;
-            api.check_repeated(id, &saved, |user| user.is_some_and(|user| has(&user.name, &name))).await?;
-            saved
-        }
-        Change::Email(text) => {
-            let email: Email = text.parse()?;
-            let saved = api.service.change_email(&command, id, email.clone()).await.map_err(refused)?;
-            api.check_repeated(id, &saved, |user| user.is_some_and(|user| has(&user.email, &email))).await?;
-            saved
-        }
-        Change::DisplayName(text) => {
-            let name: DisplayName = text.parse()?;
-            let saved = api.service.set_display_name(&command, id, name.clone()).await.map_err(refused)?;
-            api.check_repeated(id, &saved, |user| user.is_some_and(|user| user.display_name == Some(name)))
-                .await?;
-            saved
-        }
+    let Json(Change { name, email, display_name }) = body?;
+    let changed = match (name, email, display_name) {
+        (Some(name), None, None) => api.service.rename(&command, id, name.parse()?).await,
+        (None, Some(email), None) => api.service.change_email(&command, id, email.parse()?).await,
+        (None, None, Some(name)) => api.service.set_display_name(&command, id, name.parse()?).await,
+        _ => return Err(Problem::unprocessable("a change sets one of `name`, `email` and `display_name`")),
     };
+    let saved = changed.map_err(|failure| refused(&headers, failure))?;
     api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
 }
 
@@ -111,7 +93,6 @@ pub(super) async fn delete<S: Storages, V: Questions>(
     let id: UserId = named("user", &id)?;
     let command = api.command_on(&headers, &id)?;
     let saved = api.service.delete(&command, id).await.map_err(|failure| refused(&headers, failure))?;
-    api.check_repeated(id, &saved, |user| user.is_none()).await?;
     api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
 }
 
@@ -161,23 +142,4 @@ pub(super) fn next_page(users: &mut Vec<UserRow>, address: impl Fn(After) -> Str
     let more = users.len() > PAGE;
     users.truncate(PAGE);
     users.last().filter(|_| more).map(|last| address(After::user(last)))
-}
-
-impl<S: Storages, V: Questions> Api<S, V> {
-    /// A command whose id was used for something else before is not answered as if it was carried out.
-    async fn check_repeated(
-        &self,
-        id: UserId,
-        saved: &Saved,
-        as_sent: impl FnOnce(Option<&User>) -> bool,
-    ) -> Result<(), Problem> {
-        if saved.repeated && !as_sent(self.service.user_at_sequence(id, saved.sequence).await?.as_ref()) {
-            return Err(Problem::spent_key());
-        }
-        Ok(())
-    }
-}
-
-fn has<T: PartialEq>(claimed: &Option<Claimed<T>>, text: &T) -> bool {
-    claimed.as_ref().is_some_and(|claimed| claimed.text == *text)
 }

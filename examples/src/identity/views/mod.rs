@@ -7,6 +7,7 @@ mod changes;
 mod feed;
 mod kept;
 mod memory;
+mod postgres;
 mod sqlite;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 pub use kept::{Followed, Kept};
 pub use memory::{InMemoryView, in_memory};
+pub use postgres::{InPostgresView, in_postgres};
 pub use sqlite::{InSqliteView, in_sqlite};
 
 use super::events::{GroupEvent, UserEvent};

@@ -1,0 +1,166 @@
+//! The program itself, served, killed, and started again.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventsrc_core::{Clock, CommitId, Randomness, SystemClock};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::Client;
+use super::questions::signed_up;
+use crate::identity::http::client::Reply;
+
+/// The program, serving; killed when it is dropped.
+pub(super) struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Where it listens.
+    pub(super) client: Client,
+    pub(super) port: u16,
+}
+
+impl Program {
+    /// Starts it on this database, and waits until it listens.
+    pub(super) async fn start(db: &Path, more: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+        command.arg("--db").arg(db).args(more).args(["--serve", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                let address: std::net::SocketAddr = address.parse().unwrap();
+                return Self { child, lines, client: Client::new(address), port: address.port() };
+            }
+        }
+        panic!("the program ended before it listened: {:?}", child.wait().await);
+    }
+
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    async fn stop(mut self) {
+        let id = self.child.id().unwrap().to_string();
+        let signalled = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+        assert!(signalled.success());
+        let mut told = Vec::new();
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            told.push(line);
+        }
+        assert!(self.child.wait().await.unwrap().success(), "{told:?}");
+        assert_eq!(told.last().map(String::as_str), Some("stopped"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_goes_on_with_all_that_it_answered() {
+    const KILLS: usize = 3;
+    const CALLERS: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("identity.db");
+    let mut answered: Vec<Reply> = Vec::new();
+    let mut program = Program::start(&db, &[]).await;
+    for kill in 0..KILLS {
+        let stop = Arc::new(AtomicBool::new(false));
+        let calling = Vec::from_iter((0..CALLERS).map(|caller| {
+            let (client, stop) = (program.client.clone(), Arc::clone(&stop));
+            tokio::spawn(sign_up_until(client, format!("user-{kill}-{caller}"), stop))
+        }));
+        // Killed once somebody was answered, in the middle of whatever the others do.
+        let met = signed_up(&program.client, &format!("killer-{kill}")).await;
+        answered.push(met);
+        program.kill().await;
+        stop.store(true, Ordering::Relaxed);
+        program = Program::start(&db, &[]).await;
+        for called in calling {
+            let (done, open) = called.await.unwrap();
+            answered.extend(done);
+            // The last command of each was broken off anywhere: sent again as it was, it is carried out once.
+            for (who, key) in open {
+                let body = json!({"name": who, "email": format!("{who}@example.org")});
+                let again = program.client.post("/users", &body).header("idempotency-key", key.clone());
+                let done = again.clone().send().await.is(201);
+                assert_eq!((done.id(), again.send().await.is(201).tag()), (key, done.tag()));
+                answered.push(done);
+            }
+        }
+        for user in &answered {
+            let read =
+                program.client.get(format!("/users/{}", user.id())).having_seen([user]).send().await.is(200);
+            assert_eq!((read.json(), read.tag()), (user.json(), user.tag()));
+        }
+    }
+    assert!(answered.len() > KILLS * CALLERS);
+    program.stop().await;
+    let left =
+        Vec::from_iter(std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()));
+    assert_eq!(left.len(), 2, "the database and the secret, and no log: {left:?}");
+}
+
+/// Signs people up, until the server is gone: those who were answered, and whom the last command was about.
+async fn sign_up_until(
+    client: Client,
+    who: String,
+    stop: Arc<AtomicBool>,
+) -> (Vec<Reply>, Option<(String, String)>) {
+    let mut done = Vec::new();
+    for number in 0.. {
+        let (name, CommitId(key)) =
+            (format!("{who}-{number}"), Randomness::from_system().commit_id(SystemClock.now()));
+        let body = json!({"name": name, "email": format!("{name}@example.org")});
+        while !stop.load(Ordering::Relaxed) {
+            let asked = client.post("/users", &body).header("idempotency-key", key.to_string());
+            match asked.try_send().await {
+                Ok(reply) if reply.status == 201 => {
+                    done.push(reply);
+                    break;
+                }
+                Ok(reply) => assert_eq!(reply.status, 503, "{reply:?}"),
+                Err(_) => return (done, Some((name, key.to_string()))),
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    (done, None)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_told_to_stop_answers_all_that_it_carries_out() {
+    const CALLERS: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("identity.db");
+    let program = Program::start(&db, &[]).await;
+    let mut calling = Vec::new();
+    for caller in 0..CALLERS {
+        let user = signed_up(&program.client, &format!("user-{caller}")).await;
+        calling.push(tokio::spawn(rename_until_gone(program.client.clone(), user)));
+    }
+    program.stop().await;
+    let program = Program::start(&db, &[]).await;
+    for called in calling {
+        let (id, last) = called.await.unwrap();
+        let read = program.client.get(format!("/users/{id}")).having_seen([&last]).send().await.is(200);
+        assert_eq!(read.tag(), last.tag(), "no change was saved whose caller was not told");
+    }
+}
+
+/// Changes a user until the server is gone; the last answer.
+async fn rename_until_gone(client: Client, user: Reply) -> (String, Reply) {
+    let id = user.id();
+    let mut last = user;
+    for number in 0.. {
+        let change = json!({"display_name": format!("Number {number}")});
+        match client.patch(format!("/users/{id}"), &change).try_send().await {
+            Ok(reply) => last = reply.is(204),
+            Err(_) => break,
+        }
+    }
+    (id, last)
+}

@@ -1,0 +1,92 @@
+//! The service, served on a free port of this machine.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Beside, Randomness, ScanStorage, Surroundings, Synchronizer, SynchronizerSettings, SystemClock,
+    TokenCodec, TokenKey,
+};
+use eventsrc_examples::identity::http::{Api, Server};
+use eventsrc_examples::identity::views::{Kept, Questions, in_memory, in_postgres, in_sqlite};
+use eventsrc_examples::identity::{InMemory, InSqlite, Service, Storages};
+use eventsrc_postgres::Postgres;
+use eventsrc_sqlite::Database;
+use eventsrc_testkit::servers;
+
+use super::Client;
+
+/// A server, and a client of it.
+pub(super) struct Served {
+    pub(super) client: Client,
+    pub(super) server: Server,
+    /// What it stands on, until it is dropped.
+    _ground: Box<dyn Any + Send>,
+}
+
+impl Served {
+    pub(super) async fn in_memory() -> Self {
+        Self::new(&InMemory::default(), in_memory(), ()).await
+    }
+
+    pub(super) async fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("identity.db")).await.unwrap();
+        let view = in_sqlite(&database).await.unwrap();
+        Self::new(&InSqlite::new(&database), view, folder).await
+    }
+
+    /// Events in SQLite, and the view in Postgres.
+    pub(super) async fn on_postgres() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("identity.db")).await.unwrap();
+        let url = servers::postgres().await.database("identity").await;
+        let view = in_postgres(&Postgres::connect(&url).await.unwrap()).await.unwrap();
+        Self::new(&InSqlite::new(&database), view, folder).await
+    }
+
+    /// A view that is told of what is stored.
+    async fn new<S, V>(storages: &S, view: V, ground: impl Send + 'static) -> Self
+    where
+        S: Storages<Users: ScanStorage, Groups: ScanStorage>,
+        V: Questions,
+    {
+        let kept = Kept::start(storages, view, settings(), Surroundings::default());
+        let synchronizer = kept.synchronizer.clone();
+        let service = service(&kept.streams);
+        Self::of(service, synchronizer, (kept, ground)).await
+    }
+
+    /// A view that nobody tells anything: it is as new as it is asked to be, and no newer.
+    pub(super) async fn untold() -> (Self, Synchronizer<impl Questions>) {
+        let storages = InMemory::default();
+        let both = Beside::new(storages.users(), storages.groups());
+        let synchronizer = Synchronizer::start(both, in_memory(), settings());
+        (Self::of(service(&storages), synchronizer.clone(), ()).await, synchronizer)
+    }
+
+    async fn of<S: Storages, V: Questions>(
+        service: Service<S>,
+        synchronizer: Synchronizer<V>,
+        ground: impl Send + 'static,
+    ) -> Self {
+        let server = Server::start("127.0.0.1:0", Api { service, synchronizer, tokens: tokens("known") })
+            .await
+            .unwrap();
+        Self { client: Client::new(server.address()), server, _ground: Box::new(ground) }
+    }
+}
+
+/// No sweep: what the feed does not bring, only a token does.
+fn settings() -> SynchronizerSettings {
+    SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() }
+}
+
+fn service<S: Storages>(storages: &S) -> Service<S> {
+    Service::new(storages, Arc::new(SystemClock), Arc::new(Randomness::from_system()))
+}
+
+/// Signs as the server does, if the secret is `known`.
+pub(super) fn tokens(secret: &str) -> TokenCodec {
+    TokenCodec::signed(TokenKey::new("identity", secret.repeat(4)).unwrap(), [])
+}

@@ -1,0 +1,116 @@
+//! A view that is not told, that waits, and that stands still.
+
+use eventsrc_core::{Clock, Poison, StreamName, SystemClock, Token, ViewStore};
+use eventsrc_examples::identity::UserId;
+use serde_json::json;
+
+use super::Served;
+use super::questions::{group, signed_up};
+use super::served::tokens;
+
+#[tokio::test]
+async fn a_view_that_no_feed_tells_anything_gets_what_a_token_names_by_itself() {
+    let (served, synchronizer) = Served::untold().await;
+    let client = &served.client;
+    let (ada, grace) = (signed_up(client, "ada").await, signed_up(client, "grace").await);
+    let readers = group(client, "readers").await;
+    let path = format!("/groups/{}", readers.id());
+    let joined = client.put(format!("{path}/members/{}", ada.id())).carry_out().await.is(201);
+    client.get(&path).send().await.is(404);
+    assert_eq!(client.get("/users").send().await.is(200).json()["users"], json!([]));
+
+    let read = client.get(&path).having_seen([&joined]).send().await.is(200);
+    assert_eq!(read.json()["members"], json!([ada.json()]));
+    assert_eq!(
+        synchronizer.status().await.unwrap().applied_events,
+        4,
+        "of Ada and the readers, and of nobody else"
+    );
+    assert_eq!(client.get("/users").send().await.is(200).json()["users"], json!([ada.json()]));
+    let listed = client.get("/users").having_seen([&grace]).send().await.is(200);
+    assert_eq!(listed.json()["users"], json!([ada.json(), grace.json()]));
+}
+
+#[tokio::test]
+async fn a_token_from_the_future_is_waited_for_and_then_said_to_be_missing() {
+    let served = Served::in_memory().await;
+    let client = &served.client;
+    let ada = signed_up(client, "ada").await;
+    let path = format!("/users/{}", ada.id());
+    client.get(&path).having_seen([&ada]).send().await.is(200);
+    let id = UserId(ada.id().parse().unwrap());
+    let known = tokens("known");
+    let future = known.encode(&Token::claimed(&id, 7_u64).unwrap()).unwrap();
+    for wait in ["wait=0", "wait=1"] {
+        let asked = client.get(&path).header("eventsrc-at-least", &future).header("prefer", wait);
+        let problem = asked.send().await.is(504).json();
+        assert_eq!(problem["type"], "urn:eventsrc:stale");
+        assert_eq!(problem["view"], "identity v1");
+        let missing = &problem["missing"];
+        assert_eq!(
+            (&missing[0]["stream"], &missing[0]["wanted"]),
+            (&json!(format!("user/{}", ada.id())), &json!(7))
+        );
+        if wait == "wait=1" {
+            assert_eq!((&missing[0]["position"], &missing[0]["why"]), (&json!(2), &json!("not stored")));
+        }
+    }
+    // What is saved while somebody waits for it is what it waited for.
+    let token = known.encode(&Token::claimed(&id, 3_u64).unwrap()).unwrap();
+    let asked = client.get(&path).header("eventsrc-at-least", token).header("prefer", "wait=10");
+    let change = client.patch(&path, &json!({"display_name": "Ada"}));
+    let (read, changed) = tokio::join!(asked.send(), change.carry_out());
+    assert_eq!(changed.is(204).tag(), read.is(200).tag());
+    // A stream that the view does not follow is none of its business.
+    let other: StreamName = "order/1".parse().unwrap();
+    let token = known.encode(&Token::claimed(&other, 9_u64).unwrap()).unwrap();
+    client.get(&path).header("eventsrc-at-least", token).send().await.is(200);
+}
+
+#[tokio::test]
+async fn a_stream_in_quarantine_stands_still_alone_and_is_shown() {
+    let (served, synchronizer) = Served::untold().await;
+    let client = &served.client;
+    let (ada, grace) = (signed_up(client, "ada").await, signed_up(client, "grace").await);
+    let path = format!("/users/{}", ada.id());
+    client.get(&path).having_seen([&ada]).send().await.is(200);
+    let stream: StreamName = format!("user/{}", ada.id()).parse().unwrap();
+    let (error, time) = ("it has a secret".to_owned(), SystemClock.now());
+    let poison = Poison { stream: stream.clone(), position: Some(2), sequence: 3, error, time };
+    synchronizer.view().quarantine(&poison).await.unwrap();
+
+    let changed = client.patch(&path, &json!({"display_name": "Ada"})).carry_out().await.is(204);
+    let asked = client.get(&path).having_seen([&changed]);
+    let problem = asked.clone().send().await.is(503);
+    assert_eq!(
+        (problem.header("retry-after"), &problem.json()["missing"][0]["why"]),
+        ("1", &json!("quarantined"))
+    );
+    client.get(&path).having_seen([&ada]).send().await.is(200);
+    client.get(format!("/users/{}", grace.id())).having_seen([&grace]).send().await.is(200);
+    let health = client.get("/health").send().await.is(200).json();
+    assert_eq!(health["quarantined"][0]["stream"], json!(stream));
+    assert!(!health.to_string().contains("secret"), "{health}");
+
+    synchronizer.retry(&stream).await.unwrap();
+    assert_eq!(asked.send().await.is(200).tag(), changed.tag());
+    assert_eq!(client.get("/health").send().await.is(200).json()["quarantined"], json!([]));
+}
+
+#[tokio::test]
+async fn a_view_that_is_stopped_says_so_and_answers_what_it_has() {
+    let (served, synchronizer) = Served::untold().await;
+    let client = &served.client;
+    let ada = signed_up(client, "ada").await;
+    let path = format!("/users/{}", ada.id());
+    client.get(&path).having_seen([&ada]).send().await.is(200);
+    let health = client.get("/health").send().await.is(200).json();
+    assert_eq!((&health["view"], &health["state"]), (&json!("identity v1"), &json!("running")));
+    let changed = client.patch(&path, &json!({"display_name": "Ada"})).carry_out().await.is(204);
+    synchronizer.stop().await;
+    let problem = client.get(&path).having_seen([&changed]).send().await.is(503);
+    assert_eq!(problem.header("retry-after"), "1");
+    assert_eq!(problem.json()["missing"][0]["why"], "stopped");
+    assert_eq!(client.get(&path).having_seen([&ada]).send().await.is(200).tag(), ada.tag());
+    assert_eq!(client.get("/health").send().await.is(503).json()["state"], "stopped");
+}
