@@ -1,7 +1,9 @@
 //! The `git-history` example, against git itself.
 
+mod counts;
 mod interruptions;
 mod odd;
+mod rebuilds;
 mod refusals;
 mod this_repository;
 mod times;

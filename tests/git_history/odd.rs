@@ -41,7 +41,7 @@ const PATHS: [&[u8]; 19] = [
 ];
 
 /// The history. Every commit tests what its message says.
-fn odd(format: &str) -> (TempDir, TestRepository) {
+pub(super) fn odd(format: &str) -> (TempDir, TestRepository) {
     let (mine, other) = match format {
         "sha1" => ("1".repeat(40), "2".repeat(40)),
         _ => ("1".repeat(64), "2".repeat(64)),

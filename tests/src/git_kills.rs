@@ -1,4 +1,4 @@
-//! Imports of `git-history` that are killed at random moments.
+//! Imports and rebuilds of `git-history` that are killed at random moments.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,8 +6,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{Clock, EventStorage, Randomness, ScanStorage, Segment, SystemClock};
-use eventsrc_examples::git_history::{Archive, CommitImported, FileEvent, FilePath, History};
+use eventsrc_core::{
+    Clock, Digest, EventStorage, Randomness, ScanStorage, Segment, SystemClock, VersionedStore,
+};
+use eventsrc_examples::git_history::{Archive, CommitImported, FileEvent, FilePath, History, Versions};
 use futures::TryStreamExt;
 use tokio::process::{Child, Command};
 
@@ -40,7 +42,7 @@ pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u6
     let folder = tempfile::tempdir()?;
     let undisturbed = folder.path().join("undisturbed.db");
     let began = SystemClock.now();
-    finish(start(program, repository, &undisturbed)?).await?;
+    finish(start(program, repository, &undisturbed, "import")?).await?;
     let whole = Duration::try_from(SystemClock.now().duration_since(began))?;
     let expected = State::read(&Archive::open(&undisturbed).await?).await?;
     ensure!(expected.commits.len() == first_parents(repository)?.len(), "the first import is not whole");
@@ -49,7 +51,7 @@ pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u6
     loop {
         let db = folder.path().join(format!("{}.db", report.completed));
         loop {
-            let mut import = start(program, repository, &db)?;
+            let mut import = start(program, repository, &db, "import")?;
             let moment = randomness.up_to(whole);
             let killed = report.kills < kills
                 && tokio::select! {
@@ -81,16 +83,92 @@ pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u6
     }
 }
 
-fn start(program: &Path, repository: &Path, db: &Path) -> Result<Child> {
+/// What came of the kills of rebuilds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RebuildReport {
+    /// How many rebuilds were killed.
+    pub kills: u32,
+    /// How many of them had begun to build, and had not taken over.
+    pub in_the_middle: u32,
+    /// How many rebuilds took over, most of them after some kills.
+    pub completed: u32,
+    /// What was wrong, in words.
+    pub violations: Vec<String>,
+}
+
+/// Kills `program`, which is `git-history`, with SIGKILL at `kills` random moments of its rebuilding the counts of
+/// `repository`.
+///
+/// After each kill the version that serves has to be whole, and equal to the one that nobody disturbed, by digest; the
+/// next run goes on with the same version, and the next one after that. The last one is not killed.
+///
+/// # Errors
+///
+/// If a program cannot be run, or a database not be read.
+pub async fn kill_rebuild(program: &Path, repository: &Path, kills: u32, seed: u64) -> Result<RebuildReport> {
+    let randomness = Randomness::seeded(seed);
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("history.db");
+    finish(start(program, repository, &db, "rebuild")?).await?;
+    let (mut serving, expected, _) = versions(&db).await?;
+    let began = SystemClock.now();
+    finish(start(program, repository, &db, "rebuild")?).await?;
+    let whole = Duration::try_from(SystemClock.now().duration_since(began))?;
+    serving += 1;
+
+    let mut report = RebuildReport::default();
+    loop {
+        let mut rebuild = start(program, repository, &db, "rebuild")?;
+        let moment = randomness.up_to(whole);
+        let last = report.kills >= kills;
+        let killed = !last
+            && tokio::select! {
+                _ = rebuild.wait() => false,
+                () = SystemClock.sleep(moment) => true,
+            };
+        if killed {
+            rebuild.kill().await?;
+            report.kills += 1;
+        } else {
+            finish(rebuild).await?;
+        }
+        let (now, digest, begun) = versions(&db).await?;
+        let mut violation = |wrong: String| {
+            report.violations.push(format!("seed {seed}, kill {} after {moment:?}: {wrong}", report.kills));
+        };
+        if digest != expected {
+            violation(format!("version {now} serves, and is not equal to the first: {digest:?}"));
+        }
+        if now != serving + 1 && (now != serving || !killed) {
+            violation(format!("version {now} serves after version {serving}"));
+        }
+        report.in_the_middle += u32::from(now == serving && begun);
+        report.completed += u32::from(now > serving);
+        serving = now;
+        if last {
+            return Ok(report);
+        }
+    }
+}
+
+/// Which version serves, what its rows come to, and whether the next one is begun.
+async fn versions(db: &Path) -> Result<(u32, Digest, bool)> {
+    let versions = Versions::open(&Archive::open(db).await?).await?;
+    let serving = versions.serving().await?;
+    let digest = versions.version(serving).await?.digest().await?;
+    Ok((serving, digest, versions.kept().await?.contains(&(serving + 1))))
+}
+
+fn start(program: &Path, repository: &Path, db: &Path, what: &str) -> Result<Child> {
     let mut command = Command::new(program);
-    command.arg(repository).arg("--db").arg(db).arg("import");
+    command.arg(repository).arg("--db").arg(db).arg(what);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     command.spawn().with_context(|| format!("cannot run {}", program.display()))
 }
 
 async fn finish(mut import: Child) -> Result<()> {
     let status = import.wait().await?;
-    ensure!(status.success(), "an import failed: {status}");
+    ensure!(status.success(), "it failed: {status}");
     Ok(())
 }
 

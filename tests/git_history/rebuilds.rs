@@ -1,0 +1,140 @@
+//! Versions of the view that are built anew and take over.
+
+use std::future::poll_fn;
+use std::path::Path;
+use std::pin::pin;
+use std::task::Poll;
+
+use eventsrc_core::{Digest, VersionedStore};
+use eventsrc_examples::git_history::{Archive, Comparison, Versions};
+use eventsrc_tests::git_kills::kill_rebuild;
+use eventsrc_tests::git_repository::{Script, TestRepository};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rusqlite::Connection;
+
+use super::counts::{Counts, grown};
+use super::{PROGRAM, import_all, printed, refused};
+
+/// What the rows of a version come to.
+pub(super) async fn digest(versions: &Versions, version: u32) -> Digest {
+    versions.version(version).await.unwrap().digest().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_rebuild_says_what_it_did_and_keeps_the_version_before_it() {
+    let (folder, repository, archive) = grown(1).await;
+    let db = folder.path().join("db");
+    let versions = Versions::open(&archive).await.unwrap();
+    let expected = Counts::by_git(repository.path(), "HEAD");
+    let say = |arguments: &[&str]| printed(repository.path(), &db, arguments);
+    let events = archive.changes().await.unwrap();
+    for (version, kept) in [(1, &[1][..]), (2, &[1, 2]), (3, &[2, 3])] {
+        let said = say(&["rebuild"]);
+        assert!(said.contains(&format!("version {version}, counting {events} events")), "{said}");
+        assert_eq!(said.contains("rows equal those of version"), version > 1, "{said}");
+        assert_eq!(said.contains("removed version 1"), version == 3, "{said}");
+        assert_eq!(versions.serving().await.unwrap(), version);
+        assert_eq!(versions.kept().await.unwrap(), kept);
+        assert_eq!(say(&["churn"]), expected.churn());
+        assert_eq!(say(&["authors"]), expected.authors());
+    }
+    assert_eq!(say(&["rebuild", "--retire-old"]), "removed version 2\n");
+    assert_eq!(say(&["rebuild", "--retire-old"]), "");
+    assert_eq!(versions.kept().await.unwrap(), [3]);
+    assert_eq!(say(&["churn"]), expected.churn());
+}
+
+#[tokio::test]
+async fn rows_that_somebody_changed_are_told_and_replaced() {
+    let (folder, repository, archive) = grown(2).await;
+    let db = folder.path().join("db");
+    let expected = Counts::by_git(repository.path(), "HEAD");
+    assert_eq!(Counts::of(&archive).await, expected);
+    let tampered = Connection::open(&db).unwrap();
+    assert_ne!(tampered.execute("UPDATE churn_v1 SET changes = changes + 1", []).unwrap(), 0);
+    assert_eq!(tampered.execute("DELETE FROM authors_v1 WHERE author LIKE 'Kim%'", []).unwrap(), 2);
+    drop(tampered);
+    assert_ne!(Counts::of(&archive).await, expected, "the view is not looked through at each call");
+    let said = printed(repository.path(), &db, &["rebuild"]);
+    assert!(said.contains("rows differ from the") && said.contains("version 1 is kept"), "{said}");
+    assert_eq!(Counts::of(&archive).await, expected);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_read_any_more_is_told_and_replaced() {
+    let (folder, repository, archive) = grown(3).await;
+    let db = folder.path().join("db");
+    let expected = Counts::by_git(repository.path(), "HEAD");
+    assert_eq!(Counts::of(&archive).await, expected);
+    Connection::open(&db).unwrap().execute_batch("DROP TABLE churn_v1").unwrap();
+    let said = refused(repository.path(), &db, &["churn"]);
+    assert!(said.contains("churn"), "{said}");
+    let said = printed(repository.path(), &db, &["rebuild"]);
+    assert!(said.contains("version 1 cannot be read any more"), "{said}");
+    assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_dropped_anywhere_goes_on_with_the_same_version() {
+    let (_folder, repository, archive) = grown(4).await;
+    let expected = Counts::by_git(repository.path(), "HEAD");
+    let versions = Versions::open(&archive).await.unwrap();
+    let seed = 4;
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut serving, mut interrupted) = (0, 0);
+    for _ in 0..30 {
+        let mut polls = random.random_range(0..40);
+        let mut rebuild = pin!(versions.rebuild(|_| {}));
+        let built = poll_fn(|context| {
+            polls -= 1;
+            if polls < 0 { Poll::Ready(None) } else { rebuild.as_mut().poll(context).map(Some) }
+        });
+        if let Some(built) = built.await {
+            assert_eq!(built.unwrap().version, serving + 1, "seed {seed}");
+        }
+        let now = versions.serving().await.unwrap();
+        assert!(now == serving || now == serving + 1, "seed {seed}: {now} after {serving}");
+        interrupted += u32::from(now == serving && versions.kept().await.unwrap().contains(&(now + 1)));
+        serving = now;
+        if serving > 0 {
+            assert_eq!(Counts::of(&archive).await, expected, "seed {seed}");
+        }
+    }
+    assert!(interrupted > 3 && serving > 1, "seed {seed}: {interrupted} interrupted, {serving} built");
+}
+
+#[tokio::test]
+async fn rebuilds_beside_each_other_and_beside_an_import_do_not_harm_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
+    repository.run(&Script::long(60, 6)).unwrap();
+    let archive = Archive::open(&folder.path().join("db")).await.unwrap();
+    import_all(repository.path(), &archive).await.unwrap();
+    Counts::of(&archive).await;
+    repository.run(&Script::long(120, 6)).unwrap();
+    let other = Archive::open(&folder.path().join("db")).await.unwrap();
+    let (one, two) = (Versions::open(&archive).await.unwrap(), Versions::open(&other).await.unwrap());
+    let (one, two, imported) =
+        tokio::join!(one.rebuild(|_| {}), two.rebuild(|_| {}), import_all(repository.path(), &archive));
+    imported.unwrap();
+    // They build the same version, and both say that it serves.
+    for built in [one.unwrap(), two.unwrap()] {
+        assert_eq!(built.version, 2);
+        let replaced = built.replaced.unwrap();
+        assert_eq!(replaced.version, 1);
+        assert!(!matches!(replaced.comparison, Comparison::Unreadable(_)), "{replaced:?}");
+    }
+    assert_eq!(Counts::of(&archive).await, Counts::by_git(repository.path(), "HEAD"));
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_killed_goes_on_and_ends_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
+    repository.run(&Script::long(250, 12)).unwrap();
+    let report = kill_rebuild(Path::new(PROGRAM), repository.path(), 8, 1).await.unwrap();
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert_eq!(report.kills, 8);
+    assert!(report.in_the_middle > 0, "{report:?}");
+}
