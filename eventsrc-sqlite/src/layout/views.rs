@@ -192,7 +192,15 @@ pub(crate) struct Mover<'a> {
 impl<'a> Mover<'a> {
     /// A mover for the version that goes by `id`.
     pub(crate) fn new(connection: &'a Connection, id: i64) -> Result<Self> {
-        let free = "NOT EXISTS (SELECT 1 FROM view_quarantine WHERE view_version = ?1 AND stream = ?2)";
+        // Mostly there is no quarantine at all, and then no stream has to be looked for there.
+        let any = connection
+            .prepare_cached("SELECT 1 FROM view_quarantine WHERE view_version = ?1 LIMIT 1")?
+            .exists([id])?;
+        let free = if any {
+            "NOT EXISTS (SELECT 1 FROM view_quarantine WHERE view_version = ?1 AND stream = ?2)"
+        } else {
+            "TRUE"
+        };
         Ok(Self {
             id,
             begin: connection.prepare_cached(&format!(
