@@ -8,6 +8,7 @@ mod scan;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use eventsrc_core::{
     Change, ChangeFeed, Commit, Delivery, MemoryStorage, Metadata, Put, Randomness, ScanStorage,
@@ -71,9 +72,10 @@ async fn fill<St: Samples>(storage: &St, streams: usize) -> Vec<Draft> {
     stored
 }
 
-/// The next changes of a feed that has some.
+/// The next changes of a feed that has some, or will soon.
 async fn next<F: ChangeFeed>(feed: &mut F) -> Vec<Change<F::Key, F::Sequence, F::Payload>> {
-    let delivery = feed.next().await.unwrap().expect("the feed goes on");
+    let next = tokio::time::timeout(Duration::from_secs(20), feed.next()).await;
+    let delivery = next.expect("the feed says something").unwrap().expect("the feed goes on");
     delivery.acknowledgement.acknowledge();
     delivery.changes
 }

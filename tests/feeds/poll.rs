@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Calls, Change, ChangeFeed, Clock, Counted, ErrorKind, EventStorage, Merged, PollFeed, PollSettings,
-    SystemClock, Timestamp, Token,
+    Calls, Change, ChangeFeed, Clock, Counted, ErrorKind, Merged, PollFeed, PollSettings, SystemClock,
+    Timestamp, Token,
 };
 use eventsrc_testkit::conformance::{Sample, Unreadable};
 use eventsrc_testkit::{Faults, Faulty};

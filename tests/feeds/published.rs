@@ -93,8 +93,8 @@ async fn a_put_that_is_repeated_names_its_stream_and_a_conflict_says_nothing() {
     let mut again = (*put).clone();
     again.payloads[0] = Sample::Nothing;
     assert!(matches!(published.put(again.into()).await, Ok(Put::Repeated { last: 1 })));
-    assert!(matches!(published.put(commit(&name("a"), 1, 1)).await, Ok(Put::Conflict(_))));
     assert!(matches!(next(&mut feed).await.as_slice(), [Change::Stream(key)] if *key == put.key));
+    assert!(matches!(published.put(commit(&name("a"), 1, 1)).await, Ok(Put::Conflict(_))));
     assert_waits(feed.next()).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eventsrc_core::{Change, ChangeFeed, Delivery, ErrorKind, ScanStorage, Segment, StreamName};
+use eventsrc_core::{Change, ChangeFeed, Delivery, ErrorKind, Segment, StreamName};
 use eventsrc_testkit::conformance::Sample;
 use futures::TryStreamExt;
 use rand::RngExt;
