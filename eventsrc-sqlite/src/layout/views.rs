@@ -182,7 +182,7 @@ impl PositionRow {
     }
 }
 
-/// Moves positions of one version of a view.
+/// Moves positions of one version of a view, as long as no stream is put in quarantine.
 pub(crate) struct Mover<'a> {
     id: i64,
     begin: CachedStatement<'a>,

@@ -85,6 +85,7 @@ fn a_position_in_quarantine_does_not_move() {
     }
     quarantine(&connection, id, &poison("user/3", Some(at(1, 0)), "it is not there")).unwrap();
     assert_eq!(quarantined(&connection, id).unwrap(), told);
+    let mut mover = Mover::new(&connection, id).unwrap();
     assert!(!mover.advance("user/1", None, at(1, 0)).unwrap());
     assert!(!mover.advance("user/2", Some(at(1, 0)), at(2, 5)).unwrap());
     assert!(place(&connection, id, "user/1").unwrap().quarantined);
