@@ -101,6 +101,31 @@ async fn a_query_that_panics_does_so_where_it_was_asked_and_stops_no_other() {
     assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
 }
 
+/// Whoever closes a file waits for its threads, and a thread cannot wait for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_lets_go_of_the_last_handle_closes_the_file() {
+    let place = Place::new(Lines::new(1)).await;
+    let super::Place { folder, database, storage, view } = place;
+    drop(storage);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (done, closed) = tokio::sync::oneshot::channel();
+    {
+        let query = move |_: &Connection| {
+            let _ = wait.recv();
+            drop(database);
+            let _ = done.send(());
+            Ok(())
+        };
+        let read = std::pin::pin!(view.read(&[], query));
+        assert!(futures::future::poll_immediate(read).await.is_none(), "the query waits");
+    }
+    drop(view);
+    go.send(()).unwrap();
+    closed.await.unwrap();
+    let database = Database::open(folder.path().join("events.db")).await.unwrap();
+    SqliteView::<StreamName, u64, String, _>::open(&database, Lines::new(1)).await.unwrap();
+}
+
 /// A full-text index, whose own tables are written and read behind the code's back.
 struct Words;
 
