@@ -2,8 +2,12 @@
 
 use anyhow::Result;
 use eventsrc_core::StreamName;
+use eventsrc_postgres::{Postgres, PostgresView};
 use eventsrc_sqlite::{Database, SqliteView};
-use eventsrc_tests::ledgers::{SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag};
+use eventsrc_testkit::servers;
+use eventsrc_tests::ledgers::{
+    PostgresLedger, SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag, wake_the_dead,
+};
 use futures::FutureExt;
 
 use crate::kills::program;
@@ -38,6 +42,44 @@ pub(crate) async fn rebuilds_sqlite(trial: Trial) -> Result<Found> {
         let file = path.join(format!("{round}.db"));
         async move { Ok(Target::Sqlite(file)) }.boxed()
     };
+    let came = kill_rebuilds(&program("ledger-worker")?, target, trial.attempts, trial.seed).await?;
+    let note =
+        format!("{} in the middle, {} rebuilds completed and taken over", came.in_the_middle, came.completed);
+    Ok(Found { attempted: came.kills, violations: came.violations, note })
+}
+
+/// Delivers commits to racing workers of a view in Postgres.
+pub(crate) async fn deliveries_postgres(trial: Trial) -> Result<Found> {
+    let server = servers::postgres().await;
+    let open = async |_| {
+        let postgres = Postgres::connect(&server.database("deliveries").await).await?;
+        Ok(PostgresView::<StreamName, u64, i64, _>::open(&postgres, PostgresLedger(1)).await?)
+    };
+    let came = race(open, trial.attempts, trial.seed).await?;
+    let note = format!("{} commits stored, {} transactions, 4 racing workers", came.stored, came.batches);
+    Ok(Found { attempted: came.delivered, violations: came.violations, note })
+}
+
+/// Kills workers of a view in Postgres.
+pub(crate) async fn kills_postgres(trial: Trial) -> Result<Found> {
+    let target = Target::Postgres(servers::postgres().await.database("kills").await);
+    let came = kill_workers(&program("ledger-worker")?, &target, trial.attempts, trial.seed).await?;
+    let note = format!("{} in the middle, {} commits stored", came.in_the_middle, came.stored);
+    Ok(Found { attempted: came.kills, violations: came.violations, note })
+}
+
+/// Stops workers of a view in Postgres, has another one overtake them, and wakes them up.
+pub(crate) async fn zombies_postgres(trial: Trial) -> Result<Found> {
+    let url = servers::postgres().await.database("zombies").await;
+    let came = wake_the_dead(&program("ledger-worker")?, &url, trial.attempts, trial.seed).await?;
+    let note = format!("{} were overtaken with something left to apply", came.overtaken);
+    Ok(Found { attempted: came.woken, violations: came.violations, note })
+}
+
+/// Kills rebuilds of a view in Postgres.
+pub(crate) async fn rebuilds_postgres(trial: Trial) -> Result<Found> {
+    let server = servers::postgres().await;
+    let target = |_| async { Ok(Target::Postgres(server.database("rebuilds").await)) }.boxed();
     let came = kill_rebuilds(&program("ledger-worker")?, target, trial.attempts, trial.seed).await?;
     let note =
         format!("{} in the middle, {} rebuilds completed and taken over", came.in_the_middle, came.completed);

@@ -60,7 +60,7 @@ where
             let feed = Disorderly::new(&stored, StdRng::seed_from_u64(random.random::<u64>() + worker));
             let settings = SynchronizerSettings {
                 workers: 2,
-                events_per_batch: [30, 300, 3_000, 100][worker as usize],
+                events_per_batch: [20, 200, 50, 100][worker as usize],
                 sweep_every: None,
                 ..SynchronizerSettings::default()
             };

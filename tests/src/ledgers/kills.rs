@@ -48,7 +48,10 @@ pub async fn kill_workers(program: &Path, target: &Target, kills: u64, seed: u64
             let view = worker::sqlite_ledger(file, 1).await?;
             run(program, &path, &storage, target, &view, kills, seed).await
         }
-        Target::Postgres(_) => bail!("not yet"),
+        Target::Postgres(url) => {
+            let view = worker::postgres_ledger(url, 1).await?;
+            run(program, &path, &storage, target, &view, kills, seed).await
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 mod deliveries;
 mod fresh_reads;
 mod kills;
+mod postgres;
 mod rebuilds;
 mod sqlite;
 mod worker;
+mod zombies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +25,11 @@ use uuid::Uuid;
 pub use deliveries::{Deliveries, race};
 pub use fresh_reads::{FreshReads, read_under_lag};
 pub use kills::{ViewKills, kill_workers};
+pub use postgres::PostgresLedger;
 pub use rebuilds::{RebuildKills, kill_rebuilds};
 pub use sqlite::SqliteLedger;
 pub use worker::{Job, Target, work};
+pub use zombies::{Zombies, wake_the_dead};
 
 /// A commit of the streams that ledgers follow.
 pub type LedgerCommit = Commit<StreamName, u64, i64>;

@@ -56,7 +56,11 @@ pub async fn kill_rebuilds(
                     (worker::sqlite_ledger(file, 1).await?, worker::sqlite_ledger(file, 2).await?);
                 rebuild.run(&old, &new, &mut filler, &randomness, &mut came).await?;
             }
-            Target::Postgres(_) => anyhow::bail!("not yet"),
+            Target::Postgres(url) => {
+                let (old, new) =
+                    (worker::postgres_ledger(url, 1).await?, worker::postgres_ledger(url, 2).await?);
+                rebuild.run(&old, &new, &mut filler, &randomness, &mut came).await?;
+            }
         }
         came.completed += 1;
     }

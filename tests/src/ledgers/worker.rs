@@ -3,17 +3,20 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use eventsrc_core::{
     Rebuild, RebuildSettings, ScanStorage, Segment, StreamName, Synchronizer, SynchronizerSettings,
 };
+use eventsrc_postgres::{Postgres, PostgresView, Settings};
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
 use futures::TryStreamExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::deliveries::Disorderly;
+use super::postgres::PostgresLedger;
 use super::sqlite::SqliteLedger;
 use super::{Ledger, LedgerCommit};
 
@@ -95,6 +98,17 @@ pub(crate) async fn sqlite_ledger(
     Ok(SqliteView::open(&Database::open(path).await?, SqliteLedger(version)).await?)
 }
 
+pub(crate) async fn postgres_ledger(
+    url: &str,
+    version: u32,
+) -> Result<PostgresView<StreamName, u64, i64, PostgresLedger>> {
+    // A worker that was stopped in the middle of a transaction is in the way of others for so long.
+    let idle_in_transaction_timeout = Some(Duration::from_secs(1));
+    let settings = Settings { idle_in_transaction_timeout, ..Settings::default() };
+    let postgres = Postgres::connect_with(url, settings).await?;
+    Ok(PostgresView::open(&postgres, PostgresLedger(version)).await?)
+}
+
 /// Does `job` on the ledger in `target`, from the events in the SQLite file `storage`.
 ///
 /// # Errors
@@ -105,7 +119,7 @@ pub async fn work(storage: &Path, target: &Target, job: Job, seed: u64) -> Resul
     let version = if job == Job::Rebuild { 2 } else { 1 };
     match target {
         Target::Sqlite(path) => run(storage, sqlite_ledger(path, version).await?, job, seed).await,
-        Target::Postgres(_) => bail!("not yet"),
+        Target::Postgres(url) => run(storage, postgres_ledger(url, version).await?, job, seed).await,
     }
 }
 

@@ -44,7 +44,10 @@ pub async fn wake_the_dead(program: &Path, url: &str, zombies: u64, seed: u64) -
         filler.add(&storage, 600).await?;
         let mut process = spawn(program, &path, &target, Job::KeepOnce, seed + came.woken)?;
         let mut lines = BufReader::new(process.stdout.take().context("its output is ours")?).lines();
-        ensure!(lines.next_line().await?.is_some_and(|line| line.starts_with("ready")), "it says that it begins");
+        ensure!(
+            lines.next_line().await?.is_some_and(|line| line.starts_with("ready")),
+            "it says that it begins"
+        );
         SystemClock.sleep(randomness.up_to(Duration::from_millis(60))).await;
         signal(&process, "STOP").await?;
         let left = Entries::of(&storage).await?.len() - view.read_ledger().await?.len();
