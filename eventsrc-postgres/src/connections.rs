@@ -25,8 +25,24 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// At most `size` connections to `address`, none of which is made yet.
-    pub(crate) fn new(address: &Address, settings: &Settings, size: usize) -> Result<Self, StorageError> {
+    /// Connections to `address` for reading, of any kind. None is made yet.
+    pub(crate) fn for_reading(address: &Address, settings: &Settings) -> Result<Self, StorageError> {
+        Self::new(address, settings, settings.connections, "")
+    }
+
+    /// Connections to `address` for putting commits, one a group. None is made yet.
+    ///
+    /// A plan that was made while the table was small is kept for a while, so it must be one for any size.
+    pub(crate) fn for_putting(address: &Address, settings: &Settings) -> Result<Self, StorageError> {
+        Self::new(
+            address,
+            settings,
+            settings.groups_in_flight,
+            "SET enable_seqscan = off; SET enable_bitmapscan = off;",
+        )
+    }
+
+    fn new(address: &Address, settings: &Settings, size: usize, more: &str) -> Result<Self, StorageError> {
         // A connection that is known to be closed is not handed out; one that is not known to be is seen when it is used.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let config = address.config.clone();
@@ -36,7 +52,7 @@ impl Connections {
             Manager::from_config(config, NoTls, recycling)
         };
         let limit = Some(settings.connect_timeout);
-        let set_up: Arc<str> = session(settings).into();
+        let set_up: Arc<str> = (more.to_owned() + &session(settings)).into();
         let pool = Pool::builder(manager)
             .max_size(size.max(1))
             .timeouts(Timeouts { wait: limit, create: limit, recycle: limit })

@@ -57,10 +57,10 @@ impl Postgres {
     pub async fn connect_with(url: &str, settings: Settings) -> Result<Self, StorageError> {
         let schema = Identifier::new("schema", &settings.schema)?;
         let address = Address::new(url, &settings)?;
-        let connections = Connections::new(&address, &settings, settings.connections)?;
+        let connections = Connections::for_reading(&address, &settings)?;
         migration::migrate(&mut connections.get().await?, &schema, PARTS).await?;
         let layout = Arc::new(Layout::new(&schema, &settings));
-        let writing = Connections::new(&address, &settings, settings.groups_in_flight)?;
+        let writing = Connections::for_putting(&address, &settings)?;
         Ok(Self(Arc::new(Handle {
             connections,
             committer: Committer::new(writing, Arc::clone(&layout), &settings),
