@@ -84,13 +84,8 @@ async fn a_rebuild_that_is_dropped_anywhere_goes_on_with_the_same_version() {
     let mut random = StdRng::seed_from_u64(seed);
     let (mut serving, mut interrupted) = (0, 0);
     for _ in 0..30 {
-        let mut polls = random.random_range(0..40);
-        let mut rebuild = pin!(versions.rebuild(|_| {}));
-        let built = poll_fn(|context| {
-            polls -= 1;
-            if polls < 0 { Poll::Ready(None) } else { rebuild.as_mut().poll(context).map(Some) }
-        });
-        if let Some(built) = built.await {
+        let polls = random.random_range(0..40);
+        if let Some(built) = polled(versions.rebuild(|_| {}), polls).await {
             assert_eq!(built.unwrap().version, serving + 1, "seed {seed}");
         }
         let now = versions.serving().await.unwrap();
@@ -102,6 +97,19 @@ async fn a_rebuild_that_is_dropped_anywhere_goes_on_with_the_same_version() {
         }
     }
     assert!(interrupted > 3 && serving > 1, "seed {seed}: {interrupted} interrupted, {serving} built");
+}
+
+/// What `work` comes to, unless it takes more than so many turns; then it is dropped.
+async fn polled<T>(work: impl Future<Output = T>, mut polls: u32) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match polls {
+        0 => Poll::Ready(None),
+        _ => {
+            polls -= 1;
+            work.as_mut().poll(context).map(Some)
+        }
+    })
+    .await
 }
 
 #[tokio::test]
