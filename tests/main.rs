@@ -7,6 +7,7 @@ mod git_history;
 mod histories;
 mod identity;
 mod laws;
+mod postgres;
 mod scenarios;
 mod servers;
 mod sqlite;

@@ -104,12 +104,13 @@ fn outdated<'a>(
 
 /// The version of each part that is there.
 async fn versions(client: &impl GenericClient, schema: &Identifier) -> Result<HashMap<String, i32>, Error> {
-    let table = in_schema("{schema}.versions", schema);
-    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
-    if !there.get::<_, bool>(0) {
+    // Not `to_regclass`, which may not know yet of a table that was made while this transaction waited for the lock.
+    let there = "SELECT 1 FROM pg_catalog.pg_class AS tables JOIN pg_catalog.pg_namespace AS schemas
+                 ON schemas.oid = relnamespace WHERE nspname = $1 AND relname = 'versions'";
+    if client.query_opt(there, &[&schema.as_str()]).await?.is_none() {
         return Ok(HashMap::new());
     }
-    let rows = client.query(&format!("SELECT part, version FROM {table}"), &[]).await?;
+    let rows = client.query(&in_schema("SELECT part, version FROM {schema}.versions", schema), &[]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 

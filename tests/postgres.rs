@@ -1,0 +1,138 @@
+//! What only Postgres has to show: a server that goes away, connections that are cut, roles, secrets, groups.
+
+mod addresses;
+mod cuts;
+mod groups;
+mod outages;
+mod pages;
+mod refusals;
+mod roles;
+mod round_trips;
+mod snapshots;
+mod unreadable;
+mod versions;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventsrc_core::{
+    Clock, Commit, ErrorKind, EventStorage, Metadata, Put, Randomness, StorageError, StreamName, SystemClock,
+    Timestamp, Vec1,
+};
+use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
+use eventsrc_testkit::servers;
+use futures::TryStreamExt;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
+
+type Storage = PostgresStorage<StreamName, u64, String>;
+type Draft = Arc<Commit<StreamName, u64, String>>;
+type PutResult = Result<Put<StreamName, u64, String>, StorageError>;
+
+/// Where a new database of the shared server is.
+async fn database() -> String {
+    servers::postgres().await.database("events").await
+}
+
+/// A storage of texts in a database.
+async fn open(url: &str) -> Storage {
+    open_with(url, Settings::default()).await
+}
+
+async fn open_with(url: &str, settings: Settings) -> Storage {
+    PostgresStorage::new(&Postgres::connect_with(url, settings).await.unwrap())
+}
+
+/// A plain client, as another program has it.
+async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// `url` for another user of the same database.
+fn as_user(url: &str, user: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let place = rest.split_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{user}@{place}")
+}
+
+fn name(text: &str) -> StreamName {
+    text.parse().unwrap()
+}
+
+/// A commit with an id of its own.
+fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
+    let ids = Randomness::from_system();
+    let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
+    Arc::new(Commit {
+        key: name(stream),
+        first,
+        time,
+        metadata: Metadata::new(ids.commit_id(time)),
+        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),
+    })
+}
+
+/// Puts a commit that has to be stored.
+async fn store(storage: &Storage, commit: &Draft) {
+    let put = storage.put(Arc::clone(commit)).await.unwrap();
+    assert!(matches!(put, Put::Stored), "{put:?}");
+}
+
+/// The commits of a stream.
+async fn commits<St>(storage: &St, stream: &str) -> Vec<Arc<Commit<StreamName, St::Sequence, St::Payload>>>
+where
+    St: EventStorage<Key = StreamName>,
+{
+    let pages: Vec<_> = storage.events(&name(stream), None).try_collect().await.unwrap();
+    pages.iter().flat_map(|page| page.commits().to_vec()).collect()
+}
+
+/// How many transactions the commits in the tables were stored by, as the server has it.
+async fn transactions(client: &Client) -> u64 {
+    let sql = "SELECT count(DISTINCT xmin::text) FROM eventsrc.commits";
+    client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) as u64
+}
+
+/// Fails unless `error` is of this kind and says all of `words`.
+fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{word:?} is not in {error:?}");
+    }
+}
+
+/// Fails if `secret` is anywhere in `error`, its causes included.
+fn assert_keeps(error: &StorageError, secret: &str) {
+    let mut told = format!("{error} {error:?}");
+    let mut cause: Option<&dyn Error> = error.source();
+    while let Some(error) = cause {
+        told += &format!(" {error} {error:?}");
+        cause = error.source();
+    }
+    assert!(!told.contains(secret), "{told}");
+}
+
+/// Waits for a condition.
+async fn until(condition: impl AsyncFn() -> bool) {
+    let holds = async {
+        while !condition().await {
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), holds).await.expect("it holds within half a minute");
+}
+
+/// Waits until so many statements of others in this database wait for a lock.
+async fn until_waiting(client: &Client, count: i64) {
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
+    until(async || {
+        // Otherwise the server shows the same picture until the end of a transaction.
+        client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) >= count
+    })
+    .await;
+}
