@@ -113,10 +113,7 @@ where
             advanced.map_err(Stopped::Advancing)?;
             Ok(begun)
         };
-        let code = async {
-            let outcome = AssertUnwindSafe(async { self.view.apply(open, batch).await }).catch_unwind().await;
-            Ok(outcome.unwrap_or_else(|panic| Err(panicked(&*panic))))
-        };
+        let code = async { Ok(caught(async { self.view.apply(open, batch).await }).await) };
         future::try_join(before, code).await
     }
 
@@ -140,6 +137,7 @@ where
         match Verdict::on(&*error) {
             Verdict::Passes(kind, why) => Err(self.passing(kind, why, error)),
             Verdict::Lasts => Ok(Attempt::Answered(Applied::Rejected(error))),
+            Verdict::Ends => Ok(Attempt::Answered(Applied::Rejected(ends().because(error).into()))),
             Verdict::Outdated => {
                 forget_statements(open);
                 Ok(Attempt::Unexplained(error))
@@ -158,7 +156,7 @@ where
     /// What it comes to that the transaction was not committed, though the code was content.
     pub(super) fn uncommitted(&self, uncommitted: Uncommitted) -> Result<Attempt, StorageError> {
         let error = match uncommitted {
-            Uncommitted::NotOurs(error) if layout::says_no(&error) => {
+            Uncommitted::NotOurs(error) if layout::is_not_ours(&error) => {
                 let error =
                     StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction");
                 return Ok(Attempt::Answered(Applied::Rejected(error.into())));
@@ -177,6 +175,16 @@ where
             _ => Err(self.failure("apply")(error)),
         }
     }
+}
+
+/// What `code` comes to; a panic is an error.
+pub(super) async fn caught<T>(code: impl Future<Output = Result<T, ViewError>>) -> Result<T, ViewError> {
+    AssertUnwindSafe(code).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+/// The error of code that ended the transaction.
+pub(super) fn ends() -> StorageError {
+    StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction")
 }
 
 /// Has all statements of all connections prepared anew.

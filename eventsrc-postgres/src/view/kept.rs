@@ -9,8 +9,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::Error;
 
 use super::View;
-use super::layout::{At, VersionRow, ViewLayout, begin_reading};
-use super::transaction::Transaction;
+use super::applying::{caught, ends};
+use super::layout::{At, VersionRow, ViewLayout, begin_reading, is_not_ours};
+use super::transaction::{Transaction, Uncommitted};
 use super::verdict::Verdict;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
@@ -77,12 +78,15 @@ impl<K, S, E, V: View<K, S, E>> Kept<K, S, E, V> {
 
     /// Has the code make its tables.
     pub(super) async fn create(&self, transaction: &Transaction) -> Result<(), StorageError> {
-        self.view.create(transaction).await.map_err(|error| {
+        let created = caught(async { Ok(self.view.create(transaction).await?) }).await;
+        created.map_err(|error| {
             let doing = self.cannot("make the tables of");
-            match Verdict::on(&error) {
-                Verdict::Passes(..) => Failure::new(&doing, error).into(),
-                _ => StorageError::new(ErrorKind::Invalid, doing).because(error),
-            }
+            let (kind, what) = match Verdict::on(&*error) {
+                Verdict::Passes(kind, why) => (kind, format!("{doing}: {why}")),
+                Verdict::Ends => (ErrorKind::Invalid, format!("{doing}: {}", ends())),
+                _ => (ErrorKind::Invalid, doing),
+            };
+            StorageError::new(kind, what).because(error)
         })
     }
 }
@@ -101,6 +105,17 @@ impl<K, S, E, V> Kept<K, S, E, V> {
     pub(super) fn failure(&self, doing: &str) -> impl Fn(Error) -> StorageError {
         let doing = self.cannot(doing);
         move |error| Failure::new(&doing, error).into()
+    }
+
+    /// What it comes to that a transaction was not committed, while `doing` something with the view.
+    pub(super) fn not_committed(&self, doing: &str, uncommitted: Uncommitted) -> StorageError {
+        match uncommitted {
+            Uncommitted::NotOurs(error) if is_not_ours(&error) => {
+                let what = format!("{}: {}", self.cannot(doing), ends());
+                StorageError::new(ErrorKind::Invalid, what).because(error)
+            }
+            Uncommitted::NotOurs(error) | Uncommitted::Commit(error) => self.failure(doing)(error),
+        }
     }
 
     /// The error of a version that is not there.

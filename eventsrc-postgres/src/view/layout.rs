@@ -73,6 +73,22 @@ const VERSION_1: &str = r#"
         number integer NOT NULL CONSTRAINT the_code_of_a_view_must_not_end_its_transaction
             REFERENCES {schema}.view_nothing DEFERRABLE INITIALLY DEFERRED
     );
+    -- A plan that was made while the table was small is kept for a while, so it must be one for any size.
+    CREATE FUNCTION {schema}.view_places(version integer, streams text[])
+        RETURNS TABLE (number bigint, zone integer, stopped boolean, place bigint) LANGUAGE plpgsql STABLE
+        SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+        AS $$ BEGIN
+            RETURN QUERY SELECT own.number, own.zone, own.stopped IS NOT NULL, asked.place
+            FROM unnest($2) WITH ORDINALITY AS asked (stream, place)
+            LEFT JOIN {schema}.view_positions AS own ON own.version = $1 AND own.stream = asked.stream;
+        END $$;
+    CREATE FUNCTION {schema}.view_positions_after(version integer, after text, most bigint)
+        RETURNS TABLE (number bigint, zone integer, stream text) LANGUAGE plpgsql STABLE
+        SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+        AS $$ BEGIN
+            RETURN QUERY SELECT own.number, own.zone, own.stream::text FROM {schema}.view_positions AS own
+            WHERE own.version = $1 AND own.stream > $2 AND own.number IS NOT NULL ORDER BY own.stream LIMIT $3;
+        END $$;
 "#;
 
 const GRANTS: &str = "
@@ -82,8 +98,21 @@ const GRANTS: &str = "
         {schema}.view_quarantine, {schema}.view_skips, {schema}.view_unfinished TO {role};
 ";
 
-/// Begins a transaction that writes.
+/// The constraint that an unfinished transaction does not meet.
+pub(super) const UNFINISHED: &str = "the_code_of_a_view_must_not_end_its_transaction";
+
+/// Keeps whatever comes without a transaction of the library's from writing. It has to be sent by itself, so that it
+/// holds beyond a rollback.
+pub(super) const FENCE: &str = "SET default_transaction_read_only = on";
+
+/// Begins a transaction that writes, behind the fence.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+/// Commits it, and takes the fence away. If it cannot be committed, the fence stays.
+pub(super) const COMMIT: &str = "COMMIT; RESET default_transaction_read_only";
+
+/// Ends whatever there is, and takes the fence away.
+pub(super) const ROLLBACK: &str = "ROLLBACK; RESET default_transaction_read_only";
 
 /// Takes part in what others do with the view as well. While one is alone with it, this fails at once, as
 /// [`says_no`] tells: a transaction that waited would keep its connection from the one that it waits for.
@@ -127,24 +156,15 @@ const ADVANCE: &str = r#"
     )
     SELECT 1 / (count(*) FILTER (WHERE expected_number IS NULL) = cardinality($3))::integer FROM moved"#;
 
-const PLACES: &str = "
-    SELECT number, zone, stopped IS NOT NULL
-    FROM unnest($3::text[]) WITH ORDINALITY AS asked (stream, place)
-    LEFT JOIN {schema}.view_positions AS own ON own.version = {version} AND own.stream = asked.stream
-    ORDER BY place";
+const PLACES: &str = "SELECT number, zone, stopped FROM {schema}.view_places({version}, $3) ORDER BY place";
 
 /// A row for each stream, or one if there are no streams.
 const SERVED_PLACES: &str = "
-    SELECT number, zone, stopped IS NOT NULL, serving.version
-    FROM {schema}.view_versions AS serving
-    LEFT JOIN unnest($2::text[]) WITH ORDINALITY AS asked (stream, place) ON true
-    LEFT JOIN {schema}.view_positions AS own ON own.version = serving.id AND own.stream = asked.stream
-    WHERE serving.view = $1 AND serving.serves
-    ORDER BY place";
+    SELECT number, zone, stopped, serving.version
+    FROM {schema}.view_versions AS serving LEFT JOIN {schema}.view_places(serving.id, $2) ON true
+    WHERE serving.view = $1 AND serving.serves ORDER BY place";
 
-const POSITIONS: &str = "
-    SELECT number, zone, stream FROM {schema}.view_positions
-    WHERE version = {version} AND stream > $3 AND number IS NOT NULL ORDER BY stream LIMIT $4";
+const POSITIONS: &str = "SELECT number, zone, stream FROM {schema}.view_positions_after({version}, $3, $4)";
 
 /// The statements, for the tables of one schema.
 pub(crate) struct ViewLayout {
@@ -331,6 +351,14 @@ pub(super) fn misses_a_name(error: &Error) -> bool {
 pub(super) fn says_no(error: &Error) -> bool {
     error.code().is_some_and(|code| code.code() == "22012")
 }
+
+/// Whether an error of [`Moving::finish`] says that the transaction is not the one that was begun.
+pub(super) fn is_not_ours(error: &Error) -> bool {
+    says_no(error) || error.code().is_some_and(|code| code.code() == BEHIND_THE_FENCE)
+}
+
+/// What Postgres says to those who write behind the fence.
+pub(super) const BEHIND_THE_FENCE: &str = "25006";
 
 /// Whether an error says that the version is not kept.
 pub(super) fn lacks_the_version(error: &Error) -> bool {

@@ -25,8 +25,8 @@ pub use transaction::Transaction;
 /// whatever it does outside of the transaction does not count. It begins while the positions are still on their way to be
 /// checked: if a stream turns out to be elsewhere, the code is dropped, and its statements come to nothing.
 ///
-/// It must not end the transaction. A `COMMIT` of its own fails, and undoes everything. After a `ROLLBACK` of its own the
-/// batch is rejected, but what the code wrote after that is not undone. Locks that it takes by itself should be taken in
+/// It must not end the transaction: a `COMMIT` of its own fails, nothing can be written after a `ROLLBACK` of its own, and both
+/// times the batch is rejected, even if the code makes nothing of it. Locks that it takes by itself should be taken in
 /// an order that is the same for all, as by statements that go through streams as the batch has them, sorted by name.
 ///
 /// The rows of the public table `users` lie in `users_v1` for version 1 of the view: that is what

@@ -106,7 +106,7 @@ where
                 forget_statements(&open);
                 Ok(Attempt::Outdated)
             }
-            Verdict::Lasts | Verdict::Unknown => {
+            Verdict::Lasts | Verdict::Ends | Verdict::Unknown => {
                 let what = format!("{}: its query fails", self.cannot("read"));
                 Err(StorageError::new(ErrorKind::Invalid, what).because(error))
             }

@@ -160,7 +160,8 @@ where
             Err(error) if layout::lacks_the_version(&error) => return Err(kept.retired().because(error)),
             Err(error) => return Err(failure(error)),
         }
-        open.commit(&moving, &mark).await.map_err(|uncommitted| failure(uncommitted.into_error()))?;
+        let committed = open.commit(&moving, &mark).await;
+        committed.map_err(|uncommitted| kept.not_committed("write", uncommitted).on(&skip.moves.stream))?;
         Ok(Applied::Done)
     }
 

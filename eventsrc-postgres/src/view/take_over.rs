@@ -67,6 +67,7 @@ where
 
     /// Begins a transaction, and keeps all others out of the view; if they do not come to an end, it is given up.
     pub(super) async fn begin_alone(&self, open: &Open, moving: &Moving) -> Result<Mark, Error> {
+        open.batch_execute(layout::FENCE).await?;
         open.batch_execute(layout::BEGIN).await?;
         layout::be_patient(open).await?;
         moving.enter(open, &self.name).await

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::layout::{BEGIN, Mark, Moving};
+use super::layout::{BEGIN, COMMIT, FENCE, Mark, Moving, ROLLBACK};
 use crate::connections::Connection;
 
 /// A transaction in which a view's code writes, or a reader reads: a [`Client`] of tokio-postgres, which takes everything that
@@ -86,17 +86,20 @@ impl Open {
 
     /// Begins a transaction that writes, and enters under `name`. What is sent right behind belongs to it.
     pub(super) async fn begin(&self, moving: &Moving, name: &str) -> Result<Mark, Error> {
-        let (begun, mark) =
-            future::join(self.batch_execute(BEGIN), moving.enter(&self.transaction, name)).await;
-        begun?;
-        mark
+        let (fenced, begun, mark) = future::join3(
+            self.batch_execute(FENCE),
+            self.batch_execute(BEGIN),
+            moving.enter(&self.transaction, name),
+        )
+        .await;
+        fenced.and(begun).and(mark)
     }
 
     /// Commits what was begun; both its checks and COMMIT are on their way at once, and if the checks fail COMMIT rolls back.
     pub(super) async fn commit(mut self, moving: &Moving, mark: &Mark) -> Result<(), Uncommitted> {
         let (finished, committed) =
-            future::join(moving.finish(&self.transaction, mark), self.batch_execute("COMMIT")).await;
-        self.ended = true;
+            future::join(moving.finish(&self.transaction, mark), self.batch_execute(COMMIT)).await;
+        self.ended = committed.is_ok();
         finished.map_err(Uncommitted::NotOurs)?;
         committed.map_err(Uncommitted::Commit)
     }
@@ -113,16 +116,7 @@ impl Deref for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.ended {
-            self.transaction.send("ROLLBACK");
-        }
-    }
-}
-
-impl Uncommitted {
-    /// What Postgres said.
-    pub(super) fn into_error(self) -> Error {
-        match self {
-            Self::NotOurs(error) | Self::Commit(error) => error,
+            self.transaction.send(ROLLBACK);
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::error::Error;
 
 use eventsrc_core::{ErrorKind, StorageError};
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::DbError;
 
+use super::layout;
 use crate::failure;
 
 /// What to make of an error of a view's code.
@@ -14,6 +15,8 @@ pub(super) enum Verdict {
     Passes(ErrorKind, &'static str),
     /// A statement that was prepared before its tables changed has to be prepared anew.
     Outdated,
+    /// The code ended the transaction, or tried to.
+    Ends,
     /// It never goes well.
     Lasts,
     /// The error does not tell: it is the code's own, or it says that something went wrong before it.
@@ -28,7 +31,7 @@ impl Verdict {
             let told = if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
                 Some(Self::on_database(error))
             } else if let Some(error) = error.downcast_ref::<DbError>() {
-                Some(Self::on_state(error.code(), ErrorKind::Unavailable, "the database could not do it"))
+                Some(Self::on_answer(error, ErrorKind::Unavailable, "the database could not do it"))
             } else {
                 error.downcast_ref::<StorageError>().map(Self::on_storage)
             };
@@ -42,8 +45,8 @@ impl Verdict {
 
     fn on_database(error: &tokio_postgres::Error) -> Self {
         let (kind, why) = failure::judge(error);
-        match error.code() {
-            Some(code) => Self::on_state(code, kind, why),
+        match error.as_db_error() {
+            Some(answer) => Self::on_answer(answer, kind, why),
             None if kind == ErrorKind::Unavailable => Self::Passes(kind, why),
             None => Self::Lasts,
         }
@@ -58,13 +61,15 @@ impl Verdict {
         }
     }
 
-    fn on_state(state: &SqlState, kind: ErrorKind, why: &'static str) -> Self {
+    fn on_answer(answer: &DbError, kind: ErrorKind, why: &'static str) -> Self {
         let passes = Self::Passes(kind, why);
-        match state.code() {
+        match answer.code().code() {
+            _ if answer.constraint() == Some(layout::UNFINISHED) => Self::Ends,
+            layout::BEHIND_THE_FENCE => Self::Ends,
             // An earlier statement failed.
             "25P02" => Self::Unknown,
             "0A000" => Self::Outdated,
-            "25006" | "42501" | "55006" | "55P03" => passes,
+            "42501" | "55006" | "55P03" => passes,
             code => match &code[..2] {
                 "08" | "28" | "3D" | "40" | "53" | "57" | "58" | "72" | "XX" => passes,
                 _ => Self::Lasts,

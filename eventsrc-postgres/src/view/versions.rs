@@ -52,7 +52,7 @@ where
         if serves {
             self.publish(&open, &[]).await?;
         }
-        open.commit(&moving, &mark).await.map_err(|uncommitted| failure(uncommitted.into_error()))?;
+        open.commit(&moving, &mark).await.map_err(|uncommitted| self.not_committed("open", uncommitted))?;
         versions.push(row);
         Ok(versions)
     }
@@ -72,7 +72,7 @@ where
             identifiers(&own.tables)?.iter().map(|table| versioned(table, own.version)).collect();
         layout::drop_tables(&open, &tables).await.map_err(&failure)?;
         self.layout.versions().remove(&open, own.id).await.map_err(&failure)?;
-        open.commit(&moving, &mark).await.map_err(|uncommitted| failure(uncommitted.into_error()))
+        open.commit(&moving, &mark).await.map_err(|uncommitted| self.not_committed("retire", uncommitted))
     }
 
     /// What the rows of this version come to.
