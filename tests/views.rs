@@ -1,32 +1,22 @@
 //! Views: every store against every rule of the contract, and users' views against what goes wrong around them.
 
 mod backends;
+mod faulty;
+mod harness;
 mod proved;
 mod sentences;
 mod wrong;
 
 use std::sync::Arc;
 
-use eventsrc_core::{VersionedStore, ZonedSequence};
-use eventsrc_testkit::conformance::{self, Report, Verdict, ViewBackend, view_suite};
+use eventsrc_core::ZonedSequence;
+use eventsrc_testkit::conformance::{self, Report, Verdict, ViewBackend};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_views_keep_every_rule() {
     views("memory", backends::memory::<u64>()).await;
     views("memory, zoned", backends::memory::<ZonedSequence>()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sqlite_views_keep_every_rule() {
-    // Most of it is waiting for the disk.
-    tokio::join!(
-        views("sqlite, zoned", backends::sqlite::<ZonedSequence>()),
-        versions("sqlite", backends::sqlite::<u64>()),
-    );
-    let impatient = Arc::new(backends::impatient_sqlite::<u64>());
-    for rule in ["an_interruption_is_an_error", "an_interruption_hides_no_position"] {
-        shown("sqlite", rule, &view_suite().only(rule).run(&impatient).await);
-    }
+    views("faulty at rate zero", backends::faulty_without_faults::<ZonedSequence>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -34,15 +24,10 @@ async fn workers_bear_what_faults_leave_behind() {
     for seed in [1, 2, 3, 4] {
         under_faults("memory", backends::memory::<ZonedSequence>(), seed).await;
     }
-    under_faults("sqlite", backends::sqlite::<u64>(), 5).await;
 }
 
 async fn views<B: ViewBackend>(name: &str, backend: B) {
     shown(name, "views", &conformance::views(&Arc::new(backend)).await);
-}
-
-async fn versions<B: ViewBackend<Store: VersionedStore>>(name: &str, backend: B) {
-    shown(name, "versions of views", &conformance::versioned_views(&Arc::new(backend)).await);
 }
 
 async fn under_faults<B: ViewBackend>(name: &str, backend: B, seed: u64) {

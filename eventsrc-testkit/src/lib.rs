@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod scenario;
 #[cfg(feature = "servers")]
 pub mod servers;
+pub mod view_harness;
 
 pub use faulty::{
     FaultSource, Faults, Faulty, FaultyFeed, FaultySnapshots, FaultyView, FeedFaultSource, FeedFaults,

@@ -1,18 +1,19 @@
 //! A small store for views that keeps the contract, and is made to break it in one way at a time.
 
 pub(crate) mod applying;
+mod defect;
 pub(crate) mod kept;
 pub(crate) mod places;
 pub(crate) mod quarantine;
 pub(crate) mod trouble;
 pub(crate) mod versions;
+mod views;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eventsrc_core::{
-    Applied, CatchUp, Digest, ErrorKind, Move, Place, Poison, Skip, StorageError, StreamName, VersionedStore,
+    Applied, CatchUp, Digest, ErrorKind, Place, Poison, Skip, StorageError, StreamName, VersionedStore,
     ViewDefinition, ViewStore,
 };
 use eventsrc_testkit::conformance::{SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample};
@@ -20,149 +21,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub(crate) use defect::{Defect, Outage};
+pub(crate) use views::{Views, Which};
+
 use kept::{Answer, B, Kept, S};
 
 /// A rule, what the store does wrong, and how.
 pub(crate) type Proof = (&'static str, &'static str, Defect);
-
-/// The name and version of a view.
-pub(crate) type Which = (String, u32);
-
-/// In which way the store is wrong.
-#[derive(Clone, Copy)]
-pub(crate) enum Defect {
-    /// In none.
-    None,
-    /// It takes one view for another.
-    Which(fn(&mut Which)),
-    /// It applies in its own way.
-    Apply(fn(&mut Kept, &B) -> Answer),
-    /// It has other ideas of where streams are.
-    Places(fn(&Kept, &[StreamName]) -> Result<Vec<Place<S>>, StorageError>),
-    /// It lists other positions.
-    Positions(fn(&Kept, Option<&StreamName>, usize) -> Vec<(StreamName, S)>),
-    /// It puts streams in quarantine in its own way.
-    Quarantine(fn(&mut Kept, &Poison<S>) -> Result<(), StorageError>),
-    /// It lists other quarantines.
-    Quarantined(fn(&Kept) -> Vec<Poison<S>>),
-    /// It ends quarantines in its own way.
-    Release(fn(&mut Kept, &StreamName) -> bool),
-    /// It skips in its own way.
-    Skip(fn(&mut Kept, &Skip<S>) -> Applied),
-    /// It lists other decisions.
-    Skipped(fn(&Kept) -> Vec<Skip<S>>),
-    /// It gives readers something else, from all views and the version that is read.
-    Read(fn(&Views, &Which, &[StreamName]) -> (Vec<Place<S>>, ViewRows)),
-    /// It does something when a view is opened.
-    Open(fn(&mut Views, &Which)),
-    /// It removes a version in its own way.
-    Retire(fn(&mut Views, &Which) -> Result<(), StorageError>),
-    /// It has other ideas of which rows are equal.
-    Digest(fn(&Kept) -> Digest),
-    /// It gives `catch_up` other streams.
-    Behind(fn(&Kept, &Kept) -> Vec<Move<S>>),
-    /// It takes over in its own way, once it is known what lay behind and what was brought.
-    TakeOver(fn(&mut Views, &Which, &[Move<S>], Result<B, StorageError>) -> Answer),
-    /// It answers in its own way while it is interrupted.
-    Interrupted(fn(&Kept, &[StreamName]) -> Outage),
-    /// It applies one stream after the other, in sight of readers.
-    TornApply,
-    /// It skips in steps, in sight of readers.
-    TornSkip,
-    /// It reads places first, and rows later.
-    TornRead,
-    /// It looks where the streams are, and applies later.
-    CheckThenApply,
-    /// It looks where the stream is, and skips later.
-    CheckThenSkip,
-    /// It looks where the stream is, and puts it in quarantine later.
-    CheckThenQuarantine,
-    /// It has a lock for each handle.
-    LockPerHandle,
-    /// It reads all, changes it, and writes it back.
-    ReadThenWriteAll,
-    /// A rejection takes back whatever was done since it began.
-    RejectionTakesBack,
-    /// A rejection keeps a connection; there are 100.
-    RejectionsLeak,
-    /// It rejects what it finds in the way.
-    RejectsWhenBusy,
-    /// It fails when more than 16 come at once.
-    FewAtOnce,
-    /// A handle reads what was there when it was opened, and what it applied itself.
-    StaleReads,
-    /// A handle compares with the positions that it knows.
-    StaleCompares,
-    /// A read shows what there was at the read before.
-    LateReads,
-    /// Another task sees what was applied only when more is.
-    HiddenFromOtherTasks,
-    /// What a handle did goes when it goes.
-    LostWithTheHandle,
-    /// A call of `apply` that is dropped keeps the lock.
-    DroppedApplyKeepsLock,
-    /// A call of `places` that is dropped keeps the lock.
-    DroppedPlacesKeepsLock,
-    /// A handle goes on telling which version served when it was opened.
-    ServingIsRemembered,
-    /// The version takes over before it catches up.
-    ServesBeforeItCatchesUp,
-    /// Positions move while a version catches up.
-    CatchesUpWithoutLock,
-}
-
-/// What a store answers while it is interrupted.
-pub(crate) struct Outage {
-    pub(crate) applied: Answer,
-    pub(crate) places: Result<Vec<Place<S>>, StorageError>,
-}
-
-/// All views at a place.
-#[derive(Clone, Default)]
-pub(crate) struct Views {
-    pub(crate) kept: BTreeMap<Which, Kept>,
-    pub(crate) serving: BTreeMap<String, u32>,
-}
-
-impl Views {
-    pub(crate) fn of(&mut self, which: &Which) -> &mut Kept {
-        self.kept.entry(which.clone()).or_default()
-    }
-
-    pub(crate) fn serving(&self, which: &Which) -> Which {
-        (which.0.clone(), self.serving.get(&which.0).copied().unwrap_or(which.1))
-    }
-
-    /// What readers see of the view.
-    pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<Place<S>>, ViewRows) {
-        let kept = self.kept.get(&self.serving(which)).cloned().unwrap_or_default();
-        (streams.iter().map(|stream| kept.place(stream)).collect(), kept.rows)
-    }
-
-    pub(crate) fn retire(&mut self, which: &Which) -> Result<(), StorageError> {
-        if self.serving(which) == *which {
-            return Err(StorageError::new(ErrorKind::Invalid, "it serves"));
-        }
-        self.kept.remove(which);
-        Ok(())
-    }
-
-    /// The sound way to take over with what was brought.
-    pub(crate) fn take_over(&mut self, which: &Which, brought: &B) -> Answer {
-        let serving = self.serving(which);
-        let serving = self.of(&serving).clone();
-        let mut caught_up = self.of(which).clone();
-        match caught_up.apply(brought)? {
-            Applied::Done if caught_up.behind(&serving).is_empty() => {
-                *self.of(which) = caught_up;
-                self.serving.insert(which.0.clone(), which.1);
-                Ok(Applied::Done)
-            }
-            Applied::Done => Ok(Applied::Moved),
-            other => Ok(other),
-        }
-    }
-}
 
 /// What all handles share.
 pub(crate) struct Shared {

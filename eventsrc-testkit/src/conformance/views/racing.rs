@@ -16,7 +16,7 @@ pub async fn of_two_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial
     for round in 0..20 {
         let key = format!("round {round}");
         let chains = (0..2).map(|_| on.chain(&*key, [1])).collect();
-        race::<B>(&[view.clone()], chains).await?;
+        race::<B>(std::slice::from_ref(&view), chains).await?;
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ pub(super) async fn work<B: ViewBackend>(
         let next: Vec<_> = chains.iter().zip(&places).map(next).collect();
         let mut runs = Vec::new();
         for (at, (chain, &next)) in chains.iter().zip(&next).enumerate() {
-            if next < chain.len() && (at + worker + round) % 3 != 0 {
+            if next < chain.len() && !(at + worker + round).is_multiple_of(3) {
                 let length = 1 + (at + round) % 4;
                 runs.push(run::<B>(chain, next..chain.len().min(next + length)));
             }

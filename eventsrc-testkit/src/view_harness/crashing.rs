@@ -1,0 +1,106 @@
+//! A view store as seen by a process that crashes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use eventsrc_core::{
+    Applied, BatchOf, ErrorKind, Place, Poison, Skip, StorageError, StreamName, ViewDefinition, ViewStore,
+};
+use tokio::sync::Notify;
+
+use super::schedule::{Crash, How};
+
+/// Passes calls on until the process crashes. From then on nothing comes through, whatever is left of the process.
+pub(super) struct Crashing<V> {
+    view: V,
+    crash: Option<Crash>,
+    applies: AtomicUsize,
+    crashed: AtomicBool,
+    tell: Notify,
+}
+
+impl<V> Crashing<V> {
+    pub(super) fn new(view: V, crash: Option<Crash>) -> Self {
+        let (applies, crashed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { view, crash, applies, crashed, tell: Notify::new() }
+    }
+
+    /// Waits until the process has crashed.
+    pub(super) async fn crashed(&self) {
+        self.tell.notified().await;
+    }
+
+    fn crash(&self) -> StorageError {
+        self.crashed.store(true, Ordering::Relaxed);
+        self.tell.notify_one();
+        StorageError::new(ErrorKind::Unavailable, "the process has crashed")
+    }
+
+    fn alive(&self) -> Result<(), StorageError> {
+        if self.crashed.load(Ordering::Relaxed) { Err(self.crash()) } else { Ok(()) }
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+        self.alive()?;
+        call.await
+    }
+}
+
+impl<V: ViewStore> ViewStore for Crashing<V> {
+    type Key = V::Key;
+    type Sequence = V::Sequence;
+    type Payload = V::Payload;
+
+    fn definition(&self) -> &ViewDefinition {
+        self.view.definition()
+    }
+
+    async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
+        self.alive()?;
+        let apply = self.applies.fetch_add(1, Ordering::Relaxed) + 1;
+        let how = self.crash.filter(|crash| crash.apply == apply).map(|crash| crash.how);
+        if how == Some(How::Before) {
+            return Err(self.crash());
+        }
+        let applied = self.view.apply(batch).await;
+        match how {
+            Some(How::Unknown) => Err(self.crash()),
+            Some(How::Known) => {
+                self.crash();
+                applied
+            }
+            _ => applied,
+        }
+    }
+
+    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<Self::Sequence>>, StorageError> {
+        self.call(self.view.places(streams)).await
+    }
+
+    async fn positions(
+        &self,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, Self::Sequence)>, StorageError> {
+        self.call(self.view.positions(after, limit)).await
+    }
+
+    async fn quarantine(&self, poison: &Poison<Self::Sequence>) -> Result<(), StorageError> {
+        self.call(self.view.quarantine(poison)).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Poison<Self::Sequence>>, StorageError> {
+        self.call(self.view.quarantined()).await
+    }
+
+    async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
+        self.call(self.view.release(stream)).await
+    }
+
+    async fn skip(&self, skip: &Skip<Self::Sequence>) -> Result<Applied, StorageError> {
+        self.call(self.view.skip(skip)).await
+    }
+
+    async fn skipped(&self) -> Result<Vec<Skip<Self::Sequence>>, StorageError> {
+        self.call(self.view.skipped()).await
+    }
+}

@@ -1,0 +1,61 @@
+//! A feed that hands over what it was told, and again what was not acknowledged.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eventsrc_core::{
+    Acknowledgement, Change, ChangeFeed, Commit, Delivery, Sequence, StorageError, StreamKey,
+};
+
+/// Deliveries, and which of them were acknowledged. Processes that run one after the other share it.
+pub(super) struct Script<K, S, E> {
+    deliveries: Vec<Vec<Arc<Commit<K, S, E>>>>,
+    acknowledged: Mutex<BTreeSet<usize>>,
+}
+
+impl<K, S, E> Script<K, S, E> {
+    /// Hands over `commits`, so many at a time.
+    pub(super) fn new(commits: &[Arc<Commit<K, S, E>>], changes_per_delivery: usize) -> Arc<Self> {
+        let deliveries = commits.chunks(changes_per_delivery).map(<[_]>::to_vec).collect();
+        Arc::new(Self { deliveries, acknowledged: Mutex::default() })
+    }
+
+    /// A feed of all that is not acknowledged.
+    pub(super) fn feed(self: &Arc<Self>) -> ScriptFeed<K, S, E> {
+        ScriptFeed { script: Arc::clone(self), next: 0 }
+    }
+
+    fn acknowledged(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct ScriptFeed<K, S, E> {
+    script: Arc<Script<K, S, E>>,
+    next: usize,
+}
+
+impl<K, S, E> ChangeFeed for ScriptFeed<K, S, E>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: std::fmt::Debug + Send + Sync + 'static,
+{
+    type Key = K;
+    type Sequence = S;
+    type Payload = E;
+
+    async fn next(&mut self) -> Result<Option<Delivery<K, S, E>>, StorageError> {
+        while self.script.acknowledged().contains(&self.next) {
+            self.next += 1;
+        }
+        let Some(commits) = self.script.deliveries.get(self.next) else { return Ok(None) };
+        let changes = commits.iter().map(|commit| Change::Commit(Arc::clone(commit))).collect();
+        let (script, delivery) = (Arc::clone(&self.script), self.next);
+        self.next += 1;
+        let acknowledgement = Acknowledgement::new(move || {
+            script.acknowledged().insert(delivery);
+        });
+        Ok(Some(Delivery { changes, acknowledgement }))
+    }
+}

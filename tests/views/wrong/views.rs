@@ -1,0 +1,58 @@
+//! The views at a place, and which version of each serves.
+
+use std::collections::BTreeMap;
+
+use eventsrc_core::{Applied, ErrorKind, Place, StorageError, StreamName};
+use eventsrc_testkit::conformance::ViewRows;
+
+use super::kept::{Answer, B, Kept, S};
+
+/// The name and version of a view.
+pub(crate) type Which = (String, u32);
+
+/// All views at a place.
+#[derive(Clone, Default)]
+pub(crate) struct Views {
+    pub(crate) kept: BTreeMap<Which, Kept>,
+    pub(crate) serving: BTreeMap<String, u32>,
+}
+
+impl Views {
+    pub(crate) fn of(&mut self, which: &Which) -> &mut Kept {
+        self.kept.entry(which.clone()).or_default()
+    }
+
+    pub(crate) fn serving(&self, which: &Which) -> Which {
+        (which.0.clone(), self.serving.get(&which.0).copied().unwrap_or(which.1))
+    }
+
+    /// What readers see of the view.
+    pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<Place<S>>, ViewRows) {
+        let kept = self.kept.get(&self.serving(which)).cloned().unwrap_or_default();
+        (streams.iter().map(|stream| kept.place(stream)).collect(), kept.rows)
+    }
+
+    pub(crate) fn retire(&mut self, which: &Which) -> Result<(), StorageError> {
+        if self.serving(which) == *which {
+            return Err(StorageError::new(ErrorKind::Invalid, "it serves"));
+        }
+        self.kept.remove(which);
+        Ok(())
+    }
+
+    /// The sound way to take over with what was brought.
+    pub(crate) fn take_over(&mut self, which: &Which, brought: &B) -> Answer {
+        let serving = self.serving(which);
+        let serving = self.of(&serving).clone();
+        let mut caught_up = self.of(which).clone();
+        match caught_up.apply(brought)? {
+            Applied::Done if caught_up.behind(&serving).is_empty() => {
+                *self.of(which) = caught_up;
+                self.serving.insert(which.0.clone(), which.1);
+                Ok(Applied::Done)
+            }
+            Applied::Done => Ok(Applied::Moved),
+            other => Ok(other),
+        }
+    }
+}
