@@ -1,6 +1,7 @@
 //! Connections that are made when they are needed, shared, and replaced once they break.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
@@ -110,10 +111,13 @@ async fn query(
 
 /// What a session needs, whatever the defaults of its user and database are.
 fn session(settings: &Settings) -> String {
-    let limit = settings.statement_timeout.map_or(0, |limit| limit.as_millis().clamp(1, i32::MAX as u128));
+    let limit =
+        |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_millis().clamp(1, i32::MAX as u128));
+    let (statement, idle) = (limit(settings.statement_timeout), limit(settings.idle_in_transaction_timeout));
     format!(
         "SET default_transaction_isolation = 'read committed';
-         SET statement_timeout = {limit};
+         SET statement_timeout = {statement};
+         SET idle_in_transaction_session_timeout = {idle};
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     )
 }

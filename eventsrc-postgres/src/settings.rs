@@ -18,6 +18,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long one statement may take before the answer is `Unavailable`; `None` for ever.
     pub statement_timeout: Option<Duration>,
+    /// How long a transaction may wait for its next statement before the server ends it, `None` for ever: a process that was
+    /// stopped in the middle of a batch would keep its streams from every other worker.
+    pub idle_in_transaction_timeout: Option<Duration>,
     /// How many commits a page holds at most, at least 1.
     pub commits_per_page: usize,
     /// After how many bytes of payloads and metadata a page ends; a commit is never cut.
@@ -30,8 +33,8 @@ pub struct Settings {
     pub bytes_per_group: usize,
 }
 
-/// Schema `eventsrc`, verified TLS, 8 connections, 5 seconds to connect and 30 for a statement, pages of 256 commits or a
-/// MiB, 2 groups of 512 commits or 4 MiB.
+/// Schema `eventsrc`, verified TLS, 8 connections, 5 seconds to connect, 30 for a statement and 10 between the
+/// statements of a transaction, pages of 256 commits or a MiB, 2 groups of 512 commits or 4 MiB.
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -40,6 +43,7 @@ impl Default for Settings {
             connections: 8,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Some(Duration::from_secs(30)),
+            idle_in_transaction_timeout: Some(Duration::from_secs(10)),
             commits_per_page: 256,
             bytes_per_page: 1 << 20,
             groups_in_flight: 2,
