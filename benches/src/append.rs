@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use eventsrc_core::{Operation, Outcome, SaveApi, StreamName, Unmet};
+use eventsrc_core::{EventStorage, Operation, Outcome, SaveApi, StreamName, Unmet};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use tokio::runtime::{Builder, Runtime};
 
@@ -52,6 +52,14 @@ pub(crate) fn saves(runtime: &Runtime, path: &Path) -> Result<Saves> {
 
 /// Saves one event after the other, each in a command of its own.
 pub(crate) async fn save(saves: &Saves, key: &StreamName, commands: u64) -> Result<()> {
+    save_on(saves, key, commands).await
+}
+
+/// The same on any storage.
+pub(crate) async fn save_on<St>(saves: &SaveApi<St>, key: &StreamName, commands: u64) -> Result<()>
+where
+    St: EventStorage<Key = StreamName, Sequence = u64, Payload = AccountEvent>,
+{
     for _ in 0..commands {
         let Outcome::<Unmet, u64>::Saved(_) = saves.save(key, Operation::insert(event())).await? else {
             bail!("a stream with one writer was saved to, and it was not stored");
@@ -66,6 +74,6 @@ pub(crate) fn bare_row(stream: &str, number: u64) -> Result<BareRow<'_>> {
 }
 
 /// What is saved: an event of average size.
-fn event() -> AccountEvent {
+pub(crate) fn event() -> AccountEvent {
     account::events(2).last().expect("there are two")
 }

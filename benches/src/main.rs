@@ -10,6 +10,7 @@ mod decode;
 mod fold;
 mod import;
 mod load;
+mod postgres;
 mod writers;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,10 @@ const ALL: &[Benchmark] = &[
     writers::BENCHMARK,
     load::BENCHMARK,
     import::BENCHMARK,
+    postgres::append::BENCHMARK,
+    postgres::catch_up::BENCHMARK,
+    postgres::rebuild::BENCHMARK,
+    postgres::visible::BENCHMARK,
 ];
 
 /// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.
@@ -83,7 +88,7 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     if arguments.list {
         for benchmark in ALL {
-            println!("{:10} {}", benchmark.name, benchmark.about);
+            println!("{:15} {}", benchmark.name, benchmark.about);
         }
         return Ok(());
     }

@@ -74,6 +74,36 @@ pub(crate) fn compare(
     })
 }
 
+/// Compares two sides that each do one whole unit and say how long it took, in `pairs` pairs.
+pub(crate) fn compare_whole(
+    pairs: usize,
+    mut ours: impl FnMut() -> Result<Duration>,
+    mut reference: impl FnMut() -> Result<Duration>,
+) -> Result<Paired> {
+    let mut order = StdRng::seed_from_u64(SEED);
+    let (mut our_times, mut reference_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..pairs {
+        let first = if order.random() { Some(ours()?) } else { None };
+        let reference_time = reference()?.as_secs_f64();
+        let our_time = first.map_or_else(&mut ours, Ok)?.as_secs_f64();
+        ratios.push(reference_time / our_time);
+        our_times.push(our_time);
+        reference_times.push(reference_time);
+    }
+    Ok(Paired {
+        ours: spread(our_times).median,
+        reference: spread(reference_times).median,
+        speed: spread(ratios),
+    })
+}
+
+/// How long `work` takes, and what it comes to.
+pub(crate) async fn time<T>(work: impl Future<Output = T>) -> (Duration, T) {
+    let start = now();
+    let done = work.await;
+    (start.elapsed(), done)
+}
+
 /// The seconds that `work` takes.
 pub(crate) fn seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     let start = now();

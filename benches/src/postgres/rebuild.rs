@@ -1,0 +1,102 @@
+//! A fresh view built from everything, beside the same SQL by hand over two connections.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use eventsrc_core::{EventStorage, MemoryStorage, Put, Rebuild, RebuildSettings, StreamName};
+use eventsrc_postgres::{Postgres, PostgresView};
+use futures::future::try_join_all;
+
+use super::Bench;
+use super::totals::{ByHand, Deposit, EVENTS_PER_BATCH, Totals, page};
+use crate::measure::paired;
+use crate::table::{Bar, Row};
+use crate::{Benchmark, no_child};
+
+pub(crate) const BENCHMARK: Benchmark = Benchmark {
+    name: "rebuild",
+    about: "a fresh view in Postgres built from 500,000 events, beside the same SQL by hand",
+    run,
+    child: no_child,
+};
+
+const PAGES: u64 = 10;
+const CONNECTIONS: usize = 2;
+const EVENTS_PER_TRANSACTION: usize = 50_000;
+
+/// How often the two sides take turns.
+const PAIRS: usize = 5;
+
+fn run(_: &Path) -> Result<Vec<Row>> {
+    let bench = Bench::start()?;
+    let storage = Arc::new(MemoryStorage::<StreamName, u64, i64>::default());
+    let pages: Vec<_> = (0..PAGES).map(page).collect();
+    bench.runtime.block_on(async {
+        for commit in pages.iter().flatten() {
+            ensure!(
+                matches!(storage.put(Arc::clone(commit)).await?, Put::Stored),
+                "a fresh storage is empty"
+            );
+        }
+        Ok(())
+    })?;
+    // Each connection has accounts of its own, so that no two wait for each other.
+    let parts: Vec<Vec<Arc<Deposit>>> = (0..CONNECTIONS)
+        .map(|part| {
+            let all = pages.iter().flatten().enumerate();
+            all.filter(|(number, _)| number % CONNECTIONS == part)
+                .map(|(_, commit)| Arc::clone(commit))
+                .collect()
+        })
+        .collect();
+    let paired = paired::compare_whole(PAIRS, || rebuild(&bench, &storage), || by_hand(&bench, &parts))?;
+    let events = (PAGES * EVENTS_PER_BATCH) as f64;
+    Ok(vec![
+        Row::new(
+            "rebuild into Postgres, against the same SQL by hand",
+            "events/s",
+            events / paired.ours,
+            events / paired.reference,
+        )
+        .by_pairs(paired.speed)
+        .bar(Bar::AtLeast(0.9)),
+    ])
+}
+
+fn rebuild(bench: &Bench, storage: &Arc<MemoryStorage<StreamName, u64, i64>>) -> Result<Duration> {
+    let url = bench.database("rebuild");
+    bench.runtime.block_on(async {
+        let postgres = Postgres::connect(&url).await?;
+        let view = Arc::new(PostgresView::open(&postgres, Totals { each: false, version: 1 }).await?);
+        let mut settings = RebuildSettings::default();
+        settings.synchronizer.workers = CONNECTIONS;
+        settings.synchronizer.events_per_batch = EVENTS_PER_TRANSACTION;
+        let rebuild = Rebuild::new(Arc::clone(storage), view).with(settings);
+        let (took, rebuilt) = paired::time(rebuild.run(|_| {})).await;
+        ensure!(rebuilt?.applied_events == PAGES * EVENTS_PER_BATCH, "every event is applied, and once");
+        Ok(took)
+    })
+}
+
+fn by_hand(bench: &Bench, parts: &[Vec<Arc<Deposit>>]) -> Result<Duration> {
+    let url = bench.database("by_hand");
+    let mut sides = vec![bench.runtime.block_on(ByHand::create(bench.client(&url)?))?];
+    for _ in 1..parts.len() {
+        sides.push(
+            bench.runtime.block_on(ByHand::beside(bench.client(&url)?, &format!("part_{}", sides.len())))?,
+        );
+    }
+    bench.runtime.block_on(async {
+        let writing = sides.iter_mut().zip(parts).map(|(side, part)| async move {
+            for batch in part.chunks(EVENTS_PER_TRANSACTION) {
+                side.apply_all(batch).await?;
+            }
+            anyhow::Ok(())
+        });
+        let (took, done) = paired::time(try_join_all(writing)).await;
+        done?;
+        Ok(took)
+    })
+}

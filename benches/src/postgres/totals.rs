@@ -1,0 +1,185 @@
+//! The view that is kept: a total for each account, by eventsrc's views and by hand.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use eventsrc_core::{
+    Acknowledgement, Batch, Change, ChangeFeed, Commit, CommitId, Delivery, Metadata, StorageError,
+    StreamName, Timestamp, Vec1, ViewDefinition, ViewError,
+};
+use eventsrc_postgres::{Transaction, View, each};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+pub(crate) type Deposit = Commit<StreamName, u64, i64>;
+
+/// How many accounts there are, and rows.
+pub(crate) const ACCOUNTS: u64 = 1_000;
+
+/// How many events there are in a transaction.
+pub(crate) const EVENTS_PER_BATCH: u64 = 50_000;
+
+/// Deposits of the accounts in turn, one a commit: as many as one transaction takes, after `pages` times as many.
+pub(crate) fn page(pages: u64) -> Vec<Arc<Deposit>> {
+    let start = pages * EVENTS_PER_BATCH;
+    (start..start + EVENTS_PER_BATCH).map(|number| Arc::new(deposit(number))).collect()
+}
+
+fn deposit(number: u64) -> Deposit {
+    Deposit {
+        key: account(number % ACCOUNTS),
+        first: number / ACCOUNTS + 1,
+        time: Timestamp::UNIX_EPOCH,
+        metadata: Metadata::new(CommitId(Uuid::from_u128(number.into()))),
+        payloads: Vec1::new((number % 97) as i64),
+    }
+}
+
+pub(crate) fn account(number: u64) -> StreamName {
+    StreamName::new("account", &number.to_string()).expect("the name is well-formed")
+}
+
+/// The statement that both sides run.
+pub(crate) fn add_all(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (id, total, deposits)
+         SELECT id, sum(amount), count(*) FROM unnest($1::text[], $2::bigint[]) AS given (id, amount) GROUP BY id ORDER BY id
+         ON CONFLICT (id) DO UPDATE
+         SET total = {table}.total + excluded.total, deposits = {table}.deposits + excluded.deposits"
+    )
+}
+
+/// The statement for one event.
+pub(crate) fn add_one(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (id, total, deposits) VALUES ($1, $2, 1)
+         ON CONFLICT (id) DO UPDATE SET total = {table}.total + excluded.total, deposits = {table}.deposits + 1"
+    )
+}
+
+pub(crate) fn table(name: &str) -> String {
+    format!(
+        "CREATE TABLE {name} (id text COLLATE \"C\" PRIMARY KEY, total bigint NOT NULL, deposits bigint NOT NULL)"
+    )
+}
+
+/// The view, which applies a batch with one statement, or each event with one.
+pub(crate) struct Totals {
+    pub(crate) each: bool,
+    pub(crate) version: u32,
+}
+
+impl Totals {
+    fn table(&self) -> String {
+        format!("totals_v{}", self.version)
+    }
+}
+
+impl View<StreamName, u64, i64> for Totals {
+    fn definition(&self) -> ViewDefinition {
+        ViewDefinition::new("totals", ["account"]).expect("the name is well-formed").at_version(self.version)
+    }
+
+    fn tables(&self) -> &[&str] {
+        &["totals"]
+    }
+
+    async fn create(&self, transaction: &Transaction) -> Result<(), tokio_postgres::Error> {
+        transaction.batch_execute(&table(&self.table())).await
+    }
+
+    async fn apply(
+        &self,
+        transaction: &Transaction,
+        batch: &Batch<StreamName, u64, i64>,
+    ) -> Result<(), ViewError> {
+        if self.each {
+            let add = &transaction.prepare_cached(&add_one(&self.table())).await?;
+            return each(batch, |event| async move {
+                transaction.execute(add, &[&event.key().id(), event.payload]).await?;
+                Ok(())
+            })
+            .await;
+        }
+        let add = transaction.prepare_cached(&add_all(&self.table())).await?;
+        let (ids, amounts): (Vec<&str>, Vec<i64>) =
+            batch.events().map(|event| (event.key().id(), *event.payload)).unzip();
+        transaction.execute(&add, &[&ids, &amounts]).await?;
+        Ok(())
+    }
+}
+
+/// Pages, as a feed.
+pub(crate) struct Pages(pub(crate) std::vec::IntoIter<Vec<Arc<Deposit>>>);
+
+impl ChangeFeed for Pages {
+    type Key = StreamName;
+    type Sequence = u64;
+    type Payload = i64;
+
+    async fn next(&mut self) -> Result<Option<Delivery<StreamName, u64, i64>>, StorageError> {
+        Ok(self.0.next().map(|page| Delivery {
+            changes: page.into_iter().map(Change::Commit).collect(),
+            acknowledgement: Acknowledgement::none(),
+        }))
+    }
+}
+
+/// A program without eventsrc that keeps the same rows, exactly once: by one position for all, compared and moved in each transaction.
+pub(crate) struct ByHand {
+    client: Client,
+    add_all: tokio_postgres::Statement,
+    add_one: tokio_postgres::Statement,
+    advance: tokio_postgres::Statement,
+    position: i64,
+}
+
+impl ByHand {
+    /// The only program there is.
+    pub(crate) async fn create(client: Client) -> Result<Self> {
+        client.batch_execute(&table("totals")).await?;
+        client
+            .batch_execute("CREATE TABLE positions (name text PRIMARY KEY, position bigint NOT NULL)")
+            .await?;
+        Self::beside(client, "totals").await
+    }
+
+    /// Another program that keeps other rows of the same table, with a position of its own.
+    pub(crate) async fn beside(client: Client, name: &str) -> Result<Self> {
+        client.execute("INSERT INTO positions VALUES ($1, 0)", &[&name]).await?;
+        let advance = format!("UPDATE positions SET position = $2 WHERE name = '{name}' AND position = $1");
+        Ok(Self {
+            add_all: client.prepare(&add_all("totals")).await?,
+            add_one: client.prepare(&add_one("totals")).await?,
+            advance: client.prepare(&advance).await?,
+            client,
+            position: 0,
+        })
+    }
+
+    /// Applies a page with one statement, in one transaction.
+    pub(crate) async fn apply_all(&mut self, page: &[Arc<Deposit>]) -> Result<()> {
+        let transaction = self.client.transaction().await?;
+        let next = self.position + page.len() as i64;
+        let moved = transaction.execute(&self.advance, &[&self.position, &next]).await?;
+        anyhow::ensure!(moved == 1, "somebody else has moved the position");
+        let (ids, amounts): (Vec<&str>, Vec<i64>) =
+            page.iter().map(|commit| (commit.key.id(), commit.payloads[0])).unzip();
+        transaction.execute(&self.add_all, &[&ids, &amounts]).await?;
+        transaction.commit().await?;
+        self.position = next;
+        Ok(())
+    }
+
+    /// Applies one event in a transaction of its own.
+    pub(crate) async fn apply_one(&mut self, deposit: &Deposit) -> Result<()> {
+        let transaction = self.client.transaction().await?;
+        let next = self.position + 1;
+        let moved = transaction.execute(&self.advance, &[&self.position, &next]).await?;
+        anyhow::ensure!(moved == 1, "somebody else has moved the position");
+        transaction.execute(&self.add_one, &[&deposit.key.id(), &deposit.payloads[0]]).await?;
+        transaction.commit().await?;
+        self.position = next;
+        Ok(())
+    }
+}
