@@ -44,12 +44,10 @@ impl Server {
         self.0.data_folder()
     }
 
-    /// A new database, with the table that is projected into.
+    /// A new, empty database.
     pub(crate) async fn database(&self) -> Result<Database> {
         let url = self.0.database("peers").await;
-        let mut connection = PgConnection::connect(&url).await?;
-        let table = "CREATE TABLE proj (id text PRIMARY KEY, total bigint NOT NULL)";
-        sqlx::query(table).execute(&mut connection).await?;
+        let connection = PgConnection::connect(&url).await?;
         Ok(Database { url, connection })
     }
 

@@ -40,6 +40,9 @@ struct Arguments {
     /// Run only this library (may be repeated).
     #[arg(long, value_name = "NAME", value_parser = ALL.iter().map(|it| it.name).collect::<Vec<_>>())]
     only: Vec<String>,
+    /// Run only this piece of work (may be repeated).
+    #[arg(long, value_name = "NAME", value_parser = ["commands", "loads", "projection"])]
+    work: Vec<String>,
     /// Write the results to this file as well.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -91,6 +94,9 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let mut order = StdRng::seed_from_u64(arguments.seed);
     for repeat in 1..=arguments.repeats {
         for (place, work) in work::ALL.into_iter().enumerate() {
+            if !arguments.work.is_empty() && !arguments.work.iter().any(|name| name == work.name()) {
+                continue;
+            }
             let mut turns: Vec<_> =
                 contestants.iter().enumerate().filter(|(_, it)| work.is_for(it)).collect();
             turns.shuffle(&mut order);
@@ -118,11 +124,12 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     ));
     conditions.push(format!("load average: {} before the run, {} after it", before.1, after.1));
 
-    let ours = contestants.iter().position(|it| it.package.starts_with("eventsrc"));
+    let ours = contestants.iter().position(|it| is_ours(it));
     let rows = results
         .iter()
         .map(|(&(place, peer), measured)| {
-            let ours = ours.filter(|ours| *ours != peer).and_then(|ours| results.get(&(place, ours)));
+            let theirs = !is_ours(contestants[peer]);
+            let ours = ours.filter(|_| theirs).and_then(|ours| results.get(&(place, ours)));
             let in_pairs = ours.filter(|ours| ours.len() == measured.len());
             Row::new(work::ALL[place], contestants[peer].name, measured.clone(), in_pairs.map(Vec::as_slice))
         })
@@ -142,6 +149,10 @@ async fn measured(server: &Server, work: Work, contestant: &Contestant, counts: 
     let measured = work.run(contestant, &mut database, counts).await;
     server.remove(database).await?;
     measured
+}
+
+fn is_ours(contestant: &Contestant) -> bool {
+    contestant.package == "eventsrc-postgres"
 }
 
 /// The version that is locked.

@@ -13,12 +13,21 @@ pub(crate) struct Contestant {
     pub(crate) package: &'static str,
     /// How it is used, in a few words.
     pub(crate) about: &'static str,
-    /// Whether it has a projection that reads what is stored.
-    pub(crate) projects: bool,
+    pub(crate) part: Part,
     /// The fewest events that its projection is measured with, so that this takes no less than a moment.
     pub(crate) least_projected: u64,
-    /// Sets it up in an empty database; the table `proj` is there already.
+    /// Sets it up in an empty database.
     pub(crate) open: fn(url: String) -> LocalBoxFuture<'static, Result<Box<dyn Peer>>>,
+}
+
+/// What of the work a contestant takes part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// It has no projection here.
+    WithoutProjection,
+    /// It differs from another one in its projection alone.
+    ProjectionOnly,
 }
 
 /// The library at work in one database.
@@ -33,7 +42,8 @@ pub(crate) trait Peer: Send + Sync {
     /// Loads the stream, which is there.
     async fn load(&self, stream: &str) -> Result<Account>;
 
-    /// Brings all events into the table `proj`, those that are stored and those that come, until told to stop.
+    /// Brings all events into the table `proj`, those that are stored and those that come, until told to stop. The table
+    /// is there once it listens.
     async fn project(&self, run: Run) -> Result<()>;
 
     /// The statement that counts the stored events.
@@ -73,6 +83,9 @@ impl Account {
 
 /// How many connections each library may open: as many as there are tasks, and some for its projection.
 pub(crate) const CONNECTIONS: u32 = 40;
+
+/// The table of a projection: the sum of each stream.
+pub(crate) const TABLE: &str = "CREATE TABLE proj (id text PRIMARY KEY, total bigint NOT NULL)";
 
 /// Adds an event to its row, as a handler of one event does it.
 pub(crate) const UPSERT: &str = "INSERT INTO proj (id, total) VALUES ($1, $2) \

@@ -18,19 +18,20 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const CONTESTANT: Contestant = Contestant {
     name: "cqrs-es",
     package: "postgres-es",
     about: "CqrsFramework::execute; load_aggregate; QueryReplay::replay_all, and a Query in the process",
-    projects: true,
+    part: Part::All,
     least_projected: 0,
     open: |url| open(url).boxed_local(),
 };
 
 async fn open(url: String) -> Result<Box<dyn Peer>> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&url).await?;
+    sqlx::query(TABLE).execute(&pool).await?;
     sqlx::query(EVENTS).execute(&pool).await?;
     let projecting = CancellationToken::new();
     let live = Totals { pool: pool.clone(), seen: CancellationToken::new() };

@@ -22,14 +22,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const CONTESTANT: Contestant = Contestant {
     name: "disintegrate",
     package: "disintegrate-postgres",
     about: "DecisionMaker::make until it succeeds; EventSourcedStateStore::load; PgEventListener with its notifier, \
             at least once",
-    projects: true,
+    part: Part::All,
     least_projected: 0,
     open: |url| open(url).boxed_local(),
 };
@@ -39,6 +39,7 @@ async fn open(url: String) -> Result<Box<dyn Peer>> {
     // has it is replaced.
     let options = url.parse::<PgConnectOptions>()?.options([("check_function_bodies", "off")]);
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
+    sqlx::query(TABLE).execute(&pool).await?;
     let store = PgEventStore::try_new(pool.clone(), Json::default()).await?;
     sqlx::query(
         "DO $$ BEGIN

@@ -21,13 +21,13 @@ use futures::{FutureExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const PLAIN: Contestant = Contestant {
     name: "eventcore",
     package: "eventcore-postgres",
     about: "execute; read_stream",
-    projects: false,
+    part: Part::WithoutProjection,
     least_projected: 0,
     open: |url| open(url, false).boxed_local(),
 };
@@ -36,13 +36,14 @@ pub(crate) const EXACTLY_ONCE: Contestant = Contestant {
     name: "eventcore, exactly once",
     package: "eventcore-postgres",
     about: "execute; read_stream; run_transactional_projection, continuous",
-    projects: true,
+    part: Part::All,
     least_projected: 0,
     open: |url| open(url, true).boxed_local(),
 };
 
 async fn open(url: String, exactly_once: bool) -> Result<Box<dyn Peer>> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&url).await?;
+    sqlx::query(TABLE).execute(&pool).await?;
     let store = PostgresEventStore::from_pool(pool.clone());
     store.migrate().await;
     let projection = if exactly_once {

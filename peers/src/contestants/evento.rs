@@ -14,19 +14,20 @@ use futures::FutureExt;
 use sqlx_of_evento::PgPool;
 use sqlx_of_evento::postgres::PgPoolOptions;
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const CONTESTANT: Contestant = Contestant {
     name: "evento",
     package: "evento",
     about: "Projection::load and its write(); SubscriptionBuilder::start, at least once, with its margin of 1 s",
-    projects: true,
+    part: Part::All,
     least_projected: 0,
     open: |url| open(url).boxed_local(),
 };
 
 async fn open(url: String) -> Result<Box<dyn Peer>> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&url).await?;
+    sqlx_of_evento::query(TABLE).execute(&pool).await?;
     let mut connection = pool.acquire().await?;
     let migrations = evento::sql_migrator::new::<sqlx_of_evento::Postgres>()?;
     migrations.run(&mut *connection, &Plan::apply_all()).await?;

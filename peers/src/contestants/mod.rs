@@ -4,11 +4,14 @@ mod cqrs_es;
 mod disintegrate;
 mod eventcore;
 mod evento;
+mod ours;
 
 use crate::peer::Contestant;
 
 /// All of them, ours first.
 pub(crate) const ALL: &[Contestant] = &[
+    self::ours::SET_WISE,
+    self::ours::EACH,
     self::cqrs_es::CONTESTANT,
     self::eventcore::PLAIN,
     self::eventcore::EXACTLY_ONCE,

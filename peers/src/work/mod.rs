@@ -14,7 +14,7 @@ pub(crate) use ledger::Totals;
 pub(crate) use projection::Verdict;
 
 use crate::database::Database;
-use crate::peer::{Contestant, Peer};
+use crate::peer::{Contestant, Part, Peer};
 
 /// One piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,19 @@ pub(crate) struct Measured {
 impl Work {
     /// Whether the library has it.
     pub(crate) fn is_for(self, contestant: &Contestant) -> bool {
-        self != Self::Projection || contestant.projects
+        match contestant.part {
+            Part::All => true,
+            Part::WithoutProjection => self != Self::Projection,
+            Part::ProjectionOnly => self == Self::Projection,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Commands { .. } => "commands",
+            Self::Loads => "loads",
+            Self::Projection => "projection",
+        }
     }
 
     pub(crate) fn title(self) -> String {

@@ -1,4 +1,8 @@
 //! A projection of what is stored, while others append.
+//!
+//! It is measured while it catches up, beside writers who all have the same pace, so that a library does not gain by
+//! being slow to append. They go on for a while once it has caught up, and then as fast as they can, so that it is seen
+//! what becomes of events that are stored while it reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +11,6 @@ use anyhow::{Context, Result, bail};
 use eventsrc_core::{Clock, SystemClock};
 use futures::future::try_join_all;
 use serde::Serialize;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{COUNT_SQL, STREAMS, Totals, count, entry};
@@ -50,6 +53,14 @@ impl Verdict {
 }
 
 const WRITERS: u64 = 8;
+/// How many store the events before.
+const FILLERS: u64 = 40;
+/// Between two commands of a writer.
+const PACE: Duration = Duration::from_millis(50);
+/// How long they keep it up after that.
+const LINGER: Duration = Duration::from_secs(4);
+/// How long they then go as fast as they can.
+const HURRY: Duration = Duration::from_secs(1);
 /// A projection that has not moved for so long has ended.
 const PATIENCE: f64 = 15.0;
 
@@ -69,13 +80,17 @@ pub(super) async fn run(peer: &Arc<dyn Peer>, database: &mut Database, events: u
         () = run.listening.cancelled() => {}
         ended = &mut projecting => bail!("the projection ended before it began: {ended:?}"),
     }
-    let enough = CancellationToken::new();
-    let writers: Vec<_> =
-        (0..WRITERS).map(|writer| write(Arc::clone(peer), writer, enough.clone())).collect();
+    let (hurry, enough) = (CancellationToken::new(), CancellationToken::new());
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write(Arc::clone(peer), writer, hurry.clone(), enough.clone())))
+        .collect();
 
     let stored_before =
         format!("SELECT coalesce(sum{COUNT_SQL}, 0)::bigint FROM proj WHERE id LIKE 'stored-%'");
     let (done, seconds) = until(database, &stored_before, events, &watch).await?;
+    SystemClock.sleep(LINGER).await;
+    hurry.cancel();
+    SystemClock.sleep(HURRY).await;
     enough.cancel();
     let mut failures = 0;
     for (written, in_vain) in try_join_all(writers).await?.into_iter().collect::<Result<Vec<_>>>()? {
@@ -95,11 +110,11 @@ pub(super) async fn run(peer: &Arc<dyn Peer>, database: &mut Database, events: u
 
 /// Stores events on all streams, a few at a time, as they would come.
 async fn fill(peer: &Arc<dyn Peer>, events: u64) -> Result<Totals> {
-    let filling = (0..WRITERS).map(|filler| {
+    let filling = (0..FILLERS).map(|filler| {
         let peer = Arc::clone(peer);
         tokio::spawn(async move {
             let mut totals = Totals::new();
-            let streams: Vec<_> = (0..STREAMS).filter(|number| number % WRITERS == filler).collect();
+            let streams: Vec<_> = (0..STREAMS).filter(|number| number % FILLERS == filler).collect();
             let length = |number| events / STREAMS + u64::from(number < events % STREAMS);
             for start in (0..=events / STREAMS).step_by(10) {
                 for number in &streams {
@@ -121,23 +136,31 @@ async fn fill(peer: &Arc<dyn Peer>, events: u64) -> Result<Totals> {
     Ok(filled.into_iter().flatten().collect())
 }
 
-/// Goes on with commands on streams of its own until told that it is enough; its sums, and what was in vain.
-fn write(peer: Arc<dyn Peer>, writer: u64, enough: CancellationToken) -> JoinHandle<Result<(Totals, u64)>> {
-    tokio::spawn(async move {
-        let (mut totals, mut failures) = (Totals::new(), 0);
-        for number in 0.. {
-            if enough.is_cancelled() {
-                break;
-            }
-            let own = STREAMS / WRITERS;
-            let stream = format!("written-{writer}-{}", number % own);
-            let entry = entry(&stream, number / own);
-            let amount = entry.amount;
-            failures += peer.command(&stream, entry).await?;
-            *totals.entry(stream).or_default() += amount;
+/// Goes on with commands on streams of its own, at a pace until told to hurry, and until told that it is enough; its sums,
+/// and how many tries were in vain.
+async fn write(
+    peer: Arc<dyn Peer>,
+    writer: u64,
+    hurry: CancellationToken,
+    enough: CancellationToken,
+) -> Result<(Totals, u64)> {
+    let (mut totals, mut failures) = (Totals::new(), 0);
+    for number in 0.. {
+        if enough.is_cancelled() {
+            break;
         }
-        Ok((totals, failures))
-    })
+        let own = STREAMS / WRITERS;
+        let stream = format!("written-{writer}-{}", number % own);
+        let entry = entry(&stream, number / own);
+        let amount = entry.amount;
+        failures += peer.command(&stream, entry).await?;
+        *totals.entry(stream).or_default() += amount;
+        tokio::select! {
+            () = SystemClock.sleep(PACE) => {}
+            () = hurry.cancelled() => {}
+        }
+    }
+    Ok((totals, failures))
 }
 
 /// Waits until `statement` answers at least `wanted`, or no longer changes; what it answered, and how many seconds had
