@@ -5,6 +5,7 @@ mod client;
 mod conditions;
 mod processes;
 mod questions;
+mod readme;
 mod served;
 mod staleness;
 mod tokens;

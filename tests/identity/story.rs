@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use eventsrc_examples::identity::run;
+use eventsrc_testkit::servers;
 
 /// What the program writes to its two outputs, and whether it succeeds.
 async fn identity(arguments: &[&str]) -> (String, String, bool) {
@@ -51,6 +52,18 @@ async fn a_second_run_continues_from_the_first() {
     assert!(log.contains("released          e-mail address ada-2@example.org"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_comes_later_has_all_that_was_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("identity.db");
+    assert!(on(&db, &[]).await.2);
+    let url = servers::postgres().await.database("identity_story").await;
+    let (second, err, success) = on(&db, &["--views", &url]).await;
+    assert!(success, "{err}");
+    let members = second.lines().find(|line| line.contains("who is in readers")).unwrap();
+    assert!(members.ends_with("  ada, ada-2"), "{members}");
+}
+
 #[tokio::test]
 async fn the_story_is_the_same_in_memory() {
     let (out, err, success) = identity(&["--memory"]).await;
@@ -86,6 +99,16 @@ async fn bad_input_is_told_clearly_and_fails() {
     assert!(!success && err.starts_with("error: \"No Body\" is no name: "), "{err}");
     let (_, err, success) = identity(&["--memory", "show", "user", "ada"]).await;
     assert!(!success && err.contains("nothing is left in memory"), "{err}");
+    let (_, err, success) = on(&db, &["--serve", "nowhere"]).await;
+    assert!(!success && err.starts_with("error: cannot listen at nowhere\n"), "{err}");
+    let (_, err, success) = on(&db, &["--serve", "--views", "postgres://ada:geheim@127.0.0.1:1/x"]).await;
+    assert!(!success && err.starts_with("error: ") && !err.contains("geheim"), "{err}");
+    let (_, err, success) = on(&db, &["--views", "mysql://ada:geheim@localhost/x"]).await;
+    assert!(!success && err.starts_with("error: ") && !err.contains("geheim"), "{err}");
+    let (_, err, success) = identity(&["--memory", "--views", "postgres://localhost"]).await;
+    assert!(!success && err.contains("cannot be used with"), "{err}");
+    let (_, err, success) = on(&db, &["--serve", "127.0.0.1:0", "show", "user", "ada"]).await;
+    assert!(!success && err.contains("takes no view and no server"), "{err}");
     let (_, err, success) = identity(&["fly"]).await;
     assert!(!success && err.contains("fly"), "{err}");
     let (out, err, success) = identity(&["--help"]).await;

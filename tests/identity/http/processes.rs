@@ -1,5 +1,6 @@
 //! The program itself, served, killed, and started again.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -18,9 +19,11 @@ use crate::identity::http::client::Reply;
 pub(super) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// Where it listens.
+    /// What it told until it listened.
+    pub(super) told: Vec<String>,
     pub(super) client: Client,
-    pub(super) port: u16,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
 }
 
 impl Program {
@@ -30,10 +33,12 @@ impl Program {
         command.arg("--db").arg(db).args(more).args(["--serve", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut told = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
+            told.push(line.clone());
             if let Some(address) = line.strip_prefix("listening on http://") {
-                let address: std::net::SocketAddr = address.parse().unwrap();
-                return Self { child, lines, client: Client::new(address), port: address.port() };
+                let address = address.parse().unwrap();
+                return Self { child, lines, told, client: Client::new(address), address };
             }
         }
         panic!("the program ended before it listened: {:?}", child.wait().await);
@@ -59,7 +64,7 @@ impl Program {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_goes_on_with_all_that_it_answered() {
-    const KILLS: usize = 3;
+    const KILLS: usize = 6;
     const CALLERS: usize = 4;
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("identity.db");
@@ -81,7 +86,7 @@ async fn a_server_that_is_killed_goes_on_with_all_that_it_answered() {
             let (done, open) = called.await.unwrap();
             answered.extend(done);
             // The last command of each was broken off anywhere: sent again as it was, it is carried out once.
-            for (who, key) in open {
+            if let Some((who, key)) = open {
                 let body = json!({"name": who, "email": format!("{who}@example.org")});
                 let again = program.client.post("/users", &body).header("idempotency-key", key.clone());
                 let done = again.clone().send().await.is(201);

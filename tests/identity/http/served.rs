@@ -38,10 +38,14 @@ impl Served {
 
     /// Events in SQLite, and the view in Postgres.
     pub(super) async fn on_postgres() -> Self {
+        Self::on_postgres_at(&servers::postgres().await.database("identity").await).await
+    }
+
+    /// The same, in this database.
+    pub(super) async fn on_postgres_at(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("identity.db")).await.unwrap();
-        let url = servers::postgres().await.database("identity").await;
-        let view = in_postgres(&Postgres::connect(&url).await.unwrap()).await.unwrap();
+        let view = in_postgres(&Postgres::connect(url).await.unwrap()).await.unwrap();
         Self::new(&InSqlite::new(&database), view, folder).await
     }
 

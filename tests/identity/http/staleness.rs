@@ -2,6 +2,7 @@
 
 use eventsrc_core::{Clock, Poison, StreamName, SystemClock, Token, ViewStore};
 use eventsrc_examples::identity::UserId;
+use eventsrc_testkit::servers::Postgres;
 use serde_json::json;
 
 use super::Served;
@@ -113,4 +114,30 @@ async fn a_view_that_is_stopped_says_so_and_answers_what_it_has() {
     assert_eq!(problem.json()["missing"][0]["why"], "stopped");
     assert_eq!(client.get(&path).having_seen([&ada]).send().await.is(200).tag(), ada.tag());
     assert_eq!(client.get("/health").send().await.is(503).json()["state"], "stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_database_of_the_view_is_down_commands_go_on_and_questions_are_told_so() {
+    let mut postgres = Postgres::start().await.unwrap();
+    let served = Served::on_postgres_at(&postgres.database("identity").await).await;
+    let client = &served.client;
+    let ada = signed_up(client, "ada").await;
+    let path = format!("/users/{}", ada.id());
+    client.get(&path).having_seen([&ada]).send().await.is(200);
+    postgres.kill().await.unwrap();
+
+    let changed = client.patch(&path, &json!({"display_name": "Ada"})).carry_out().await.is(204);
+    let read = || client.get(&path).having_seen([&changed]);
+    let problem = read().header("prefer", "wait=0").send().await.is(503);
+    assert_eq!(
+        (problem.header("retry-after"), &problem.json()["type"]),
+        ("1", &json!("urn:eventsrc:unavailable"))
+    );
+    client.get("/health").send().await.is(503);
+
+    let waiting = read().header("prefer", "wait=10").send();
+    let (restarted, answered) = tokio::join!(postgres.restart(), waiting);
+    restarted.unwrap();
+    assert_eq!(answered.is(200).tag(), changed.tag(), "who has the time gets an answer");
+    client.get("/health").send().await.is(200);
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use eventsrc_core::{Saved, StreamKey, Token, TokenCodec};
 use serde::Serialize;
@@ -36,12 +36,11 @@ impl Answer<'_> {
         self.sign(status.into_response())
     }
 
-    /// What was asked for; only that it has not changed, if the caller has it.
-    pub(super) fn read(self, headers: &HeaderMap, value: &impl Serialize) -> Result<Response, Problem> {
-        let known = Condition::if_none_match(headers)?.is_some_and(|condition| condition.names(&self.tag));
+    /// What was asked for; only that it has not changed, if it is among what the caller has.
+    pub(super) fn read(self, known: Option<&Condition>, value: &impl Serialize) -> Result<Response, Problem> {
         let mut response = match known {
-            true => StatusCode::NOT_MODIFIED.into_response(),
-            false => Json(value).into_response(),
+            Some(known) if known.names(&self.tag) => StatusCode::NOT_MODIFIED.into_response(),
+            _ => Json(value).into_response(),
         };
         // A cache does not know how new the next caller wants it.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::answer::{Answer, seen};
-use super::conditions::Tag;
+use super::conditions::{Condition, Tag};
 use super::problem::Problem;
 use super::requests::{named, refused};
 use super::users::next_page;
@@ -93,7 +93,7 @@ pub(super) async fn read<S: Storages, V: Questions>(
     Path(id): Path<String>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let id: GroupId = named("group", &id)?;
+    let (id, known) = (named::<GroupId>("group", &id)?, Condition::if_none_match(&headers)?);
     let after = &asked?.0.after.map_or_else(|| Ok(After::default()), |after| after.parse())?;
     let view = api.synchronizer.view();
     let group = api.ask(&headers, |streams| async move { view.group(&streams, id, after).await }).await?;
@@ -103,5 +103,5 @@ pub(super) async fn read<S: Storages, V: Questions>(
     let members = group.members.iter().map(|user| seen(&user.id, user.sequence));
     let token = members.fold(seen(&id, group.sequence), |token, member| token.join(&member));
     let page = GroupPage { id, name: group.name, members: group.members, next };
-    Answer { tokens: &api.tokens, tag, token }.read(&headers, &page)
+    Answer { tokens: &api.tokens, tag, token }.read(known.as_ref(), &page)
 }

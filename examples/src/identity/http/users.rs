@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::answer::{Answer, seen};
-use super::conditions::Tag;
+use super::conditions::{Condition, Tag};
 use super::problem::Problem;
 use super::requests::{named, refused};
 use crate::identity::keys::UserId;
@@ -101,12 +101,12 @@ pub(super) async fn read<S: Storages, V: Questions>(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let id: UserId = named("user", &id)?;
+    let (id, known) = (named::<UserId>("user", &id)?, Condition::if_none_match(&headers)?);
     let view = api.synchronizer.view();
     let user = api.ask(&headers, |streams| async move { view.user(&streams, id).await }).await?;
     let user = user.ok_or_else(|| Problem::not_found(format!("there is no user {}", id.0)))?;
     let (tag, token) = (Tag::of_user(&user), seen(&id, user.sequence));
-    Answer { tokens: &api.tokens, tag, token }.read(&headers, &user)
+    Answer { tokens: &api.tokens, tag, token }.read(known.as_ref(), &user)
 }
 
 pub(super) async fn list<S: Storages, V: Questions>(
@@ -114,7 +114,8 @@ pub(super) async fn list<S: Storages, V: Questions>(
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let (view, Query(Asked { email, name_prefix, after })) = (api.synchronizer.view(), asked?);
+    let (view, known) = (api.synchronizer.view(), Condition::if_none_match(&headers)?);
+    let Query(Asked { email, name_prefix, after }) = asked?;
     let prefix = &name_prefix.unwrap_or_default();
     let mut users = match email {
         Some(email) if prefix.is_empty() => {
@@ -134,7 +135,7 @@ pub(super) async fn list<S: Storages, V: Questions>(
     let next = next_page(&mut users, |after| format!("/users?name_prefix={prefix}&after={after}"));
     let token = users.iter().fold(Token::default(), |token, user| token.join(&seen(&user.id, user.sequence)));
     let tag = Tag::of_users(&token, next.is_none())?;
-    Answer { tokens: &api.tokens, tag, token }.read(&headers, &Users { users, next })
+    Answer { tokens: &api.tokens, tag, token }.read(known.as_ref(), &Users { users, next })
 }
 
 /// Cuts off what is more than a page, and says where it goes on.
