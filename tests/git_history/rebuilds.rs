@@ -1,5 +1,6 @@
 //! Versions of the view that are built anew and take over.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
@@ -11,10 +12,11 @@ use eventsrc_tests::git_kills::kill_rebuild;
 use eventsrc_tests::git_repository::{Script, TestRepository};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rusqlite::Connection;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
 
 use super::counts::{Counts, grown};
-use super::{PROGRAM, import_all, printed, refused};
+use super::{PROGRAM, import_all, printed, refused, run};
 
 /// What the rows of a version come to.
 pub(super) async fn digest(versions: &Versions, version: u32) -> Digest {
@@ -72,6 +74,50 @@ async fn a_version_that_cannot_be_read_any_more_is_told_and_replaced() {
     assert!(said.contains("churn"), "{said}");
     let said = printed(repository.path(), &db, &["rebuild"]);
     assert!(said.contains("version 1 cannot be read any more"), "{said}");
+    assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
+}
+
+#[tokio::test]
+async fn a_file_whose_events_cannot_be_read_is_told_and_the_others_are_counted() {
+    let (folder, repository, _) = grown(5).await;
+    let db = folder.path().join("db");
+    let expected = Counts::by_git(repository.path(), "HEAD");
+    let second = "SELECT position, id, payloads FROM commits JOIN streams USING (stream)
+        WHERE category = 'file' AND number = 2 ORDER BY position LIMIT 1";
+    let (position, file, payload): (i64, String, Value) = Connection::open(&db)
+        .unwrap()
+        .query_row(second, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    let put = |payload: &Value| {
+        let put = "UPDATE commits SET payloads = ?1 WHERE position = ?2";
+        assert_eq!(Connection::open(&db).unwrap().execute(put, params![payload, position]).unwrap(), 1);
+    };
+    let others = |churn: &str| {
+        let lines = churn.lines().filter(|line| !line.ends_with(&format!("  {file}")));
+        lines.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    put(&Value::Text("junk".into()));
+    for command in ["churn", "rebuild", "churn"] {
+        let output = run(repository.path(), &db, &[command.as_ref()]);
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{output:?}");
+        assert!(stderr.contains("not counted in full") && stderr.contains(&file), "{stderr}");
+        if command == "churn" {
+            assert_eq!(others(&stdout), others(&expected.churn()));
+            assert_ne!(stdout, expected.churn());
+        }
+    }
+    put(&payload);
+    assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
+
+    // A version that would serve less does not take over.
+    put(&Value::Text("junk".into()));
+    let said = refused(repository.path(), &db, &["rebuild"]);
+    assert!(said.contains("cannot take over") && said.contains(&file) && said.contains("payload"), "{said}");
+    assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
+    put(&payload);
+    assert!(printed(repository.path(), &db, &["rebuild"]).contains("rows equal those of version 2"));
     assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
 }
 
@@ -141,8 +187,8 @@ async fn a_rebuild_that_is_killed_goes_on_and_ends_equal() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     repository.run(&Script::long(250, 12)).unwrap();
-    let report = kill_rebuild(Path::new(PROGRAM), repository.path(), 8, 1).await.unwrap();
+    let report = kill_rebuild(Path::new(PROGRAM), repository.path(), 6, 1).await.unwrap();
     assert_eq!(report.violations, Vec::<String>::new());
-    assert_eq!(report.kills, 8);
+    assert_eq!(report.kills, 6);
     assert!(report.in_the_middle > 0, "{report:?}");
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use eventsrc_core::{Digest, Poison, Progress, Rebuild, RebuildSettings, Rebuilt, VersionedStore};
 use eventsrc_sqlite::{Database, SqliteView};
 
-use super::versions::watched;
+use super::versions::{release_all, watched};
 use super::{Activity, ActivityView, Versions};
 use crate::git_history::archive::Archive;
 
@@ -65,14 +65,20 @@ impl Versions {
             version => Some(self.version(version).await?),
         };
         let new = self.version(serving + 1).await?;
+        release_all(&new).await?;
         let rebuild = Rebuild::new(self.archive.files.clone(), new.clone()).with(settings());
-        let Rebuilt { applied_events: events, .. } = rebuild.run(progress).await?;
+        let Rebuilt { applied_events: events, quarantined, .. } = rebuild.run(progress).await?;
         let comparison = match &old {
             Some(old) => Some(self.compare(old, &new).await?),
             None => None,
         };
         let synchronizer = self.keep(&new);
-        watched(&synchronizer, synchronizer.take_over()).await??;
+        watched(&synchronizer, synchronizer.take_over()).await?.map_err(|error| {
+            match quarantined.first() {
+                Some(Poison { error: why, .. }) => anyhow!("{error}: {why}"),
+                None => error.into(),
+            }
+        })?;
         synchronizer.stop().await;
         let replaced = match comparison {
             Some(comparison) => {
@@ -116,6 +122,7 @@ pub async fn as_of(
     let unusable = || format!("cannot use {}", path.display());
     let database = Database::open(&path).await.with_context(unusable)?;
     let view = SqliteView::open(&database, Activity { version: 1 }).await.with_context(unusable)?;
+    release_all(&view).await?;
     let rebuild = Rebuild::new(archive.files.clone(), view.clone()).with(settings());
     let built = rebuild.up_to_token(archive.token(upto).await?).run(progress).await?;
     if let Some(Poison { stream, sequence, error, .. }) = built.quarantined.first() {

@@ -115,11 +115,9 @@ impl Versions {
         Ok(old)
     }
 
-    /// Counts in `view` what is imported. What could not be counted before is tried again.
+    /// Counts in `view` what is imported.
     pub(super) async fn catch_up(&self, view: &ActivityView) -> Result<()> {
-        for poison in view.quarantined().await? {
-            view.release(&poison.stream).await?;
-        }
+        release_all(view).await?;
         let synchronizer = self.keep(view);
         watched(&synchronizer, synchronizer.sweep()).await??;
         synchronizer.stop().await;
@@ -131,6 +129,14 @@ impl Versions {
         let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
         Synchronizer::start(self.archive.files.clone(), view.clone(), settings)
     }
+}
+
+/// Has what could not be counted tried again.
+pub(super) async fn release_all(view: &ActivityView) -> Result<()> {
+    for poison in view.quarantined().await? {
+        view.release(&poison.stream).await?;
+    }
+    Ok(())
 }
 
 /// What `work` comes to, unless the synchronizer waits for a disk with room, or for a file that is free: so would it for
