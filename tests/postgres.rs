@@ -5,6 +5,7 @@ mod cuts;
 mod groups;
 mod outages;
 mod pages;
+mod races;
 mod refusals;
 mod roles;
 mod round_trips;

@@ -6,14 +6,13 @@ use std::time::Duration;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
 };
-use eventsrc_core::StorageError;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::Address;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::tls;
 
 /// A connection that goes back to its pool when it is dropped.
 pub(crate) type Connection = Object;
@@ -27,30 +26,44 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Connections to `address` for reading, of any kind. None is made yet.
-    pub(crate) fn for_reading(address: &Address, settings: &Settings) -> Result<Self, StorageError> {
-        Self::new(address, settings, settings.connections, "")
+    pub(crate) fn for_reading(
+        address: &Address,
+        tls: Option<&MakeRustlsConnect>,
+        settings: &Settings,
+    ) -> Self {
+        Self::new(address, tls, settings, settings.connections, "")
     }
 
     /// Connections to `address` for putting commits, one a group. None is made yet.
     ///
     /// A plan that was made while the table was small is kept for a while, so it must be one for any size.
-    pub(crate) fn for_putting(address: &Address, settings: &Settings) -> Result<Self, StorageError> {
+    pub(crate) fn for_putting(
+        address: &Address,
+        tls: Option<&MakeRustlsConnect>,
+        settings: &Settings,
+    ) -> Self {
         Self::new(
             address,
+            tls,
             settings,
             settings.groups_in_flight,
             "SET enable_seqscan = off; SET enable_bitmapscan = off;",
         )
     }
 
-    fn new(address: &Address, settings: &Settings, size: usize, more: &str) -> Result<Self, StorageError> {
+    fn new(
+        address: &Address,
+        tls: Option<&MakeRustlsConnect>,
+        settings: &Settings,
+        size: usize,
+        more: &str,
+    ) -> Self {
         // A connection that is known to be closed is not handed out; one that is not known to be is seen when it is used.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let config = address.config.clone();
-        let manager = if address.is_encrypted() {
-            Manager::from_config(config, tls::connector(&settings.tls)?, recycling)
-        } else {
-            Manager::from_config(config, NoTls, recycling)
+        let manager = match tls {
+            Some(tls) => Manager::from_config(config, tls.clone(), recycling),
+            None => Manager::from_config(config, NoTls, recycling),
         };
         let limit = Some(settings.connect_timeout);
         let set_up: Arc<str> = (more.to_owned() + &session(settings)).into();
@@ -64,7 +77,7 @@ impl Connections {
             }))
             .build()
             .expect("the pool has a runtime");
-        Ok(Self { pool, server: address.name.as_str().into() })
+        Self { pool, server: address.name.as_str().into() }
     }
 
     /// A connection, which is free or new.

@@ -122,6 +122,7 @@ fn judge_state(state: &SqlState) -> (ErrorKind, &'static str) {
     let code = state.code();
     match code {
         "22021" => (Invalid, "there is a character in it that Postgres cannot hold"),
+        "25P03" => (Unavailable, "a transaction was left idle for too long"),
         "25006" => (Refused, "the server is read-only"),
         "42501" => (Refused, "the permission is missing"),
         "42P07" | "42P06" => (Refused, "something else of that name is there already"),

@@ -5,15 +5,14 @@
 //! the last one ended. There is no number that counts all commits: it would be given out before a transaction commits, so
 //! that a reader who had seen 11 could not know whether 10 was still to come, unless all writers waited for each other.
 
+mod columns;
 mod snapshots;
 
 use std::collections::HashMap;
-use std::error::Error;
 
 use eventsrc_core::StreamName;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
 use crate::bucket::bucket;
 use crate::connections::Connections;
@@ -21,6 +20,7 @@ use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::migration::{Part, in_schema};
 use crate::settings::Settings;
+pub(crate) use columns::{Bytes, CommitRow, HeadRow, Unreadable};
 pub(crate) use snapshots::{SnapshotKey, SnapshotLayout, SnapshotRow};
 
 /// Events and snapshots.
@@ -356,6 +356,12 @@ impl Place {
     }
 }
 
+/// A stored commit, and where it is.
+pub(crate) struct PlacedRow {
+    pub(crate) place: Place,
+    pub(crate) commit: Result<CommitRow, Unreadable>,
+}
+
 /// What a put met.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -387,135 +393,4 @@ fn found<'a>(rows: &[Row], streams: impl Iterator<Item = &'a Stream>) -> Result<
         }
     }
     Ok(all)
-}
-
-/// A stored commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommitRow {
-    /// The number of its first event.
-    pub(crate) number: i64,
-    pub(crate) zone: u16,
-    /// How many events it has.
-    pub(crate) count: i32,
-    /// Microseconds since 1970.
-    pub(crate) time: i64,
-    pub(crate) commit_id: Uuid,
-    /// Of the payloads.
-    pub(crate) version: u32,
-    pub(crate) payloads: Bytes,
-    /// Where the payloads end; empty for one.
-    pub(crate) lengths: Vec<u8>,
-    /// JSON, where it says more than the commit id.
-    pub(crate) metadata: Option<String>,
-}
-
-/// Why a row is not what was written.
-pub(crate) type Unreadable = Box<dyn Error + Send + Sync>;
-
-impl CommitRow {
-    /// The number of its last event.
-    pub(crate) fn last(&self) -> i64 {
-        self.number.saturating_add(i64::from(self.count) - 1)
-    }
-
-    /// How much it takes up.
-    pub(crate) fn size(&self) -> usize {
-        let metadata = self.metadata.as_ref().map_or(0, String::len);
-        self.payloads.as_ref().len() + self.lengths.len() + metadata
-    }
-
-    /// Reads the columns of a commit, which begin at `at`.
-    fn read(row: &Row, at: usize) -> Result<Self, Unreadable> {
-        Ok(Self {
-            number: row.try_get(at)?,
-            zone: row.try_get::<_, i32>(at + 1)?.try_into()?,
-            count: row.try_get(at + 2)?,
-            time: row.try_get(at + 3)?,
-            commit_id: row.try_get(at + 4)?,
-            version: row.try_get::<_, i64>(at + 5)?.try_into()?,
-            payloads: Bytes::read(row, at + 6)?.ok_or("there is no payload")?,
-            lengths: row.try_get::<_, Option<_>>(at + 8)?.unwrap_or_default(),
-            metadata: row.try_get(at + 9)?,
-        })
-    }
-}
-
-/// A stored commit, and where it is.
-pub(crate) struct PlacedRow {
-    pub(crate) place: Place,
-    pub(crate) commit: Result<CommitRow, Unreadable>,
-}
-
-/// The end of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeadRow {
-    /// The number of the last event.
-    pub(crate) number: i64,
-    pub(crate) zone: i32,
-    pub(crate) time: i64,
-}
-
-impl HeadRow {
-    /// Reads the columns of a head, which begin at `at`.
-    fn read(row: &Row, at: usize) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self { number: row.try_get(at)?, zone: row.try_get(at + 1)?, time: row.try_get(at + 2)? })
-    }
-}
-
-/// Bytes that are kept as text where they are text, in two columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Bytes {
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-impl Bytes {
-    /// `bytes`, which are text if `text` says so.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreadable`] if the text is not UTF-8 or contains U+0000, which Postgres refuses.
-    pub(crate) fn new(text: bool, bytes: Vec<u8>) -> Result<Self, Unreadable> {
-        if !text {
-            return Ok(Self::Binary(bytes));
-        }
-        let text = String::from_utf8(bytes)?;
-        if text.contains('\0') {
-            Err("it contains U+0000, which Postgres text cannot hold".into())
-        } else {
-            Ok(Self::Text(text))
-        }
-    }
-
-    /// Whether they are text.
-    pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Self::Text(_))
-    }
-
-    fn as_text(&self) -> Option<&str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
-    }
-
-    fn as_binary(&self) -> Option<&[u8]> {
-        if let Self::Binary(bytes) = self { Some(bytes) } else { None }
-    }
-
-    /// Reads the two columns at `at`.
-    fn read(row: &Row, at: usize) -> Result<Option<Self>, Unreadable> {
-        Ok(match (row.try_get(at)?, row.try_get(at + 1)?) {
-            (None, None) => None,
-            (Some(text), None) => Some(Self::Text(text)),
-            (None, Some(bytes)) => Some(Self::Binary(bytes)),
-            (Some(_), Some(_)) => return Err("it is text and binary".into()),
-        })
-    }
-}
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
 }

@@ -13,12 +13,14 @@ use crate::identifier::Identifier;
 use crate::layout::{self, Layout, SnapshotLayout};
 use crate::migration::{self, Part};
 use crate::settings::Settings;
+use crate::tls;
 use crate::view;
 
 /// A database of events, snapshots and views on a Postgres server. Cheap to clone; all clones share their connections.
 ///
 /// Connections are made as they are needed. One that breaks is replaced, so that a server that was restarted is found
-/// again by itself. They are sessions of their own: a pooler between has to pool sessions, not transactions.
+/// again by itself. They are sessions of their own: a pooler between has to pool sessions, not transactions. Postgres 12
+/// or later.
 #[derive(Clone)]
 pub struct Postgres(Arc<Handle>);
 
@@ -57,10 +59,11 @@ impl Postgres {
     pub async fn connect_with(url: &str, settings: Settings) -> Result<Self, StorageError> {
         let schema = Identifier::new("schema", &settings.schema)?;
         let address = Address::new(url, &settings)?;
-        let connections = Connections::for_reading(&address, &settings)?;
+        let tls = address.is_encrypted().then(|| tls::connector(&settings.tls)).transpose()?;
+        let connections = Connections::for_reading(&address, tls.as_ref(), &settings);
         migration::migrate(&mut connections.get().await?, &schema, PARTS).await?;
         let layout = Arc::new(Layout::new(&schema, &settings));
-        let writing = Connections::for_putting(&address, &settings)?;
+        let writing = Connections::for_putting(&address, tls.as_ref(), &settings);
         Ok(Self(Arc::new(Handle {
             connections,
             committer: Committer::new(writing, Arc::clone(&layout), &settings),
@@ -75,7 +78,8 @@ impl Postgres {
     /// Lets the role `role`, which exists, do what a service does: read, append events, and keep snapshots and views. It
     /// may not change or remove an event, nor change the tables. Only their owner can grant that.
     ///
-    /// A service then connects as a user who is that role, or a member of it, and owns nothing.
+    /// A service then connects as a user who is that role, or a member of it, and owns nothing. The owner may change
+    /// events, to blank a payload that has to be erased, but not by mistake: a trigger refuses it until it is disabled.
     ///
     /// # Errors
     ///
