@@ -93,7 +93,7 @@ async fn only_what_is_new_is_read_and_the_wait_grows_when_there_is_nothing() {
         store(&storage, commit).await;
         storage.take();
         clock.ends.add_permits(1);
-        assert_eq!(commits(next(&mut feed).await), [commit.clone()]);
+        assert_eq!(commits(next(&mut feed).await), std::slice::from_ref(commit));
         let wait = clock.wait(&mut feed, 5 + index).await;
         assert_eq!(wait, Duration::from_millis(10), "there was something");
         assert_eq!(storage.take(), Calls { reads: 3, pages: 1, ..Calls::default() });

@@ -35,7 +35,7 @@ async fn every_commit_is_handed_over_once_as_it_was_put() {
         let more = commit(&name("more"), 1, 1);
         store(&published, &more).await;
         drop(published);
-        assert_eq!(commits(next(&mut first).await), [more.clone()]);
+        assert_eq!(commits(next(&mut first).await), std::slice::from_ref(&more));
         assert_eq!(commits(next(&mut second).await).len(), put.len() + 1);
         for mut feed in [first, second] {
             assert!(feed.next().await.unwrap().is_none());
@@ -120,7 +120,7 @@ async fn a_put_that_was_given_up_is_told_of_once_it_is_stored() {
     for number in 1..=1_000 {
         let put = commit(&name("a"), number, 1);
         let in_time = with_patience(published.put(Arc::clone(&put)), 1).await.is_some();
-        assert_eq!(commits(next(&mut feed).await), [put.clone()]);
+        assert_eq!(commits(next(&mut feed).await), std::slice::from_ref(&put));
         assert_eq!(storage.latest(&put.key).await.unwrap(), Some(put.head()));
         given_up += usize::from(!in_time);
         if given_up == 10 {

@@ -74,7 +74,7 @@ impl<St: Samples> Reader<St> {
             match change {
                 Change::Commit(commit) => {
                     self.commits += 1;
-                    self.hold(commit);
+                    self.hold(&commit);
                 }
                 Change::Stream(key) => {
                     self.streams += 1;
@@ -101,7 +101,7 @@ impl<St: Samples> Reader<St> {
         let mut pages = storage.events(key, None);
         loop {
             match pages.try_next().await {
-                Ok(Some(page)) => page.commits().iter().for_each(|commit| self.hold(commit.clone())),
+                Ok(Some(page)) => page.commits().iter().for_each(|commit| self.hold(commit)),
                 Ok(None) => return,
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
@@ -112,9 +112,13 @@ impl<St: Samples> Reader<St> {
         }
     }
 
-    fn hold(&mut self, commit: Draft) {
-        let held =
-            self.held.entry(commit.key.clone()).or_default().entry(commit.first).or_insert(commit.clone());
-        assert_eq!(*held, commit, "a commit is always handed over as it was put");
+    fn hold(&mut self, commit: &Draft) {
+        let held = self
+            .held
+            .entry(commit.key.clone())
+            .or_default()
+            .entry(commit.first)
+            .or_insert_with(|| commit.clone());
+        assert_eq!(held, commit, "a commit is always handed over as it was put");
     }
 }
