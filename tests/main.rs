@@ -8,6 +8,7 @@ mod histories;
 mod identity;
 mod laws;
 mod postgres;
+mod postgres_views;
 mod scenarios;
 mod servers;
 mod sqlite;

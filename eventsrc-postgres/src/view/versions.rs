@@ -83,7 +83,10 @@ where
         let tables = self.tables.iter().map(|table| (table, versioned(table, self.at().version)));
         let row = layout::digest(&open, tables).await.map_err(&failure)?;
         let rows = u64::try_from(row.rows).expect("a count is not negative");
-        Ok(Digest { rows, hash: row.sums.join(" ") })
+        let sums = row.sums.map(|sum| sum.parse::<i128>().expect("a sum is a number"));
+        // The lower half of a sum of hashes says as much.
+        let hash = sums.map(|sum| format!("{:016x}", sum as u64)).concat();
+        Ok(Digest { rows, hash })
     }
 
     /// Has the public names show the rows of this version, in place of the rows of `before`, whose public names are taken

@@ -1,0 +1,235 @@
+//! What only views in Postgres have to show: round trips, locks, lost connections, code that misbehaves, take-overs.
+
+mod conformance;
+mod gate;
+mod locks;
+mod losses;
+mod misdeeds;
+mod opening;
+mod reading;
+
+mod round_trips;
+mod stored;
+mod synchronized;
+mod taking_over;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use eventsrc_core::{
+    Applied, Batch, Clock, Commit, ErrorKind, Metadata, Randomness, Run, Sequence, StorageError, StreamName,
+    SystemClock, Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
+};
+use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
+use eventsrc_testkit::servers;
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
+
+type Draft = Arc<Commit<StreamName, u64, String>>;
+type LinesView = PostgresView<StreamName, u64, String, Lines>;
+
+/// Adds each payload to the row of its stream, unless the payload says to do something else.
+struct Lines {
+    version: u32,
+    misdeed: Misdeed,
+}
+
+/// What is done at a payload `misdeed`.
+type Misdeed = fn(&Transaction) -> BoxFuture<'_, Result<(), ViewError>>;
+
+impl Lines {
+    fn new(version: u32) -> Self {
+        Self::that(version, |_| Box::pin(async { Err("it may not be told".into()) }))
+    }
+
+    fn that(version: u32, misdeed: Misdeed) -> Self {
+        Self { version, misdeed }
+    }
+}
+
+impl<S: Sequence> View<StreamName, S, String> for Lines {
+    fn definition(&self) -> ViewDefinition {
+        ViewDefinition::new("lines", ["line"]).unwrap().at_version(self.version)
+    }
+
+    fn tables(&self) -> &[&str] {
+        &["lines"]
+    }
+
+    async fn create(&self, transaction: &Transaction) -> Result<(), tokio_postgres::Error> {
+        let create = format!(
+            "CREATE TABLE lines_v{0} (
+                 stream text PRIMARY KEY,
+                 text text NOT NULL CHECK (text <> 'forbidden'),
+                 parent text REFERENCES lines_v{0} (stream) DEFERRABLE INITIALLY DEFERRED
+             )",
+            self.version
+        );
+        transaction.batch_execute(&create).await
+    }
+
+    async fn apply(
+        &self,
+        transaction: &Transaction,
+        batch: &Batch<StreamName, S, String>,
+    ) -> Result<(), ViewError> {
+        let add = format!(
+            "INSERT INTO lines_v{0} AS line (stream, text) VALUES ($1, $2)
+             ON CONFLICT (stream) DO UPDATE SET text = line.text || ' ' || excluded.text",
+            self.version
+        );
+        let add = transaction.prepare_cached(&add).await?;
+        for event in batch.events() {
+            transaction.execute(&add, &[&event.key().as_str(), event.payload]).await?;
+            if event.payload == "misdeed" {
+                (self.misdeed)(transaction).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A schema of its own for the tables of a test, and beside it one for the library's.
+#[derive(Clone)]
+struct Place {
+    name: String,
+    url: String,
+}
+
+impl Place {
+    async fn new() -> Self {
+        static DATABASE: OnceCell<String> = OnceCell::const_new();
+        static PLACES: AtomicU64 = AtomicU64::new(0);
+        let server = servers::postgres().await;
+        let database = DATABASE.get_or_init(async || server.database("views").await).await;
+        let name = format!("place_{}", PLACES.fetch_add(1, Ordering::Relaxed));
+        let url = format!("{database}?application_name={name}&options=-csearch_path%3D{name}");
+        let place = Self { name, url };
+        place.execute(&format!("CREATE SCHEMA {}", place.name)).await;
+        place
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { schema: format!("{}_eventsrc", self.name), connections: 4, ..Settings::default() }
+    }
+
+    /// Connections of its own, as another process has them.
+    async fn connect(&self) -> Postgres {
+        self.connect_with(self.settings()).await
+    }
+
+    async fn connect_with(&self, settings: Settings) -> Postgres {
+        Postgres::connect_with(&self.url, settings).await.unwrap()
+    }
+
+    /// A view with connections of its own.
+    async fn open(&self, view: Lines) -> LinesView {
+        PostgresView::open(&self.connect().await, view).await.unwrap()
+    }
+
+    /// A client that is none of the library's.
+    async fn client(&self) -> Client {
+        let url = self.url.replace("application_name=", "application_name=other_");
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Executes some SQL on a connection of its own.
+    async fn execute(&self, sql: &str) {
+        self.client().await.batch_execute(sql).await.unwrap();
+    }
+
+    /// Waits until a question to the database, in SQL, is answered by true.
+    async fn until(&self, question: &str) {
+        let client = self.client().await;
+        let answered = async {
+            while !client.query_one(question, &[]).await.unwrap().get::<_, bool>(0) {
+                SystemClock.sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("it never comes true: {question}"));
+    }
+
+    /// What the connections of the library's do, as a question: whether any of them is in this state.
+    fn any_is(&self, state: &str) -> String {
+        format!(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = '{}' AND state = '{state}'",
+            self.name
+        )
+    }
+}
+
+/// How long anything may take that is waited for.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn name(text: &str) -> StreamName {
+    text.parse().unwrap()
+}
+
+/// A commit with an id of its own.
+fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
+    let ids = Randomness::from_system();
+    let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
+    Arc::new(Commit {
+        key: name(stream),
+        first,
+        time,
+        metadata: Metadata::new(ids.commit_id(time)),
+        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),
+    })
+}
+
+/// A batch of these commits, each of a stream of its own, which is right before it.
+fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
+    let run = |commit: &&Draft| Run {
+        stream: commit.key.clone(),
+        from: commit.first.checked_sub(1).filter(|from| *from > 0),
+        commits: vec![Arc::clone(commit)],
+    };
+    Batch::new(commits.iter().map(run).collect())
+}
+
+/// Applies a batch that has to be applied.
+async fn apply(view: &LinesView, commits: &[&Draft]) {
+    let applied = timeout(LIMIT, view.apply(&batch(commits))).await.expect("it has to end").unwrap();
+    assert!(matches!(applied, Applied::Done), "{applied:?}");
+}
+
+/// What the row of a stream says, and up to where it is applied, as readers see it.
+async fn line(view: &LinesView, stream: &str) -> (Option<String>, Option<u64>) {
+    let (places, text) =
+        view.read(&[name(stream)], |transaction| line_of(transaction, stream)).await.unwrap();
+    (text, places[0].position)
+}
+
+async fn line_of(transaction: Transaction, stream: &str) -> Result<Option<String>, tokio_postgres::Error> {
+    let find = transaction.prepare_cached("SELECT text FROM lines WHERE stream = $1").await?;
+    let row = transaction.query_opt(&find, &[&stream]).await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+/// Fails unless `error` is of this kind, and says all of `words`.
+fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    for word in words {
+        assert!(format!("{error:?}").contains(word), "{word:?} is not in {error:?}");
+    }
+}
+
+/// A view that is rejected has to say all of `words`.
+fn assert_rejected(applied: &Applied, words: &[&str]) {
+    let Applied::Rejected(error) = applied else { panic!("{applied:?}") };
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    for word in words {
+        assert!(told.contains(word), "{word:?} is not in {told}");
+    }
+}

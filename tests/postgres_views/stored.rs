@@ -1,0 +1,77 @@
+//! Tables as the library once made them.
+
+use eventsrc_core::{Applied, Batch, Move, Place as At, Poison, Skip, Timestamp, VersionedStore, ViewStore};
+use futures::FutureExt;
+
+use super::{Lines, Place, apply, commit, line, name};
+
+/// A schema as version 1 of the tables was written, in SQL. It stays as it is for good.
+const VERSION_1: &str = include_str!("version_1.sql");
+
+fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_version_1_stay_readable() {
+    let place = Place::new().await;
+    place.execute(&VERSION_1.replace("{place}", &place.name)).await;
+    let (first, second) = (place.open(Lines::new(1)).await, place.open(Lines::new(2)).await);
+    assert_eq!((first.serving().await.unwrap(), second.serving().await.unwrap()), (1, 1));
+    assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
+    let poison = |stream, position, sequence, error: &str, at| Poison {
+        stream: name(stream),
+        position,
+        sequence,
+        error: error.into(),
+        time: time(at),
+    };
+    assert_eq!(
+        first.quarantined().await.unwrap(),
+        [
+            poison("line/1", Some(1), 2, "no such line", 1_767_225_602_000_000),
+            poison("line/4", None, 1, "a\u{2400}b", 1_767_225_602_000_001)
+        ]
+    );
+    assert_eq!(second.quarantined().await.unwrap(), []);
+    let streams = ["line/5", "line/4", "line/1"].map(name);
+    let at = |position, quarantined| At { position, quarantined };
+    assert_eq!(first.places(&streams).await.unwrap(), [at(None, false), at(None, true), at(Some(1), true)]);
+    assert_eq!(first.positions(None, 10).await.unwrap(), [(name("line/1"), 1)]);
+    let positions = [("line/1", 3), ("line/2", 1), ("line/3", 4)].map(|(stream, at)| (name(stream), at));
+    assert_eq!(second.positions(None, 10).await.unwrap(), positions);
+    let skip = |stream, from, to, reason: &str, at| Skip {
+        moves: Move { stream: name(stream), from, to },
+        reason: reason.into(),
+        time: time(at),
+    };
+    assert_eq!(
+        second.skipped().await.unwrap(),
+        [
+            skip("line/2", None, 1, "of no use", 1_767_225_603_000_000),
+            skip("line/3", Some(2), 4, "too late", 1_767_225_604_000_001)
+        ]
+    );
+    let digest = second.digest().await.unwrap();
+    assert_eq!((digest.rows, digest.hash.as_str()), (2, DIGEST));
+
+    // And it goes on from there.
+    for stream in ["line/1", "line/4"] {
+        assert!(first.release(&name(stream)).await.unwrap());
+    }
+    apply(&first, &[&commit("line/1", 2, &["b", "c"]), &commit("line/4", 1, &["e"])]).await;
+    apply(&first, &[&commit("line/5", 1, &["f"])]).await;
+    assert_eq!(line(&first, "line/1").await, (Some("a b c".into()), Some(3)));
+    let behind = Box::new(|moves: Vec<Move<u64>>| {
+        assert_eq!(moves.len(), 2);
+        async { Ok(Batch::new(Vec::new())) }.boxed()
+    });
+    assert!(matches!(second.take_over(behind).await.unwrap(), Applied::Moved));
+    apply(&second, &[&commit("line/4", 1, &["e"]), &commit("line/5", 1, &["f"])]).await;
+    let level = Box::new(|_| async { Ok(Batch::new(Vec::new())) }.boxed());
+    assert!(matches!(second.take_over(level).await.unwrap(), Applied::Done));
+    assert_eq!(line(&first, "line/3").await, (Some("d".into()), Some(4)));
+}
+
+/// What the rows of version 2 of the view there come to. Digests are compared over the years.
+const DIGEST: &str = "e559e74f7faf470645df1fac649c98fc";
