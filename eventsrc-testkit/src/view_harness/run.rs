@@ -156,6 +156,8 @@ impl<'s, V: ViewStore> Around<'s, V> {
         if matches!(self.schedule.disturbance, Disturbance::Holes | Disturbance::Everything) {
             while let Err(error) = synchronizer.sweep().await {
                 may_be_tried_again(error)?;
+                // A process that has crashed is told so at once, and has to let whoever ends it come to its turn.
+                tokio::task::yield_now().await;
             }
             return Ok(());
         }
@@ -167,6 +169,7 @@ impl<'s, V: ViewStore> Around<'s, V> {
                 _ if self.is_stopped_by_quarantine(synchronizer).await => return Ok(()),
                 _ => {}
             }
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
