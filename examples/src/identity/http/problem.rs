@@ -82,7 +82,12 @@ impl Problem {
         let stopped = |missing: &Missing| {
             matches!(missing.why, Why::Stopped(_) | Why::Quarantined | Why::Unreadable(_))
         };
-        let problem = if stale.missing.iter().any(stopped) {
+        if stale.missing.iter().any(|missing| matches!(missing.why, Why::Unreadable(_))) {
+            tell(stale);
+        }
+        let problem = if stale.missing.is_empty() {
+            Self::unavailable("unavailable", "the view did not answer in time")
+        } else if stale.missing.iter().any(stopped) {
             Self::unavailable("stale", "the view does not move on, and is older than asked for")
         } else {
             let detail = "the view did not become as new as asked for in time";
@@ -206,5 +211,35 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use eventsrc_core::{State, Zone};
+
+    use super::*;
+
+    #[test]
+    fn whether_waiting_is_of_use_is_told_and_what_is_wrong_inside_is_not() {
+        for (why, status, told) in [
+            (Why::Late, 504, "late"),
+            (Why::NotStored, 504, "not stored"),
+            (Why::Quarantined, 503, "quarantined"),
+            (Why::Unreadable("a secret".into()), 503, "unreadable"),
+            (Why::Stopped(State::Stopped), 503, "stopped"),
+        ] {
+            let stream = "user/1".parse().unwrap();
+            let missing = vec![Missing { stream, wanted: (3, Zone::default()), number: 2, why }];
+            let stale = Stale { view: "identity v1".into(), waited: Duration::ZERO, missing };
+            let problem = Problem::from(AtLeastError::from(stale));
+            assert_eq!(problem.status, status);
+            assert_eq!(problem.headers.len(), usize::from(status == 503), "only then there is a later");
+            let expected = json!([{"stream": "user/1", "wanted": 3, "position": 2, "why": told}]);
+            assert_eq!(problem.members["missing"], expected);
+            assert!(!format!("{problem:?}").contains("secret"));
+        }
     }
 }
