@@ -25,33 +25,28 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Connections to `address` for reading, of any kind. None is made yet.
-    pub(crate) fn for_reading(
-        address: &Address,
-        tls: Option<&MakeRustlsConnect>,
-        settings: &Settings,
-    ) -> Self {
-        Self::new(address, tls, settings, settings.connections, "")
+    /// Connections to `address` for whatever their user sends. None is made yet.
+    pub(crate) fn new(address: &Address, tls: Option<&MakeRustlsConnect>, settings: &Settings) -> Self {
+        Self::with(address, tls, settings, settings.connections, "")
     }
 
-    /// Connections to `address` for putting commits, one a group. None is made yet.
+    /// At most `size` connections to `address` for the statements of [`Layout`](crate::layout::Layout), each of which has one
+    /// good plan, along the primary key, however large the table is. None is made yet.
     ///
-    /// A plan that was made while the table was small is kept for a while, so it must be one for any size.
-    pub(crate) fn for_putting(
+    /// So the planner is told not to look for others: a plan that was made while the table was small would be kept for a
+    /// while, and to plan for each call anew takes longer than to run the plan.
+    pub(crate) fn with_one_plan(
         address: &Address,
         tls: Option<&MakeRustlsConnect>,
         settings: &Settings,
+        size: usize,
     ) -> Self {
-        Self::new(
-            address,
-            tls,
-            settings,
-            settings.groups_in_flight,
-            "SET enable_seqscan = off; SET enable_bitmapscan = off;",
-        )
+        let planning = "SET plan_cache_mode = force_generic_plan; SET jit = off;
+                        SET enable_seqscan = off; SET enable_bitmapscan = off;";
+        Self::with(address, tls, settings, size, planning)
     }
 
-    fn new(
+    fn with(
         address: &Address,
         tls: Option<&MakeRustlsConnect>,
         settings: &Settings,

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::migration::{Part, in_schema};
 use crate::settings::Settings;
-pub(crate) use columns::{Bytes, CommitRow, HeadRow, Unreadable};
+pub(crate) use columns::{Bytes, CommitRow, HeadRow, PageRow, Unreadable};
 pub(crate) use snapshots::{SnapshotKey, SnapshotLayout, SnapshotRow};
 
 /// Events and snapshots.
@@ -88,17 +88,17 @@ pub(crate) struct Layout {
 const COMMIT: &str =
     "number, zone, count, time, commit_id, version, payload_text, payload_bytes, lengths, metadata";
 
+/// The commits of the stream that `given` names.
+const OWN: &str = "
+    FROM {schema}.commits AS own
+    WHERE own.bucket = given.bucket AND own.category = given.category AND own.id = given.id";
+
 /// The head of the stream that `given` names.
-const HEAD: &str = "
-    SELECT number + (count - 1) AS number, zone, time FROM {schema}.commits AS own
-    WHERE own.bucket = given.bucket AND own.category = given.category AND own.id = given.id
-    ORDER BY own.number DESC LIMIT 1";
+const HEAD: &str = "SELECT number + (count - 1) AS number, zone, time {own} ORDER BY own.number DESC LIMIT 1";
 
 /// The last commit of the stream that `given` names which does not begin after the number that is given.
-const EXISTING: &str = "
-    SELECT {commit} FROM {schema}.commits AS own
-    WHERE own.bucket = given.bucket AND own.category = given.category AND own.id = given.id
-    AND own.number <= given.number ORDER BY own.number DESC LIMIT 1";
+const EXISTING: &str =
+    "SELECT {commit} {own} AND own.number <= given.number ORDER BY own.number DESC LIMIT 1";
 
 /// Commits of different streams, each of which goes after the head of its stream, if that is where it belongs. One row
 /// for each that is stored, without a head, and for each that does not belong there, with what is in the way. Of a
@@ -117,12 +117,12 @@ const PUT: &str = "
             $8::uuid[], $9::bigint[], $10::text[], $11::bytea[], $12::bytea[], $13::text[]
         ) WITH ORDINALITY AS given (bucket, category, id, {commit}, place)
         LEFT JOIN LATERAL (
-            SELECT number + (count - 1) AS number, zone, time FROM {schema}.commits AS own
-            WHERE own.bucket = given.bucket AND own.category = given.category AND own.id = given.id
-            AND own.number >= given.number - 4 ORDER BY own.number DESC LIMIT 1
+            SELECT number + (count - 1) AS number, zone, time {own} AND own.number >= given.number - 4
+            ORDER BY own.number DESC LIMIT 1
         ) AS near ON true
         LEFT JOIN LATERAL (
-            SELECT * FROM ({head}) AS head WHERE near.number IS NULL AND given.number > 1
+            SELECT number + (count - 1) AS number, zone, time {own} AND near.number IS NULL AND given.number > 1
+            ORDER BY own.number DESC LIMIT 1
         ) AS head ON true
     ), stored AS (
         INSERT INTO {schema}.commits (bucket, category, id, {commit})
@@ -176,8 +176,9 @@ impl Layout {
         let commits_per_page = settings.commits_per_page.max(1).to_string();
         let bytes_per_page = settings.bytes_per_page.max(1).to_string();
         let fill = |sql: &str| {
-            let sql = sql.replace("{head}", HEAD).replace("{existing}", EXISTING).replace("{commit}", COMMIT);
-            in_schema(&sql.replace("{commits_per_page}", &commits_per_page), schema)
+            let sql = sql.replace("{head}", HEAD).replace("{existing}", EXISTING).replace("{own}", OWN);
+            let sql = sql.replace("{commit}", COMMIT).replace("{commits_per_page}", &commits_per_page);
+            in_schema(&sql, schema)
         };
         let page = |columns: &str, order: &str, condition: &str| {
             fill(&format!(
@@ -222,9 +223,7 @@ impl Layout {
             &all().map(|(_, commit)| i64::from(commit.version)).collect::<Vec<_>>(),
             &all().map(|(_, commit)| commit.payloads.as_text()).collect::<Vec<_>>(),
             &all().map(|(_, commit)| commit.payloads.as_binary()).collect::<Vec<_>>(),
-            &all()
-                .map(|(_, commit)| Some(&commit.lengths[..]).filter(|lengths| !lengths.is_empty()))
-                .collect::<Vec<_>>(),
+            &all().map(|(_, commit)| commit.lengths.as_deref()).collect::<Vec<_>>(),
             &all().map(|(_, commit)| commit.metadata.as_deref()).collect::<Vec<_>>(),
         ];
         let rows = connections.query("cannot store", &self.put, &parameters).await?;
@@ -265,20 +264,11 @@ impl Layout {
         connections: &Connections,
         stream: &Stream,
         from: i64,
-    ) -> Result<Vec<PlacedRow>, Failure> {
+    ) -> Result<Vec<PageRow>, Failure> {
         let (category, id) = stream.parts();
         let parameters: [&(dyn ToSql + Sync); 4] = [&stream.bucket, &category, &id, &from];
         let rows = connections.query("cannot read", &self.stream_page, &parameters).await?;
-        let placed = |row: &Row| {
-            let place = Place {
-                bucket: stream.bucket,
-                category: category.into(),
-                id: id.into(),
-                number: row.try_get(0)?,
-            };
-            Ok(PlacedRow { place, commit: CommitRow::read(row, 0) })
-        };
-        rows.iter().map(placed).collect::<Result<_, _>>().map_err(cannot_read)
+        Ok(rows.into_iter().map(PageRow).collect())
     }
 
     /// A page of the commits after `after`, in buckets before `end`.
@@ -287,16 +277,11 @@ impl Layout {
         connections: &Connections,
         after: &Place,
         end: i16,
-    ) -> Result<Vec<PlacedRow>, Failure> {
+    ) -> Result<Vec<PageRow>, Failure> {
         let Place { bucket, category, id, number } = after;
         let parameters: [&(dyn ToSql + Sync); 5] = [bucket, category, id, number, &end];
         let rows = connections.query("cannot read", &self.segment_page, &parameters).await?;
-        let placed = |row: &Row| {
-            let (bucket, category, id) = (row.try_get(10)?, row.try_get(11)?, row.try_get(12)?);
-            let place = Place { bucket, category, id, number: row.try_get(0)? };
-            Ok(PlacedRow { place, commit: CommitRow::read(row, 0) })
-        };
-        rows.iter().map(placed).collect::<Result<_, _>>().map_err(cannot_read)
+        Ok(rows.into_iter().map(PageRow).collect())
     }
 
     /// A page of the streams after the one of `after`, in buckets before `end`, each with its head; the number of its
@@ -354,12 +339,15 @@ impl Place {
     pub(crate) fn before(bucket: i16) -> Self {
         Self { bucket, category: String::new(), id: String::new(), number: 0 }
     }
-}
 
-/// A stored commit, and where it is.
-pub(crate) struct PlacedRow {
-    pub(crate) place: Place,
-    pub(crate) commit: Result<CommitRow, Unreadable>,
+    /// The place of a commit in a page of many streams, which ends at `number`.
+    pub(crate) fn of(row: &PageRow, number: i64) -> Result<Self, Failure> {
+        let place = || {
+            let (category, id) = row.name()?;
+            Ok(Self { bucket: row.bucket()?, category: category.into(), id: id.into(), number })
+        };
+        place().map_err(cannot_read)
+    }
 }
 
 /// What a put met.

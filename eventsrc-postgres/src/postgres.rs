@@ -25,8 +25,10 @@ use crate::view;
 pub struct Postgres(Arc<Handle>);
 
 struct Handle {
-    /// For reading and for views.
+    /// For views, and whatever comes along.
     connections: Connections,
+    /// For events and snapshots.
+    reading: Connections,
     committer: Committer,
     layout: Arc<Layout>,
     snapshot_layout: SnapshotLayout,
@@ -60,12 +62,14 @@ impl Postgres {
         let schema = Identifier::new("schema", &settings.schema)?;
         let address = Address::new(url, &settings)?;
         let tls = address.is_encrypted().then(|| tls::connector(&settings.tls)).transpose()?;
-        let connections = Connections::for_reading(&address, tls.as_ref(), &settings);
+        let connections = Connections::new(&address, tls.as_ref(), &settings);
         migration::migrate(&mut connections.get().await?, &schema, PARTS).await?;
         let layout = Arc::new(Layout::new(&schema, &settings));
-        let writing = Connections::for_putting(&address, tls.as_ref(), &settings);
+        let pool = |size| Connections::with_one_plan(&address, tls.as_ref(), &settings, size);
+        let (reading, writing) = (pool(settings.connections), pool(settings.groups_in_flight));
         Ok(Self(Arc::new(Handle {
             connections,
+            reading,
             committer: Committer::new(writing, Arc::clone(&layout), &settings),
             layout,
             snapshot_layout: SnapshotLayout::new(&schema),
@@ -110,7 +114,12 @@ impl Postgres {
         self.0.connections.get().await
     }
 
-    /// The connections for reading and for views.
+    /// The connections for reading events, and for snapshots.
+    pub(crate) fn reading(&self) -> &Connections {
+        &self.0.reading
+    }
+
+    /// The connections for views.
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
     }

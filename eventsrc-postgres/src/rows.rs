@@ -45,7 +45,7 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         version: packed.version,
         payloads: Bytes::new(packed.text, packed.bytes)
             .map_err(|error| invalid("cannot store the payloads").because(error))?,
-        lengths: packed.lengths,
+        lengths: Some(packed.lengths).filter(|lengths| !lengths.is_empty()),
         metadata,
     };
     if row.size() > LARGEST { Err(invalid("the commit is larger than 256 MiB")) } else { Ok(row) }
@@ -56,11 +56,18 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
 /// # Errors
 ///
 /// `Corrupt`, with the stream and the sequence of the event that cannot be read.
-pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
-    row: &CommitRow,
+pub(crate) fn decode<K, S, E, C, T, B>(
+    row: &CommitRow<T, B>,
     key: &K,
     codec: &C,
-) -> Result<Arc<Commit<K, S, E>>, StorageError> {
+) -> Result<Arc<Commit<K, S, E>>, StorageError>
+where
+    K: StreamKey,
+    S: Sequence,
+    C: Codec<E>,
+    T: AsRef<str>,
+    B: AsRef<[u8]>,
+{
     let first: S = sequence(key, row.number, row.zone.into())?;
     let corrupt = |what: String| StorageError::new(ErrorKind::Corrupt, what).on(key);
     let version = row.version;
@@ -68,7 +75,7 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         let was = if row.payloads.is_text() { "text" } else { "binary" };
         return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
     }
-    let payloads = Packed::decode(codec, version, row.payloads.as_ref(), &row.lengths);
+    let payloads = Packed::decode(codec, version, row.payloads.as_ref(), row.lengths());
     let payloads = payloads.map_err(|(place, error)| {
         let at = S::from_parts(row.number as u64 + place as u64, Zone(row.zone)).unwrap_or(first);
         corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
@@ -79,7 +86,7 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     }
     let metadata = match &row.metadata {
         None => Metadata::new(CommitId(row.commit_id)),
-        Some(json) => serde_json::from_str(json)
+        Some(json) => serde_json::from_str(json.as_ref())
             .map_err(|error| corrupt("cannot read the metadata".into()).at(first).because(error))?,
     };
     let commit = Commit { key: key.clone(), first, time: time(key, first, row.time)?, metadata, payloads };

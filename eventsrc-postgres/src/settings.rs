@@ -11,8 +11,8 @@ pub struct Settings {
     pub schema: String,
     /// When connections are encrypted.
     pub tls: Tls,
-    /// How many connections there are at most for reading and for views, at least 1. Putting commits has its own, one for
-    /// each of `groups_in_flight`, so that no reader keeps a commit waiting.
+    /// How many connections there are at most for reading, and as many again for views, at least 1. Putting commits has its
+    /// own, one for each of `groups_in_flight`, so that no reader keeps a commit waiting.
     pub connections: usize,
     /// How long to wait for a connection, new or free, before the answer is `Unavailable`.
     pub connect_timeout: Duration,

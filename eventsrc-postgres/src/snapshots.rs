@@ -55,7 +55,7 @@ where
         which: SnapshotAt<S>,
     ) -> Result<Option<Snapshot<S, V>>, StorageError> {
         let at = self.at(key, version)?;
-        let (connections, layout) = (self.postgres.connections(), self.postgres.snapshot_layout());
+        let (connections, layout) = (self.postgres.reading(), self.postgres.snapshot_layout());
         let row = match which {
             SnapshotAt::Earliest => layout.earliest(connections, &at).await?,
             SnapshotAt::Latest => layout.latest(connections, &at).await?,
@@ -83,7 +83,7 @@ where
         let Some(head) = snapshot.head else { return Ok(()) };
         let at = self.at(key, version)?;
         let row = self.encode(head, snapshot.value.as_ref())?;
-        let (connections, layout) = (self.postgres.connections(), self.postgres.snapshot_layout());
+        let (connections, layout) = (self.postgres.reading(), self.postgres.snapshot_layout());
         let put = match mode {
             SnapshotMode::Epoch => layout.put_epoch(connections, &at, &row).await,
             SnapshotMode::Cache => layout.put_cached(connections, &at, &row).await,

@@ -11,11 +11,12 @@ use eventsrc_core::{
 };
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tokio_postgres::Error;
 
 use crate::append::Appended;
 use crate::bucket::buckets;
 use crate::chunk::Chunk;
-use crate::layout::{Place, PlacedRow, Stream};
+use crate::layout::{PageRow, Place, Stream};
 use crate::postgres::Postgres;
 use crate::rows;
 
@@ -80,7 +81,7 @@ where
 
     async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
         let Ok(name) = StreamName::of(key) else { return Ok(None) };
-        let (connections, layout) = (self.postgres.connections(), self.postgres.layout());
+        let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
         let head = layout.head(connections, &Stream::new(name)).await;
         let head = head.map_err(|failure| StorageError::from(failure).on(key))?;
         head.map(|head| rows::head(key, head)).transpose()
@@ -92,14 +93,15 @@ where
             let Ok(name) = StreamName::of(&key) else { return };
             // Beyond what the table can hold there is nothing.
             let Ok(first) = i64::try_from(from.map_or(0, Sequence::number)) else { return };
-            let (connections, layout) = (self.postgres.connections(), self.postgres.layout());
+            let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
             let stream = Stream::new(name);
             let mut next = Some(first);
             while let Some(from_number) = next {
                 let rows = layout.stream_page(connections, &stream, from_number).await;
                 let rows = rows.map_err(|failure| StorageError::from(failure).on(&key))?;
-                let chunk = self.chunk(rows, |_| Some(key.clone()));
-                next = chunk.next.and_then(|end| end.number.checked_add(1));
+                let chunk = self.chunk(&rows, |_| Ok(Some(key.clone())));
+                next = chunk.end.and_then(|end| end.checked_add(1));
+                drop(rows);
                 let page = Page::starting_at(Arc::new(chunk.commits), from);
                 if !page.is_empty() {
                     yield page;
@@ -122,13 +124,17 @@ where
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         try_stream! {
-            let (connections, layout) = (self.postgres.connections(), self.postgres.layout());
+            let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
             let buckets = buckets(segment);
             let mut next = Some(Place::before(buckets.start));
             while let Some(after) = next {
                 let rows = layout.segment_page(connections, &after, buckets.end).await?;
-                let chunk = self.chunk(rows, |place| K::from_parts(&place.category, &place.id));
-                next = chunk.next;
+                let chunk = self.chunk(&rows, |row| {
+                    let (category, id) = row.name()?;
+                    Ok(K::from_parts(category, id))
+                });
+                next = rows.last().zip(chunk.end).map(|(last, end)| Place::of(last, end)).transpose()?;
+                drop(rows);
                 if !chunk.commits.is_empty() {
                     yield Page::new(chunk.commits);
                 }
@@ -142,7 +148,7 @@ where
 
     fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
         try_stream! {
-            let (connections, layout) = (self.postgres.connections(), self.postgres.layout());
+            let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
             let (buckets, full) = (buckets(segment), self.postgres.settings().commits_per_page.max(1));
             let mut next = Some(Place::before(buckets.start));
             while let Some(after) = next {
@@ -163,7 +169,7 @@ where
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> PostgresStorage<K, S, E, C> {
-    fn chunk(&self, rows: Vec<PlacedRow>, key: impl Fn(&Place) -> Option<K>) -> Chunk<K, S, E> {
+    fn chunk(&self, rows: &[PageRow], key: impl Fn(&PageRow) -> Result<Option<K>, Error>) -> Chunk<K, S, E> {
         Chunk::new(rows, key, &*self.codec, self.postgres.settings())
     }
 }
