@@ -29,7 +29,7 @@ use work::{Counts, Measured, Work};
 #[command(name = "bench --peers")]
 struct Arguments {
     /// The share of the full counts (20,000 commands, 1,000 loads, 100,000 projected events) to run.
-    #[arg(long, default_value_t = 0.03)]
+    #[arg(long, default_value_t = 0.02)]
     scale: f64,
     /// How often everything is run. In each repeat, each piece of work meets the libraries in random order.
     #[arg(long, default_value_t = 3)]
@@ -80,7 +80,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let mut conditions = measure::machine();
     conditions.push(format!("Postgres, the same for all: {}", server.settings().await?));
     conditions
-        .push(format!("up to {CONNECTIONS} connections each, over TCP on the same machine; no snapshots"));
+        .push(format!("over TCP on the same machine, with up to {CONNECTIONS} connections each, ours with its default of 10; no snapshots"));
     conditions.push(format!(
         "scale {}: {} commands, {} loads, {} projected events; {} repeats",
         arguments.scale, counts.commands, counts.loads, counts.projected, arguments.repeats
@@ -98,7 +98,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
                 continue;
             }
             let mut turns: Vec<_> =
-                contestants.iter().enumerate().filter(|(_, it)| work.is_for(it)).collect();
+                contestants.iter().enumerate().filter(|(_, it)| (it.takes_part)(work)).collect();
             turns.shuffle(&mut order);
             for (peer, contestant) in turns {
                 match measured(&server, work, contestant, counts).await {

@@ -6,6 +6,8 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::work::Work;
+
 /// A library that takes part.
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
@@ -13,21 +15,12 @@ pub(crate) struct Contestant {
     pub(crate) package: &'static str,
     /// How it is used, in a few words.
     pub(crate) about: &'static str,
-    pub(crate) part: Part,
+    /// Whether it has this piece of work, and not just the same way as another contestant.
+    pub(crate) takes_part: fn(Work) -> bool,
     /// The fewest events that its projection is measured with, so that this takes no less than a moment.
     pub(crate) least_projected: u64,
     /// Sets it up in an empty database.
     pub(crate) open: fn(url: String) -> LocalBoxFuture<'static, Result<Box<dyn Peer>>>,
-}
-
-/// What of the work a contestant takes part in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    All,
-    /// It has no projection here.
-    WithoutProjection,
-    /// It differs from another one in its projection alone.
-    ProjectionOnly,
 }
 
 /// The library at work in one database.

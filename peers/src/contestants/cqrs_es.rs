@@ -18,13 +18,13 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const CONTESTANT: Contestant = Contestant {
     name: "cqrs-es",
     package: "postgres-es",
     about: "CqrsFramework::execute; load_aggregate; QueryReplay::replay_all, and a Query in the process",
-    part: Part::All,
+    takes_part: |_| true,
     least_projected: 0,
     open: |url| open(url).boxed_local(),
 };

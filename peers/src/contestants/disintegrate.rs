@@ -22,14 +22,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const CONTESTANT: Contestant = Contestant {
     name: "disintegrate",
     package: "disintegrate-postgres",
     about: "DecisionMaker::make until it succeeds; EventSourcedStateStore::load; PgEventListener with its notifier, \
             at least once",
-    part: Part::All,
+    takes_part: |_| true,
     least_projected: 0,
     open: |url| open(url).boxed_local(),
 };

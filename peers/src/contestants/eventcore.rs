@@ -21,13 +21,14 @@ use futures::{FutureExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, TABLE, UPSERT};
+use crate::work::Work;
 
 pub(crate) const PLAIN: Contestant = Contestant {
     name: "eventcore",
     package: "eventcore-postgres",
     about: "execute; read_stream",
-    part: Part::WithoutProjection,
+    takes_part: |work| work != Work::Projection,
     least_projected: 0,
     open: |url| open(url, false).boxed_local(),
 };
@@ -36,7 +37,7 @@ pub(crate) const EXACTLY_ONCE: Contestant = Contestant {
     name: "eventcore, exactly once",
     package: "eventcore-postgres",
     about: "execute; read_stream; run_transactional_projection, continuous",
-    part: Part::All,
+    takes_part: |_| true,
     least_projected: 0,
     open: |url| open(url, true).boxed_local(),
 };

@@ -14,13 +14,13 @@ use futures::FutureExt;
 use sqlx_of_evento::PgPool;
 use sqlx_of_evento::postgres::PgPoolOptions;
 
-use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Part, Peer, Run, TABLE, UPSERT};
+use crate::peer::{Account, CONNECTIONS, Contestant, Entry, Peer, Run, TABLE, UPSERT};
 
 pub(crate) const CONTESTANT: Contestant = Contestant {
     name: "evento",
     package: "evento",
     about: "Projection::load and its write(); SubscriptionBuilder::start, at least once, with its margin of 1 s",
-    part: Part::All,
+    takes_part: |_| true,
     least_projected: 0,
     open: |url| open(url).boxed_local(),
 };

@@ -11,6 +11,7 @@ use crate::peer::Contestant;
 /// All of them, ours first.
 pub(crate) const ALL: &[Contestant] = &[
     self::ours::SET_WISE,
+    self::ours::REMEMBERING,
     self::ours::EACH,
     self::cqrs_es::CONTESTANT,
     self::eventcore::PLAIN,

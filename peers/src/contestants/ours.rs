@@ -1,49 +1,66 @@
 //! eventsrc on Postgres, without snapshots.
 //!
-//! A command loads the stream, and saves on condition that nothing was saved since. (With `Decider`, which remembers the
-//! folded value, it would not load.) The view is exactly once, and is told by the storage in this process what is
-//! stored. As recommended, it writes its table with one statement a batch; and, as the others' handlers do, with one an
-//! event.
+//! A command is decided on the loaded stream, and saved on condition that nothing was saved since. By default a `Decider`
+//! remembers the values of streams, and loads only what it does not; that is measured beside. The view is exactly
+//! once, and is told by the storage in this process what is stored. As recommended, it writes its table with one
+//! statement a batch; and, as the others' handlers do, with one an event.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use eventsrc_core::{
-    Batch, Consistency, Context, Event, Fold, Operation, Outcome, Published, Query, QueryApi, SaveApi,
-    ScanFeed, StreamName, Synchronizer, SynchronizerSettings, Unmet, ViewDefinition, ViewError,
+    Batch, Consistency, Decider, Event, Fold, Operation, Outcome, Published, Query, QueryApi, Randomness,
+    SaveApi, SaveSettings, ScanFeed, StreamName, Synchronizer, SynchronizerSettings, SystemClock, Unmet,
+    ViewDefinition, ViewError,
 };
 use eventsrc_postgres::{Postgres, PostgresStorage, PostgresView, Transaction, View, each, tokio_postgres};
 use futures::FutureExt;
 
-use crate::peer::{Account, Contestant, Entry, Part, Peer, Run, UPSERT};
+use crate::peer::{Account, Contestant, Entry, Peer, Run, UPSERT};
+use crate::work::Work;
 
 pub(crate) const SET_WISE: Contestant = Contestant {
     name: "eventsrc",
     package: "eventsrc-postgres",
-    about: "QueryApi::snapshot, SaveApi::save_with; QueryApi::snapshot; PostgresView, a statement a batch",
-    part: Part::All,
+    about: "Decider::save, remembering nothing; QueryApi::get; PostgresView, a statement a batch",
+    takes_part: |_| true,
     least_projected: 100_000,
-    open: |url| open(url, false).boxed_local(),
+    open: |url| open(url, 0, false).boxed_local(),
+};
+
+pub(crate) const REMEMBERING: Contestant = Contestant {
+    name: "eventsrc, remembering",
+    package: "eventsrc-postgres",
+    about: "Decider::save as it is by default, which loads only streams that it does not remember",
+    takes_part: |work| matches!(work, Work::Commands { .. }),
+    least_projected: 0,
+    open: |url| open(url, SaveSettings::default().remembered, false).boxed_local(),
 };
 
 pub(crate) const EACH: Contestant = Contestant {
     name: "eventsrc, a handler an event",
     package: "eventsrc-postgres",
     about: "PostgresView, a statement an event",
-    part: Part::ProjectionOnly,
+    takes_part: |work| work == Work::Projection,
     least_projected: 100_000,
-    open: |url| open(url, true).boxed_local(),
+    open: |url| open(url, 0, true).boxed_local(),
 };
 
 type Storage = PostgresStorage<StreamName, u64, Entry>;
 
-async fn open(url: String, each: bool) -> Result<Box<dyn Peer>> {
+async fn open(url: String, remembered: usize, each: bool) -> Result<Box<dyn Peer>> {
     let postgres = Postgres::connect(&url).await?;
     let storage = Arc::new(Published::new(Storage::new(&postgres)));
+    let saves = |remembered| {
+        let settings = SaveSettings { remembered, ..SaveSettings::default() };
+        let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
+        Arc::new(SaveApi::with(Arc::clone(&storage), settings, clock, randomness))
+    };
+    let queries = Arc::new(QueryApi::new(Arc::clone(&storage), Ledger));
     Ok(Box::new(Ours {
-        queries: QueryApi::new(Arc::clone(&storage), Ledger),
-        saves: SaveApi::new(Arc::clone(&storage)),
+        decider: Decider::new(saves(remembered), queries),
+        saves: saves(SaveSettings::default().remembered),
         storage,
         postgres,
         each,
@@ -51,8 +68,9 @@ async fn open(url: String, each: bool) -> Result<Box<dyn Peer>> {
 }
 
 struct Ours {
-    queries: QueryApi<Arc<Published<Storage>>, Ledger>,
-    saves: SaveApi<Arc<Published<Storage>>>,
+    decider: Decider<Arc<Published<Storage>>, Ledger>,
+    /// For filling.
+    saves: Arc<SaveApi<Arc<Published<Storage>>>>,
     storage: Arc<Published<Storage>>,
     postgres: Postgres,
     each: bool,
@@ -61,17 +79,9 @@ struct Ours {
 #[async_trait]
 impl Peer for Ours {
     async fn command(&self, stream: &str, entry: Entry) -> Result<u64> {
-        let key = key(stream)?;
-        let mut failures = 0;
-        loop {
-            let seen = self.queries.snapshot(&key, Consistency::LatestEvent).await?;
-            let context = Context { token: self.queries.token(&key, &seen), ..Context::default() };
-            let append = Operation::if_seq(seen.sequence(), entry.clone());
-            match self.saves.save_with(&key, &context, append).await? {
-                Outcome::Saved(_) => return Ok(failures),
-                _ => failures += 1,
-            }
-        }
+        let outcome = self.decider.save(&key(stream)?, Operation::<_, Unmet, _>::insert(entry)).await?;
+        ensure!(matches!(outcome, Outcome::Saved(_)), "nobody else saves to this stream");
+        Ok(outcome.retries().into())
     }
 
     /// Each in a commit of its own, as commands would store them.
@@ -84,7 +94,7 @@ impl Peer for Ours {
     }
 
     async fn load(&self, stream: &str) -> Result<Account> {
-        let account = self.queries.get(&key(stream)?, Consistency::LatestEvent).await?;
+        let account = self.decider.query().get(&key(stream)?, Consistency::LatestEvent).await?;
         account.context("the stream is there")
     }
 

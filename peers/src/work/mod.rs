@@ -14,7 +14,7 @@ pub(crate) use ledger::Totals;
 pub(crate) use projection::Verdict;
 
 use crate::database::Database;
-use crate::peer::{Contestant, Part, Peer};
+use crate::peer::{Contestant, Peer};
 
 /// One piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,15 +70,6 @@ pub(crate) struct Measured {
 }
 
 impl Work {
-    /// Whether the library has it.
-    pub(crate) fn is_for(self, contestant: &Contestant) -> bool {
-        match contestant.part {
-            Part::All => true,
-            Part::WithoutProjection => self != Self::Projection,
-            Part::ProjectionOnly => self == Self::Projection,
-        }
-    }
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Commands { .. } => "commands",
