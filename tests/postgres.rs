@@ -2,6 +2,7 @@
 
 mod addresses;
 mod cuts;
+mod full_disk;
 mod groups;
 mod outages;
 mod pages;

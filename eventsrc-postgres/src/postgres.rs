@@ -63,10 +63,10 @@ impl Postgres {
         let address = Address::new(url, &settings)?;
         let tls = address.is_encrypted().then(|| tls::connector(&settings.tls)).transpose()?;
         let connections = Connections::new(&address, tls.as_ref(), &settings);
-        migration::migrate(&mut connections.get().await?, &schema, PARTS).await?;
-        let layout = Arc::new(Layout::new(&schema, &settings));
         let pool = |size| Connections::with_one_plan(&address, tls.as_ref(), &settings, size);
         let (reading, writing) = (pool(settings.connections), pool(settings.groups_in_flight));
+        migration::migrate(&mut reading.get().await?, &schema, PARTS).await?;
+        let layout = Arc::new(Layout::new(&schema, &settings));
         Ok(Self(Arc::new(Handle {
             connections,
             reading,
