@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use eventsrc_core::{Batch, ErrorKind, StreamName, ViewDefinition, ViewError};
 use eventsrc_sqlite::{Database, Settings, SqliteView, View};
@@ -121,7 +122,7 @@ async fn a_query_that_lets_go_of_the_last_handle_closes_the_file() {
     }
     drop(view);
     go.send(()).unwrap();
-    closed.await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), closed).await.expect("the thread ends").unwrap();
     let database = Database::open(folder.path().join("events.db")).await.unwrap();
     SqliteView::<StreamName, u64, String, _>::open(&database, Lines::new(1)).await.unwrap();
 }
