@@ -8,7 +8,7 @@ use eventsrc_core::{
     SynchronizerSettings, VersionedStore, ViewDefinition, ViewError, ViewStore,
 };
 use eventsrc_sqlite::{Database, SqliteView, View};
-use futures::future::{join_all, poll_immediate};
+use futures::future::{join_all, join3, poll_immediate};
 use futures::{FutureExt, TryStreamExt};
 use rusqlite::Connection;
 
@@ -184,9 +184,11 @@ async fn a_take_over_right_after_an_append_can_read_it() {
     assert!(poll_immediate(&mut take_over).await.is_none());
     assert!(poll_immediate(&mut next).await.is_none());
     drop(held);
-    assert!(matches!(put.await.unwrap(), Put::Stored));
-    assert!(matches!(take_over.await.unwrap(), Applied::Done));
-    assert!(matches!(next.await.unwrap(), Put::Stored));
+    let (put, take_over, next) = join3(put, take_over, next).await;
+    assert!(matches!(take_over.unwrap(), Applied::Done));
+    for put in [put, next] {
+        assert!(matches!(put.unwrap(), Put::Stored));
+    }
     assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
 }
 
