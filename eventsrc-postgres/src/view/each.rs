@@ -54,3 +54,81 @@ where
         .collect();
     streams.try_collect().await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use eventsrc_core::{Commit, Metadata, Randomness, Run, StreamName, Timestamp, Vec1};
+    use futures::future::poll_fn;
+
+    use super::*;
+
+    /// Three streams of two commits of two events, whose payloads say where they are.
+    fn batch() -> Batch<StreamName, u64, String> {
+        let ids = Randomness::seeded(1);
+        let runs = ["a/1", "a/2", "a/3"].map(|stream| {
+            let stream: StreamName = stream.parse().unwrap();
+            let commits = [1, 3].map(|first| {
+                let payloads = [first, first + 1].map(|number| format!("{stream} {number}"));
+                Arc::new(Commit {
+                    key: stream.clone(),
+                    first,
+                    time: Timestamp::UNIX_EPOCH,
+                    metadata: Metadata::new(ids.commit_id(Timestamp::UNIX_EPOCH)),
+                    payloads: Vec1::try_from_vec(payloads.into()).unwrap(),
+                })
+            });
+            Run { stream, from: None, commits: commits.to_vec() }
+        });
+        Batch::new(runs.into())
+    }
+
+    #[tokio::test]
+    async fn streams_go_side_by_side_and_each_in_its_order() {
+        let applied = RefCell::new(Vec::new());
+        let begun = RefCell::new(0);
+        let batch = batch();
+        let all = each(&batch, |event| {
+            let (applied, begun) = (&applied, &begun);
+            *begun.borrow_mut() += 1;
+            let mut polls = 0;
+            poll_fn(move |context| {
+                polls += 1;
+                context.waker().wake_by_ref();
+                if polls < 3 {
+                    return Poll::Pending;
+                }
+                assert!(*begun.borrow() >= 3, "nobody waits for another stream");
+                applied.borrow_mut().push(event.payload.clone());
+                Poll::Ready(Ok(()))
+            })
+        });
+        all.await.unwrap();
+        for stream in ["a/1", "a/2", "a/3"] {
+            let of_stream =
+                applied.borrow().iter().filter(|text| text.starts_with(stream)).cloned().collect::<Vec<_>>();
+            assert_eq!(of_stream, [1, 2, 3, 4].map(|number| format!("{stream} {number}")));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_error_ends_it() {
+        let applied = RefCell::new(0);
+        let batch = batch();
+        let all = each(&batch, |event| {
+            let applied = &applied;
+            async move {
+                if event.payload == "a/2 2" {
+                    return Err("it cannot be applied".into());
+                }
+                *applied.borrow_mut() += 1;
+                Ok(())
+            }
+        });
+        assert_eq!(all.await.unwrap_err().to_string(), "it cannot be applied");
+        assert!(*applied.borrow() < 12);
+    }
+}

@@ -96,6 +96,7 @@ const GRANTS: &str = "
         {schema}.view_unfinished, {schema}.view_nothing FROM {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.view_versions, {schema}.view_positions,
         {schema}.view_quarantine, {schema}.view_skips, {schema}.view_unfinished TO {role};
+    GRANT EXECUTE ON FUNCTION {schema}.view_places, {schema}.view_positions_after TO {role};
 ";
 
 /// The constraint that an unfinished transaction does not meet.

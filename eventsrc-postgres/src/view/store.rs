@@ -45,7 +45,8 @@ where
     /// version that serves.
     ///
     /// All of it is on its way at once, so that a read whose query is one prepared statement takes one round trip. The
-    /// query may only read. It may be run again, if a connection broke while nobody used it, or another version takes over.
+    /// query may only read, and must not keep the transaction, which ends with it. It may be run again, if a connection broke
+    /// while nobody used it, or another version takes over.
     ///
     /// ```no_run
     /// # use eventsrc_core::{StorageError, StreamName};
