@@ -101,7 +101,7 @@ pub async fn read_under_lag(reads: u64, faults: bool, seed: u64) -> Result<Fresh
                         }
                     }
                     Ok(Err(AtLeastError::Stale(stale))) if short && !stale.missing.is_empty() => {
-                        came.stale += 1
+                        came.stale += 1;
                     }
                     Ok(Err(error)) => came.violations.push(format!("{what}: {error}")),
                 }
