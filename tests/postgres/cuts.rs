@@ -8,7 +8,7 @@ use eventsrc_testkit::history::{Load, Recorded, hammer};
 use eventsrc_testkit::proxy::{Moment, Proxy};
 use eventsrc_testkit::servers;
 
-use super::{Storage, assert_says, client, commit, commits, open, store, transactions};
+use super::{assert_says, client, commit, commits, open, store, transactions};
 
 /// A database, and a proxy before it.
 async fn behind_a_proxy() -> (Proxy, String) {

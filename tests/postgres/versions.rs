@@ -1,6 +1,6 @@
 //! Tables that are new, old, newer, or somebody else's.
 
-use eventsrc_core::{ErrorKind, Postcard, Snapshot, SnapshotAt, SnapshotStorage};
+use eventsrc_core::{ErrorKind, EventStorage, Postcard, Snapshot, SnapshotAt, SnapshotStorage};
 use eventsrc_postgres::{Postgres, PostgresSnapshots, PostgresStorage, Settings};
 use futures::future::join_all;
 
@@ -64,7 +64,6 @@ async fn tables_that_are_gone_are_missed_clearly() {
     let storage = open(&url).await;
     store(&storage, &commit("user/1", 1, &["a"])).await;
     client(&url).await.batch_execute("DROP TABLE eventsrc.commits CASCADE").await.unwrap();
-    use eventsrc_core::EventStorage;
     let error = storage.put(commit("user/1", 2, &["b"])).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["not as they were made", "user/1", "sequence 2"]);
 }
