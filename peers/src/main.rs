@@ -79,8 +79,10 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let server = Server::start().await?;
     let mut conditions = measure::machine();
     conditions.push(format!("Postgres, the same for all: {}", server.settings().await?));
-    conditions
-        .push(format!("over TCP on the same machine, with up to {CONNECTIONS} connections each, ours with its default of 10; no snapshots"));
+    conditions.push(format!(
+        "over TCP on the same machine, with up to {CONNECTIONS} connections each, ours with its default of 10; \
+         no snapshots"
+    ));
     conditions.push(format!(
         "scale {}: {} commands, {} loads, {} projected events; {} repeats",
         arguments.scale, counts.commands, counts.loads, counts.projected, arguments.repeats

@@ -43,7 +43,7 @@ pub(crate) const EACH: Contestant = Contestant {
     package: "eventsrc-postgres",
     about: "PostgresView, a statement an event",
     takes_part: |work| work == Work::Projection,
-    least_projected: 100_000,
+    least_projected: 30_000,
     open: |url| open(url, 0, true).boxed_local(),
 };
 

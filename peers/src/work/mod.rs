@@ -50,7 +50,7 @@ impl Counts {
         let share = |full: f64, least: f64| (full * scale).round().max(least) as u64;
         Self {
             commands: share(20_000.0, ledger::STREAMS as f64),
-            loads: share(1_000.0, 20.0),
+            loads: share(1_000.0, 200.0),
             projected: share(100_000.0, ledger::STREAMS as f64),
         }
     }
