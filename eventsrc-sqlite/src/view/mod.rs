@@ -79,6 +79,6 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     ///
     /// Whatever cannot be applied, however often it is tried. An error of SQLite about the disk, the file or memory, as
     /// the error itself or as one of its causes, is taken for what it is, and the batch is tried again; so is a
-    /// [`StorageError`] that says so.
+    /// [`StorageError`](eventsrc_core::StorageError) that says so.
     fn apply(&self, transaction: &Connection, batch: &Batch<K, S, E>) -> Result<(), ViewError>;
 }
