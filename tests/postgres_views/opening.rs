@@ -94,13 +94,15 @@ async fn tables_that_are_badly_named_are_refused() {
     let place = Place::new().await;
     let postgres = place.connect().await;
     let long = "a".repeat(41).leak();
-    let names: [&'static [&'static str]; 8] = [
+    let names: [&'static [&'static str]; 10] = [
         &[""],
         &["Users"],
         &["user s"],
         &["users\" AS SELECT 1; --"],
         &["1users"],
         &["users", "users"],
+        &["lines_v1"],
+        &["users", "users_v23"],
         &["pg_users"],
         vec![&*long].leak(),
     ];
@@ -121,7 +123,6 @@ async fn names_that_are_taken_are_refused() {
         (&["lines"][..], &["names v1", "the view lines has a table", "lines"][..]),
         (&["theirs"], &["table", "theirs"]),
         (&["own"], &["table", "own_v1"]),
-        (&["lines_v1"], &["table", "lines_v1"]),
     ] {
         let error = open(&postgres, Any::new("names", tables, makes!(""))).await.unwrap_err();
         assert_says(&error, ErrorKind::Refused, words);
