@@ -16,6 +16,13 @@ pub struct Batch<K, S, E> {
     moves: Vec<Move<S>>,
 }
 
+/// The same commits; they are shared.
+impl<K, S: Clone, E> Clone for Batch<K, S, E> {
+    fn clone(&self) -> Self {
+        Self { commits: self.commits.clone(), moves: self.moves.clone() }
+    }
+}
+
 /// How a batch moves one stream of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move<S> {

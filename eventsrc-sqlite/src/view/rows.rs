@@ -1,8 +1,7 @@
 //! Positions, quarantine and skips as rows, and back.
 
 use eventsrc_core::{
-    Batch, ErrorKind, Move, Place, Poison, Run, Sequence, Skip, StorageError, StreamKey, StreamName,
-    Timestamp,
+    Batch, ErrorKind, Move, Place, Poison, Sequence, Skip, StorageError, StreamName, Timestamp,
 };
 
 use crate::layout::views::{BehindRow, PlaceRow, PoisonRow, PositionRow, SkipRow};
@@ -17,16 +16,6 @@ pub(super) fn row<S: Sequence>(position: S) -> Option<PositionRow> {
 /// Refuses a batch that would leave a position past the last one that can be kept.
 pub(super) fn check<K, S: Sequence, E>(batch: &Batch<K, S, E>) -> Result<(), StorageError> {
     batch.moves().iter().try_for_each(|moved| kept(&moved.stream, moved.to).map(drop))
-}
-
-/// The same batch, for another thread.
-pub(super) fn owned<K: StreamKey, S: Sequence, E>(batch: &Batch<K, S, E>) -> Batch<K, S, E> {
-    let run = |(moved, commits): (&Move<S>, &[_])| Run {
-        stream: moved.stream.clone(),
-        from: moved.from,
-        commits: commits.to_vec(),
-    };
-    Batch::new(batch.moves().iter().zip(batch.streams()).map(run).collect())
 }
 
 /// Where the streams are.

@@ -134,7 +134,7 @@ where
 
     async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
         rows::check(batch)?;
-        let (kept, batch) = (Arc::clone(&self.kept), rows::owned(batch));
+        let (kept, batch) = (Arc::clone(&self.kept), batch.clone());
         let work = move |connection: &Guarded| {
             Ok(match kept.apply(connection, &batch)? {
                 Applied::Done => Worked::Kept(Applied::Done),
