@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use eventsrc_tests::git_kills::kill_import;
+use eventsrc_tests::git_kills::{kill_import, kill_rebuild};
 use eventsrc_tests::git_repository::{Script, TestRepository};
 use eventsrc_tests::kills::kill_writer;
 
@@ -34,6 +34,20 @@ pub(crate) async fn git_history(trial: Trial) -> Result<Found> {
         .await
         .with_context(|| format!("with {}", program.display()))?;
     let note = format!("{} in the middle, {} imports completed", report.in_the_middle, report.completed);
+    Ok(Found { attempted: u64::from(report.kills), violations: report.violations, note })
+}
+
+/// Kills rebuilds of the counts of a git repository, and goes on with them.
+pub(crate) async fn git_history_rebuilds(trial: Trial) -> Result<Found> {
+    let folder = tempfile::tempdir()?;
+    let repository = TestRepository::empty(&folder.path().join("repository.git"), "sha1")?;
+    repository.run(&Script::long(300, 12))?;
+    let kills = u32::try_from(trial.attempts)?;
+    let program = program("git-history")?;
+    let report = kill_rebuild(&program, repository.path(), kills, trial.seed)
+        .await
+        .with_context(|| format!("with {}", program.display()))?;
+    let note = format!("{} in the middle, {} rebuilds completed", report.in_the_middle, report.completed);
     Ok(Found { attempted: u64::from(report.kills), violations: report.violations, note })
 }
 

@@ -97,6 +97,13 @@ pub(crate) const RUNS: &[Run] = &[
         run: |trial| Box::pin(kills::git_history(trial)),
     },
     Run {
+        name: "git-history-rebuild-kills",
+        unit: "rebuilds killed",
+        full: 20,
+        quick: 3,
+        run: |trial| Box::pin(kills::git_history_rebuilds(trial)),
+    },
+    Run {
         name: "view-deliveries-sqlite",
         unit: "deliveries to racing workers",
         full: 1_000_000,
