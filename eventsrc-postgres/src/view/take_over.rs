@@ -42,18 +42,19 @@ where
         if behind.iter().any(|row| row.stopped) {
             return Ok(Attempt::Answered(Applied::Moved));
         }
-        let batch = catch_up(behind.iter().map(rows::behind).collect::<Result<_, _>>()?).await?;
-        let Some(moves) = rows::moves(&batch)? else { return Ok(Attempt::Answered(Applied::Moved)) };
-        if !moves.streams.is_empty() {
+        if !behind.is_empty() {
+            let batch = catch_up(behind.iter().map(rows::behind).collect::<Result<_, _>>()?).await?;
+            let moves = rows::moves(&batch)?.filter(|moves| !moves.streams.is_empty());
+            let Some(moves) = moves else { return Ok(Attempt::Answered(Applied::Moved)) };
             match self.change(&open, &moving, future::ready(Ok(())), &batch, &moves).await {
                 Ok(((), Ok(()))) => {}
                 Ok(((), Err(error))) => return self.refused(&open, error).await,
                 Err(Stopped::Beginning(error)) => return Err(failure(error)),
                 Err(Stopped::Advancing(error)) => return self.stopped(error).map(Attempt::Answered),
             }
-        }
-        if !self.behind(&open, own.id, other).await?.is_empty() {
-            return Ok(Attempt::Answered(Applied::Moved));
+            if !self.behind(&open, own.id, other).await?.is_empty() {
+                return Ok(Attempt::Answered(Applied::Moved));
+            }
         }
         let before = serving.map(|serving| identifiers(&serving.tables)).transpose()?.unwrap_or_default();
         layout::be_patient_with_readers(&open).await.map_err(&failure)?;
