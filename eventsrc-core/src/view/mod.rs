@@ -47,8 +47,9 @@ pub fn panicked(panic: &(dyn Any + Send)) -> ViewError {
 /// # Applying
 ///
 /// - A batch is applied whole or not at all: rows and positions of all its streams.
+/// - An empty batch is `Done`, and changes nothing.
 /// - A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing
-///   changes, and the answer is [`Applied::Moved`].
+///   changes, and the answer is [`Applied::Moved`], whatever the view's code would say to it.
 /// - Of any number of racing batches that move one stream from the same position, exactly one is applied.
 /// - A batch of which the view's code refuses something, by an error or a panic, or whose rows break a rule of the
 ///   database, changes nothing, and the answer is [`Applied::Rejected`] with the cause.
@@ -60,15 +61,17 @@ pub fn panicked(panic: &(dyn Any + Send)) -> ViewError {
 /// # Places
 ///
 /// - A stream that was never applied has no position.
-/// - `places` answers in the order of the streams that it was asked for.
+/// - `places` answers in the order of the streams that it was asked for: one that is named twice is answered twice, and an
+///   empty list with an empty list.
 /// - `positions` are those of all streams that have one, each once, by name, from after a name on, and at most as many as
 ///   asked for.
-/// - Another version of the view, and another view, have positions of their own.
+/// - Another version of the view, and another view, have positions, quarantines and skips of their own.
 ///
 /// # Quarantine
 ///
 /// - A stream in quarantine is shown as such by `places`, and by `quarantined` with all that was recorded.
 /// - A stream goes into quarantine only while it stands right before the commit in question; later it changes nothing.
+/// - A stream that is in quarantine keeps what was recorded first; a second quarantine changes nothing.
 /// - A batch that moves a stream in quarantine is [`Applied::Moved`].
 /// - `release` ends it, and nothing else changes.
 /// - `skip` moves the position over a commit, ends the quarantine and records the decision, in one transaction, and only from
@@ -186,9 +189,13 @@ pub struct Skip<S> {
 /// - After `take_over` this version serves; the other one goes on being kept, and can take over again.
 /// - `take_over` is one transaction, in which no position of the view moves but by `catch_up`: it is given every stream of
 ///   which this version lies behind the serving one, and brings the commits in between; it may bring later ones as well.
+/// - Where this version lies nowhere behind, `catch_up` is not called.
+/// - A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] with
+///   the cause; either changes nothing.
 /// - A version that would still lie behind anywhere, or has a stream in quarantine that the serving one is past, does not
 ///   take over: nothing changes, and the answer is [`Applied::Moved`].
-/// - `retire` removes the rows and positions of this version; the serving one is not retired, which is an error of kind `Invalid`.
+/// - `retire` removes the rows, positions, quarantines and skips of this version, and of no other; the serving one is not
+///   retired, which is an error of kind `Invalid`.
 /// - The digest is the same for equal rows, in whatever order they were written, and another one for other rows.
 pub trait VersionedStore: ViewStore {
     /// The version that readers see.

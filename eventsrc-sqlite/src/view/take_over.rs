@@ -83,16 +83,18 @@ where
         if behind.iter().any(|row| row.quarantined) {
             return Ok(Worked::Undone(Applied::Moved));
         }
-        let Some(batch) = fetch(behind) else {
-            let what = format!("{}: nobody brings what it lacks", self.cannot("switch to"));
-            return Err(Failure::plain(ErrorKind::Unavailable, what));
-        };
-        match self.apply(connection, &batch)? {
-            Applied::Done => {}
-            other => return Ok(Worked::Undone(other)),
-        }
-        if !self.behind(connection, own, other)?.is_empty() {
-            return Ok(Worked::Undone(Applied::Moved));
+        if !behind.is_empty() {
+            let Some(batch) = fetch(behind) else {
+                let what = format!("{}: nobody brings what it lacks", self.cannot("switch to"));
+                return Err(Failure::plain(ErrorKind::Unavailable, what));
+            };
+            match self.apply(connection, &batch)? {
+                Applied::Done => {}
+                other => return Ok(Worked::Undone(other)),
+            }
+            if !self.behind(connection, own, other)?.is_empty() {
+                return Ok(Worked::Undone(Applied::Moved));
+            }
         }
         self.replace(connection, before)?;
         Ok(Worked::Kept(Applied::Done))

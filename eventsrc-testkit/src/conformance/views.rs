@@ -82,6 +82,7 @@ use crate::faulty::{FaultSource, Faults};
 
 pub mod applying;
 mod backend;
+pub mod caught_up;
 pub mod dropped;
 pub mod failing;
 pub mod moved;
@@ -156,15 +157,17 @@ fn applying_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             streams_may_share_rows,
             rows_have_texts_of_every_kind,
             a_position_is_the_sequence_of_the_last_event,
-            an_empty_batch_changes_nothing,
             a_reader_never_sees_a_part_of_a_batch,
             a_reader_through_another_handle_never_sees_a_part_of_a_batch,
         ];
         "A batch is applied whole or not at all: rows and positions of all its streams." needs has_rules => applying [
             an_answer_is_what_happened,
         ];
+        "An empty batch is `Done`, and changes nothing." => applying [
+            an_empty_batch_changes_nothing,
+        ];
         "A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing \
-         changes, and the answer is [`Applied::Moved`]." => moved [
+         changes, and the answer is [`Applied::Moved`], whatever the view's code would say to it." => moved [
             a_batch_applied_again_is_moved,
             a_batch_of_an_earlier_position_is_moved,
             a_batch_ahead_of_its_stream_is_moved,
@@ -177,6 +180,10 @@ fn applying_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             a_batch_that_was_moved_may_be_applied_later,
             a_batch_elsewhere_is_moved_whatever_the_code_would_say,
             one_of_1000_streams_holds_up_the_batch,
+        ];
+        "A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing \
+         changes, and the answer is [`Applied::Moved`], whatever the view's code would say to it." needs has_rules => moved [
+            a_batch_elsewhere_is_moved_whatever_rule_its_rows_break,
         ];
         "Of any number of racing batches that move one stream from the same position, exactly one is applied." => racing [
             of_two_racing_batches_one_is_applied,
@@ -241,9 +248,11 @@ fn place_rules<B: ViewBackend>() -> Vec<Rule<B>> {
         "A stream that was never applied has no position." => applying [
             a_stream_of_a_similar_name_does_not_move,
         ];
-        "`places` answers in the order of the streams that it was asked for." => places [
+        "`places` answers in the order of the streams that it was asked for: one that is named twice is answered twice, and \
+         an empty list with an empty list." => places [
             places_are_in_the_order_that_was_asked_for,
             a_stream_named_twice_is_answered_twice,
+            no_streams_have_no_places,
             any_number_of_streams_may_be_named,
         ];
         "`positions` are those of all streams that have one, each once, by name, from after a name on, and at most as many as \
@@ -253,7 +262,7 @@ fn place_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             positions_may_begin_after_any_name,
             streams_in_quarantine_keep_their_positions,
         ];
-        "Another version of the view, and another view, have positions of their own." => places [
+        "Another version of the view, and another view, have positions, quarantines and skips of their own." => places [
             versions_are_apart,
             views_are_apart,
         ];
@@ -272,6 +281,9 @@ fn quarantine_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             => quarantine [
             a_stream_that_moved_on_is_not_quarantined,
             a_commit_is_applied_or_quarantined,
+        ];
+        "A stream that is in quarantine keeps what was recorded first; a second quarantine changes nothing." => quarantine [
+            a_second_quarantine_keeps_the_first_record,
         ];
         "A batch that moves a stream in quarantine is [`Applied::Moved`]." => quarantine [
             a_batch_of_a_stream_in_quarantine_is_moved,
@@ -324,9 +336,24 @@ fn version_rules<B: ViewBackend<Store: VersionedStore>>() -> Vec<Rule<B>> {
             catch_up_is_given_every_stream_that_lies_behind,
             what_catch_up_brings_is_applied,
             catch_up_may_bring_later_commits,
-            a_catch_up_that_fails_changes_nothing,
             positions_stand_still_during_a_take_over,
             readers_beside_a_take_over_never_go_back,
+        ];
+        "Where this version lies nowhere behind, `catch_up` is not called." => taking_over [
+            catch_up_is_not_called_for_nothing,
+        ];
+        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] \
+         with the cause; either changes nothing." => caught_up [
+            a_catch_up_that_fails_changes_nothing,
+            a_catch_up_that_the_code_refuses_changes_nothing,
+        ];
+        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] \
+         with the cause; either changes nothing." needs has_rules => caught_up [
+            a_catch_up_that_breaks_a_rule_changes_nothing,
+        ];
+        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] \
+         with the cause; either changes nothing." needs has_rules_at_the_end => caught_up [
+            a_catch_up_that_breaks_a_rule_at_the_end_changes_nothing,
         ];
         "A version that would still lie behind anywhere, or has a stream in quarantine that the serving one is past, does not \
          take over: nothing changes, and the answer is [`Applied::Moved`]." => taking_over [
@@ -334,8 +361,8 @@ fn version_rules<B: ViewBackend<Store: VersionedStore>>() -> Vec<Rule<B>> {
             a_version_with_a_quarantine_behind_does_not_take_over,
             a_quarantine_that_lies_nowhere_behind_hinders_nobody,
         ];
-        "`retire` removes the rows and positions of this version; the serving one is not retired, which is an error of kind \
-         `Invalid`." => versions [
+        "`retire` removes the rows, positions, quarantines and skips of this version, and of no other; the serving one is \
+         not retired, which is an error of kind `Invalid`." => versions [
             a_retired_version_is_gone,
             other_versions_outlive_a_retired_one,
             the_serving_version_is_not_retired,

@@ -294,6 +294,25 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
+            "a_batch_elsewhere_is_moved_whatever_the_code_would_say",
+            "the code runs before quarantines are looked at",
+            Apply(|kept, batch| {
+                let stands = |moved: &Move<S>| kept.position(&moved.stream) == moved.from;
+                match kept.clone().write(batch.events()) {
+                    Err(error) if batch.moves().iter().all(stands) => Ok(Applied::Rejected(error)),
+                    _ => kept.apply(batch),
+                }
+            }),
+        ),
+        (
+            "a_batch_elsewhere_is_moved_whatever_rule_its_rows_break",
+            "rows are written before positions are compared",
+            Apply(|kept, batch| match kept.clone().write(batch.events()) {
+                Err(error) if error.to_string().contains("a row has a text") => Ok(Applied::Rejected(error)),
+                _ => kept.apply(batch),
+            }),
+        ),
+        (
             "one_of_1000_streams_holds_up_the_batch",
             "500 streams at a time are compared and moved",
             Apply(|kept, batch| {

@@ -22,13 +22,13 @@ pub(crate) enum Defect {
     /// It puts streams in quarantine in its own way.
     Quarantine(fn(&mut Kept, &Poison<S>) -> Result<(), StorageError>),
     /// It lists other quarantines.
-    Quarantined(fn(&Kept) -> Vec<Poison<S>>),
+    Quarantined(fn(&Views, &Which) -> Vec<Poison<S>>),
     /// It ends quarantines in its own way.
     Release(fn(&mut Kept, &StreamName) -> bool),
     /// It skips in its own way.
     Skip(fn(&mut Kept, &Skip<S>) -> Applied),
     /// It lists other decisions.
-    Skipped(fn(&Kept) -> Vec<Skip<S>>),
+    Skipped(fn(&Views, &Which) -> Vec<Skip<S>>),
     /// It gives readers something else, from all views and the version that is read.
     Read(fn(&Views, &Which, &[StreamName]) -> (Vec<Place<S>>, ViewRows)),
     /// It does something when a view is opened.
@@ -85,6 +85,8 @@ pub(crate) enum Defect {
     ServingIsRemembered,
     /// The version takes over before it catches up.
     ServesBeforeItCatchesUp,
+    /// `catch_up` is called whatever lies behind.
+    CatchesUpWithNothing,
     /// Positions move while a version catches up.
     CatchesUpWithoutLock,
 }

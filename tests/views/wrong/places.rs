@@ -6,7 +6,7 @@ use eventsrc_core::{Applied, ErrorKind, Place, Sequence, StorageError, Zone};
 
 use super::kept::S;
 use super::{Defect, Proof};
-use Defect::{Apply, Places, Positions, Which};
+use Defect::{Apply, Places, Positions, Quarantined, Skipped, Which};
 
 pub(crate) fn proofs() -> Vec<Proof> {
     vec![
@@ -68,6 +68,14 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
+            "no_streams_have_no_places",
+            "no streams are taken for all",
+            Places(|kept, streams| {
+                let all = kept.positions.keys().filter(|_| streams.is_empty());
+                Ok(streams.iter().chain(all).map(|stream| kept.place(stream)).collect())
+            }),
+        ),
+        (
             "any_number_of_streams_may_be_named",
             "a question has at most 32,766 parameters",
             Places(|kept, streams| {
@@ -113,6 +121,19 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         ("versions_are_apart", "versions have one digit", Which(|which| which.1 %= 10)),
+        (
+            "versions_are_apart",
+            "a quarantine is one of all versions",
+            Quarantined(|views, which| {
+                let versions = views.versions(which).flat_map(|kept| kept.quarantined.clone());
+                versions.collect::<BTreeMap<_, _>>().into_values().collect()
+            }),
+        ),
+        (
+            "versions_are_apart",
+            "a decision to skip is one of all versions",
+            Skipped(|views, which| views.versions(which).flat_map(|kept| kept.skipped.clone()).collect()),
+        ),
         (
             "views_are_apart",
             "names are cut at the last mark",

@@ -42,8 +42,8 @@ fn quarantines() -> Vec<Proof> {
         (
             "quarantines_are_sorted_by_name",
             "quarantines come as they were recorded",
-            Quarantined(|kept| {
-                let mut found: Vec<_> = kept.quarantined.values().cloned().collect();
+            Quarantined(|views, which| {
+                let mut found: Vec<_> = views.kept(which).quarantined.into_values().collect();
                 found.sort_by_key(|poison| poison.time);
                 found
             }),
@@ -60,6 +60,16 @@ fn quarantines() -> Vec<Proof> {
             "a_commit_is_applied_or_quarantined",
             "it looks first, and puts in quarantine later",
             Defect::CheckThenQuarantine,
+        ),
+        (
+            "a_second_quarantine_keeps_the_first_record",
+            "the last record is kept",
+            Quarantine(|kept, poison| {
+                if kept.position(&poison.stream) == poison.position {
+                    kept.quarantined.insert(poison.stream.clone(), poison.clone());
+                }
+                Ok(())
+            }),
         ),
         (
             "a_batch_of_a_stream_in_quarantine_is_moved",
@@ -182,8 +192,8 @@ fn skips() -> Vec<Proof> {
         (
             "decisions_come_back_as_they_were_recorded",
             "times before 1970 are those of 1970",
-            Skipped(|kept| {
-                let mut found = kept.skipped.clone();
+            Skipped(|views, which| {
+                let mut found = views.kept(which).skipped;
                 for skip in &mut found {
                     skip.time = skip.time.max(eventsrc_core::Timestamp::UNIX_EPOCH);
                 }
@@ -193,8 +203,8 @@ fn skips() -> Vec<Proof> {
         (
             "decisions_are_sorted_by_stream_and_sequence",
             "decisions come as they were made",
-            Skipped(|kept| {
-                let mut found = kept.skipped.clone();
+            Skipped(|views, which| {
+                let mut found = views.kept(which).skipped;
                 found.sort_by_key(|skip| skip.time);
                 found
             }),

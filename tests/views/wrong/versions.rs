@@ -1,7 +1,8 @@
 //! What the rules about versions are proved against.
 
-use eventsrc_core::{Applied, Batch};
+use eventsrc_core::{Applied, Batch, ErrorKind, StorageError};
 
+use super::applying::part;
 use super::kept::{Kept, digest};
 use super::{Defect, Proof, Views};
 use Defect::{Behind, Digest, Open, Read, Retire, TakeOver};
@@ -130,6 +131,57 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
+            "catch_up_is_not_called_for_nothing",
+            "`catch_up` is called whatever lies behind",
+            Defect::CatchesUpWithNothing,
+        ),
+        (
+            "a_catch_up_that_fails_changes_nothing",
+            "every catch-up that fails may go well another time",
+            TakeOver(|views, which, _, brought| {
+                let passing =
+                    |error| StorageError::new(ErrorKind::Unavailable, "cannot catch up").because(error);
+                views.take_over(which, &brought.map_err(passing)?)
+            }),
+        ),
+        (
+            "a_catch_up_that_the_code_refuses_changes_nothing",
+            "streams that are brought are applied one by one",
+            TakeOver(|views, which, _, brought| {
+                let brought = brought?;
+                for stream in 0..brought.moves().len() {
+                    let stream = part(&brought, |at, _| at == stream);
+                    if let Applied::Rejected(error) = views.of(which).apply(&stream)? {
+                        return Ok(Applied::Rejected(error));
+                    }
+                }
+                views.take_over(which, &Batch::new(Vec::new()))
+            }),
+        ),
+        (
+            "a_catch_up_that_breaks_a_rule_changes_nothing",
+            "an error of the database fails the take-over",
+            TakeOver(|views, which, _, brought| match views.take_over(which, &brought?) {
+                Ok(Applied::Rejected(error)) if error.to_string().contains("a row has a text") => {
+                    Err(StorageError::new(ErrorKind::Invalid, "the database refuses").because(error))
+                }
+                answer => answer,
+            }),
+        ),
+        (
+            "a_catch_up_that_breaks_a_rule_at_the_end_changes_nothing",
+            "a version serves before its transaction has come to its end",
+            TakeOver(|views, which, _, brought| {
+                let answer = views.take_over(which, &brought?);
+                if let Ok(Applied::Rejected(error)) = &answer
+                    && error.to_string().contains("there is no row")
+                {
+                    views.serving.insert(which.0.clone(), which.1);
+                }
+                answer
+            }),
+        ),
+        (
             "positions_stand_still_during_a_take_over",
             "positions move while a version catches up",
             Defect::CatchesUpWithoutLock,
@@ -167,16 +219,54 @@ fn taking_over() -> Vec<Proof> {
     ]
 }
 
+/// Retires, and leaves a part of what was kept of the version.
+fn leaving(
+    views: &mut Views,
+    which: &super::Which,
+    part: impl FnOnce(Kept) -> Kept,
+) -> Result<(), StorageError> {
+    let kept = views.kept(which);
+    views.retire(which)?;
+    views.kept.insert(which.clone(), part(kept));
+    Ok(())
+}
+
+/// Retires, and takes a part of what is kept of all versions of the view away.
+fn taking(views: &mut Views, which: &super::Which, part: impl Fn(&mut Kept)) -> Result<(), StorageError> {
+    views.retire(which)?;
+    let versions = views.kept.iter_mut().filter(|((name, _), _)| *name == which.0);
+    versions.for_each(|(_, kept)| part(kept));
+    Ok(())
+}
+
 fn retiring() -> Vec<Proof> {
     vec![
         (
             "a_retired_version_is_gone",
+            "its rows stay",
+            Retire(|views, which| {
+                leaving(views, which, |Kept { rows, .. }| Kept { rows, ..Kept::default() })
+            }),
+        ),
+        (
+            "a_retired_version_is_gone",
+            "its positions stay",
+            Retire(|views, which| {
+                leaving(views, which, |Kept { positions, .. }| Kept { positions, ..Kept::default() })
+            }),
+        ),
+        (
+            "a_retired_version_is_gone",
             "its quarantines stay",
             Retire(|views, which| {
-                let quarantined = views.of(which).quarantined.clone();
-                views.retire(which)?;
-                views.kept.insert(which.clone(), Kept { quarantined, ..Kept::default() });
-                Ok(())
+                leaving(views, which, |Kept { quarantined, .. }| Kept { quarantined, ..Kept::default() })
+            }),
+        ),
+        (
+            "a_retired_version_is_gone",
+            "its decisions to skip stay",
+            Retire(|views, which| {
+                leaving(views, which, |Kept { skipped, .. }| Kept { skipped, ..Kept::default() })
             }),
         ),
         (
@@ -187,6 +277,26 @@ fn retiring() -> Vec<Proof> {
                 views.kept.retain(|(_, version), _| *version != which.1);
                 Ok(())
             }),
+        ),
+        (
+            "other_versions_outlive_a_retired_one",
+            "the rows of all versions are removed",
+            Retire(|views, which| taking(views, which, |kept| kept.rows.clear())),
+        ),
+        (
+            "other_versions_outlive_a_retired_one",
+            "the positions of all versions are removed",
+            Retire(|views, which| taking(views, which, |kept| kept.positions.clear())),
+        ),
+        (
+            "other_versions_outlive_a_retired_one",
+            "the quarantines of all versions are removed",
+            Retire(|views, which| taking(views, which, |kept| kept.quarantined.clear())),
+        ),
+        (
+            "other_versions_outlive_a_retired_one",
+            "the decisions to skip of all versions are removed",
+            Retire(|views, which| taking(views, which, |kept| kept.skipped.clear())),
         ),
         (
             "the_serving_version_is_not_retired",

@@ -22,13 +22,23 @@ impl Views {
         self.kept.entry(which.clone()).or_default()
     }
 
+    /// What is kept of a version, if anything.
+    pub(crate) fn kept(&self, which: &Which) -> Kept {
+        self.kept.get(which).cloned().unwrap_or_default()
+    }
+
+    /// What is kept of all versions of a view.
+    pub(crate) fn versions(&self, which: &Which) -> impl Iterator<Item = &Kept> {
+        self.kept.iter().filter(|((name, _), _)| *name == which.0).map(|(_, kept)| kept)
+    }
+
     pub(crate) fn serving(&self, which: &Which) -> Which {
         (which.0.clone(), self.serving.get(&which.0).copied().unwrap_or(which.1))
     }
 
     /// What readers see of the view.
     pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<Place<S>>, ViewRows) {
-        let kept = self.kept.get(&self.serving(which)).cloned().unwrap_or_default();
+        let kept = self.kept(&self.serving(which));
         (streams.iter().map(|stream| kept.place(stream)).collect(), kept.rows)
     }
 

@@ -1,11 +1,11 @@
 //! Batches whose streams are not where they begin.
 
-use eventsrc_core::{Batch, Run, Sequence, Zone};
+use eventsrc_core::{Batch, Run, Sequence, ViewStore, Zone};
 
 use super::super::report::{Kept, ensure_eq};
 use super::applying::slices;
 use super::backend::{ViewBackend, ViewSequenceOf};
-use super::sample::ViewSample::{Fail, Panic};
+use super::sample::ViewSample::{self, Break, Fail, Panic};
 use super::trial::{ViewTrial, all, named, run};
 
 /// A batch that is applied again is `Moved`, and changes nothing.
@@ -147,14 +147,32 @@ pub async fn a_batch_that_was_moved_may_be_applied_later<B: ViewBackend>(on: &Vi
 pub async fn a_batch_elsewhere_is_moved_whatever_the_code_would_say<B: ViewBackend>(
     on: &ViewTrial<B>,
 ) -> Kept {
+    elsewhere(on, [Fail("refused".into()), Panic("refused".into())]).await
+}
+
+/// A batch that stands elsewhere is `Moved`, also if its rows would break a rule of their table.
+pub async fn a_batch_elsewhere_is_moved_whatever_rule_its_rows_break<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> Kept {
+    elsewhere(on, [Break]).await
+}
+
+/// Expects batches of this payload to be `Moved` behind a stream, ahead of one, and of one in quarantine.
+async fn elsewhere<B: ViewBackend>(
+    on: &ViewTrial<B>,
+    payloads: impl IntoIterator<Item = ViewSample>,
+) -> Kept {
     let view = on.open().await;
-    let chain = on.chain("a", [1]);
-    view.applies(vec![all::<B>(&chain)]).await?;
-    for payload in [Fail("refused".into()), Panic("refused".into())] {
-        let refused = on.chain_of("a", [vec![payload]]);
-        view.finds_moved(vec![all::<B>(&refused)]).await?;
+    let (chain, stopped) = (on.chain("a", [1]), on.chain("b", [1, 1]));
+    view.applies(vec![all::<B>(&chain), run::<B>(&stopped, 0..1)]).await?;
+    view.store().quarantine(&on.poison(&stopped, 1)).await?;
+    for payload in payloads {
+        let refused = |key| on.chain_of(key, vec![vec![payload.clone()]; 3]);
+        view.finds_moved(vec![run::<B>(&refused("a"), 0..1)]).await?;
+        view.finds_moved(vec![run::<B>(&refused("a"), 2..3)]).await?;
+        view.finds_moved(vec![run::<B>(&refused("b"), 1..2)]).await?;
     }
-    view.holds(&[&chain]).await
+    view.holds(&[&chain, &stopped[..1]]).await
 }
 
 /// A batch of 1,000 streams of which one stands elsewhere is `Moved`, and changes nothing.

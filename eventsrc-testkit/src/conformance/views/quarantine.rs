@@ -1,5 +1,7 @@
 //! Streams that are stopped, and go on.
 
+use std::time::Duration;
+
 use eventsrc_core::{Applied, Batch, Place, Poison, Timestamp, ViewStore};
 use futures::future::join;
 
@@ -139,6 +141,33 @@ pub async fn a_commit_is_applied_or_quarantined<B: ViewBackend>(on: &ViewTrial<B
         }
     }
     Ok(())
+}
+
+/// A stream that is put in quarantine again keeps the error, sequence and time of the first, before its first event and
+/// later; and one release ends it.
+pub async fn a_second_quarantine_keeps_the_first_record<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+    let view = on.open().await;
+    let (old, new) = (on.chain("a", [1, 2]), on.chain("b", [1, 2]));
+    view.applies(vec![run::<B>(&old, 0..1)]).await?;
+    let poisons = [on.poison(&old, 1), on.poison(&new, 0)];
+    for poison in &poisons {
+        view.store().quarantine(poison).await?;
+    }
+    for (handle, later) in [(view.clone(), 5), (on.open().await, 6)] {
+        for poison in &poisons {
+            for time in [poison.time + Duration::from_secs(later), Timestamp::UNIX_EPOCH] {
+                let error = format!("{later}: {}", poison.error);
+                let again = Poison { sequence: sequence(later), error, time, ..poison.clone() };
+                handle.store().quarantine(&again).await?;
+            }
+        }
+        handle.quarantines(&[&poisons[0], &poisons[1]]).await?;
+    }
+    for poison in &poisons {
+        ensure!(view.store().release(&poison.stream).await?, "there was nothing to release");
+    }
+    view.quarantines(&[]).await?;
+    view.applies(vec![run::<B>(&old, 1..2), all::<B>(&new)]).await
 }
 
 /// A batch of a stream in quarantine is `Moved`, and so is one of others with it.

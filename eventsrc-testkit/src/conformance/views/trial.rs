@@ -227,15 +227,7 @@ impl<B: ViewBackend> ViewHandle<B> {
     pub async fn rejects(&self, runs: Vec<RunOf<B>>) -> Result<String, Violation> {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
-            Ok(Applied::Rejected(error)) => {
-                let mut text = error.to_string();
-                let mut cause = error.source();
-                while let Some(source) = cause {
-                    text = format!("{text}: {source}");
-                    cause = source.source();
-                }
-                Ok(text)
-            }
+            Ok(Applied::Rejected(error)) => Ok(told(&*error)),
             other => {
                 Err(Violation::new(format!("a batch was to be rejected: {other:?}, {:?}", batch.moves())))
             }
@@ -344,6 +336,12 @@ impl<B: ViewBackend> ViewHandle<B> {
         ensure_eq!(found, expected, "the decisions to skip");
         Ok(())
     }
+}
+
+/// An error and its causes.
+pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Expects the same rows; the first difference is told.

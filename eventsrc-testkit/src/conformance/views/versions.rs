@@ -153,18 +153,28 @@ pub async fn other_versions_outlive_a_retired_one<B: ViewBackend<Store: Versione
 ) -> Kept {
     let others = [on.open_version(1).await, on.open_version(12).await, on.open_view("journal", 2).await];
     let two = on.open_version(2).await;
-    let (chain, stopped) = (on.chain("a", [1, 2]), on.chain("b", [1]));
+    let (chain, stopped) = (on.chain("a", [1, 2, 1]), on.chain("b", [1]));
+    let (poison, skip) = (on.poison(&stopped, 0), on.skip(&chain, 2));
     for view in others.iter().chain([&two]) {
-        view.applies(vec![all::<B>(&chain)]).await?;
-        view.store().quarantine(&on.poison(&stopped, 0)).await?;
+        view.applies(vec![run::<B>(&chain, 0..2)]).await?;
+        view.skips(&skip).await?;
+        view.store().quarantine(&poison).await?;
     }
     two.store().retire().await?;
     for view in &others {
-        view.holds(&[&chain]).await?;
-        ensure_eq!(view.store().quarantined().await?.len(), 1, "streams in quarantine");
+        same_rows(&view.rows().await?, &rows_of::<B>(&[&chain[..2]]))?;
+        view.stands_at([(named("a"), chain[2].last())]).await?;
+        view.quarantines(&[&poison]).await?;
+        view.has_skipped(&[&skip]).await?;
     }
     serves(&[&others[0], &others[1]], 1).await?;
-    shows(&others[0], &[&chain]).await
+    let (places, rows) = others[0].read(&[named("a"), named("b")]).await?;
+    let expected = [
+        Place { position: Some(chain[2].last()), quarantined: false },
+        Place { position: None, quarantined: true },
+    ];
+    ensure_eq!(places, expected, "the places that a reader is given");
+    same_rows(&rows, &rows_of::<B>(&[&chain[..2]]))
 }
 
 /// The version that serves is not retired, and nothing of it is changed.
