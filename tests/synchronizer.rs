@@ -3,6 +3,7 @@
 mod acknowledgements;
 mod at_least;
 mod quarantine;
+mod rebuilds;
 mod set_up;
 mod sweeps;
 mod trouble;

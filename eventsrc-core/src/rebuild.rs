@@ -1,6 +1,7 @@
 //! Building a fresh view from everything that is stored.
 
 mod cut;
+mod trouble;
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,13 +67,16 @@ impl Default for RebuildSettings {
     }
 }
 
-/// How far a rebuild is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a rebuild is, and what is in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// Events that were read so far, of streams that the view follows.
     pub read: u64,
     /// How many there are, as of the beginning.
     pub total: u64,
+    /// Why the view's database or the event storage cannot be worked with at the moment, such as a full disk. It is tried
+    /// again until it can.
+    pub trouble: Option<String>,
 }
 
 /// What a rebuild came to.
@@ -134,7 +138,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`RebuildError`]. A database that cannot be reached is waited for.
+    /// [`RebuildError`]. A database that cannot be reached, or has no room, is waited for, for ever; `progress` hears of it.
     pub async fn run(
         &self,
         mut progress: impl FnMut(Progress),
@@ -151,23 +155,30 @@ where
         let definition = self.view.definition().clone();
         let feed = Cut::new(scan, definition, self.until.clone(), Arc::clone(&read));
         let mut following = Box::pin(synchronizer.follow(feed));
-        let mut tell = || {
-            let now = Progress { read: read.load(Ordering::Relaxed), total };
-            tracing::info!(view = %self.view.definition(), read = now.read, total, "rebuilding");
+        let mut tell = |trouble| {
+            let now = Progress { read: read.load(Ordering::Relaxed), total, trouble };
+            let trouble = now.trouble.as_deref();
+            tracing::info!(view = %self.view.definition(), read = now.read, total, trouble, "rebuilding");
             progress(now);
         };
         loop {
-            let interval = clock.sleep(self.settings.progress_every);
-            match future::select(following, interval).await {
+            // To ask may take as long as the trouble lasts, and the rebuild goes on meanwhile.
+            let asking = async {
+                clock.sleep(self.settings.progress_every).await;
+                trouble::of(synchronizer.status().await)
+            };
+            match future::select(following, Box::pin(asking)).await {
                 Either::Left((followed, _)) => {
                     followed?;
                     break;
                 }
-                Either::Right(((), rest)) => following = rest,
+                Either::Right((trouble, rest)) => {
+                    following = rest;
+                    tell(trouble);
+                }
             }
-            tell();
         }
-        tell();
+        tell(None);
         let status = synchronizer.status().await?;
         synchronizer.stop().await;
         Ok(Rebuilt {

@@ -72,7 +72,10 @@ fn print(lines: impl Iterator<Item = impl Display>) -> Result<()> {
 
 fn reporting() -> impl FnMut(Progress) {
     let mut display = progress::Display::new("events", "count");
-    move |Progress { read, total }| display.show(read, total, "")
+    move |Progress { read, total, trouble }| {
+        display.show(read, total, "");
+        display.trouble(trouble);
+    }
 }
 
 /// Says which files are not counted in full.

@@ -12,6 +12,8 @@ pub(super) struct Display {
     unit: &'static str,
     /// What happens to it.
     doing: &'static str,
+    /// What was in the way when somebody last asked.
+    trouble: Option<String>,
     shown: Shown,
 }
 
@@ -40,7 +42,23 @@ impl Display {
         } else {
             Shown::Lines { next: None }
         };
-        Self { unit, doing, shown }
+        Self { unit, doing, trouble: None, shown }
+    }
+
+    /// Says what is in the way when it comes, and when it is over.
+    pub(super) fn trouble(&mut self, trouble: Option<String>) {
+        if self.trouble == trouble {
+            return;
+        }
+        let line = match &trouble {
+            Some(trouble) => format!("waiting, and trying again: {trouble}"),
+            None => "going on".into(),
+        };
+        match &self.shown {
+            Shown::Bar(bar) => bar.println(line),
+            Shown::Lines { .. } => eprintln!("{line}"),
+        }
+        self.trouble = trouble;
     }
 
     /// `done` of `total` are done, and there is something to add to that.
