@@ -1,7 +1,7 @@
 //! Input that is wrong gets a clear message and exit code 1, and nothing is lost.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use eventsrc_examples::git_history::Archive;
 use eventsrc_tests::git_repository::{Change, Script, TestRepository, first_parents, git, ls_tree};
@@ -31,6 +31,8 @@ fn a_path_without_a_repository() {
     let db = folder.path().join("db");
     let nowhere = folder.path().join("nowhere");
     assert!(refused(&nowhere, &db, &["tree"]).contains("nowhere: there is no such directory"));
+    let said = refused(Path::new("https://ada:geheim@example.org/r.git"), &db, &["tree"]);
+    assert!(said.contains("clone") && !said.contains("geheim"), "{said}");
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(refused(&file, &db, &[]).contains("file: there is no such directory"));

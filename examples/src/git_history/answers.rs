@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use eventsrc_core::{Query, Timestamp};
 use futures::TryStreamExt;
-use indicatif::HumanCount;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -17,6 +16,7 @@ use super::counts;
 use super::event::Point;
 use super::git::Repository;
 use super::path::FilePath;
+use super::progress::count;
 
 /// Prints what `command` asks for.
 pub(super) async fn answer(
@@ -59,12 +59,8 @@ async fn summary(repository: &Repository, archive: &Archive, head: Option<&Marke
     };
     let (changes, tree) = (archive.changes().await?, archive.tree(*ordinal).await?);
     let (commits, changes, files) =
-        (HumanCount(*ordinal), HumanCount(changes), HumanCount(tree.0.len() as u64));
-    writeln!(
-        out,
-        "{commits} commits with {changes} changes, {files} files at the head, in {}",
-        db.display()
-    )?;
+        (count(*ordinal, "commit"), count(changes, "change"), count(tree.0.len() as u64, "file"));
+    writeln!(out, "{commits} with {changes}, {files} at the head, in {}", db.display())?;
     writeln!(out, "\nNext, after `cargo run --example git-history --`:")?;
     writeln!(
         out,
@@ -75,6 +71,8 @@ async fn summary(repository: &Repository, archive: &Archive, head: Option<&Marke
         writeln!(out, "  {repository} log {file}   every change of a file")?;
     }
     writeln!(out, "  {repository} churn --top 10   the files that were changed most often")?;
+    writeln!(out, "  {repository} authors   who changed most")?;
+    writeln!(out, "  {repository} rebuild   count all of it anew, and compare")?;
     Ok(())
 }
 
@@ -123,8 +121,8 @@ async fn find(repository: &Repository, archive: &Archive, point: &OsStr) -> Resu
         });
     }
     let time = point.to_str().and_then(parse_time).with_context(|| {
-        let (point, repository) = (point.display(), repository.path().display());
-        format!("{point} is no commit in {repository}, nor a time such as 2024-02-29T12:00:00Z")
+        let repository = repository.path().display();
+        format!("{point:?} is no commit in {repository}, nor a time such as 2024-02-29T12:00:00Z")
     })?;
     let ordinal = archive.ordinal(&Point::Time(time)).await?;
     if ordinal.is_none() {

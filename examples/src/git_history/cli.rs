@@ -17,7 +17,7 @@ use super::archive::{Archive, Marker};
 use super::arguments::{Arguments, Command};
 use super::git::Repository;
 use super::import::{Imported, Progress, import};
-use super::progress::Display;
+use super::progress::{Display, count};
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -67,9 +67,9 @@ async fn bring_up_to_date(
     db: &Path,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Option<Marker>> {
-    let mut display = Display::new("commits", "import");
+    let mut display = Display::new("commit", "import");
     let report = |Progress { commits, total, changes }| {
-        display.show(commits, total, format_args!(", {} changes", HumanCount(changes)));
+        display.show(commits, total, format_args!(", {}", count(changes, "change")));
     };
     let began = SystemClock.now();
     let imported = import(repository, archive, report, interrupt).await;
@@ -77,11 +77,8 @@ async fn bring_up_to_date(
     let Imported { marker, commits, changes, repeated, left } = imported?;
     if commits > 0 {
         let seconds = SystemClock.now().duration_since(began).as_secs_f64();
-        let (commits, changes) = (HumanCount(commits), HumanCount(changes));
-        eprintln!(
-            "imported {commits} commits with {changes} changes in {seconds:.1} s, into {}",
-            db.display()
-        );
+        let (commits, changes) = (count(commits, "commit"), count(changes, "change"));
+        eprintln!("imported {commits} with {changes} in {seconds:.1} s, into {}", db.display());
     }
     if repeated > 0 {
         eprintln!("{} of the changes had been saved by an import before", HumanCount(repeated));
@@ -89,11 +86,11 @@ async fn bring_up_to_date(
     if left > 0 {
         let done = match marker {
             Some(Marker { ordinal, commit }) => {
-                format!("{} commits are imported, up to {}", HumanCount(ordinal), commit.commit)
+                format!("imported {} so far, up to {}", count(ordinal, "commit"), commit.commit)
             }
             None => "no commit is imported whole yet".into(),
         };
-        bail!("interrupted: {done}; {} are left: run it again to go on from there", HumanCount(left));
+        bail!("interrupted: {done}; {} left: run it again to go on from there", count(left, "commit"));
     }
     Ok(marker)
 }

@@ -11,7 +11,7 @@ use indicatif::HumanCount;
 
 use super::activity::{AuthorRow, Built, Comparison, FileRow, Replaced, Versions, as_of, authors, churn};
 use super::archive::Archive;
-use super::progress;
+use super::progress::{self, count};
 
 /// Prints the files that were changed most often, at commit number `at` or at the head.
 pub(super) async fn print_churn(
@@ -71,7 +71,7 @@ fn print(lines: impl Iterator<Item = impl Display>) -> Result<()> {
 }
 
 fn reporting() -> impl FnMut(Progress) {
-    let mut display = progress::Display::new("events", "count");
+    let mut display = progress::Display::new("event", "count");
     move |Progress { read, total, trouble }| {
         display.show(read, total, "");
         display.trouble(trouble);
@@ -81,10 +81,8 @@ fn reporting() -> impl FnMut(Progress) {
 /// Says which files are not counted in full.
 fn warn(quarantined: &[Poison<u64>]) {
     if let [Poison { stream, sequence, error, .. }, ..] = quarantined {
-        let files = HumanCount(quarantined.len() as u64);
-        eprintln!(
-            "{files} files are not counted in full; the first is {stream}, from {sequence} on: {error}"
-        );
+        let files = count(quarantined.len() as u64, "file");
+        eprintln!("{files} not counted in full; the first is {stream}, from {sequence} on: {error}");
     }
 }
 
@@ -95,7 +93,7 @@ pub(super) async fn rebuild(archive: &Archive) -> Result<()> {
     let Built { version, events, replaced } = versions.rebuild(reporting()).await?;
     let seconds = SystemClock.now().duration_since(began).as_secs_f64();
     let mut out = stdout().lock();
-    writeln!(out, "built version {version}, counting {} events, in {seconds:.1} s", HumanCount(events))?;
+    writeln!(out, "built version {version}, counting {}, in {seconds:.1} s", count(events, "event"))?;
     if let Some(Replaced { version: old, comparison, removed }) = replaced {
         match comparison {
             Comparison::Equal(digest) => {
@@ -132,11 +130,11 @@ pub(super) async fn retire_old(archive: &Archive) -> Result<()> {
 pub(super) async fn build_as_of(archive: &Archive, db: &Path, upto: u64) -> Result<()> {
     ensure!(upto > 0, "there is nothing to build");
     let (path, view) = as_of(archive, db, upto, reporting()).await?;
-    let count = |connection: &Connection| {
+    let both = |connection: &Connection| {
         let sql = "SELECT (SELECT count(*) FROM churn), (SELECT count(*) FROM authors)";
         connection.query_row(sql, [], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?)))
     };
-    let (_, (files, authors)) = view.read(&[], count).await?;
-    let (files, authors) = (HumanCount(files.into()), HumanCount(authors.into()));
-    print([format!("counted {files} files and {authors} authors, in {}", path.display())].into_iter())
+    let (_, (files, authors)) = view.read(&[], both).await?;
+    let (files, authors) = (count(files.into(), "file"), count(authors.into(), "author"));
+    print([format!("counted {files} and {authors}, in {}", path.display())].into_iter())
 }

@@ -26,7 +26,12 @@ impl Repository {
     ///
     /// If there is no directory, or no repository, or if `path` is a directory inside a work tree.
     pub async fn open(path: &Path) -> Result<Self> {
-        ensure!(path.is_dir(), "{}: there is no such directory", path.display());
+        if !path.is_dir() {
+            // An address may have a password in it, and is not repeated.
+            let is_address = path.to_string_lossy().contains("://");
+            ensure!(!is_address, "a repository is a directory here: clone what is at that address first");
+            bail!("{}: there is no such directory", path.display());
+        }
         let repository = Self { path: path.into() };
         repository.ask(["rev-parse", "--git-dir"]).await?;
         // `git ls-tree` prints a part of the tree there, which is not what is asked for.
@@ -97,7 +102,9 @@ impl Repository {
     async fn ask<const N: usize>(&self, arguments: [&str; N]) -> Result<String> {
         let output = self.git().args(arguments).output().await.context("cannot run git")?;
         if !output.status.success() {
-            bail!("{}: {}", self.path.display(), String::from_utf8_lossy(&output.stderr).trim());
+            let complaints = String::from_utf8_lossy(&output.stderr);
+            let complaints = complaints.trim().trim_start_matches("fatal: ");
+            bail!("{}: {complaints}", self.path.display());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().into())
     }

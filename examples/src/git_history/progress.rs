@@ -5,15 +5,20 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
+/// "1 commit", "1,000 commits".
+pub(super) fn count(number: u64, what: &str) -> String {
+    format!("{} {what}{}", HumanCount(number), if number == 1 { "" } else { "s" })
+}
+
 /// Shows on standard error how far something is, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Display {
-    /// What is counted.
+    /// What one of those is called that are counted.
     unit: &'static str,
     /// What happens to it.
     doing: &'static str,
-    /// What was in the way when somebody last asked.
-    trouble: Option<String>,
+    /// What was said to be in the way, since something is.
+    trouble: Vec<String>,
     shown: Shown,
 }
 
@@ -30,11 +35,11 @@ enum Shown {
 const LINES: u64 = 10;
 
 impl Display {
-    /// "300 `commits` to `import`", and then how far that is.
+    /// "1 `commit` to `import`", or "300 commits to import", and then how far that is.
     pub(super) fn new(unit: &'static str, doing: &'static str) -> Self {
         let shown = if stderr().is_terminal() {
             let template = format!(
-                "{{bar:40}} {{human_pos}} of {{human_len}} {unit}{{msg}}, {{elapsed}}, {{eta}} to go"
+                "{{bar:40}} {{human_pos}} of {{human_len}} {unit}s{{msg}}, {{elapsed}}, {{eta}} to go"
             );
             let style =
                 ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -42,23 +47,28 @@ impl Display {
         } else {
             Shown::Lines { next: None }
         };
-        Self { unit, doing, trouble: None, shown }
+        Self { unit, doing, trouble: Vec::new(), shown }
     }
 
-    /// Says what is in the way when it comes, and when it is over.
+    /// Says what is in the way, once, and when it is over.
     pub(super) fn trouble(&mut self, trouble: Option<String>) {
-        if self.trouble == trouble {
-            return;
-        }
-        let line = match &trouble {
-            Some(trouble) => format!("waiting, and trying again: {trouble}"),
-            None => "going on".into(),
+        let line = match trouble {
+            Some(trouble) if self.trouble.contains(&trouble) => return,
+            Some(trouble) => {
+                let line = format!("waiting, and trying again: {trouble}");
+                self.trouble.push(trouble);
+                line
+            }
+            None if self.trouble.is_empty() => return,
+            None => {
+                self.trouble.clear();
+                "going on".into()
+            }
         };
         match &self.shown {
             Shown::Bar(bar) => bar.println(line),
             Shown::Lines { .. } => eprintln!("{line}"),
         }
-        self.trouble = trouble;
     }
 
     /// `done` of `total` are done, and there is something to add to that.
@@ -77,10 +87,10 @@ impl Display {
             Shown::Lines { next } => {
                 match next {
                     None if done < total => {
-                        eprintln!("{} {unit} to {}", HumanCount(total - done), self.doing);
+                        eprintln!("{} to {}", count(total - done, unit), self.doing);
                     }
                     Some(next) if done >= *next => {
-                        eprintln!("{} of {} {unit}{more}", HumanCount(done), HumanCount(total));
+                        eprintln!("{} of {}{more}", HumanCount(done), count(total, unit));
                     }
                     _ => return,
                 }
