@@ -100,7 +100,9 @@ async fn bad_input_is_told_clearly_and_fails() {
     let (_, err, success) = identity(&["--memory", "show", "user", "ada"]).await;
     assert!(!success && err.contains("nothing is left in memory"), "{err}");
     let (_, err, success) = on(&db, &["--serve", "nowhere"]).await;
-    assert!(!success && err.starts_with("error: cannot listen at nowhere\n"), "{err}");
+    assert!(!success && err.contains("'nowhere'") && err.contains("a host and a port"), "{err}");
+    let (_, err, success) = on(&db, &["--serve", "192.0.2.1:80"]).await;
+    assert!(!success && err.starts_with("error: cannot listen at 192.0.2.1:80\n"), "{err}");
     let (_, err, success) = on(&db, &["--serve", "--views", "postgres://ada:geheim@127.0.0.1:1/x"]).await;
     assert!(!success && err.starts_with("error: ") && !err.contains("geheim"), "{err}");
     let (_, err, success) = on(&db, &["--views", "mysql://ada:geheim@localhost/x"]).await;

@@ -31,11 +31,11 @@ struct Arguments {
     /// Keep everything in memory, and nothing when the story is over
     #[arg(long, conflicts_with = "db")]
     memory: bool,
-    /// Keep the view in this Postgres database, and not beside the events
+    /// Keep the view in this Postgres database, and not beside the events; no other events may be kept there
     #[arg(long, value_name = "URL", conflicts_with = "memory")]
     views: Option<String>,
     /// Serve it over HTTP, at this address or at 127.0.0.1:8080; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080", value_parser = address)]
     serve: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -94,7 +94,8 @@ async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> 
         return tell_or_serve(&InMemory::default(), in_memory(), tokens, serve.as_deref(), out).await;
     }
     let database = open(&db).await?;
-    writeln!(out, "identity: users, groups and memberships, in {}.", db.display())?;
+    let place = if views.is_some() { "; the view is in Postgres" } else { "" };
+    writeln!(out, "identity: users, groups and memberships, in {}{place}.", db.display())?;
     let storages = InSqlite::new(&database);
     let tokens = || signed_beside(&db, &SystemClock, &Randomness::from_system());
     match views {
@@ -109,6 +110,13 @@ async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> 
         writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;
     }
     Ok(())
+}
+
+/// A host, by name or number, and a port.
+fn address(text: &str) -> Result<String, &'static str> {
+    let is_whole = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
+    let is_address = text.rsplit_once(':').is_some_and(is_whole);
+    is_address.then(|| text.into()).ok_or("an address has a host and a port, such as 127.0.0.1:8080")
 }
 
 async fn open(path: &Path) -> Result<Database> {

@@ -11,7 +11,7 @@ use super::service::Service;
 use super::storages::Storages;
 use super::views::{Kept, Questions};
 
-/// Serves what is in `storages` at `address` until SIGINT or SIGTERM, then ends in good order.
+/// Serves what is in `storages` at `address` until SIGINT or SIGTERM, then ends in good order; at the second one, at once.
 pub(super) async fn serve<S, V>(
     storages: &S,
     view: V,
@@ -24,7 +24,7 @@ where
     V: Questions,
 {
     // Before anything can be asked, so that no signal is missed.
-    let stop = Stop::new().context("cannot wait for signals")?;
+    let mut stop = Stop::new().context("cannot wait for signals")?;
     let kept = Kept::start(storages, view, SynchronizerSettings::default(), Surroundings::default());
     let service = Service::new(&kept.streams, Arc::new(SystemClock), Arc::new(Randomness::from_system()));
     let api = Api { service, synchronizer: kept.synchronizer.clone(), tokens };
@@ -32,10 +32,16 @@ where
     writeln!(out, "listening on http://{}", server.address())?;
     out.flush()?;
     stop.said().await;
-    writeln!(out, "stopping: requests that were taken are answered first")?;
-    server.stop(&SystemClock).await;
-    kept.stop().await;
-    writeln!(out, "stopped")?;
+    writeln!(out, "stopping: requests that were taken are answered first, unless it is said again")?;
+    out.flush()?;
+    let in_order = async {
+        server.stop(&SystemClock).await;
+        kept.stop().await;
+    };
+    tokio::select! {
+        () = in_order => writeln!(out, "stopped")?,
+        () = stop.said() => writeln!(out, "stopped at once")?,
+    }
     Ok(())
 }
 
@@ -53,7 +59,7 @@ impl Stop {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn said(mut self) {
+    async fn said(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -71,7 +77,7 @@ impl Stop {
         Ok(Self)
     }
 
-    async fn said(self) {
+    async fn said(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

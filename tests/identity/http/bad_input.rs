@@ -106,7 +106,7 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
             "malformed",
             "name,id",
         ),
-        ("no such method", client.put(&user), 405, "method", "cannot be done here"),
+        ("no such method", client.put(&user), 405, "method", "PUT cannot be done here"),
         (
             "a group is not changed",
             client.patch(format!("/groups/{}", ada.id()), &json!({})),

@@ -11,6 +11,7 @@ on_each_view!(
     what_the_caller_has_is_not_sent_again,
     a_tag_changes_with_each_change_and_with_nothing_else,
     a_write_to_another_state_is_refused_and_changes_nothing,
+    of_many_writers_with_one_tag_exactly_one_wins,
 );
 
 async fn what_the_caller_has_is_not_sent_again(served: Served) {
@@ -123,11 +124,9 @@ async fn one_wins(asked: impl IntoIterator<Item = Asked<'_>>) -> Reply {
     won.remove(0)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_writers_with_one_tag_exactly_one_wins() {
+async fn of_many_writers_with_one_tag_exactly_one_wins(served: Served) {
     const WRITERS: usize = 12;
-    const ROUNDS: usize = 4;
-    let served = Served::on_sqlite().await;
+    const ROUNDS: usize = 3;
     let clients = Vec::from_iter((0..WRITERS).map(|_| Client::new(served.server.address())));
     let ada = signed_up(&clients[0], "ada").await;
     let readers = group(&clients[0], "readers").await;

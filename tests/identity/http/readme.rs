@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use eventsrc_core::{Randomness, SystemClock, Token};
 use eventsrc_examples::identity::{UserId, signed_beside};
+use eventsrc_testkit::servers;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -16,13 +17,25 @@ const THERE: &str = "127.0.0.1:8080";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_command_of_the_readme_does_what_the_readme_shows() {
+    does_what_the_readme_shows(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_does_so_as_well_if_the_view_is_in_postgres() {
+    let url = servers::postgres().await.database("identity_readme").await;
+    does_what_the_readme_shows(&["--views", &url]).await;
+}
+
+/// Types in each command, with these arguments more for the server.
+async fn does_what_the_readme_shows(more: &[&str]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/identity/README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("http.db");
-    let program = Program::start(&db, &[]).await;
+    let program = Program::start(&db, more).await;
     let here = program.address.to_string();
     let told = program.told.join("\n").replace(db.to_str().unwrap(), "target/http.db");
+    let told = told.replace("; the view is in Postgres", "");
     let commands = commands(&readme);
     assert!(commands.len() > 10, "{commands:?}");
     // The first one starts the server.
@@ -81,7 +94,12 @@ async fn typed(commands: &[String], here: &str, folder: &Path) -> Vec<String> {
         Vec::from_iter(commands.iter().map(|command| format!("{command}\nprintf '\\n%s\\n' '{END}'\n")))
             .concat();
     let mut shell = Command::new("bash");
-    shell.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    shell
+        .current_dir(folder)
+        .env("TMPDIR", folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     let mut shell = shell.spawn().unwrap();
     let mut input = shell.stdin.take().unwrap();
     input.write_all(script.replace(THERE, here).as_bytes()).await.unwrap();

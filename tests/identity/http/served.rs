@@ -61,12 +61,32 @@ impl Served {
         Self::of(service, synchronizer, (kept, ground)).await
     }
 
-    /// A view that nobody tells anything: it is as new as it is asked to be, and no newer.
-    pub(super) async fn untold() -> (Self, Synchronizer<impl Questions>) {
-        let storages = InMemory::default();
+    /// Views that nobody tells anything: they are as new as they are asked to be, and no newer.
+    pub(super) async fn untold_in_memory() -> (Self, Synchronizer<impl Questions>) {
+        Self::untold(&InMemory::default(), in_memory(), ()).await
+    }
+
+    pub(super) async fn untold_on_sqlite() -> (Self, Synchronizer<impl Questions>) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("identity.db")).await.unwrap();
+        let view = in_sqlite(&database).await.unwrap();
+        Self::untold(&InSqlite::new(&database), view, folder).await
+    }
+
+    pub(super) async fn untold_on_postgres() -> (Self, Synchronizer<impl Questions>) {
+        let url = servers::postgres().await.database("identity").await;
+        let view = in_postgres(&Postgres::connect(&url).await.unwrap()).await.unwrap();
+        Self::untold(&InMemory::default(), view, ()).await
+    }
+
+    async fn untold<S, V>(storages: &S, view: V, ground: impl Send + 'static) -> (Self, Synchronizer<V>)
+    where
+        S: Storages<Users: ScanStorage, Groups: ScanStorage>,
+        V: Questions,
+    {
         let both = Beside::new(storages.users(), storages.groups());
-        let synchronizer = Synchronizer::start(both, in_memory(), settings());
-        (Self::of(service(&storages), synchronizer.clone(), ()).await, synchronizer)
+        let synchronizer = Synchronizer::start(both, view, settings());
+        (Self::of(service(storages), synchronizer.clone(), ground).await, synchronizer)
     }
 
     async fn of<S: Storages, V: Questions>(

@@ -1,17 +1,27 @@
 //! A view that is not told, that waits, and that stands still.
 
-use eventsrc_core::{Clock, Poison, StreamName, SystemClock, Token, ViewStore};
+use eventsrc_core::{Clock, Poison, StreamName, Synchronizer, SystemClock, Token};
 use eventsrc_examples::identity::UserId;
+use eventsrc_examples::identity::views::Questions;
 use eventsrc_testkit::servers::Postgres;
 use serde_json::json;
 
-use super::Served;
 use super::questions::{group, signed_up};
 use super::served::tokens;
+use super::{Served, on_each_untold_view, on_each_view};
 
-#[tokio::test]
-async fn a_view_that_no_feed_tells_anything_gets_what_a_token_names_by_itself() {
-    let (served, synchronizer) = Served::untold().await;
+on_each_view!(a_token_from_the_future_is_waited_for_and_then_said_to_be_missing);
+
+on_each_untold_view!(
+    a_view_that_no_feed_tells_anything_gets_what_a_token_names_by_itself,
+    a_stream_in_quarantine_stands_still_alone_and_is_shown,
+    a_view_that_is_stopped_says_so_and_answers_what_it_has,
+);
+
+async fn a_view_that_no_feed_tells_anything_gets_what_a_token_names_by_itself(
+    served: Served,
+    synchronizer: Synchronizer<impl Questions>,
+) {
     let client = &served.client;
     let (ada, grace) = (signed_up(client, "ada").await, signed_up(client, "grace").await);
     let readers = group(client, "readers").await;
@@ -32,9 +42,7 @@ async fn a_view_that_no_feed_tells_anything_gets_what_a_token_names_by_itself() 
     assert_eq!(listed.json()["users"], json!([ada.json(), grace.json()]));
 }
 
-#[tokio::test]
-async fn a_token_from_the_future_is_waited_for_and_then_said_to_be_missing() {
-    let served = Served::in_memory().await;
+async fn a_token_from_the_future_is_waited_for_and_then_said_to_be_missing(served: Served) {
     let client = &served.client;
     let ada = signed_up(client, "ada").await;
     let path = format!("/users/{}", ada.id());
@@ -68,9 +76,10 @@ async fn a_token_from_the_future_is_waited_for_and_then_said_to_be_missing() {
     client.get(&path).header("eventsrc-at-least", token).send().await.is(200);
 }
 
-#[tokio::test]
-async fn a_stream_in_quarantine_stands_still_alone_and_is_shown() {
-    let (served, synchronizer) = Served::untold().await;
+async fn a_stream_in_quarantine_stands_still_alone_and_is_shown(
+    served: Served,
+    synchronizer: Synchronizer<impl Questions>,
+) {
     let client = &served.client;
     let (ada, grace) = (signed_up(client, "ada").await, signed_up(client, "grace").await);
     let path = format!("/users/{}", ada.id());
@@ -98,9 +107,10 @@ async fn a_stream_in_quarantine_stands_still_alone_and_is_shown() {
     assert_eq!(client.get("/health").send().await.is(200).json()["quarantined"], json!([]));
 }
 
-#[tokio::test]
-async fn a_view_that_is_stopped_says_so_and_answers_what_it_has() {
-    let (served, synchronizer) = Served::untold().await;
+async fn a_view_that_is_stopped_says_so_and_answers_what_it_has(
+    served: Served,
+    synchronizer: Synchronizer<impl Questions>,
+) {
     let client = &served.client;
     let ada = signed_up(client, "ada").await;
     let path = format!("/users/{}", ada.id());

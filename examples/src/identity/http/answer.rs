@@ -1,6 +1,5 @@
 //! Answers: a value, what it is as new as, and by what it is recognised.
 
-use axum::Json;
 use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -8,6 +7,7 @@ use eventsrc_core::{Saved, StreamKey, Token, TokenCodec};
 use serde::Serialize;
 
 use super::Api;
+use super::body::Line;
 use super::conditions::{Condition, Tag};
 use super::problem::Problem;
 use crate::identity::storages::Storages;
@@ -26,7 +26,7 @@ pub(super) struct Answer<'a> {
 impl Answer<'_> {
     /// Something was made: where it is, and what.
     pub(super) fn created(self, location: String, value: &impl Serialize) -> Result<Response, Problem> {
-        let mut response = (StatusCode::CREATED, Json(value)).into_response();
+        let mut response = (StatusCode::CREATED, Line(value)).into_response();
         response.headers_mut().insert(LOCATION, plain(location)?);
         self.sign(response)
     }
@@ -40,7 +40,7 @@ impl Answer<'_> {
     pub(super) fn read(self, known: Option<&Condition>, value: &impl Serialize) -> Result<Response, Problem> {
         let mut response = match known {
             Some(known) if known.names(&self.tag) => StatusCode::NOT_MODIFIED.into_response(),
-            _ => Json(value).into_response(),
+            _ => Line(value).into_response(),
         };
         // A cache does not know how new the next caller wants it.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -1,6 +1,7 @@
 //! The service over HTTP: commands change streams, questions are answered by the view, and tokens tie the two.
 
 mod answer;
+mod body;
 mod conditions;
 mod groups;
 mod health;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -52,7 +54,7 @@ fn routes<S: Storages, V: Questions>(api: Arc<Api<S, V>>, open: Open) -> Router 
         .route("/groups/{id}/members/{user}", member)
         .route("/health", get(health::read::<S, V>))
         .fallback(async || Problem::not_found("there is nothing at this address"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .method_not_allowed_fallback(async |method: Method| Problem::method_not_allowed(&method))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn_with_state(open, to_the_end))
         .with_state(api)

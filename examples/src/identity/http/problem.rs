@@ -2,14 +2,14 @@
 
 use std::error::Error;
 
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eventsrc_core::{AtLeastError, ErrorKind, Missing, Stale, StorageError, TokenError, Why};
-use serde_json::{Map, Value, json};
+use eventsrc_core::{AtLeastError, ErrorKind, Missing, Stale, StorageError, StreamName, TokenError, Why};
+use serde::Serialize;
 
+use super::body::Line;
 use crate::identity::command::{Failure, Reason};
 use crate::identity::text::InvalidText;
 use crate::identity::views::InvalidAfter;
@@ -21,13 +21,29 @@ pub(super) struct Problem {
     /// What kind of problem it is, for programs.
     kind: &'static str,
     detail: String,
-    members: Map<String, Value>,
+    older: Option<Older>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The view is older than asked for.
+#[derive(Debug, Serialize)]
+struct Older {
+    view: String,
+    missing: Vec<Part>,
+}
+
+/// A stream that the view does not have as far as asked for.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Part {
+    stream: StreamName,
+    wanted: u64,
+    position: u64,
+    why: &'static str,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), members: Map::new(), headers: Vec::new() }
+        Self { status, kind, detail: detail.into(), older: None, headers: Vec::new() }
     }
 
     /// The request does not follow the rules of HTTP, or of this service.
@@ -44,8 +60,9 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
-    pub(super) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this cannot be done here")
+    pub(super) fn method_not_allowed(method: &Method) -> Self {
+        let detail = format!("{method} cannot be done here; the header Allow says what can");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail)
     }
 
     pub(super) fn precondition_failed(detail: impl Into<String>) -> Self {
@@ -63,12 +80,6 @@ impl Problem {
         problem
     }
 
-    /// The same problem, with one more member.
-    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.into(), value.into());
-        self
-    }
-
     /// What is wrong inside is for those who keep the service; the caller learns what to do next.
     fn of_storage(error: &StorageError, unavailable: &'static str, broken: &'static str) -> Self {
         tell(error);
@@ -76,6 +87,11 @@ impl Problem {
             ErrorKind::Unavailable => Self::unavailable("unavailable", unavailable),
             _ => Self::internal(broken),
         }
+    }
+
+    /// The database of the view, or what is in it.
+    pub(super) fn of_view(error: &StorageError) -> Self {
+        Self::of_storage(error, "the view is out of reach", "the view cannot be read")
     }
 
     fn of_stale(stale: &Stale) -> Self {
@@ -93,10 +109,13 @@ impl Problem {
             let detail = "the view did not become as new as asked for in time";
             Self::new(StatusCode::GATEWAY_TIMEOUT, "stale", detail)
         };
-        let missing = stale.missing.iter().map(|Missing { stream, wanted, number, why }| {
-            json!({"stream": stream, "wanted": wanted.0, "position": number, "why": why_of(why)})
+        let missing = stale.missing.iter().map(|Missing { stream, wanted, number, why }| Part {
+            stream: stream.clone(),
+            wanted: wanted.0,
+            position: *number,
+            why: why_of(why),
         });
-        problem.with("view", stale.view.clone()).with("missing", Vec::from_iter(missing))
+        Self { older: Some(Older { view: stale.view.clone(), missing: missing.collect() }), ..problem }
     }
 }
 
@@ -155,9 +174,7 @@ impl From<AtLeastError> for Problem {
     fn from(error: AtLeastError) -> Self {
         match &error {
             AtLeastError::Stale(stale) => Self::of_stale(stale),
-            AtLeastError::Storage(error) => {
-                Self::of_storage(error, "the view is out of reach", "the view cannot be read")
-            }
+            AtLeastError::Storage(error) => Self::of_view(error),
             _ => Self::internal("the view cannot be read"),
         }
     }
@@ -199,14 +216,28 @@ impl From<QueryRejection> for Problem {
     }
 }
 
+/// A problem as it is sent.
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(rename = "type")]
+    kind: String,
+    title: Option<&'static str>,
+    status: u16,
+    detail: String,
+    #[serde(flatten)]
+    older: Option<Older>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut members = self.members;
-        members.insert("type".into(), format!("urn:eventsrc:{}", self.kind).into());
-        members.insert("title".into(), self.status.canonical_reason().into());
-        members.insert("status".into(), self.status.as_u16().into());
-        members.insert("detail".into(), self.detail.into());
-        let mut response = (self.status, Json(members)).into_response();
+        let document = Document {
+            kind: format!("urn:eventsrc:{}", self.kind),
+            title: self.status.canonical_reason(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            older: self.older,
+        };
+        let mut response = (self.status, Line(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers);
@@ -237,8 +268,9 @@ mod tests {
             let problem = Problem::from(AtLeastError::from(stale));
             assert_eq!(problem.status, status);
             assert_eq!(problem.headers.len(), usize::from(status == 503), "only then there is a later");
-            let expected = json!([{"stream": "user/1", "wanted": 3, "position": 2, "why": told}]);
-            assert_eq!(problem.members["missing"], expected);
+            let stream = "user/1".parse().unwrap();
+            let expected = Part { stream, wanted: 3, position: 2, why: told };
+            assert_eq!(problem.older.as_ref().unwrap().missing, [expected]);
             assert!(!format!("{problem:?}").contains("secret"));
         }
     }
