@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::pin::pin;
+use std::process::{Command, Stdio};
 use std::task::Poll;
 
 use eventsrc_core::{Digest, VersionedStore};
@@ -118,6 +120,36 @@ async fn a_file_whose_events_cannot_be_read_is_told_and_the_others_are_counted()
     assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
     put(&payload);
     assert!(printed(repository.path(), &db, &["rebuild"]).contains("rows equal those of version 2"));
+    assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
+}
+
+#[tokio::test]
+async fn a_rebuild_that_cannot_write_says_so_and_goes_on_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
+    repository.run(&Script::long(200, 12)).unwrap();
+    let db = folder.path().join("db");
+    import_all(repository.path(), &Archive::open(&db).await.unwrap()).await.unwrap();
+    // A file that grows beyond the limit is an error, and not the end of the program.
+    let mut program = Command::new("prlimit");
+    program.args(["--fsize=65536:", "sh", "-c", r#"trap "" XFSZ; exec "$0" "$@""#, PROGRAM]);
+    program.arg(repository.path()).arg("--db").arg(&db).arg("rebuild");
+    let mut program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut said = Vec::new();
+    while !said.iter().any(|line: &String| line.starts_with("waiting, and trying again: ")) {
+        said.push(lines.next().unwrap_or_else(|| panic!("it ended, and nothing was in the way: {said:?}")));
+    }
+    assert!(said.iter().any(|line| line.contains("the disk failed")), "{said:?}");
+    let mut lift = Command::new("prlimit");
+    lift.args(["--pid", &program.id().to_string(), "--fsize=unlimited:"]);
+    assert!(lift.status().unwrap().success());
+    said.extend(lines);
+    assert!(said.iter().any(|line| line == "going on"), "{said:?}");
+    let output = program.wait_with_output().unwrap();
+    assert!(output.status.success(), "{said:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("built version 1, "));
+    let expected = Counts::by_git(repository.path(), "HEAD");
     assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
 }
 
