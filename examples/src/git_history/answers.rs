@@ -62,17 +62,20 @@ async fn summary(repository: &Repository, archive: &Archive, head: Option<&Marke
         (count(*ordinal, "commit"), count(changes, "change"), count(tree.0.len() as u64, "file"));
     writeln!(out, "{commits} with {changes}, {files} at the head, in {}", db.display())?;
     writeln!(out, "\nNext, after `cargo run --example git-history --`:")?;
-    writeln!(
-        out,
-        "  {repository} tree HEAD~1   the files before the last commit, as `git ls-tree -r` prints them"
-    )?;
-    writeln!(out, "  {repository} tree {}   the files at a time", commit.time)?;
-    if let Some(file) = tree.0.keys().next() {
-        writeln!(out, "  {repository} log {file}   every change of a file")?;
+    let (at, log) = (format!("tree {}", commit.time), tree.0.keys().next().map(|file| format!("log {file}")));
+    let next = [
+        (Some("tree HEAD~1"), "the files before the last commit, as `git ls-tree -r` prints them"),
+        (Some(&at), "the files at a time"),
+        (log.as_deref(), "every change of a file"),
+        (Some("churn --top 10"), "the files that were changed most often"),
+        (Some("authors"), "who changed how much, and when"),
+        (Some("rebuild"), "all of it counted anew, and compared"),
+    ];
+    for (command, what) in next {
+        if let Some(command) = command {
+            writeln!(out, "  {repository} {command:27}  {what}")?;
+        }
     }
-    writeln!(out, "  {repository} churn --top 10   the files that were changed most often")?;
-    writeln!(out, "  {repository} authors   who changed most")?;
-    writeln!(out, "  {repository} rebuild   count all of it anew, and compare")?;
     Ok(())
 }
 
