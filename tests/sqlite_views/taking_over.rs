@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use eventsrc_core::{
     Applied, Batch, CatchUp, ErrorKind, EventStorage, Put, Run, StorageError, StreamName, Synchronizer,
@@ -13,6 +14,9 @@ use futures::{FutureExt, TryStreamExt};
 use rusqlite::Connection;
 
 use super::{Lines, LinesView, Place, apply, assert_rejected, assert_says, batch, commit, line};
+
+/// Long enough that only a hang gets there.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Brings whatever is missing from the storage in the same file.
 fn from_storage(place: &Place) -> CatchUp<LinesView> {
@@ -123,6 +127,36 @@ async fn a_take_over_that_nobody_waits_for_lets_the_file_go() {
     assert!(matches!(waits.await.unwrap(), Applied::Done));
     assert_eq!(second.serving().await.unwrap(), 1);
     assert_eq!(second.positions(None, 10).await.unwrap(), []);
+}
+
+/// A caller that does something else meanwhile waits for the take-over, which must not wait for the caller.
+#[tokio::test]
+async fn a_take_over_goes_on_while_its_caller_writes_to_the_file() {
+    let place = Place::new(Lines::new(1)).await;
+    let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+    let (one, two) = (commit("line/1", 1, &["a"]), commit("line/1", 2, &["b"]));
+    apply(&place.view, &[&one]).await;
+    assert!(matches!(place.storage.put(one).await.unwrap(), Put::Stored));
+    let mut take_over = Box::pin(second.take_over(from_storage(&place)));
+    assert!(poll_immediate(&mut take_over).await.is_none());
+    let put = tokio::time::timeout(PATIENCE, place.storage.put(two)).await;
+    assert!(matches!(put.expect("the take-over goes on").unwrap(), Put::Stored));
+    assert_eq!(second.serving().await.unwrap(), 2);
+    assert!(matches!(take_over.await.unwrap(), Applied::Done));
+    assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
+}
+
+#[test]
+fn a_version_takes_over_without_a_runtime() {
+    futures::executor::block_on(async {
+        let place = Place::new(Lines::new(1)).await;
+        let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+        let one = commit("line/1", 1, &["a"]);
+        apply(&place.view, &[&one]).await;
+        assert!(matches!(place.storage.put(one).await.unwrap(), Put::Stored));
+        assert!(matches!(second.take_over(from_storage(&place)).await.unwrap(), Applied::Done));
+        assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,8 @@ use crate::work::Worked;
 ///
 /// Many batches that are applied at the same time share one sync, with each other and with commits. Other processes
 /// may have the same view open. While a version takes over, whatever else is written to the file waits; so what brings
-/// the commits that it lacks must not wait for something that is written there.
+/// the commits that it lacks must not wait for something that is written there. On a tokio runtime that goes on by itself, as
+/// long as its caller keeps the future.
 pub struct SqliteView<K, S, E, V> {
     database: Database,
     kept: Arc<Kept<K, S, E, V>>,

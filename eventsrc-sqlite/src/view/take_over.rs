@@ -1,12 +1,15 @@
 //! One version of a view takes over from another one.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use eventsrc_core::{Applied, BatchOf, CatchUp, ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future::join;
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::kept::Kept;
 use super::{SqliteView, View, rows};
@@ -18,8 +21,8 @@ use crate::work::Worked;
 
 /// Makes the version of `kept` the one that readers see.
 ///
-/// The writing thread holds the file's write lock and waits, while `catch_up` runs where the caller is. If the caller
-/// goes away, the thread learns of it and undoes everything.
+/// The writing thread holds the file's write lock and waits, while `catch_up` runs. If the caller goes away, the thread
+/// learns of it and undoes everything.
 pub(super) async fn take_over<K, S, E, V>(
     database: &Database,
     kept: &Arc<Kept<K, S, E, V>>,
@@ -41,7 +44,7 @@ where
         };
         switching.take_over(connection, fetch)
     });
-    let fetch = async {
+    let fetch = async move {
         // Where nothing is asked, the answer is there already.
         let Ok(behind) = asked.await else { return Ok(()) };
         let moves = behind.iter().map(rows::behind).collect::<Result<_, _>>()?;
@@ -50,13 +53,32 @@ where
         drop(bring.send(batch));
         Ok::<_, StorageError>(())
     };
-    let (switched, fetched) = join(switch, fetch).await;
+    let (switched, fetched) = join(switch, beside_its_caller(fetch)).await;
     fetched?;
     match switched {
         Ok(applied) => Ok(applied),
         Err(failure) => match failure.broken_rule() {
             Some(error) => Ok(Applied::Rejected(error)),
             None => Err(failure.into()),
+        },
+    }
+}
+
+/// Does `work` as a task of its own where there is a runtime: a caller that does something else before it asks how far this
+/// is, such as writing to the file, would otherwise wait for itself. The task ends with the caller.
+async fn beside_its_caller(
+    work: impl Future<Output = Result<(), StorageError>> + Send + 'static,
+) -> Result<(), StorageError> {
+    if Handle::try_current().is_err() {
+        return work.await;
+    }
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await.expect("there is one task") {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(StorageError::new(ErrorKind::Unavailable, "the runtime is being shut down")),
         },
     }
 }
