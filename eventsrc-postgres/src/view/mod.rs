@@ -81,7 +81,8 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     /// What it is called, its version, and what it follows.
     fn definition(&self) -> ViewDefinition;
 
-    /// The public names of its tables: each 1 to 40 lower-case letters, digits and `_`, beginning with a letter.
+    /// The public names of its tables: each 1 to 40 lower-case letters, digits and `_`, beginning with a letter, and not
+    /// ending in `_v` and digits.
     fn tables(&self) -> &[&str];
 
     /// Makes the table `NAME_vVERSION` of each public name, and whatever belongs to them, such as indexes.
