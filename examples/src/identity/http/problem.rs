@@ -157,7 +157,7 @@ impl From<Failure> for Problem {
                 };
                 Self::new(status, kind, failure.to_string())
             }
-            Failure::Busy { .. } => Self::unavailable("busy", failure.to_string()),
+            Failure::Busy { .. } => Self::unavailable("busy", format!("{failure}; send the command again")),
             Failure::Unknown(error) => Self::of_storage(
                 &error.source,
                 "the command may be carried out in part: send it again, with the same Idempotency-Key",
