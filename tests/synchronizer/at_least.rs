@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventsrc_core::{AtLeastError, Calls, Stale, State, Synchronizer, Token, ViewStore, Why};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use super::set_up::{
-    PATIENCE, REFUSED, View, payloads, picky_view, put, storage, stream, synchronizer, token, view,
+    PATIENCE, REFUSED, View, feed, payloads, picky_view, put, storage, stream, synchronizer, token, view,
 };
 
 /// The payloads of a stream, once the view is as new as `token`.
@@ -76,6 +76,59 @@ async fn a_read_that_is_new_enough_reads_once_and_asks_nobody() {
         .unwrap();
     assert_eq!(reads.load(Ordering::SeqCst), 1);
     assert_eq!(storage.take(), Calls::default());
+}
+
+#[tokio::test]
+async fn a_read_is_not_tried_while_the_synchronizer_itself_has_yet_to_apply() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let first = put(&storage, "a/1", &[1]).await;
+    synchronizer.catch_up(&token(&first), PATIENCE).await.unwrap();
+    let second = put(&storage, "a/1", &[2]).await;
+    let reads = AtomicUsize::new(0);
+    synchronizer
+        .at_least(&token(&second), PATIENCE, |streams| {
+            reads.fetch_add(1, Ordering::SeqCst);
+            let view = Arc::clone(&view);
+            async move { Ok(view.read(&streams, |_| ())) }
+        })
+        .await
+        .unwrap();
+    assert_eq!(reads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_another_process_has_applied_is_read() {
+    let (storage, view) = (storage(), view());
+    let (ours, theirs) = (synchronizer(&storage, &view), synchronizer(&storage, &view));
+    let first = put(&storage, "a/1", &[1]).await;
+    ours.catch_up(&token(&first), PATIENCE).await.unwrap();
+    let second = put(&storage, "a/1", &[2]).await;
+    theirs.catch_up(&token(&second), PATIENCE).await.unwrap();
+    assert_eq!(read(&ours, &token(&second), PATIENCE, "a/1").await.unwrap(), [1, 2]);
+    assert_eq!(payloads(&view, "a/1"), [1, 2]);
+}
+
+#[tokio::test]
+async fn what_a_feed_is_about_to_bring_is_not_read_from_the_storage() {
+    let (storage, view) = (storage(), view());
+    let synchronizer = synchronizer(&storage, &view);
+    let (hand, feed) = feed();
+    let following = tokio::spawn({
+        let synchronizer = synchronizer.clone();
+        async move { synchronizer.follow(feed).await }
+    });
+    for payload in 0..50 {
+        let commit = put(&storage, "a/1", &[payload]).await;
+        storage.take();
+        let token = token(&commit);
+        let reading = read(&synchronizer, &token, PATIENCE, "a/1");
+        let (read, ()) = join(reading, async { hand.commits([&commit]) }).await;
+        read.unwrap();
+        assert_eq!(storage.take(), Calls::default(), "after {payload}");
+    }
+    drop(hand);
+    following.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ impl<V: ViewStore> Worker<V> {
                         let inbox =
                             self.inboxes.get_mut(&moved.stream).expect("a stream under way has an inbox");
                         inbox.reached(moved.to);
+                        self.shared.remember(&moved.stream, Some(moved.to));
                         inbox.pace = None;
                         inbox.trouble = None;
                     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{self, Either};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::Synchronizer;
@@ -106,8 +107,9 @@ impl<V: ViewStore> Synchronizer<V> {
     /// What `read` makes of the view once it has every commit of `token`, or a typed "no" after `timeout`.
     ///
     /// `read` reads the rows and the places of the streams that it is given in one snapshot; stores of views offer that as
-    /// their own `read`. It is called at once, because the view is mostly new enough, and again after what is missing was
-    /// fetched from the event storage: without waiting for any feed, and once for all who wait for the same stream.
+    /// their own `read`. It is called at once, because the view is mostly new enough, unless this very synchronizer knows that
+    /// it is not; and again after what is missing was fetched from the event storage: without waiting for any feed, and once
+    /// for all who wait for the same stream.
     ///
     /// Streams of categories that the view does not follow are none of its business, and pass.
     ///
@@ -139,6 +141,18 @@ impl<V: ViewStore> Synchronizer<V> {
         let mut limit = shared.surroundings.clock.sleep(timeout);
         let mut pace = shared.settings.retry.start();
         let mut seen = vec![Place::default(); wishes.len()];
+        let late = wishes.iter_mut().zip(&mut seen).filter_map(|(wish, seen)| {
+            seen.position = shared.remembered(&wish.stream)?;
+            (!wish.is_met(seen)).then_some(wish)
+        });
+        let late: Vec<_> = late.collect();
+        if !late.is_empty() {
+            let fetching = Box::pin(self.fetch(late));
+            let fetched = matches!(future::select(fetching, &mut limit).await, Either::Left(_));
+            if !fetched {
+                return Err(self.stale(wishes, seen, begun));
+            }
+        }
         // What the last read showed, if all that it lacked was fetched since.
         let mut lacking = None;
         loop {
@@ -167,7 +181,9 @@ impl<V: ViewStore> Synchronizer<V> {
             // Fetching did not help where the version that readers see is kept by somebody else.
             let helpless = failure.is_some() || lacking.take().as_ref() == Some(&seen);
             let fetching = async {
-                let reached = !helpless && self.fetch(&mut wishes, &seen).await;
+                let missing = wishes.iter_mut().zip(&seen).filter(|(wish, place)| !wish.is_met(place));
+                let missing = missing.map(|(wish, _)| wish).collect();
+                let reached = !helpless && self.fetch(missing).await;
                 if !reached {
                     let wait = pace.wait(&shared.surroundings.randomness).max(Duration::from_millis(1));
                     shared.surroundings.clock.sleep(wait).await;
@@ -183,9 +199,19 @@ impl<V: ViewStore> Synchronizer<V> {
                 },
             }
         }
+        Err(self.stale(wishes, seen, begun))
+    }
+
+    fn stale(
+        &self,
+        wishes: Vec<Wish<(V::Key, V::Sequence)>>,
+        seen: Vec<Place<V::Sequence>>,
+        begun: Timestamp,
+    ) -> AtLeastError {
+        let shared = &self.0.shared;
         let waited = shared.surroundings.clock.now().duration_since(begun);
         let missing = wishes.into_iter().zip(seen).filter(|(wish, place)| !wish.is_met(place));
-        Err(AtLeastError::Stale(Stale {
+        AtLeastError::Stale(Stale {
             view: shared.view.definition().to_string(),
             waited: Duration::try_from(waited).unwrap_or_default(),
             missing: missing
@@ -194,7 +220,7 @@ impl<V: ViewStore> Synchronizer<V> {
                     Missing { stream, wanted, number, why }
                 })
                 .collect(),
-        }))
+        })
     }
 
     /// Waits until the view has every commit of `token`.
@@ -208,13 +234,10 @@ impl<V: ViewStore> Synchronizer<V> {
     }
 
     /// Has the workers bring forward what is missing; true if all of it was reached.
-    async fn fetch(&self, wishes: &mut [Wish<(V::Key, V::Sequence)>], seen: &[Place<V::Sequence>]) -> bool {
+    async fn fetch(&self, missing: Vec<&mut Wish<(V::Key, V::Sequence)>>) -> bool {
         let mut replies = Vec::new();
         let mut progress = true;
-        for (wish, place) in wishes.iter_mut().zip(seen) {
-            if wish.is_met(place) {
-                continue;
-            }
+        for wish in missing {
             let Some((key, wanted)) = wish.key.clone() else {
                 wish.why = Why::NotStored;
                 progress = false;

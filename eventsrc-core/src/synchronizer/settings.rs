@@ -29,7 +29,7 @@ pub struct SynchronizerSettings {
     pub retry: RetryPace,
     /// When to stop because the view cannot apply much of what it is given.
     pub breaker: Breaker,
-    /// How many positions each worker remembers, so that it need not ask for them.
+    /// How many positions are remembered, so that they need not be asked for.
     pub remembered_positions: usize,
 }
 

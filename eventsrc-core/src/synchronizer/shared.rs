@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use super::Synchronizer;
@@ -20,6 +21,8 @@ pub(super) struct Shared<V: ViewStore> {
     pub(super) view: V,
     pub(super) settings: SynchronizerSettings,
     pub(super) surroundings: Surroundings<V>,
+    /// Where the view had the streams that moved lately; by now it may be further, by another process.
+    positions: Cache<StreamName, Option<V::Sequence>>,
     /// What each worker says of itself.
     pub(super) reports: Vec<Report<V::Sequence>>,
     stopping: watch::Sender<bool>,
@@ -47,6 +50,7 @@ impl<V: ViewStore> Shared<V> {
         Self {
             source,
             view,
+            positions: Cache::new(settings.remembered_positions.max(1)),
             reports: (0..settings.workers.max(1)).map(|_| Report::default()).collect(),
             settings,
             surroundings,
@@ -63,6 +67,19 @@ impl<V: ViewStore> Shared<V> {
 
     pub(super) fn follows(&self, stream: &StreamName) -> bool {
         self.view.definition().follows(stream.category())
+    }
+
+    /// Where the view has a stream, or had it a while ago, if that is remembered.
+    pub(super) fn remembered(&self, stream: &StreamName) -> Option<Option<V::Sequence>> {
+        self.positions.get(stream)
+    }
+
+    pub(super) fn remember(&self, stream: &StreamName, position: Option<V::Sequence>) {
+        self.positions.insert(stream.clone(), position);
+    }
+
+    pub(super) fn forget(&self, stream: &StreamName) {
+        self.positions.remove(stream);
     }
 
     pub(super) fn stop(&self) {

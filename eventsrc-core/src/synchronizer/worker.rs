@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
-use quick_cache::unsync::Cache;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 
 use super::Shared;
 use super::inbox::{Inbox, Looked};
@@ -48,8 +48,6 @@ pub(super) struct Worker<V: ViewStore> {
     ready: VecDeque<StreamName>,
     /// Streams that are turned to again later.
     delayed: FuturesUnordered<BoxFuture<'static, StreamName>>,
-    /// Where the view has the streams that have nothing to do.
-    remembered: Cache<StreamName, Option<V::Sequence>>,
     /// About how many events are in the inboxes.
     held: usize,
     /// How many events a batch takes at the moment.
@@ -64,6 +62,9 @@ const STREAMS_PER_TURN: usize = 4096;
 /// How many streams are read from the storage at the same time.
 const READS: usize = 16;
 
+/// How often a worker lets others run before it reads.
+const MOMENT: usize = 4;
+
 impl<V: ViewStore> Worker<V> {
     pub(super) fn new(shared: Arc<Shared<V>>, index: usize, requests: mpsc::Receiver<Request<V>>) -> Self {
         let settings = &shared.settings;
@@ -73,7 +74,6 @@ impl<V: ViewStore> Worker<V> {
             inboxes: HashMap::new(),
             ready: VecDeque::new(),
             delayed: FuturesUnordered::new(),
-            remembered: Cache::new(settings.remembered_positions.max(1)),
             held: 0,
             events_per_batch: settings.events_per_batch.max(1),
             pace: None,
@@ -99,11 +99,7 @@ impl<V: ViewStore> Worker<V> {
             if self.shared.is_stopped() {
                 self.requests.close();
             }
-            while self.has_room()
-                && let Ok(request) = self.requests.try_recv()
-            {
-                self.take(request);
-            }
+            self.take_all();
             if !self.ready.is_empty() {
                 return true;
             }
@@ -124,6 +120,15 @@ impl<V: ViewStore> Worker<V> {
     fn has_room(&self) -> bool {
         self.inboxes.len() < self.shared.settings.remembered_positions.max(1)
             && self.held < self.shared.settings.events_per_batch.saturating_mul(2)
+    }
+
+    /// Takes in what was asked for up to here.
+    fn take_all(&mut self) {
+        while self.has_room()
+            && let Ok(request) = self.requests.try_recv()
+        {
+            self.take(request);
+        }
     }
 
     fn take(&mut self, request: Request<V>) {
@@ -157,7 +162,7 @@ impl<V: ViewStore> Worker<V> {
     /// The inbox of a stream, which is turned to soon.
     fn inbox(&mut self, stream: StreamName, key: &V::Key) -> &mut InboxOf<V> {
         if !self.inboxes.contains_key(&stream) {
-            let position = self.remembered.remove(&stream).map(|(_, position)| position);
+            let position = self.shared.remembered(&stream);
             self.inboxes.insert(stream.clone(), Inbox::new(key.clone(), position));
         }
         let inbox = self.inboxes.get_mut(&stream).expect("it is there, or was just put there");
@@ -196,7 +201,24 @@ impl<V: ViewStore> Worker<V> {
     async fn bring_forward(&mut self, streams: &[StreamName]) {
         let mut room =
             Room { events: self.events_per_batch, bytes: self.shared.settings.bytes_per_batch.max(1) };
-        let (mut runs, mut unread) = (Vec::new(), Vec::new());
+        let mut runs = Vec::new();
+        let mut unread = self.runs(streams, &mut room, &mut runs);
+        if !unread.is_empty() {
+            self.listen().await;
+            unread = self.runs(&unread, &mut room, &mut runs);
+        }
+        for stream in self.read(unread).await {
+            // What was read and does not fit is kept for the next turn.
+            runs.extend(run_of(&self.shared, &stream, &self.inboxes[&stream], &mut room));
+        }
+        if !runs.is_empty() {
+            self.apply(runs).await;
+        }
+    }
+
+    /// Adds what comes next in these streams, as far as there is room, and gives those of which it is not at hand.
+    fn runs(&mut self, streams: &[StreamName], room: &mut Room, runs: &mut Vec<RunOf<V>>) -> Vec<StreamName> {
+        let mut unread = Vec::new();
         for stream in streams {
             let Some(inbox) = self.inboxes.get_mut(stream) else { continue };
             if let Some(position) = inbox.position.flatten() {
@@ -206,19 +228,25 @@ impl<V: ViewStore> Worker<V> {
             if room.is_full() {
                 break;
             }
-            match run_of(&self.shared, stream, inbox, &mut room) {
+            match run_of(&self.shared, stream, inbox, room) {
                 Some(run) => runs.push(run),
                 None if inbox.wants_more() => unread.push(stream.clone()),
                 None => {}
             }
         }
-        for stream in self.read(unread).await {
-            // What was read and does not fit is kept for the next turn.
-            runs.extend(run_of(&self.shared, &stream, &self.inboxes[&stream], &mut room));
+        unread
+    }
+
+    /// Takes in what is asked for right now. Who waits for a stream has mostly just written to it, so that the feed is about
+    /// to bring what would be read.
+    async fn listen(&mut self) {
+        for _ in 0..MOMENT {
+            if !self.requests.is_empty() {
+                break;
+            }
+            yield_now().await;
         }
-        if !runs.is_empty() {
-            self.apply(runs).await;
-        }
+        self.take_all();
     }
 
     /// Finds out where the streams are; those in quarantine are dealt with thereby. False if that could not be done.
@@ -238,6 +266,7 @@ impl<V: ViewStore> Worker<V> {
         self.pace = None;
         for (stream, place) in unknown.iter().zip(places) {
             if !place.quarantined {
+                self.shared.remember(stream, place.position);
                 self.inboxes.get_mut(stream).expect("a located stream has an inbox").position =
                     Some(place.position);
             } else if let Some(inbox) = self.inboxes.remove(stream) {
@@ -321,20 +350,21 @@ impl<V: ViewStore> Worker<V> {
         self.delayed.push(self.shared.surroundings.clock.sleep(wait).map(|()| stream).boxed());
     }
 
-    /// Keeps a stream that has more to do; it is ready, unless it is tried later anyway.
+    /// Keeps a stream that has more to do, or was asked for again meanwhile; it is ready, unless it is tried later anyway.
     fn put_back(&mut self, stream: StreamName) {
         let Some(inbox) = self.inboxes.get(&stream) else { return };
         if inbox.wants_more() {
             if inbox.pace.is_none() {
                 self.queue(stream);
             }
-        } else if let Some(Some(position)) = self.inboxes.remove(&stream).map(|inbox| inbox.position) {
-            self.remembered.insert(stream, position);
+        } else if !inbox.queued {
+            self.inboxes.remove(&stream);
         }
     }
 
     /// Has the position of a stream asked for again.
     pub(super) fn forget(&mut self, stream: &StreamName) {
+        self.shared.forget(stream);
         if let Some(inbox) = self.inboxes.get_mut(stream) {
             inbox.position = None;
         }
