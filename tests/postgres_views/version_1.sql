@@ -48,9 +48,11 @@ CREATE UNLOGGED TABLE {place}_eventsrc.view_unfinished (
     number integer NOT NULL CONSTRAINT the_code_of_a_view_must_not_end_its_transaction
         REFERENCES {place}_eventsrc.view_nothing DEFERRABLE INITIALLY DEFERRED
 );
--- A plan that was made while the table was small is kept for a while, so it must be one for any size.
+-- A plan that was made while the table was small is kept for a while, so it must be one for any size; to make one for
+-- each call takes longer than to read.
 CREATE FUNCTION {place}_eventsrc.view_places(version integer, streams text[])
     RETURNS TABLE (number bigint, zone integer, stopped boolean, place bigint) LANGUAGE plpgsql STABLE
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
     AS $$ BEGIN
         RETURN QUERY SELECT own.number, own.zone, own.stopped IS NOT NULL, asked.place
@@ -59,6 +61,7 @@ CREATE FUNCTION {place}_eventsrc.view_places(version integer, streams text[])
     END $$;
 CREATE FUNCTION {place}_eventsrc.view_positions_after(version integer, after text, most bigint)
     RETURNS TABLE (number bigint, zone integer, stream text) LANGUAGE plpgsql STABLE
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
     AS $$ BEGIN
         RETURN QUERY SELECT own.number, own.zone, own.stream::text FROM {place}_eventsrc.view_positions AS own

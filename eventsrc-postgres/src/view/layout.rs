@@ -73,9 +73,11 @@ const VERSION_1: &str = r#"
         number integer NOT NULL CONSTRAINT the_code_of_a_view_must_not_end_its_transaction
             REFERENCES {schema}.view_nothing DEFERRABLE INITIALLY DEFERRED
     );
-    -- A plan that was made while the table was small is kept for a while, so it must be one for any size.
+    -- A plan that was made while the table was small is kept for a while, so it must be one for any size; to make one for
+    -- each call takes longer than to read.
     CREATE FUNCTION {schema}.view_places(version integer, streams text[])
         RETURNS TABLE (number bigint, zone integer, stopped boolean, place bigint) LANGUAGE plpgsql STABLE
+        SET plan_cache_mode = force_generic_plan
         SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
         AS $$ BEGIN
             RETURN QUERY SELECT own.number, own.zone, own.stopped IS NOT NULL, asked.place
@@ -84,6 +86,7 @@ const VERSION_1: &str = r#"
         END $$;
     CREATE FUNCTION {schema}.view_positions_after(version integer, after text, most bigint)
         RETURNS TABLE (number bigint, zone integer, stream text) LANGUAGE plpgsql STABLE
+        SET plan_cache_mode = force_generic_plan
         SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
         AS $$ BEGIN
             RETURN QUERY SELECT own.number, own.zone, own.stream::text FROM {schema}.view_positions AS own
