@@ -38,14 +38,14 @@ struct Limits {
 struct Queue {
     waiting: VecDeque<Job>,
     /// The streams of which a commit is on its way. Another one waits, so that groups do not wait for each other.
-    busy: HashSet<Stream>,
+    busy: HashSet<Arc<Stream>>,
     /// How many tasks send groups.
     senders: usize,
 }
 
 /// A commit to put, and who waits for it. A caller that stopped waiting changes nothing.
 struct Job {
-    stream: Stream,
+    stream: Arc<Stream>,
     commit: CommitRow,
     reply: oneshot::Sender<Result<Appended, Failure>>,
 }
@@ -67,7 +67,7 @@ impl Committer {
 
     /// Puts a commit, with what others put at the same time.
     pub(crate) async fn put(&self, stream: Stream, commit: CommitRow) -> Result<Appended, Failure> {
-        let (reply, answer) = oneshot::channel();
+        let (stream, (reply, answer)) = (Arc::new(stream), oneshot::channel());
         if self.0.enqueue(Job { stream, commit, reply }) {
             tokio::spawn(Sender::new(Arc::clone(&self.0)).run());
         }
@@ -83,7 +83,7 @@ impl Committer {
 impl Shared {
     /// Puts the commits of a group in one statement, and says of each what it came to. An error is of all of them.
     async fn store(&self, group: &[Job]) -> Result<Vec<Result<Appended, Failure>>, Failure> {
-        let commits: Vec<_> = group.iter().map(|job| (&job.stream, &job.commit)).collect();
+        let commits: Vec<_> = group.iter().map(|job| (&*job.stream, &job.commit)).collect();
         let found = self.layout.put(&self.connections, &commits).await?;
         if found.iter().any(|found| matches!(found, Some(Found::Stored))) {
             self.stored.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +128,7 @@ struct Sender {
     /// The commits that are on their way, in the order of their streams.
     group: Vec<Job>,
     /// The streams that are marked as busy.
-    streams: Vec<Stream>,
+    streams: Vec<Arc<Stream>>,
     /// Whether it counts as one of the senders.
     counts: bool,
 }
@@ -173,7 +173,7 @@ impl Sender {
                 break;
             } else {
                 bytes += size;
-                queue.busy.insert(job.stream.clone());
+                queue.busy.insert(Arc::clone(&job.stream));
                 self.group.push(job);
             }
         }
@@ -186,7 +186,7 @@ impl Sender {
         }
         drop(queue);
         self.group.sort_by(|a, b| a.stream.cmp(&b.stream));
-        self.streams = self.group.iter().map(|job| job.stream.clone()).collect();
+        self.streams = self.group.iter().map(|job| Arc::clone(&job.stream)).collect();
         self.group.len()
     }
 

@@ -8,8 +8,6 @@
 mod columns;
 mod snapshots;
 
-use std::collections::HashMap;
-
 use eventsrc_core::StreamName;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -227,7 +225,7 @@ impl Layout {
             &all().map(|(_, commit)| commit.metadata.as_deref()).collect::<Vec<_>>(),
         ];
         let rows = connections.query("cannot store", &self.put, &parameters).await?;
-        found(&rows, all().map(|(stream, _)| stream))
+        found(&rows, &all().map(|(stream, _)| stream).collect::<Vec<_>>())
     }
 
     /// What is in the way of `commits`, which are of different streams; `None` for a stream without commits.
@@ -244,7 +242,7 @@ impl Layout {
             &all().map(|(_, commit)| commit.number).collect::<Vec<_>>(),
         ];
         let rows = connections.query("cannot read", &self.look, &parameters).await?;
-        found(&rows, all().map(|(stream, _)| stream))
+        found(&rows, &all().map(|(stream, _)| stream).collect::<Vec<_>>())
     }
 
     /// The head of `stream`.
@@ -360,24 +358,23 @@ pub(crate) enum Found {
     InTheWay { head: HeadRow, existing: Option<CommitRow> },
 }
 
-/// What rows of [`PUT`] and [`LOOK`] say of each of `streams`.
-fn found<'a>(rows: &[Row], streams: impl Iterator<Item = &'a Stream>) -> Result<Vec<Option<Found>>, Failure> {
-    let places: HashMap<_, _> = streams.enumerate().map(|(place, stream)| (stream.parts(), place)).collect();
-    let mut all: Vec<_> = places.iter().map(|_| None).collect();
+/// What rows of [`PUT`] and [`LOOK`] say of each of `streams`, which are in their order.
+fn found(rows: &[Row], streams: &[&Stream]) -> Result<Vec<Option<Found>>, Failure> {
+    let mut all: Vec<_> = streams.iter().map(|_| None).collect();
     let read = |row: &Row| {
-        let found = match row.try_get::<_, Option<i64>>(2)? {
-            None => Found::Stored,
-            Some(_) => {
-                let existing = row.try_get::<_, Option<i64>>(5)?.and_then(|_| CommitRow::read(row, 5).ok());
-                Found::InTheWay { head: HeadRow::read(row, 2)?, existing }
-            }
-        };
-        Ok((places.get(&(row.try_get(0)?, row.try_get(1)?)).copied(), found))
+        let Some(_) = row.try_get::<_, Option<i64>>(2)? else { return Ok(Found::Stored) };
+        let existing = row.try_get::<_, Option<i64>>(5)?.and_then(|_| CommitRow::read(row, 5).ok());
+        Ok(Found::InTheWay { head: HeadRow::read(row, 2)?, existing })
     };
+    // Rows mostly come in the order of the streams, so that the next one is the one that is looked for.
+    let mut next = 0;
     for row in rows {
-        let (place, found) = read(row).map_err(cannot_read)?;
-        if let Some(place) = place {
-            all[place] = Some(found);
+        let parts = (row.try_get(0).map_err(cannot_read)?, row.try_get(1).map_err(cannot_read)?);
+        if let Some(place) =
+            (next..streams.len()).chain(0..next).find(|place| streams[*place].parts() == parts)
+        {
+            all[place] = Some(read(row).map_err(cannot_read)?);
+            next = place + 1;
         }
     }
     Ok(all)
