@@ -1,12 +1,15 @@
 //! Commands that append to Postgres: 64 at once beside UNNEST by hand, and one alone beside an INSERT.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::Result;
 use eventsrc_core::{SaveApi, StreamName};
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use futures::future::try_join_all;
+use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, Statement};
 
 use super::Bench;
@@ -30,7 +33,11 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     let postgres = bench.runtime.block_on(Postgres::connect(&url))?;
     let saves = Arc::new(SaveApi::new(PostgresStorage::new(&postgres)));
     let url = bench.database("by_hand");
-    let mut by_hand = bench.runtime.block_on(ByHand::create(bench.client(&url)?))?;
+    let by_hand = Arc::new(bench.runtime.block_on(ByHand::create(bench.client(&url)?))?);
+    let insert = |streams, units| {
+        let by_hand = Arc::clone(&by_hand);
+        bench.task(async move { by_hand.insert(streams, units).await })
+    };
 
     // A unit is one command of each writer.
     let mut commands = 0;
@@ -44,9 +51,9 @@ fn run(_: &Path) -> Result<Vec<Row>> {
             try_join_all(writers).await?.into_iter().collect()
         })
     };
-    let grouped = paired::compare(&mut all_write, |units| {
-        (0..units).try_for_each(|_| bench.runtime.block_on(by_hand.insert(WRITERS)))
-    })?;
+    let grouped = paired::compare(&mut all_write, |units| insert(WRITERS, units))?;
+    let concurrent =
+        paired::compare(&mut all_write, |units| bench.task(Arc::clone(&by_hand).insert_in_groups(units)))?;
     let disk_commits = postgres.disk_commits() as f64 / commands as f64;
 
     let alone = key(WRITERS);
@@ -55,9 +62,10 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     let lone = paired::compare(
         |units| {
             lone_commands += units;
-            bench.runtime.block_on(save_on(&saves, &alone, units))
+            let (saves, alone) = (Arc::clone(&saves), alone.clone());
+            bench.task(async move { save_on(&saves, &alone, units).await })
         },
-        |units| (0..units).try_for_each(|_| bench.runtime.block_on(by_hand.insert(1))),
+        |units| insert(1, units),
     )?;
     let lone_commits = (postgres.disk_commits() - before) as f64 / lone_commands as f64;
     let writers = WRITERS as f64;
@@ -69,6 +77,14 @@ fn run(_: &Path) -> Result<Vec<Row>> {
             writers / grouped.reference,
         )
         .by_pairs(grouped.speed)
+        .bar(Bar::AtLeast(0.95)),
+        Row::new(
+            "Postgres append, 64 at once, against 64 tasks with UNNEST by hand",
+            "commands/s",
+            writers / concurrent.ours,
+            writers / concurrent.reference,
+        )
+        .by_pairs(concurrent.speed)
         .bar(Bar::AtLeast(0.95)),
         Row::new("Postgres append, 64 at once", "disk commits/command", disk_commits, 1.0)
             .bar(Bar::AtMost(0.1)),
@@ -92,7 +108,7 @@ fn key(writer: u64) -> StreamName {
 struct ByHand {
     client: Client,
     insert: Statement,
-    number: i64,
+    number: AtomicI64,
 }
 
 impl ByHand {
@@ -116,16 +132,60 @@ impl ByHand {
                  ON CONFLICT DO NOTHING RETURNING id",
             )
             .await?;
-        Ok(Self { client, insert, number: 0 })
+        Ok(Self { client, insert, number: AtomicI64::new(0) })
     }
 
-    /// Appends one row to each of `streams` streams.
-    async fn insert(&mut self, streams: u64) -> Result<()> {
-        self.number += 1;
+    /// Appends a row to each of 64 streams so often, each by a task of its own, as a service does it that puts what its
+    /// requests append into one statement.
+    async fn insert_in_groups(self: Arc<Self>, times: u64) -> Result<()> {
+        let (append, mut appended) = mpsc::channel::<(String, i64, String, oneshot::Sender<bool>)>(64);
+        let first = self.number.fetch_add(times as i64, Ordering::Relaxed) + 1;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let append = append.clone();
+                tokio::spawn(async move {
+                    for number in (first..).take(times as usize) {
+                        let (told, stored) = oneshot::channel();
+                        let row = (writer.to_string(), number, serde_json::to_string(&[event()])?, told);
+                        append.send(row).await?;
+                        anyhow::ensure!(stored.await?, "a row was in the way");
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        drop(append);
+        let mut group = Vec::new();
+        while appended.recv_many(&mut group, WRITERS as usize).await > 0 {
+            let ids: Vec<&str> = group.iter().map(|(id, ..)| id.as_str()).collect();
+            let numbers: Vec<i64> = group.iter().map(|(_, number, ..)| *number).collect();
+            let commits: Vec<String> =
+                numbers.iter().map(|number| uuid::Uuid::from_u128(*number as u128).to_string()).collect();
+            let payloads: Vec<&str> = group.iter().map(|(_, _, payload, _)| payload.as_str()).collect();
+            let rows = self.client.query(&self.insert, &[&ids, &numbers, &commits, &payloads]).await?;
+            let stored: HashSet<&str> = rows.iter().map(|row| row.get(0)).collect();
+            let answers: Vec<bool> = ids.iter().map(|id| stored.contains(id)).collect();
+            for ((.., told), stored) in group.drain(..).zip(answers) {
+                let _ = told.send(stored);
+            }
+        }
+        try_join_all(writers).await?.into_iter().collect()
+    }
+
+    /// Appends one row to each of `streams` streams, so often.
+    async fn insert(&self, streams: u64, times: u64) -> Result<()> {
+        for _ in 0..times {
+            self.insert_once(streams).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_once(&self, streams: u64) -> Result<()> {
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         let ids: Vec<String> = (0..streams).map(|stream| stream.to_string()).collect();
-        let numbers = vec![self.number; ids.len()];
+        let numbers = vec![number; ids.len()];
         let commits: Vec<String> =
-            ids.iter().map(|_| uuid::Uuid::from_u128(self.number as u128).to_string()).collect();
+            ids.iter().map(|_| uuid::Uuid::from_u128(number as u128).to_string()).collect();
         let payloads =
             ids.iter().map(|_| serde_json::to_string(&[event()])).collect::<Result<Vec<_>, _>>()?;
         let stored = self.client.query(&self.insert, &[&ids, &numbers, &commits, &payloads]).await?;

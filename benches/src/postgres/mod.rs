@@ -2,11 +2,12 @@
 
 pub(crate) mod append;
 pub(crate) mod catch_up;
+mod made;
 pub(crate) mod rebuild;
 pub(crate) mod totals;
 pub(crate) mod visible;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use eventsrc_testkit::servers::{Postgres as Server, PostgresSettings};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
@@ -39,18 +40,17 @@ impl Bench {
         })
     }
 
-    /// How often the server has synced its log to the disk so far.
-    pub(crate) fn syncs(&self, client: &Client) -> Result<i64> {
-        let row = self
-            .runtime
-            .block_on(async {
-                // What other sessions counted is seen once they report it, at the latest when they are idle for a second.
-                client
-                    .batch_execute("SELECT pg_stat_force_next_flush(); SELECT pg_stat_clear_snapshot()")
-                    .await?;
-                client.query_one("SELECT wal_sync FROM pg_stat_wal", &[]).await
-            })
-            .context("the server counts its syncs")?;
-        Ok(row.get(0))
+    /// Does `work` in a task, as a service does, and waits for it.
+    pub(crate) fn task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.runtime.block_on(self.runtime.spawn(work))?
+    }
+
+    /// How many transactions have written so far, each of which the server commits with one sync of its disk.
+    pub(crate) fn commits(&self, client: &Client) -> Result<i64> {
+        let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+        Ok(self.runtime.block_on(client.query_one(next, &[]))?.get(0))
     }
 }

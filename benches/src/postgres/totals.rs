@@ -25,7 +25,7 @@ pub(crate) fn page(pages: u64) -> Vec<Arc<Deposit>> {
     (start..start + EVENTS_PER_BATCH).map(|number| Arc::new(deposit(number))).collect()
 }
 
-fn deposit(number: u64) -> Deposit {
+pub(crate) fn deposit(number: u64) -> Deposit {
     Deposit {
         key: account(number % ACCOUNTS),
         first: number / ACCOUNTS + 1,

@@ -97,12 +97,14 @@ fn in_postgres(bench: &Bench) -> Result<Vec<Row>> {
     })?;
     let token = bench.runtime.block_on(save(&saves, &key))?;
     let by_hand_url = bench.database("by_hand");
-    let by_hand = bench.runtime.block_on(ByHand::create(bench.client(&by_hand_url)?))?;
+    let by_hand = Arc::new(bench.runtime.block_on(ByHand::create(bench.client(&by_hand_url)?))?);
     bench.runtime.block_on(by_hand.command(1))?;
 
+    let saves = Arc::new(saves);
     let reads = paired::compare(
         |times| {
-            bench.runtime.block_on(async {
+            let (synchronizer, token) = (synchronizer.clone(), token.clone());
+            bench.task(async move {
                 for _ in 0..times {
                     read(&synchronizer, &token).await?;
                 }
@@ -110,7 +112,8 @@ fn in_postgres(bench: &Bench) -> Result<Vec<Row>> {
             })
         },
         |times| {
-            bench.runtime.block_on(async {
+            let by_hand = Arc::clone(&by_hand);
+            bench.task(async move {
                 for _ in 0..times {
                     by_hand.read().await?;
                 }
@@ -121,7 +124,8 @@ fn in_postgres(bench: &Bench) -> Result<Vec<Row>> {
     let mut number = 1;
     let visible = paired::compare(
         |times| {
-            bench.runtime.block_on(async {
+            let (saves, synchronizer, key) = (Arc::clone(&saves), synchronizer.clone(), key.clone());
+            bench.task(async move {
                 for _ in 0..times {
                     let token = save(&saves, &key).await?;
                     read(&synchronizer, &token).await?;
@@ -130,9 +134,10 @@ fn in_postgres(bench: &Bench) -> Result<Vec<Row>> {
             })
         },
         |times| {
-            bench.runtime.block_on(async {
-                for _ in 0..times {
-                    number += 1;
+            let (by_hand, first) = (Arc::clone(&by_hand), number + 1);
+            number += times as i64;
+            bench.task(async move {
+                for number in (first..).take(times as usize) {
                     by_hand.command(number).await?;
                     by_hand.read().await?;
                 }
