@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 /// Schema `eventsrc`, verified TLS, 8 connections, 5 seconds to connect, 30 for a statement and 10 between the
-/// statements of a transaction, pages of 256 commits or a MiB, 2 groups of 512 commits or 4 MiB.
+/// statements of a transaction, pages of 1,000 commits or a MiB, 2 groups of 512 commits or 4 MiB.
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Some(Duration::from_secs(30)),
             idle_in_transaction_timeout: Some(Duration::from_secs(10)),
-            commits_per_page: 256,
+            commits_per_page: 1_000,
             bytes_per_page: 1 << 20,
             groups_in_flight: 2,
             commits_per_group: 512,
