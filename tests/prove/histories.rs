@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use eventsrc_core::{EventStorage, MemoryStorage, StreamName, SystemClock};
+use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::history::{Checked, Load, Recorded, Violation, hammer};
-use eventsrc_testkit::{Faults, Faulty};
+use eventsrc_testkit::{Faults, Faulty, servers};
 
 use crate::runs::{Found, Trial};
 
@@ -30,6 +31,20 @@ pub(crate) async fn sqlite_under_faults(trial: Trial) -> Result<Found> {
     let folder = tempfile::tempdir()?;
     let database = Database::open(folder.path().join("raced.db")).await?;
     Ok(race_under_faults(SqliteStorage::<StreamName, u64, u64>::new(&database), trial).await)
+}
+
+pub(crate) async fn postgres(trial: Trial) -> Result<Found> {
+    let server = servers::postgres().await;
+    let postgres = Postgres::connect(&server.database("raced").await).await?;
+    let mut found = race(PostgresStorage::<StreamName, u64, u64>::new(&postgres), trial).await;
+    found.note += &format!(", {} disk commits", postgres.disk_commits());
+    Ok(found)
+}
+
+pub(crate) async fn postgres_under_faults(trial: Trial) -> Result<Found> {
+    let server = servers::postgres().await;
+    let postgres = Postgres::connect(&server.database("raced").await).await?;
+    Ok(race_under_faults(PostgresStorage::<StreamName, u64, u64>::new(&postgres), trial).await)
 }
 
 async fn race<St>(storage: St, trial: Trial) -> Found

@@ -62,6 +62,20 @@ pub(crate) const RUNS: &[Run] = &[
         run: |trial| Box::pin(histories::sqlite_under_faults(trial)),
     },
     Run {
+        name: "histories-postgres",
+        unit: "racing operations",
+        full: 200_000,
+        quick: 2_000,
+        run: |trial| Box::pin(histories::postgres(trial)),
+    },
+    Run {
+        name: "histories-postgres-faults",
+        unit: "racing operations under faults",
+        full: 200_000,
+        quick: 2_000,
+        run: |trial| Box::pin(histories::postgres_under_faults(trial)),
+    },
+    Run {
         name: "seeded-bugs",
         unit: "wrong storages, each to be found out",
         full: 5,
