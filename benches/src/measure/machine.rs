@@ -22,15 +22,16 @@ pub(crate) fn describe(directory: &Path) -> Result<Vec<String>> {
         format!("CPU: {model}, {cores} cores; {}", output("uname", &["-sr"])),
         format!("fsync: {:.0} synced appends of 256 bytes a second before the run", syncs(directory)?),
         format!(
-            "versions: eventsrc {}, commit {}; {}; SQLite {}; {}",
+            "versions: eventsrc {}, commit {}; {}; SQLite {}; {}; {}",
             env!("CARGO_PKG_VERSION"),
             output("git", &["describe", "--always", "--dirty"]),
             output("rustc", &["--version"]),
             rusqlite::version(),
+            output("psql", &["--version"]),
             output("valgrind", &["--version"]),
         ),
         "build: cargo's default release profile, no LTO, no target-cpu".into(),
-        "durability: WAL and synchronous=FULL on both sides, on the same disk".into(),
+        "durability: on both sides, on the same disk: WAL and synchronous=FULL in SQLite, fsync and synchronous_commit in Postgres".into(),
     ])
 }
 
