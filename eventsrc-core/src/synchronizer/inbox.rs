@@ -1,12 +1,12 @@
 //! What a worker has at hand of one stream.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::receipt::Receipt;
+use super::upcoming::Upcoming;
 use crate::commit::{Commit, Head};
 use crate::retry::Pace;
 use crate::sequence::Sequence;
@@ -20,10 +20,8 @@ pub(super) struct Inbox<K, S, E> {
     pub(super) position: Option<Option<S>>,
     /// Whether it is among those that are turned to next.
     pub(super) queued: bool,
-    /// Commits that came ahead of their turn, by the number of their first event.
-    ahead: BTreeMap<u64, Arc<Commit<K, S, E>>>,
-    /// How many events those have.
-    events: usize,
+    /// Commits that have come.
+    upcoming: Upcoming<K, S, E>,
     /// The stream is known to go up to here.
     known: Option<S>,
     /// When the event there was made, where that is known.
@@ -63,8 +61,7 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
             key,
             position,
             queued: false,
-            ahead: BTreeMap::new(),
-            events: 0,
+            upcoming: Upcoming::new(),
             known: None,
             known_time: None,
             open: false,
@@ -77,10 +74,7 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
 
     /// Adds a commit.
     pub(super) fn add(&mut self, commit: Arc<Commit<K, S, E>>) {
-        let events = commit.len();
-        if self.ahead.insert(commit.first.number(), commit).is_none() {
-            self.events += events;
-        }
+        self.upcoming.add(commit);
     }
 
     /// Keeps the receipt of a delivery that brought the stream up to `last`; `None` for as far as it goes.
@@ -111,24 +105,18 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
 
     /// How many events it holds.
     pub(super) fn events(&self) -> usize {
-        self.events
+        self.upcoming.events()
     }
 
     /// Whether something is left to do.
     pub(super) fn wants_more(&self) -> bool {
         let behind = self.position.is_none_or(|position| self.known > position);
-        behind || self.open || !self.ahead.is_empty() || !self.waiters.is_empty()
+        behind || self.open || !self.upcoming.is_empty() || !self.waiters.is_empty()
     }
 
     /// The commits that come next, as long as `fits` takes them.
-    pub(super) fn run(&self, mut fits: impl FnMut(&Commit<K, S, E>) -> bool) -> Vec<Arc<Commit<K, S, E>>> {
-        let mut next = self.number() + 1;
-        let mut run = Vec::new();
-        while let Some(commit) = self.ahead.get(&next).filter(|commit| fits(commit)) {
-            next = commit.last().number() + 1;
-            run.push(Arc::clone(commit));
-        }
-        run
+    pub(super) fn run(&self, fits: impl FnMut(&Commit<K, S, E>) -> bool) -> Vec<Arc<Commit<K, S, E>>> {
+        self.upcoming.run_from(self.number().saturating_add(1), fits)
     }
 
     /// The number of the last event that the view has, 0 if it has none.
@@ -140,13 +128,7 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
     /// to be repeated.
     pub(super) fn reached(&mut self, position: S) -> usize {
         self.position = Some(Some(position));
-        let mut passed = 0;
-        while let Some(first) = self.ahead.first_entry()
-            && first.get().last() <= position
-        {
-            self.events -= first.remove().len();
-            passed += 1;
-        }
+        let passed = self.upcoming.pass(position);
         for (_, receipt) in
             self.receipts.extract_if(.., |(last, _)| last.is_some_and(|last| last <= position))
         {
@@ -186,22 +168,21 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
     /// Forgets commits that are ahead of their turn if they are more than `limit` events: they are stored, and are read when
     /// it comes.
     pub(super) fn forget_beyond(&mut self, limit: usize) {
-        if self.events > limit
-            && let Some((_, last)) = self.ahead.last_key_value()
+        if self.upcoming.events() > limit
+            && let Some(last) = self.upcoming.last()
         {
             let head = last.head();
             self.known_time = self.lag().1;
             self.look_up_to(head);
-            self.ahead.clear();
-            self.events = 0;
+            self.upcoming.clear();
         }
     }
 
     /// How many events the view lacks, as far as is known, and when the oldest of them was made.
     pub(super) fn lag(&self) -> (u64, Option<Timestamp>) {
-        let ahead = self.ahead.values().next_back().map(|commit| commit.last());
-        let behind = ahead.max(self.known).map_or(0, Sequence::number).saturating_sub(self.number());
-        let oldest = self.ahead.values().next().map(|commit| commit.time);
+        let last = self.upcoming.last().map(|commit| commit.last());
+        let behind = last.max(self.known).map_or(0, Sequence::number).saturating_sub(self.number());
+        let oldest = self.upcoming.first().map(|commit| commit.time);
         let known = self.known_time.filter(|_| self.known > self.position.flatten());
         (behind, oldest.into_iter().chain(known).min())
     }

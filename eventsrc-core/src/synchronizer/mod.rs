@@ -12,6 +12,7 @@ mod source;
 mod status;
 mod sweep;
 mod take_over;
+mod upcoming;
 mod worker;
 
 use std::fmt;
@@ -162,6 +163,9 @@ struct Desk<V: ViewStore> {
 impl<V: ViewStore> Desk<V> {
     /// Which worker has this stream.
     fn worker_of(&self, stream: &StreamName) -> usize {
+        if self.workers.len() == 1 {
+            return 0;
+        }
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(stream);
         (hash % self.workers.len() as u64) as usize
     }

@@ -1,6 +1,7 @@
 //! One of the workers that keep a view: it brings each of its streams forward by what comes next.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,15 +162,19 @@ impl<V: ViewStore> Worker<V> {
 
     /// The inbox of a stream, which is turned to soon.
     fn inbox(&mut self, stream: StreamName, key: &V::Key) -> &mut InboxOf<V> {
-        if !self.inboxes.contains_key(&stream) {
-            let position = self.shared.remembered(&stream);
-            self.inboxes.insert(stream.clone(), Inbox::new(key.clone(), position));
-        }
-        let inbox = self.inboxes.get_mut(&stream).expect("it is there, or was just put there");
-        if !inbox.queued {
-            inbox.queued = true;
-            self.ready.push_back(stream);
-        }
+        let inbox = match self.inboxes.entry(stream) {
+            Entry::Occupied(inbox) if inbox.get().queued => return inbox.into_mut(),
+            Entry::Occupied(inbox) => {
+                self.ready.push_back(inbox.key().clone());
+                inbox.into_mut()
+            }
+            Entry::Vacant(place) => {
+                self.ready.push_back(place.key().clone());
+                let position = self.shared.remembered(place.key());
+                place.insert(Inbox::new(key.clone(), position))
+            }
+        };
+        inbox.queued = true;
         inbox
     }
 

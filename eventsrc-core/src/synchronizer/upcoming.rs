@@ -1,0 +1,133 @@
+//! Commits of one stream that have come and are not applied yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::commit::Commit;
+use crate::sequence::Sequence;
+
+/// The commits, each once, in the order of their first events. They mostly come in that order.
+#[derive(Debug)]
+pub(super) struct Upcoming<K, S, E> {
+    commits: VecDeque<Arc<Commit<K, S, E>>>,
+    events: usize,
+}
+
+impl<K, S: Sequence, E> Upcoming<K, S, E> {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self { commits: VecDeque::new(), events: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// How many events they have.
+    pub(super) fn events(&self) -> usize {
+        self.events
+    }
+
+    pub(super) fn first(&self) -> Option<&Arc<Commit<K, S, E>>> {
+        self.commits.front()
+    }
+
+    pub(super) fn last(&self) -> Option<&Arc<Commit<K, S, E>>> {
+        self.commits.back()
+    }
+
+    /// Adds a commit, unless one that begins there is among them.
+    pub(super) fn add(&mut self, commit: Arc<Commit<K, S, E>>) {
+        let first = commit.first.number();
+        let place = if self.last().is_none_or(|last| last.first.number() < first) {
+            self.commits.len()
+        } else {
+            match self.commits.binary_search_by_key(&first, |commit| commit.first.number()) {
+                Ok(_) => return,
+                Err(place) => place,
+            }
+        };
+        self.events += commit.len();
+        self.commits.insert(place, commit);
+    }
+
+    /// Those that follow each other from `next` on, as long as `fits` takes them.
+    pub(super) fn run_from(
+        &self,
+        mut next: u64,
+        mut fits: impl FnMut(&Commit<K, S, E>) -> bool,
+    ) -> Vec<Arc<Commit<K, S, E>>> {
+        let before = self.commits.partition_point(|commit| commit.first.number() < next);
+        let follows = |commit: &&Arc<Commit<K, S, E>>| {
+            let follows = commit.first.number() == next && fits(commit);
+            next = commit.last().number().saturating_add(1);
+            follows
+        };
+        self.commits.range(before..).take_while(follows).map(Arc::clone).collect()
+    }
+
+    /// Removes those up to `position`, and says how many those are.
+    pub(super) fn pass(&mut self, position: S) -> usize {
+        let passed = self.commits.iter().take_while(|commit| commit.last() <= position).count();
+        self.events -= self.commits.drain(..passed).map(|commit| commit.len()).sum::<usize>();
+        passed
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.commits.clear();
+        self.events = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::Vec1;
+    use crate::commit::{CommitId, Metadata};
+    use crate::stream::StreamName;
+
+    type Deposit = Commit<StreamName, u64, ()>;
+
+    fn commit(first: u64, events: usize) -> Arc<Deposit> {
+        Arc::new(Commit {
+            key: StreamName::new("a", "1").unwrap(),
+            first,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            metadata: Metadata::new(CommitId(uuid::Uuid::from_u128(first.into()))),
+            payloads: Vec1::try_from_vec(vec![(); events]).unwrap(),
+        })
+    }
+
+    #[test]
+    fn however_they_come_they_run_in_order_without_a_hole_and_each_once() {
+        let mut random = StdRng::seed_from_u64(20);
+        for _ in 0..500 {
+            let mut next = 1;
+            let all: Vec<_> = (0..random.random_range(1..20))
+                .map(|_| {
+                    let commit = commit(next, random.random_range(1..4));
+                    next = commit.last() + 1;
+                    commit
+                })
+                .collect();
+            let missing = random.random_range(0..all.len());
+            let mut coming: Vec<_> = all.iter().enumerate().filter(|(place, _)| *place != missing).collect();
+            coming.extend(coming.clone());
+            coming.shuffle(&mut random);
+            let mut upcoming = Upcoming::new();
+            coming.iter().for_each(|(_, commit)| upcoming.add(Arc::clone(commit)));
+            let numbers = |run: &[Arc<Deposit>]| run.iter().map(|commit| commit.first).collect::<Vec<_>>();
+            assert_eq!(numbers(&upcoming.run_from(1, |_| true)), numbers(&all[..missing]));
+            assert_eq!(upcoming.run_from(1, |_| false).len(), 0);
+            assert_eq!(upcoming.pass(all[missing].last()), missing);
+            let rest = &all[missing + 1..];
+            assert_eq!(numbers(&upcoming.run_from(all[missing].last() + 1, |_| true)), numbers(rest));
+            assert_eq!(upcoming.events(), rest.iter().map(|commit| commit.len()).sum::<usize>());
+            assert_eq!(upcoming.is_empty(), rest.is_empty());
+        }
+    }
+}
