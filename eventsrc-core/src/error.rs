@@ -108,3 +108,9 @@ impl Error for StorageError {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// An error with its causes, in one line.
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
+    std::iter::once(error).chain(causes).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -26,6 +26,17 @@ async fn read(
         .await
 }
 
+/// How often the view was read until it was as new as `token`.
+async fn reads(synchronizer: &Synchronizer<View>, token: &Token) -> usize {
+    let (reads, view) = (AtomicUsize::new(0), synchronizer.view());
+    let read = synchronizer.at_least(token, PATIENCE, |streams| {
+        reads.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(view.read(&streams, |_| ())) }
+    });
+    read.await.unwrap();
+    reads.into_inner()
+}
+
 fn stale(error: AtLeastError) -> Stale {
     match error {
         AtLeastError::Stale(stale) => stale,
@@ -65,16 +76,7 @@ async fn a_read_that_is_new_enough_reads_once_and_asks_nobody() {
     let commit = put(&storage, "a/1", &[1]).await;
     synchronizer.catch_up(&token(&commit), PATIENCE).await.unwrap();
     storage.take();
-    let reads = AtomicUsize::new(0);
-    synchronizer
-        .at_least(&token(&commit), PATIENCE, |streams| {
-            reads.fetch_add(1, Ordering::SeqCst);
-            let view = Arc::clone(&view);
-            async move { Ok(view.read(&streams, |_| ())) }
-        })
-        .await
-        .unwrap();
-    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    assert_eq!(reads(&synchronizer, &token(&commit)).await, 1);
     assert_eq!(storage.take(), Calls::default());
 }
 
@@ -85,16 +87,7 @@ async fn a_read_is_not_tried_while_the_synchronizer_itself_has_yet_to_apply() {
     let first = put(&storage, "a/1", &[1]).await;
     synchronizer.catch_up(&token(&first), PATIENCE).await.unwrap();
     let second = put(&storage, "a/1", &[2]).await;
-    let reads = AtomicUsize::new(0);
-    synchronizer
-        .at_least(&token(&second), PATIENCE, |streams| {
-            reads.fetch_add(1, Ordering::SeqCst);
-            let view = Arc::clone(&view);
-            async move { Ok(view.read(&streams, |_| ())) }
-        })
-        .await
-        .unwrap();
-    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    assert_eq!(reads(&synchronizer, &token(&second)).await, 1);
 }
 
 #[tokio::test]

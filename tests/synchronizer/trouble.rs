@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use eventsrc_core::{
-    Applied, BatchOf, ErrorKind, Place, Poison, Skip, StorageError, StreamName, Synchronizer, ViewDefinition,
-    ViewStore,
+    Applied, AtLeastError, BatchOf, ErrorKind, Place, Poison, Skip, StorageError, StreamName, Synchronizer,
+    SynchronizerSettings, ViewDefinition, ViewStore,
 };
 
-use super::set_up::{View, feed, payloads, put, settings, storage, until, view};
+use super::set_up::{
+    PATIENCE, View, feed, payloads, put, settings, storage, synchronizer, token, until, view,
+};
 
 /// A view in a database that a test can make unreachable.
 pub(super) struct Failing {
@@ -156,7 +159,38 @@ async fn stopping_does_not_wait_for_a_database_that_is_down() {
         async move { synchronizer.follow(feed).await }
     });
     until("the database to be asked", || async { failing.asked.load(Ordering::SeqCst) > 0 }).await;
-    tokio::time::timeout(super::set_up::PATIENCE, synchronizer.stop()).await.expect("it stops");
+    tokio::time::timeout(PATIENCE, synchronizer.stop()).await.expect("it stops");
     assert!(following.await.unwrap().is_err());
     assert_eq!(hand.acknowledged(), 0, "what was not applied is not acknowledged");
+}
+
+/// Settings with which a read soon stops waiting for its own synchronizer.
+fn impatient() -> SynchronizerSettings {
+    SynchronizerSettings { time_per_batch: Duration::from_millis(10), ..settings() }
+}
+
+#[tokio::test]
+async fn a_read_of_what_is_yet_to_be_applied_is_told_that_the_database_is_down() {
+    let (storage, failing) = (storage(), Arc::new(Failing::new(view())));
+    let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), impatient());
+    synchronizer.catch_up(&token(&put(&storage, "a/1", &[1]).await), PATIENCE).await.unwrap();
+    let second = put(&storage, "a/1", &[2]).await;
+    failing.fail(true);
+    let read = synchronizer.catch_up(&token(&second), Duration::from_millis(200)).await;
+    assert!(
+        matches!(&read, Err(AtLeastError::Storage(error)) if error.kind() == ErrorKind::Unavailable),
+        "{read:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_another_process_has_applied_is_read_while_our_own_workers_are_stuck() {
+    let (storage, view) = (storage(), view());
+    let failing = Arc::new(Failing::new(Arc::clone(&view)));
+    let ours = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), impatient());
+    ours.catch_up(&token(&put(&storage, "a/1", &[1]).await), PATIENCE).await.unwrap();
+    failing.fail_applying_only();
+    let second = token(&put(&storage, "a/1", &[2]).await);
+    synchronizer(&storage, &view).catch_up(&second, PATIENCE).await.unwrap();
+    ours.catch_up(&second, PATIENCE).await.unwrap();
 }

@@ -1,8 +1,6 @@
 //! What is in the way of a rebuild.
 
-use std::error::Error;
-
-use crate::error::StorageError;
+use crate::error::{StorageError, describe};
 use crate::synchronizer::Status;
 
 /// What is in the way, as a synchronizer tells; `None` if nothing is.
@@ -14,13 +12,8 @@ pub(super) fn of<S>(status: Result<Status<S>, StorageError>) -> Option<String> {
             trouble.into_iter().chain(waiting).next()
         }
         // The view's database is asked for what is in quarantine.
-        Err(error) => Some(with_causes(&error)),
+        Err(error) => Some(describe(&error)),
     }
-}
-
-fn with_causes(error: &StorageError) -> String {
-    let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

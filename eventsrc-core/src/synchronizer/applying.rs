@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::worker::{Worker, describe};
+use super::worker::Worker;
+use crate::error::describe;
 use crate::sequence::Sequence;
 use crate::view::{Applied, Batch, Run, ViewStore};
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{self, Either};
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::Synchronizer;
@@ -107,9 +106,9 @@ impl<V: ViewStore> Synchronizer<V> {
     /// What `read` makes of the view once it has every commit of `token`, or a typed "no" after `timeout`.
     ///
     /// `read` reads the rows and the places of the streams that it is given in one snapshot; stores of views offer that as
-    /// their own `read`. It is called at once, because the view is mostly new enough, unless this very synchronizer knows that
-    /// it is not; and again after what is missing was fetched from the event storage: without waiting for any feed, and once
-    /// for all who wait for the same stream.
+    /// their own `read`. It is called at once, because the view is mostly new enough; where this very synchronizer has yet to
+    /// apply what is asked for, after that, or after as long as a batch should take. It is called again after what is missing
+    /// was fetched from the event storage: without waiting for any feed, and once for all who wait for the same stream.
     ///
     /// Streams of categories that the view does not follow are none of its business, and pass.
     ///
@@ -147,11 +146,9 @@ impl<V: ViewStore> Synchronizer<V> {
         });
         let late: Vec<_> = late.collect();
         if !late.is_empty() {
-            let fetching = Box::pin(self.fetch(late));
-            let fetched = matches!(future::select(fetching, &mut limit).await, Either::Left(_));
-            if !fetched {
-                return Err(self.stale(wishes, seen, begun));
-            }
+            // A read would come too early. But these workers may be stuck where those of another process are not.
+            let patience = shared.surroundings.clock.sleep(shared.settings.time_per_batch.min(timeout));
+            future::select(Box::pin(self.fetch(late)), patience).await;
         }
         // What the last read showed, if all that it lacked was fetched since.
         let mut lacking = None;
@@ -199,19 +196,9 @@ impl<V: ViewStore> Synchronizer<V> {
                 },
             }
         }
-        Err(self.stale(wishes, seen, begun))
-    }
-
-    fn stale(
-        &self,
-        wishes: Vec<Wish<(V::Key, V::Sequence)>>,
-        seen: Vec<Place<V::Sequence>>,
-        begun: Timestamp,
-    ) -> AtLeastError {
-        let shared = &self.0.shared;
         let waited = shared.surroundings.clock.now().duration_since(begun);
         let missing = wishes.into_iter().zip(seen).filter(|(wish, place)| !wish.is_met(place));
-        AtLeastError::Stale(Stale {
+        Err(AtLeastError::Stale(Stale {
             view: shared.view.definition().to_string(),
             waited: Duration::try_from(waited).unwrap_or_default(),
             missing: missing
@@ -220,7 +207,7 @@ impl<V: ViewStore> Synchronizer<V> {
                     Missing { stream, wanted, number, why }
                 })
                 .collect(),
-        })
+        }))
     }
 
     /// Waits until the view has every commit of `token`.

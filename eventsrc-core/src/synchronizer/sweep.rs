@@ -6,9 +6,9 @@ use futures::TryStreamExt;
 use tokio::sync::mpsc;
 
 use super::receipt::Receipt;
-use super::worker::{Request, describe};
+use super::worker::Request;
 use super::{Desk, Shared, Synchronizer};
-use crate::error::StorageError;
+use crate::error::{StorageError, describe};
 use crate::feed::Acknowledgement;
 use crate::stream::StreamName;
 use crate::view::ViewStore;

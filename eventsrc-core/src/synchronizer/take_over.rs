@@ -6,8 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Synchronizer;
 use super::shared::Shared;
-use super::worker::describe;
-use crate::error::{ErrorKind, StorageError};
+use crate::error::{ErrorKind, StorageError, describe};
 use crate::sequence::Sequence;
 use crate::stream::StreamKey;
 use crate::view::{Applied, Batch, Move, Poison, Run, VersionedStore, ViewStore};

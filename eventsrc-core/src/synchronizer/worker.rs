@@ -17,7 +17,7 @@ use super::inbox::{Inbox, Looked};
 use super::receipt::Receipt;
 use super::status::Waiting;
 use crate::commit::{Commit, Head};
-use crate::error::{ErrorKind, StorageError};
+use crate::error::{ErrorKind, StorageError, describe};
 use crate::retry::Pace;
 use crate::sequence::Sequence;
 use crate::stream::StreamName;
@@ -459,10 +459,4 @@ impl Room {
         self.bytes = self.bytes.saturating_sub(bytes);
         true
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    std::iter::once(error).chain(causes).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
