@@ -15,9 +15,9 @@ pub(super) struct GuardedFolder {
 }
 
 impl GuardedFolder {
-    /// Makes the folder; `signal` is what tells a server in it to end at once.
-    pub(super) fn new(signal: &str) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("eventsrc-").tempdir()?;
+    /// Makes the folder within `parent`; `signal` is what tells a server in it to end at once.
+    pub(super) fn new(parent: &Path, signal: &str) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("eventsrc-").tempdir_in(parent)?;
         let path = folder.path().canonicalize()?;
         let mut command = Command::new("sh");
         command.arg("-c").arg(GUARD).arg("guard").arg(&path).arg(signal);

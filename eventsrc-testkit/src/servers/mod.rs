@@ -7,6 +7,7 @@
 mod guarded_folder;
 mod port;
 mod postgres;
+mod process;
 mod programs;
 
 use std::io;
