@@ -146,7 +146,9 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
             value = self.part(value, commit, places);
         }
         self.snapshot.value = value;
-        self.snapshot.head = wanted.head().or(self.snapshot.head);
+        if let Some(head) = wanted.head() {
+            self.snapshot.reach(head, wanted.ends_inside_commit());
+        }
         all
     }
 
@@ -157,7 +159,7 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
     {
         let value = self.snapshot.value.take();
         self.snapshot.value = self.part(value, commit, 0..commit.len());
-        self.snapshot.head = Some(commit.head());
+        self.snapshot.reach(commit.head(), false);
     }
 
     fn part<K, E>(&self, mut value: Option<V>, commit: &Commit<K, S, E>, places: Range<usize>) -> Option<V>
@@ -177,7 +179,8 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
         self.fold.apply(self.key, &mut self.snapshot.value, event);
-        self.snapshot.head = Some(Head { sequence: event.sequence(), time: event.time() });
+        let head = Head { sequence: event.sequence(), time: event.time() };
+        self.snapshot.reach(head, event.index + 1 < event.commit.len());
         &self.snapshot
     }
 

@@ -117,6 +117,11 @@ impl<K, S: Sequence, E> Page<K, S, E> {
         Some(Head { sequence: last.sequence(last.len() - 1 - self.trim), time: last.time })
     }
 
+    /// Whether the last commit goes on after the last event.
+    pub(crate) fn ends_inside_commit(&self) -> bool {
+        self.trim > 0
+    }
+
     /// Whether the page has no events.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()

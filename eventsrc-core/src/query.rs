@@ -192,10 +192,12 @@ where
         Ok(snapshot)
     }
 
-    /// The token that says what `snapshot` of `key` was built from.
+    /// The token that says what `snapshot` of `key` was built from. A writer trusts it as knowledge of where the stream ends,
+    /// unless the snapshot lies inside a commit, after which nothing can be put.
     pub fn token(&self, key: &F::Key, snapshot: &Snapshot<St::Sequence, F::Value>) -> Token {
-        StreamName::of(&(self.stream_of)(key))
-            .map_or_else(|_| Token::default(), |name| Token::seen(name, snapshot.sequence()))
+        let Ok(name) = StreamName::of(&(self.stream_of)(key)) else { return Token::default() };
+        let token = Token::seen(name, snapshot.sequence());
+        if snapshot.is_inside_commit() { token.unvouched() } else { token }
     }
 
     pub(crate) fn stream_of(&self, key: &F::Key) -> St::Key {
@@ -213,7 +215,7 @@ where
         start: Snapshot<St::Sequence, F::Value>,
         until: Until<St::Sequence>,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
-        let Some(mut pages) = self.pages_after(key, &start) else { return Ok(start) };
+        let mut pages = self.pages_after(key, &start);
         let mut folding = Folding::new(&self.fold, key, start);
         while let Some(page) = pages.try_next().await? {
             if !folding.page(&page, until) {
@@ -223,17 +225,13 @@ where
         Ok(folding.into_snapshot())
     }
 
-    /// The events after `start`; `None` if there can be none.
+    /// The events after `start`, which is kept or initial, and so not inside a commit.
     fn pages_after(
         &self,
         key: &F::Key,
         start: &Snapshot<St::Sequence, F::Value>,
-    ) -> Option<BoxStream<'_, Result<PageOf<St>, StorageError>>> {
-        let from = match start.sequence() {
-            Some(sequence) => Some(sequence.least_greater()?),
-            None => None,
-        };
-        Some(self.storage.events(&self.stream_of(key), from))
+    ) -> BoxStream<'_, Result<PageOf<St>, StorageError>> {
+        self.storage.events_after(&self.stream_of(key), start.sequence())
     }
 
     /// The snapshot that is kept, or the initial one. Snapshots save reads and nothing else, so a query does not
@@ -319,7 +317,7 @@ where
                 Some(from) => self.kept(&key, SnapshotAt::Before(from)).await,
                 None => Snapshot::initial(None),
             };
-            let Some(mut pages) = self.pages_after(&key, &start) else { return };
+            let mut pages = self.pages_after(&key, &start);
             let mut folding = Folding::new(&self.fold, &key, start);
             while let Some(page) = pages.try_next().await? {
                 for event in page.events() {

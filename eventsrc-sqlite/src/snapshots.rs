@@ -79,7 +79,7 @@ where
         snapshot: &Snapshot<S, V>,
         mode: SnapshotMode,
     ) -> Result<(), StorageError> {
-        let Some(head) = snapshot.head else { return Ok(()) };
+        let Some(head) = snapshot.to_keep() else { return Ok(()) };
         let at = self.at(key, version)?;
         let row = self.encode(head, snapshot.value.as_ref())?;
         self.database
@@ -135,7 +135,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> SqliteSnapshots<K, S, V, C> {
                     .map_err(|error| corrupt("its value is malformed").at(sequence).because(error))?,
             ),
         };
-        Ok(Snapshot { value, head: Some(Head { sequence, time }) })
+        Ok(Snapshot::new(value, Some(Head { sequence, time })))
     }
 }
 

@@ -217,7 +217,7 @@ async fn a_changed_fold_never_reads_an_old_snapshot() {
     let directory = directory();
     save_all(&directory, [set("ada", 1)]).await;
     let snapshots = Arc::new(MemorySnapshots::default());
-    let wrong = Snapshot { value: Some(5_000), head: directory_head(&directory).await };
+    let wrong = Snapshot::new(Some(5_000), directory_head(&directory).await);
     snapshots.put(&A, 1, &wrong, SnapshotMode::Cache).await.unwrap();
     let at_version = |version| {
         QueryApi::new(Arc::clone(&directory), Total(version))
@@ -232,7 +232,7 @@ async fn a_refresh_from_a_forced_start_mends_a_wrong_snapshot() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("ada", 2)]).await;
     let snapshots = Arc::new(MemorySnapshots::default());
-    let wrong = Snapshot { value: Some(9), head: directory_head(&directory).await };
+    let wrong = Snapshot::new(Some(9), directory_head(&directory).await);
     let name = "ada".to_owned();
     snapshots.put(&name, 1, &wrong, SnapshotMode::Cache).await.unwrap();
     let query = by_name(&directory).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Never);

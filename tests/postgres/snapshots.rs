@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::{client, database};
 
 fn snapshot(sequence: u64) -> Snapshot<u64, String> {
-    Snapshot { value: Some(sequence.to_string()), head: Some(Head { sequence, time: Timestamp::UNIX_EPOCH }) }
+    Snapshot::new(Some(sequence.to_string()), Some(Head { sequence, time: Timestamp::UNIX_EPOCH }))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,7 @@ async fn a_spoiled_snapshot_is_named() {
     let postgres = Postgres::connect(&url).await.unwrap();
     let snapshots: PostgresSnapshots<u32, u64, String> = PostgresSnapshots::new(&postgres, "names");
     let draft = commit("user/1", 5, &["a"]);
-    let snapshot = Snapshot { value: Some("Ada".to_owned()), head: Some(draft.head()) };
+    let snapshot = Snapshot::new(Some("Ada".to_owned()), Some(draft.head()));
     let vandal = client(&url).await;
     for change in ["value_text = '{'", "value_bytes = 'a'", "zone = 70000", "version = 9", "number = -1"] {
         vandal.batch_execute("DELETE FROM eventsrc.cached").await.unwrap();

@@ -188,8 +188,7 @@ async fn snapshots_share_the_sync_of_commits() {
     let storage: Storage = SqliteStorage::new(&database);
     let snapshots: SqliteSnapshots<u32, u64, String> = SqliteSnapshots::new(&database, "names");
     let draft = commit("user/1", 1, &["a"]);
-    let snapshot =
-        Snapshot { value: Some("a".to_owned()), head: Some(Head { sequence: 1, time: draft.time }) };
+    let snapshot = Snapshot::new(Some("a".to_owned()), Some(Head { sequence: 1, time: draft.time }));
     let held = hold(&path);
     let (mut put, mut keep) = (
         Box::pin(storage.put(Arc::clone(&draft))),

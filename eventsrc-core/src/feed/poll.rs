@@ -12,7 +12,6 @@ use super::reading::{ChangesOf, Reading, changes};
 use super::{Change, ChangeFeed, Delivery};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, StorageError};
-use crate::sequence::Sequence;
 use crate::storage::EventStorage;
 use crate::token::Token;
 
@@ -131,12 +130,7 @@ fn read<St: EventStorage>(
 ) -> impl Stream<Item = Result<(ChangesOf<St>, St::Sequence), StorageError>> + Send {
     stream! {
         let Place { key, mut after } = place;
-        let from = after.map(|after| after.least_greater());
-        // Beyond the last sequence there is nothing.
-        if from == Some(None) {
-            return;
-        }
-        let mut pages = storage.events(&key, from.flatten());
+        let mut pages = storage.events_after(&key, after);
         let unreadable = loop {
             match pages.next().await {
                 Some(Ok(page)) => {

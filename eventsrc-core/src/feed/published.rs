@@ -83,6 +83,14 @@ impl<St: EventStorage> EventStorage for Published<St> {
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.events(key, from)
     }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.storage.events_after(key, end)
+    }
 }
 
 impl<St: ScanStorage> ScanStorage for Published<St> {

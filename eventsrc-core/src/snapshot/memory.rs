@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
 
 use super::{Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
+use crate::commit::Head;
 use crate::error::StorageError;
 use crate::sequence::Sequence;
 
@@ -56,7 +57,7 @@ where
         snapshot: &Snapshot<S, V>,
         mode: SnapshotMode,
     ) -> Result<(), StorageError> {
-        let Some(sequence) = snapshot.sequence() else { return Ok(()) };
+        let Some(Head { sequence, .. }) = snapshot.to_keep() else { return Ok(()) };
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         let kept = kept
             .entry((key.clone(), version))

@@ -20,12 +20,30 @@ pub struct Snapshot<S, V> {
     pub value: Option<V>,
     /// The last event folded, whether or not it changed the value; `None` before the first.
     pub head: Option<Head<S>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    inside_commit: bool,
 }
 
 impl<S: Sequence, V> Snapshot<S, V> {
+    /// The value after the commit that ends at `head`, or before any event.
+    pub fn new(value: Option<V>, head: Option<Head<S>>) -> Self {
+        Self { value, head, inside_commit: false }
+    }
+
     /// The value before any event.
     pub fn initial(value: Option<V>) -> Self {
-        Self { value, head: None }
+        Self::new(value, None)
+    }
+
+    /// Moves on to the event at `head`, after which its commit may go on.
+    pub(crate) fn reach(&mut self, head: Head<S>, inside_commit: bool) {
+        self.head = Some(head);
+        self.inside_commit = inside_commit;
+    }
+
+    /// Whether the last event folded is not the last of its commit, as may be with a value of the past.
+    pub fn is_inside_commit(&self) -> bool {
+        self.inside_commit
     }
 
     /// The sequence of the last event folded.
@@ -38,6 +56,11 @@ impl<S: Sequence, V> Snapshot<S, V> {
         self.head.map(|head| head.time)
     }
 
+    /// The last event folded, if a storage is to keep the snapshot.
+    pub fn to_keep(&self) -> Option<Head<S>> {
+        self.head.filter(|_| !self.inside_commit)
+    }
+
     /// Whether there are events and yet no value.
     pub fn is_deleted(&self) -> bool {
         self.value.is_none() && self.head.is_some()
@@ -45,7 +68,7 @@ impl<S: Sequence, V> Snapshot<S, V> {
 
     /// The same snapshot with another value.
     pub fn map<V2>(self, map: impl FnOnce(V) -> V2) -> Snapshot<S, V2> {
-        Snapshot { value: self.value.map(map), head: self.head }
+        Snapshot { value: self.value.map(map), head: self.head, inside_commit: self.inside_commit }
     }
 }
 
@@ -64,7 +87,7 @@ impl<S: Sequence, V> Snapshot<S, V> {
 ///   writer never sets a cache back.
 /// - A put with mode `Epoch` keeps the snapshot beside all others; at a sequence that has one already, it replaces it.
 /// - A cached snapshot never replaces an epoch, nor an epoch a cached one of another sequence.
-/// - A snapshot of no event is not kept: putting it does nothing.
+/// - A snapshot of no event is not kept, and neither is one inside a commit: putting it does nothing.
 /// - A snapshot that cannot be read is an error of kind `Corrupt`; the query that meets it folds from the events.
 /// - Any number of tasks may put and get at once.
 pub trait SnapshotStorage: Send + Sync + 'static {

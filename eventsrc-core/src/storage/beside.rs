@@ -97,6 +97,17 @@ where
             Right(key) => outward_pages(self.right.events(key, from), Right, Right),
         }
     }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        match key {
+            Left(key) => outward_pages(self.left.events_after(key, end), Left, Left),
+            Right(key) => outward_pages(self.right.events_after(key, end), Right, Right),
+        }
+    }
 }
 
 /// The left streams come before the right ones.

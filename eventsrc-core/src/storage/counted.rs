@@ -113,6 +113,14 @@ impl<St: EventStorage> EventStorage for Counted<St> {
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.counted(self.storage.events(key, from))
     }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.counted(self.storage.events_after(key, end))
+    }
 }
 
 impl<St: ScanStorage> ScanStorage for Counted<St> {

@@ -73,15 +73,32 @@ where
         key: &K,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let key = key.clone();
-        self.storage
-            .events(&(self.inward)(&key), from)
-            .map(move |page| {
-                let page = page.map_err(|error| error.on(&key))?;
-                Ok(map_page(page, |_| Some(key.clone()), Some))
-            })
-            .boxed()
+        outward_pages(self.storage.events(&(self.inward)(key), from), key.clone())
     }
+
+    fn events_after(
+        &self,
+        key: &K,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        outward_pages(self.storage.events_after(&(self.inward)(key), end), key.clone())
+    }
+}
+
+/// The pages of one stream, which is called `key` outside.
+fn outward_pages<'a, K, K2: StreamKey, S: Sequence, E: Clone>(
+    pages: BoxStream<'a, Result<Page<K, S, E>, StorageError>>,
+    key: K2,
+) -> BoxStream<'a, Result<Page<K2, S, E>, StorageError>>
+where
+    K: Send + Sync + 'a,
+    E: Send + Sync + 'a,
+{
+    let outward = move |page: Result<_, StorageError>| {
+        let page = page.map_err(|error| error.on(&key))?;
+        Ok(map_page(page, |_| Some(key.clone()), Some))
+    };
+    pages.map(outward).boxed()
 }
 
 impl<St, K, In, Out> ScanStorage for MapKey<St, K, In, Out>
@@ -132,6 +149,10 @@ where
     In: Fn(S) -> Option<St::Sequence>,
     Out: Fn(St::Sequence) -> Option<S>,
 {
+    fn inner(&self, key: &St::Key, outer: Option<S>) -> Result<Option<St::Sequence>, StorageError> {
+        outer.map(|outer| (self.inward)(outer).ok_or_else(|| unmapped(key, outer))).transpose()
+    }
+
     fn head(&self, key: &St::Key, head: Head<St::Sequence>) -> Result<Head<S>, StorageError> {
         let sequence = (self.outward)(head.sequence).ok_or_else(|| unmapped(key, head.sequence))?;
         Ok(Head { sequence, time: head.time })
@@ -174,12 +195,21 @@ where
     }
 
     fn events(&self, key: &St::Key, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let inner = match from.map(|from| (self.inward)(from).ok_or_else(|| unmapped(key, from))).transpose()
-        {
-            Ok(inner) => inner,
-            Err(error) => return futures::stream::iter([Err(error)]).boxed(),
-        };
-        self.storage.events(key, inner).map(|page| self.outward_page(page?)).boxed()
+        match self.inner(key, from) {
+            Ok(inner) => self.storage.events(key, inner).map(|page| self.outward_page(page?)).boxed(),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    fn events_after(
+        &self,
+        key: &St::Key,
+        end: Option<S>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        match self.inner(key, end) {
+            Ok(inner) => self.storage.events_after(key, inner).map(|page| self.outward_page(page?)).boxed(),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ mod merged;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 
 pub use beside::Beside;
 pub use counted::{Calls, Counted};
@@ -68,6 +69,7 @@ pub type PutOf<St> =
 /// - `latest` does not decode payloads, so that an unreadable event does not stop its stream's writers.
 /// - `events` are in order, without holes or repetitions, in pages of a bounded size.
 /// - `events` from a sequence begin at that very event, also inside a commit; from beyond the end they are empty.
+/// - `events_after` the end of a commit are what `events` from the next sequence are.
 /// - A stream without events reads as empty, which is no error.
 /// - Events come back as they were put: key, sequence, time (to the microsecond), metadata and payload.
 /// - `events` that have begun may or may not see later puts, but never a part of a commit.
@@ -106,6 +108,22 @@ pub trait EventStorage: Send + Sync + 'static {
         key: &Self::Key,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>>;
+
+    /// The events of the stream after `end`, which is the last sequence of a commit (`None`: all of them), page by page.
+    ///
+    /// A backend for which it costs something to look for a commit that goes on past `end` says so by a way of its own.
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        match end.map(Sequence::least_greater) {
+            None => self.events(key, None),
+            Some(Some(from)) => self.events(key, Some(from)),
+            // The stream is full.
+            Some(None) => stream::empty().boxed(),
+        }
+    }
 }
 
 /// A storage that can hand over all its streams, for replay and for repair.
@@ -216,6 +234,14 @@ impl<St: EventStorage> EventStorage for Arc<St> {
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         St::events(self, key, from)
+    }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        St::events_after(self, key, end)
     }
 }
 

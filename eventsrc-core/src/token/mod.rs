@@ -52,14 +52,20 @@ impl Token {
         Self { positions, trusted: true }
     }
 
-    /// The same token, trusted: the caller vouches that these sequences are stored.
+    /// The same token, trusted: the caller vouches that these sequences are stored, each as the last of a commit. A writer puts
+    /// right after them without a look.
     #[must_use]
     pub fn vouched(mut self) -> Self {
         self.trusted = true;
         self
     }
 
-    /// Whether its sequences are known to be stored.
+    pub(crate) fn unvouched(mut self) -> Self {
+        self.trusted = false;
+        self
+    }
+
+    /// Whether its sequences are known to be stored, each as the last of a commit.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }

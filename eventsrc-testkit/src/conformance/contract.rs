@@ -226,6 +226,9 @@ fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
             events_from_before_the_beginning_are_all,
             events_from_another_zone_begin_at_the_first_not_less,
         ];
+        "`events_after` the end of a commit are what `events` from the next sequence are." => reading [
+            events_after_a_commit_are_those_from_the_next_sequence,
+        ];
         "A stream without events reads as empty, which is no error." => reading [
             a_stream_without_events_is_empty,
             a_stream_without_events_is_empty_from_any_sequence,

@@ -185,6 +185,21 @@ pub async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>)
     Ok(())
 }
 
+/// Events after the end of a commit are those from the next sequence on, and all of them after no commit.
+pub async fn events_after_a_commit_are_those_from_the_next_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+    let storage = on.open().await;
+    let stored = on.chain("a", [3, 1, 2, 1]);
+    storage.stores_all(&stored).await?;
+    let key = "a".into();
+    for ended in 0..=stored.len() {
+        let end = ended.checked_sub(1).map(|last| stored[last].last());
+        let events = seen::<B>(storage.storage().events_after(&key, end)).await?;
+        same::<B>(&events, &events_from::<B>(&stored[ended..], None))
+            .map_err(|violation| Violation::new(format!("events after {end:?}: {violation}")))?;
+    }
+    Ok(())
+}
+
 /// Events from a sequence of another zone begin at the first event that is not less.
 pub async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(on: &Trial<B>) -> Kept {
     let storage = on.open().await;

@@ -62,9 +62,10 @@ pub fn snapshot_suite<B: SnapshotBackend>() -> Suite<B> {
             an_epoch_outlives_a_cached_one_of_its_sequence,
             an_epoch_replaces_no_cached_snapshot,
         ];
-        "A snapshot of no event is not kept: putting it does nothing." => snapshot_modes [
+        "A snapshot of no event is not kept, and neither is one inside a commit: putting it does nothing." => snapshot_modes [
             a_snapshot_of_no_event_is_not_kept,
             a_snapshot_of_no_event_replaces_nothing,
+            a_snapshot_inside_a_commit_is_not_kept,
         ];
         "A snapshot that cannot be read is an error of kind `Corrupt`; the query that meets it folds from the events."
             needs decodes => snapshot_modes [

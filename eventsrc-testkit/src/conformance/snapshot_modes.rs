@@ -9,7 +9,7 @@ use eventsrc_core::{
 use super::backend::SnapshotBackend;
 use super::report::{Kept, Violation, ensure, ensure_eq};
 use super::sample::{Sample, Unreadable};
-use super::snapshot_trial::{SnapshotTrial, at, of};
+use super::snapshot_trial::{SnapshotTrial, at, inside_a_commit, of};
 use super::trial::{sequence, together};
 
 /// A cached snapshot replaces one of a lesser sequence: only one is kept.
@@ -158,6 +158,19 @@ pub async fn a_snapshot_of_no_event_replaces_nothing<B: SnapshotBackend>(on: &Sn
     }
     storage.gives("a", Earliest, Some(&at::<B>(4))).await?;
     storage.gives("a", Latest, Some(&at::<B>(9))).await
+}
+
+/// A snapshot inside a commit is not kept: what is folded after it would miss the rest of the commit.
+pub async fn a_snapshot_inside_a_commit_is_not_kept<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+    let storage = on.open().await;
+    storage.caches("a", &at::<B>(4)).await?;
+    let inside = inside_a_commit::<B>().await?;
+    ensure!(inside.is_inside_commit(), "{inside:?} lies inside a commit");
+    for mode in [SnapshotMode::Cache, SnapshotMode::Epoch] {
+        storage.put("a", 1, &inside, mode).await?;
+        storage.gives("a", Latest, Some(&at::<B>(4))).await?;
+    }
+    Ok(())
 }
 
 /// A snapshot that cannot be read is an error of kind `Corrupt`.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Head, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, Timestamp, to_microseconds,
+    Commit, CommitId, Event, EventStorage, Head, MemoryStorage, Metadata, Query, QueryApi, Snapshot,
+    SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, Timestamp, fold_fn, to_microseconds, vec1,
 };
+use uuid::Uuid;
 
 use super::backend::{SnapshotBackend, SnapshotCapabilities};
 use super::report::{Kept, Violation};
@@ -55,7 +57,24 @@ pub(super) fn at<B: SnapshotBackend>(number: u64) -> SnapshotOf<B> {
 pub(super) fn of<B: SnapshotBackend>(number: u64, value: Option<Sample>) -> SnapshotOf<B> {
     let microsecond = 1_767_225_600_000_001 + (number % 1_000_000) as i64 * 1_000_003;
     let time = Timestamp::from_microsecond(microsecond).expect("a time of this century is in range");
-    Snapshot { value, head: Some(Head { sequence: sequence(number), time }) }
+    Snapshot::new(value, Some(Head { sequence: sequence(number), time }))
+}
+
+/// A snapshot at number 8, which is the first of the two events of its commit.
+pub(super) async fn inside_a_commit<B: SnapshotBackend>() -> Result<SnapshotOf<B>, Violation> {
+    let storage = MemoryStorage::<SampleKey, SnapshotSequenceOf<B>, Sample>::default();
+    let key = SampleKey::from("a");
+    let payloads = vec1![Sample::Text("first".into()), Sample::Text("second".into())];
+    let metadata = Metadata::new(CommitId(Uuid::from_u128(1)));
+    let commit =
+        Commit { key: key.clone(), first: sequence(8), time: Timestamp::UNIX_EPOCH, metadata, payloads };
+    drop(storage.put(Arc::new(commit)).await?);
+    let fold = fold_fn(
+        |_, value: &mut Option<Sample>, event: Event<'_, SampleKey, SnapshotSequenceOf<B>, Sample>| {
+            *value = Some(event.payload.clone());
+        },
+    );
+    Ok(QueryApi::new(storage, fold).at_sequence(&key, sequence(8)).await?)
 }
 
 /// A handle on the snapshots of one name. Its calls end the rule with a violation where something else than expected
@@ -124,9 +143,9 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         expected: Option<&SnapshotOf<B>>,
     ) -> Kept {
         let key = key.into();
-        let rounded = |snapshot: SnapshotOf<B>| Snapshot {
-            head: snapshot.head.map(|head| Head { time: to_microseconds(head.time), ..head }),
-            ..snapshot
+        let rounded = |mut snapshot: SnapshotOf<B>| {
+            snapshot.head = snapshot.head.map(|head| Head { time: to_microseconds(head.time), ..head });
+            snapshot
         };
         let found = self.get(&key, version, which).await?.map(rounded);
         let expected = expected.cloned().map(rounded);

@@ -101,6 +101,14 @@ impl<St: EventStorage> EventStorage for Faulty<St> {
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.broken(self.storage.events(key, from))
     }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.broken(self.storage.events_after(key, end))
+    }
 }
 
 impl<St: ScanStorage> ScanStorage for Faulty<St> {

@@ -44,6 +44,8 @@ pub(crate) enum Defect {
     Put(fn(&mut Streams, &Arc<C>) -> Option<Answer>),
     /// It changes its answers.
     Answer(fn(&Streams, &Arc<C>, Answer) -> Answer),
+    /// It reads from elsewhere after the end of a commit.
+    After(fn(Option<S>) -> Option<S>),
     /// It has other ideas of a stream's head.
     Latest(fn(&[Arc<C>]) -> Result<Option<Head<S>>, StorageError>),
     /// It reads other commits, or from elsewhere.
@@ -456,6 +458,16 @@ impl EventStorage for Wrong {
         }
         let pages = self.pages(commits, from);
         self.delivered(Some(name), pages)
+    }
+
+    fn events_after(
+        &self,
+        key: &SampleKey,
+        end: Option<S>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let from = end.and_then(S::least_greater);
+        let from = if let Defect::After(elsewhere) = self.defect { elsewhere(from) } else { from };
+        self.events(key, from)
     }
 }
 

@@ -192,6 +192,11 @@ fn events() -> Vec<Proof> {
             }),
         ),
         (
+            "events_after_a_commit_are_those_from_the_next_sequence",
+            "a read after a commit leaves out the next event",
+            Defect::After(|from| from.and_then(|from| from.next(from.zone()))),
+        ),
+        (
             "events_from_another_zone_begin_at_the_first_not_less",
             "a read goes by the number alone",
             Defect::Read(|commits, from| {

@@ -363,6 +363,11 @@ fn modes() -> Vec<Proof> {
                 kept.put(snapshot, mode);
             }),
         ),
+        (
+            "a_snapshot_inside_a_commit_is_not_kept",
+            "a snapshot inside a commit is kept as one at its end",
+            Put(|kept, snapshot, mode| kept.put(&Snapshot::new(snapshot.value.clone(), snapshot.head), mode)),
+        ),
         ("the_greatest_of_many_cached_at_once_is_kept", "a put looks first and caches later", CheckThenPut),
         ("epochs_put_at_once_are_all_kept", "a put reads all, and writes all back", ReadThenWriteAll),
         (

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventsrc_core::{ErrorKind, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError};
+use eventsrc_core::{ErrorKind, Head, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError};
 use eventsrc_testkit::conformance::{Sample, SampleKey, SnapshotBackend, SnapshotCapabilities};
 
 use super::S;
@@ -47,7 +47,7 @@ impl Kept {
 
     /// The sound way to put.
     pub(crate) fn put(&mut self, snapshot: &Sn, mode: SnapshotMode) {
-        let Some(sequence) = snapshot.sequence() else { return };
+        let Some(Head { sequence, .. }) = snapshot.to_keep() else { return };
         match mode {
             SnapshotMode::Epoch => drop(self.epochs.insert(sequence, snapshot.clone())),
             SnapshotMode::Cache => {
