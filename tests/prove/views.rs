@@ -1,5 +1,7 @@
 //! Views under disorder, faults, kills and rebuilds.
 
+use std::path::Path;
+
 use anyhow::Result;
 use eventsrc_core::StreamName;
 use eventsrc_postgres::{Postgres, PostgresView};
@@ -9,6 +11,7 @@ use eventsrc_tests::ledgers::{
     PostgresLedger, SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag, wake_the_dead,
 };
 use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::kills::program;
 use crate::runs::{Found, Trial};
@@ -25,11 +28,19 @@ pub(crate) async fn deliveries_sqlite(trial: Trial) -> Result<Found> {
     Ok(Found { attempted: came.delivered, violations: came.violations, note })
 }
 
+/// A file of its own in `folder` for each round.
+fn in_files(folder: &Path) -> impl Fn(u64) -> BoxFuture<'static, Result<Target>> {
+    move |round| {
+        let file = folder.join(format!("{round}.db"));
+        async move { Ok(Target::Sqlite(file)) }.boxed()
+    }
+}
+
 /// Kills workers of a view in a file.
 pub(crate) async fn kills_sqlite(trial: Trial) -> Result<Found> {
     let folder = tempfile::tempdir()?;
-    let target = Target::Sqlite(folder.path().join("ledger.db"));
-    let came = kill_workers(&program("ledger-worker")?, &target, trial.attempts, trial.seed).await?;
+    let target = in_files(folder.path());
+    let came = kill_workers(&program("ledger-worker")?, target, trial.attempts, trial.seed).await?;
     let note = format!("{} in the middle, {} commits stored", came.in_the_middle, came.stored);
     Ok(Found { attempted: came.kills, violations: came.violations, note })
 }
@@ -37,11 +48,7 @@ pub(crate) async fn kills_sqlite(trial: Trial) -> Result<Found> {
 /// Kills rebuilds of a view in a file.
 pub(crate) async fn rebuilds_sqlite(trial: Trial) -> Result<Found> {
     let folder = tempfile::tempdir()?;
-    let path = folder.path().to_owned();
-    let target = move |round: u64| {
-        let file = path.join(format!("{round}.db"));
-        async move { Ok(Target::Sqlite(file)) }.boxed()
-    };
+    let target = in_files(folder.path());
     let came = kill_rebuilds(&program("ledger-worker")?, target, trial.attempts, trial.seed).await?;
     let note =
         format!("{} in the middle, {} rebuilds completed and taken over", came.in_the_middle, came.completed);
@@ -62,8 +69,9 @@ pub(crate) async fn deliveries_postgres(trial: Trial) -> Result<Found> {
 
 /// Kills workers of a view in Postgres.
 pub(crate) async fn kills_postgres(trial: Trial) -> Result<Found> {
-    let target = Target::Postgres(servers::postgres().await.database("kills").await);
-    let came = kill_workers(&program("ledger-worker")?, &target, trial.attempts, trial.seed).await?;
+    let server = servers::postgres().await;
+    let target = |_| async { Ok(Target::Postgres(server.database("kills").await)) }.boxed();
+    let came = kill_workers(&program("ledger-worker")?, target, trial.attempts, trial.seed).await?;
     let note = format!("{} in the middle, {} commits stored", came.in_the_middle, came.stored);
     Ok(Found { attempted: came.kills, violations: came.violations, note })
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use eventsrc_core::{Clock, Randomness, Synchronizer, SynchronizerSettings, SystemClock};
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::worker::{self, Events, Job, Target};
@@ -27,72 +28,99 @@ pub struct ViewKills {
     pub violations: Vec<String>,
 }
 
-/// The longest that a process lives; it takes a part of that to start.
-const LONGEST: Duration = Duration::from_millis(250);
+/// The longest that a process lives once it is at it.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// How many workers are at it at the same time.
 const WORKERS: u64 = 2;
 
-/// Kills `program`, which is `ledger-worker`, with SIGKILL at `kills` random moments while it keeps the ledger in `target`, and
-/// compares that with the fold from time to time.
+/// How often workers of a ledger are killed before it is compared and left.
+const KILLS_PER_LEDGER: u64 = 20;
+
+/// Kills `program`, which is `ledger-worker`, with SIGKILL at `kills` random moments while it keeps the ledger in a `target`, a
+/// score of times for each ledger, and compares that with the fold.
 ///
 /// # Errors
 ///
 /// If the program cannot be run, or the ledger not be read.
-pub async fn kill_workers(program: &Path, target: &Target, kills: u64, seed: u64) -> Result<ViewKills> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("events.db");
-    let storage = worker::events(&path).await?;
-    match target {
-        Target::Sqlite(file) => {
-            let view = worker::sqlite_ledger(file, 1).await?;
-            run(program, &path, &storage, target, &view, kills, seed).await
-        }
-        Target::Postgres(url) => {
-            let view = worker::postgres_ledger(url, 1).await?;
-            run(program, &path, &storage, target, &view, kills, seed).await
-        }
-    }
-}
-
-async fn run<V: Ledger>(
+pub async fn kill_workers(
     program: &Path,
-    path: &Path,
-    storage: &Events,
-    target: &Target,
-    view: &V,
+    target: impl Fn(u64) -> BoxFuture<'static, Result<Target>>,
     kills: u64,
     seed: u64,
 ) -> Result<ViewKills> {
     let randomness = Randomness::seeded(seed);
     let mut came = ViewKills::default();
-    let mut filler = Filler::new(50, StdRng::seed_from_u64(seed));
-    let mut applied = 0;
-    while came.kills < kills {
-        filler.add(storage, 600).await?;
-        let workers = (0..WORKERS).map(|worker| {
-            let moment = randomness.up_to(LONGEST);
-            let seed = seed.wrapping_add(came.kills * WORKERS + worker);
-            async move {
-                let mut process = spawn(program, path, target, Job::Keep, seed)?;
-                tokio::select! {
-                    status = process.wait() => bail!("a worker ended by itself: {}", status?),
-                    () = SystemClock.sleep(moment) => Ok(process.kill().await?),
-                }
-            }
-        });
-        try_join_all(workers).await?;
-        came.kills += WORKERS;
-        let (found, expected) = (view.read_ledger().await?, Entries::of(storage).await?);
-        came.in_the_middle += if (applied + 1..expected.len()).contains(&found.len()) { WORKERS } else { 0 };
-        applied = found.len();
-        if came.kills % 20 == 0 || came.kills >= kills {
-            came.violations.extend(settled(storage, view, seed, came.kills).await?);
-            applied = expected.len();
+    for round in 0.. {
+        if came.kills >= kills {
+            break;
         }
-        came.stored = expected.len() as u64;
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("events.db");
+        let storage = worker::events(&path).await?;
+        let target = target(round).await?;
+        let seed = seed.wrapping_add(round * KILLS_PER_LEDGER);
+        let killed = KilledWorkers { program, path: &path, storage: &storage, target: &target, seed };
+        match &target {
+            Target::Sqlite(file) => {
+                killed.run(&worker::sqlite_ledger(file, 1).await?, &randomness, &mut came).await?;
+            }
+            Target::Postgres(url) => {
+                killed.run(&worker::postgres_ledger(url, 1).await?, &randomness, &mut came).await?;
+            }
+        }
     }
     Ok(came)
+}
+
+struct KilledWorkers<'a> {
+    program: &'a Path,
+    path: &'a Path,
+    storage: &'a Events,
+    target: &'a Target,
+    seed: u64,
+}
+
+impl KilledWorkers<'_> {
+    async fn run<V: Ledger>(&self, view: &V, randomness: &Randomness, came: &mut ViewKills) -> Result<()> {
+        let mut filler = Filler::new(50, StdRng::seed_from_u64(self.seed));
+        let mut applied = 0;
+        for pair in 0..KILLS_PER_LEDGER / WORKERS {
+            filler.add(self.storage, 600).await?;
+            let lives = (0..WORKERS).map(|worker| {
+                let moment = randomness.up_to(LONGEST);
+                self.live(self.seed.wrapping_add(pair * WORKERS + worker), moment)
+            });
+            try_join_all(lives).await?;
+            came.kills += WORKERS;
+            let stored = Entries::of(self.storage).await?.len();
+            let found = view.read_ledger().await?.len();
+            came.in_the_middle += if (applied + 1..stored).contains(&found) { WORKERS } else { 0 };
+            applied = found;
+        }
+        came.violations.extend(settled(self.storage, view, self.seed, came.kills).await?);
+        came.stored += Entries::of(self.storage).await?.len() as u64;
+        Ok(())
+    }
+
+    /// A worker from its start to its end, at some moment after it said that it is ready. Those with an odd seed live shorter,
+    /// so that some are killed while they start.
+    async fn live(&self, seed: u64, moment: Duration) -> Result<()> {
+        let mut process = spawn(self.program, self.path, self.target, Job::Keep, seed)?;
+        let mut lines = BufReader::new(process.stdout.take().context("its output is ours")?).lines();
+        let life = async {
+            if seed % 2 == 0 {
+                lines.next_line().await?.context("a worker says that it is ready")?;
+            }
+            SystemClock.sleep(moment).await;
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            status = process.wait() => bail!("a worker ended by itself: {}", status?),
+            lived = life => lived?,
+        }
+        Ok(process.kill().await?)
+    }
 }
 
 /// What is wrong with a ledger once what is missing was repaired.
