@@ -33,6 +33,12 @@ async fn postgres_keeps_every_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn dynamo_keeps_every_rule() {
+    event_storage("dynamo", backends::dynamo::<Numbers>()).await;
+    event_storage("dynamo, zoned, postcard", backends::dynamo_with_postcard::<Zoned>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn combinators_are_storages() {
     event_storage("counted", backends::counted::<Numbers>()).await;
     event_storage("counted, zoned", backends::counted::<Zoned>()).await;
@@ -58,6 +64,8 @@ async fn snapshot_storages_keep_every_rule() {
     snapshot_storage("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
     snapshot_storage("postgres", backends::postgres::<Numbers>()).await;
     snapshot_storage("postgres, zoned, postcard", backends::postgres_with_postcard::<Zoned>()).await;
+    snapshot_storage("dynamo", backends::dynamo::<Numbers>()).await;
+    snapshot_storage("dynamo, zoned, postcard", backends::dynamo_with_postcard::<Zoned>()).await;
 }
 
 /// Each makes other faults.
@@ -77,6 +85,9 @@ async fn what_faults_leave_behind_is_whole() {
     under_faults("postgres", backends::postgres::<Numbers>(), 1).await;
     under_faults("postgres, zoned, postcard", backends::postgres_with_postcard::<Zoned>(), 2).await;
     snapshots_under_faults("postgres", backends::postgres::<Numbers>(), 3).await;
+    under_faults("dynamo", backends::dynamo::<Numbers>(), 1).await;
+    under_faults("dynamo, zoned, postcard", backends::dynamo_with_postcard::<Zoned>(), 2).await;
+    snapshots_under_faults("dynamo", backends::dynamo::<Numbers>(), 3).await;
 }
 
 async fn event_storage<B: Backend<Storage: ScanStorage>>(name: &str, backend: B) {

@@ -8,13 +8,16 @@ use eventsrc_core::{
     Codec, Counted, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
     Postcard, Published, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
 };
+use eventsrc_dynamo::aws_sdk_dynamodb::Client;
+use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage};
 use eventsrc_postgres::{PostgresSnapshots, PostgresStorage};
-use eventsrc_sqlite::{Database, SqliteSnapshots, SqliteStorage};
+use eventsrc_sqlite::{SqliteSnapshots, SqliteStorage};
 use eventsrc_testkit::conformance::{
     Backend, Capabilities, Sample, SampleKey, SnapshotBackend, SnapshotCapabilities,
 };
 use eventsrc_testkit::servers;
 use eventsrc_testkit::{Faults, Faulty, FaultySnapshots};
+use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -144,8 +147,8 @@ pub(super) fn sqlite_with_postcard<S: Sequence>() -> Sqlite<S, Postcard> {
     Sqlite { codec: Postcard, sequence: std::marker::PhantomData }
 }
 
-async fn database(directory: &TempDir) -> Database {
-    Database::open(directory.path().join("sample.db")).await.expect("the file opens")
+async fn database(directory: &TempDir) -> eventsrc_sqlite::Database {
+    eventsrc_sqlite::Database::open(directory.path().join("sample.db")).await.expect("the file opens")
 }
 
 impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Sqlite<S, C> {
@@ -255,6 +258,105 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Postgres<S, C> {
 
     async fn open(&self, schema: &Schema, name: &str) -> Self::Storage {
         PostgresSnapshots::with_codec(&schema.connect().await, name, self.codec)
+    }
+}
+
+/// Tables of one DynamoDB. Each handle has a client of its own, as another process would.
+pub(super) struct Tables<S, C> {
+    codec: C,
+    server: fn() -> BoxFuture<'static, (String, String)>,
+    sequence: std::marker::PhantomData<fn() -> S>,
+}
+
+/// DynamoDB Local, with a database of its own for each place: tables slow each other down there.
+pub(super) fn dynamo<S: Sequence>() -> Tables<S, Json> {
+    Tables { codec: Json, server: local, sequence: std::marker::PhantomData }
+}
+
+pub(super) fn dynamo_with_postcard<S: Sequence>() -> Tables<S, Postcard> {
+    Tables { codec: Postcard, server: local, sequence: std::marker::PhantomData }
+}
+
+/// Another implementation of DynamoDB, that shares nothing with the first.
+pub(super) fn ministack<S: Sequence>() -> Tables<S, Json> {
+    let server: fn() -> BoxFuture<'static, _> = || {
+        Box::pin(async {
+            let server = servers::ministack().await;
+            (server.endpoint(), server.access_key())
+        })
+    };
+    Tables { codec: Json, server, sequence: std::marker::PhantomData }
+}
+
+fn local() -> BoxFuture<'static, (String, String)> {
+    Box::pin(async {
+        let server = servers::dynamo().await;
+        (server.endpoint(), server.access_key("suite"))
+    })
+}
+
+/// Where the tables of one place are.
+pub(super) struct Database {
+    endpoint: String,
+    access_key: String,
+}
+
+impl Database {
+    fn dynamo(&self) -> Dynamo {
+        let config = eventsrc_tests::dynamo::config(&self.endpoint, &self.access_key);
+        Dynamo::new(Client::from_conf(config.build()), "events")
+    }
+}
+
+impl<S, C> Tables<S, C> {
+    async fn database(&self) -> Database {
+        let (endpoint, access_key) = (self.server)().await;
+        let database = Database { endpoint, access_key };
+        database.dynamo().create_tables().await.expect("tables can be created");
+        database
+    }
+}
+
+impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Tables<S, C> {
+    type Storage = DynamoStorage<SampleKey, S, Sample, C>;
+    type Place = Database;
+
+    fn capabilities(&self) -> Capabilities {
+        // One conditional write sees the item at its own key and nothing else. A commit is an item, of which 400 KB are taken
+        // before it is compressed; that it is said of payload text leaves room for what is not.
+        let largest_commit = 350 << 10;
+        Capabilities {
+            sees_holes: false,
+            sees_inside_commits: false,
+            conflict_has_head: false,
+            largest_commit,
+            ..Capabilities::ALL
+        }
+    }
+
+    async fn create(&self) -> Database {
+        self.database().await
+    }
+
+    async fn open(&self, database: &Database) -> Self::Storage {
+        DynamoStorage::with_codec(&database.dynamo(), self.codec)
+    }
+}
+
+impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Tables<S, C> {
+    type Storage = DynamoSnapshots<SampleKey, S, Sample, C>;
+    type Place = Database;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        SnapshotCapabilities { largest_value: 350 << 10, ..SnapshotCapabilities::ALL }
+    }
+
+    async fn create(&self) -> Database {
+        self.database().await
+    }
+
+    async fn open(&self, database: &Database, name: &str) -> Self::Storage {
+        DynamoSnapshots::with_codec(&database.dynamo(), name, self.codec)
     }
 }
 

@@ -1,5 +1,6 @@
 //! See `main.rs` beside this folder.
 
+pub mod dynamo;
 pub mod git_kills;
 pub mod git_repository;
 pub mod kills;

@@ -1,0 +1,62 @@
+//! Errors of the service and of the way to it, as errors of a storage.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use eventsrc_core::{ErrorKind, StorageError};
+
+/// The error of a call that was to do `what` with `table`.
+pub(crate) fn failure<E>(what: &str, table: &str, error: SdkError<E, HttpResponse>) -> StorageError
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let kind = kind(&error);
+    let what = match error.code() {
+        Some(code) => format!("cannot {what} the table {table}: {code}"),
+        None => format!("cannot {what} the table {table}"),
+    };
+    StorageError::new(kind, what).because(error)
+}
+
+fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> ErrorKind {
+    match error {
+        // The request could not be made: no region, no endpoint.
+        SdkError::ConstructionFailure(_) => ErrorKind::Refused,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => {
+            ErrorKind::Unavailable
+        }
+        // No credentials, a malformed endpoint, a certificate that is not trusted.
+        SdkError::DispatchFailure(_) => ErrorKind::Refused,
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            service.err().code().map_or_else(|| by_status(status), |code| by_code(code, status))
+        }
+        // No answer, or one that was cut off.
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+fn by_code(code: &str, status: u16) -> ErrorKind {
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "TransactionConflictException"
+        | "ReplicatedWriteConflictException" => ErrorKind::Unavailable,
+        "ValidationException" | "SerializationException" | "ItemCollectionSizeLimitExceededException" => {
+            ErrorKind::Invalid
+        }
+        _ => by_status(status),
+    }
+}
+
+fn by_status(status: u16) -> ErrorKind {
+    match status {
+        429 | 500.. => ErrorKind::Unavailable,
+        // A missing table, expired credentials, a permission that is not there.
+        _ => ErrorKind::Refused,
+    }
+}

@@ -1,0 +1,200 @@
+//! The items of events: this file alone knows their attributes.
+//!
+//! One item is one commit. Its partition key is the name of the stream and its sort key the number of the commit's first
+//! event, so that a writer who missed a commit collides with it. Names are short, because they count as bytes of every item.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use crate::payloads::Payloads;
+
+/// An item as the service takes and gives it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// `category/id` of the stream; the partition key.
+pub(crate) const STREAM: &str = "k";
+/// The number of the first event; the sort key.
+pub(crate) const NUMBER: &str = "n";
+/// The zone of the events, where it is not 0.
+const ZONE: &str = "z";
+/// The commit id, 16 bytes.
+const COMMIT_ID: &str = "i";
+/// Microseconds since 1970.
+const TIME: &str = "t";
+/// The payloads' version, where it is not 1.
+const VERSION: &str = "v";
+/// Where the payloads end, of a commit of several.
+const LENGTHS: &str = "l";
+/// The metadata as JSON, where there is more than the commit id.
+const METADATA: &str = "m";
+
+/// What `latest` and `heads` read of an item: everything but the payloads and the metadata.
+pub(crate) const HEAD: &str = "k, n, z, t, l";
+
+/// The condition of every put of events, without which a commit could be overwritten.
+pub(crate) const ABSENT: &str = "attribute_not_exists(k)";
+
+/// The commits of a stream from a number on, after one, and up to one.
+pub(crate) const FROM: &str = "k = :k AND n >= :n";
+pub(crate) const UP_TO: &str = "k = :k AND n <= :n";
+pub(crate) const WHOLE: &str = "k = :k";
+
+/// A commit as it lies in its item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitItem {
+    pub(crate) stream: String,
+    pub(crate) number: u64,
+    pub(crate) zone: u16,
+    pub(crate) commit_id: Uuid,
+    /// In microseconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) version: u32,
+    pub(crate) payloads: Payloads,
+    pub(crate) lengths: Vec<u8>,
+    pub(crate) metadata: Option<String>,
+}
+
+/// What a commit's item says of the stream's end, if it is the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeadItem {
+    pub(crate) stream: String,
+    /// The number of the commit's first event.
+    pub(crate) first: u64,
+    /// The number of its last event.
+    pub(crate) last: u64,
+    pub(crate) zone: u16,
+    pub(crate) time: i64,
+}
+
+/// Why an item is none of a commit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the attribute `{0}` is missing or not as it was written")]
+pub(crate) struct Unreadable(pub(crate) &'static str);
+
+impl CommitItem {
+    /// The number of the last event; `None` past the last there is.
+    pub(crate) fn last(&self) -> Option<u64> {
+        last(self.number, &self.lengths)
+    }
+
+    pub(crate) fn into_item(self) -> Item {
+        let mut item = key(self.stream, self.number);
+        item.reserve(7);
+        let mut put = |name: &str, value| drop(item.insert(name.to_owned(), value));
+        put(COMMIT_ID, AttributeValue::B(Blob::new(self.commit_id.as_bytes().as_slice())));
+        put(TIME, AttributeValue::N(self.time.to_string()));
+        if self.zone != 0 {
+            put(ZONE, AttributeValue::N(self.zone.to_string()));
+        }
+        if self.version != 1 {
+            put(VERSION, AttributeValue::N(self.version.to_string()));
+        }
+        if !self.lengths.is_empty() {
+            put(LENGTHS, AttributeValue::B(Blob::new(self.lengths)));
+        }
+        if let Some(metadata) = self.metadata {
+            put(METADATA, AttributeValue::S(metadata));
+        }
+        self.payloads.put_into(&mut item);
+        item
+    }
+
+    pub(crate) fn from_item(mut item: Item) -> Result<Self, Unreadable> {
+        let HeadItem { stream, first, zone, time, .. } = HeadItem::from_item(&item)?;
+        Ok(Self {
+            stream,
+            number: first,
+            zone,
+            commit_id: Uuid::from_slice(bytes(&item, COMMIT_ID)?).map_err(|_| Unreadable(COMMIT_ID))?,
+            time,
+            version: integer_or(&item, VERSION, 1)?,
+            payloads: Payloads::take_from(&mut item)?.ok_or(Unreadable("p"))?,
+            lengths: if item.contains_key(LENGTHS) { take_bytes(&mut item, LENGTHS)? } else { Vec::new() },
+            metadata: match item.remove(METADATA) {
+                None => None,
+                Some(AttributeValue::S(metadata)) => Some(metadata),
+                Some(_) => return Err(Unreadable(METADATA)),
+            },
+        })
+    }
+}
+
+impl HeadItem {
+    pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
+        let first = number(item)?;
+        let lengths = if item.contains_key(LENGTHS) { bytes(item, LENGTHS)? } else { &[] };
+        Ok(Self {
+            stream: text(item, STREAM)?.to_owned(),
+            first,
+            last: last(first, lengths).ok_or(Unreadable(NUMBER))?,
+            zone: integer_or(item, ZONE, 0)?,
+            time: integer(item, TIME)?,
+        })
+    }
+}
+
+/// The number of the last event of a commit, of which the payloads have these lengths.
+fn last(first: u64, lengths: &[u8]) -> Option<u64> {
+    // A length ends with the byte that has no top bit, and a commit of one event has none.
+    let events = lengths.iter().filter(|byte| **byte < 0x80).count().max(1);
+    first.checked_add(events as u64 - 1)
+}
+
+/// The key of the commit that begins at `number` of `stream`.
+pub(crate) fn key(stream: String, number: u64) -> Item {
+    Item::from([(STREAM.to_owned(), AttributeValue::S(stream)), (NUMBER.to_owned(), n(number))])
+}
+
+/// The key of an item of which there may be more.
+pub(crate) fn key_of(item: &Item) -> Item {
+    item.iter()
+        .filter(|(name, _)| [STREAM, NUMBER].contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The stream of an item, which may be unreadable otherwise.
+pub(crate) fn stream(item: &Item) -> Result<&str, Unreadable> {
+    text(item, STREAM)
+}
+
+/// The number of the first event of an item, which may be unreadable otherwise.
+pub(crate) fn number(item: &Item) -> Result<u64, Unreadable> {
+    integer(item, NUMBER)
+}
+
+/// A number as an attribute.
+pub(crate) fn n(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(crate) fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {
+    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str).ok_or(Unreadable(name))
+}
+
+pub(crate) fn bytes<'a>(item: &'a Item, name: &'static str) -> Result<&'a [u8], Unreadable> {
+    item.get(name).and_then(|value| value.as_b().ok()).map(Blob::as_ref).ok_or(Unreadable(name))
+}
+
+pub(crate) fn take_bytes(item: &mut Item, name: &'static str) -> Result<Vec<u8>, Unreadable> {
+    match item.remove(name) {
+        Some(AttributeValue::B(bytes)) => Ok(bytes.into_inner()),
+        _ => Err(Unreadable(name)),
+    }
+}
+
+pub(crate) fn integer<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<T, Unreadable> {
+    let digits = item.get(name).and_then(|value| value.as_n().ok());
+    digits.and_then(|digits| digits.parse().ok()).ok_or(Unreadable(name))
+}
+
+pub(crate) fn integer_or<T: std::str::FromStr>(
+    item: &Item,
+    name: &'static str,
+    absent: T,
+) -> Result<T, Unreadable> {
+    if item.contains_key(name) { integer(item, name) } else { Ok(absent) }
+}

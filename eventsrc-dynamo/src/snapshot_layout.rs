@@ -1,0 +1,92 @@
+//! The items of snapshots: this file alone knows their attributes, but for those of the [`Payloads`].
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::layout::{Item, Unreadable, integer, integer_or};
+use crate::payloads::Payloads;
+
+/// The name of the snapshots, the version of the fold and the query key as JSON, between slashes; the partition key.
+pub(crate) const KEY: &str = "k";
+/// The sequence of an epoch, or [`CACHE`]; the sort key.
+pub(crate) const PLACE: &str = "n";
+/// The sequence: its number, and its zone as five decimal places, so that numbers are in the order of sequences.
+const SEQUENCE: &str = "s";
+/// The time of the last event, in microseconds since 1970.
+const TIME: &str = "t";
+/// The value's version, where it is not 1.
+const VERSION: &str = "v";
+
+/// The place of the snapshot that is cached: after every sequence, so that one query finds it beside the greatest epoch.
+const CACHE: &str = "100000000000000000000";
+
+/// The condition under which a snapshot is cached.
+pub(crate) const NOT_SET_BACK: &str = "attribute_not_exists(k) OR s <= :s";
+
+/// All of a key, the cached one, and epochs before a sequence.
+pub(crate) const ALL: &str = "k = :k";
+pub(crate) const CACHED: &str = "k = :k AND n = :n";
+pub(crate) const BEFORE: &str = "k = :k AND n < :n";
+
+/// A snapshot as it lies in its item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotItem {
+    pub(crate) number: u64,
+    pub(crate) zone: u16,
+    /// In microseconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) version: u32,
+    /// `None` if the fold has no value here.
+    pub(crate) value: Option<Payloads>,
+}
+
+impl SnapshotItem {
+    /// The item under `key`: beside all others, or as the one that is cached.
+    pub(crate) fn into_item(self, key: String, cached: bool) -> Item {
+        let sequence = sequence(self.number, self.zone);
+        let place = if cached { cache() } else { sequence.clone() };
+        let mut item = Item::from([
+            (KEY.to_owned(), AttributeValue::S(key)),
+            (PLACE.to_owned(), place),
+            (SEQUENCE.to_owned(), sequence),
+            (TIME.to_owned(), AttributeValue::N(self.time.to_string())),
+        ]);
+        if self.version != 1 {
+            item.insert(VERSION.to_owned(), AttributeValue::N(self.version.to_string()));
+        }
+        if let Some(value) = self.value {
+            value.put_into(&mut item);
+        }
+        item
+    }
+
+    pub(crate) fn from_item(mut item: Item) -> Result<Self, Unreadable> {
+        let (number, zone) = parts(&item)?;
+        Ok(Self {
+            number,
+            zone,
+            time: integer(&item, TIME)?,
+            version: integer_or(&item, VERSION, 1)?,
+            value: Payloads::take_from(&mut item)?,
+        })
+    }
+}
+
+/// The sequence of an item, which may be unreadable otherwise.
+pub(crate) fn parts(item: &Item) -> Result<(u64, u16), Unreadable> {
+    let digits = item.get(SEQUENCE).and_then(|value| value.as_n().ok()).ok_or(Unreadable(SEQUENCE))?;
+    let (number, places) = digits.split_once('.').unwrap_or((digits, ""));
+    // The service drops the zeros at the end.
+    let number = number.parse().ok();
+    let zone = format!("{places:0<5}").parse().ok();
+    number.zip(zone).ok_or(Unreadable(SEQUENCE))
+}
+
+/// A sequence as a number.
+pub(crate) fn sequence(number: u64, zone: u16) -> AttributeValue {
+    AttributeValue::N(if zone == 0 { number.to_string() } else { format!("{number}.{zone:05}") })
+}
+
+/// The place of the snapshot that is cached.
+pub(crate) fn cache() -> AttributeValue {
+    AttributeValue::N(CACHE.to_owned())
+}
