@@ -1,8 +1,11 @@
 //! The local servers that other tests stand on, and the proxy before them.
 
 mod bytes;
+mod dynamo;
+mod ministack;
 mod postgres;
 mod statements;
+mod tables;
 
 use std::time::Duration;
 

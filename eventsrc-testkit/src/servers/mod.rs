@@ -1,17 +1,28 @@
 //! Real servers for tests, private to the process that starts them.
 //!
-//! A server runs from its installed program, on a free port of 127.0.0.1, with a new folder for its data, and ends with
+//! A server runs from its installed program, on a free port of this machine, with a new folder for its data, and ends with
 //! the process that started it, however that process ends. Nothing is mocked and nothing is skipped: a program that is
-//! not installed is an error that names the package.
+//! not installed is an error that says how to install it.
+//!
+//! Postgres and Java are packages of Debian. DynamoDB Local and ministack are installed by `scripts/servers` of this
+//! project, into its `target/servers`, or into the folder that the environment variable `EVENTSRC_SERVERS` names; tests
+//! outside this workspace look there if it is set.
 
+mod dynamo;
 mod guarded_folder;
+mod http;
+mod installed;
+mod ministack;
 mod port;
 mod postgres;
 mod process;
 mod programs;
 
 use std::io;
+use std::path::PathBuf;
 
+pub use dynamo::{DynamoLocal, DynamoLocalSettings};
+pub use ministack::Ministack;
 pub(crate) use port::listen;
 pub use postgres::{Postgres, PostgresSettings};
 use tokio::sync::OnceCell;
@@ -28,6 +39,17 @@ pub enum ServerError {
         program: &'static str,
         /// The Debian package that has it.
         package: &'static str,
+    },
+    /// It is not installed, and no Debian package has it.
+    #[error(
+        "{server} is not installed in {folder}: run `scripts/servers` of eventsrc, or name in EVENTSRC_SERVERS the folder \
+         into which it has installed servers"
+    )]
+    NotInstalled {
+        /// The server.
+        server: &'static str,
+        /// Where it should be.
+        folder: PathBuf,
     },
     /// The program ended, or did not do its work in time.
     #[error("{what}; it said: {said}")]
@@ -65,6 +87,32 @@ impl ServerError {
 pub async fn postgres() -> &'static Postgres {
     static SHARED: OnceCell<Postgres> = OnceCell::const_new();
     SHARED.get_or_init(async || started(Postgres::start().await)).await
+}
+
+/// The DynamoDB Local that all tests of this process share, each with an [access key](DynamoLocal::access_key) of its
+/// own; the first caller starts it.
+///
+/// It keeps everything in memory. Tests that stop or kill a server start [their own](DynamoLocal::start_with).
+///
+/// # Panics
+///
+/// If it cannot be started, with the reason.
+pub async fn dynamo() -> &'static DynamoLocal {
+    static SHARED: OnceCell<DynamoLocal> = OnceCell::const_new();
+    SHARED.get_or_init(async || started(DynamoLocal::start().await)).await
+}
+
+/// The ministack that all tests of this process share, each with an [access key](Ministack::access_key) of its own; the
+/// first caller starts it.
+///
+/// Tests that stop or kill a server start [their own](Ministack::start).
+///
+/// # Panics
+///
+/// If it cannot be started, with the reason.
+pub async fn ministack() -> &'static Ministack {
+    static SHARED: OnceCell<Ministack> = OnceCell::const_new();
+    SHARED.get_or_init(async || started(Ministack::start().await)).await
 }
 
 fn started<S>(server: Result<S, ServerError>) -> S {

@@ -1,0 +1,110 @@
+//! Whether a server answers over HTTP.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Whether the process `server`, and no other, answers at `port` of 127.0.0.1, with whatever status.
+pub(super) async fn answers(server: u32, port: u16) -> bool {
+    // The kernel's tables are long, so they are not read before there is somebody to be found in them.
+    let Ok(connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return false };
+    listens(server, port) && speaks(connection).await.unwrap_or(false)
+}
+
+/// Whether it is `server` that listens on `port`. Where there is no `/proc` that could tell, nobody is suspected.
+fn listens(server: u32, port: u16) -> bool {
+    let process = Path::new("/proc").join(server.to_string());
+    if !Path::new("/proc/self/net/tcp").exists() {
+        return true;
+    }
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(process.join("net").join(table)));
+    let sockets: Vec<_> = tables
+        .iter()
+        .flatten()
+        .flat_map(|table| table.lines())
+        .filter_map(|line| socket(line, port))
+        .collect();
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .any(|file| sockets.iter().any(|socket| file.as_os_str() == socket.as_str()))
+}
+
+/// The name of the socket that a line of the kernel's table is about, if it listens on `port`.
+fn socket(line: &str, port: u16) -> Option<String> {
+    let mut fields = line.split_whitespace();
+    let (local, state) = (fields.nth(1)?, fields.nth(1)?);
+    let inode = fields.nth(5)?;
+    (local.ends_with(&format!(":{port:04X}")) && state == LISTENING).then(|| format!("socket:[{inode}]"))
+}
+
+/// Whether a request gets a status line.
+async fn speaks(mut connection: TcpStream) -> io::Result<bool> {
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut status = [0; STATUS_LINE.len()];
+    connection.read_exact(&mut status).await?;
+    Ok(status == *STATUS_LINE)
+}
+
+const LISTENING: &str = "0A";
+
+const STATUS_LINE: &[u8; 7] = b"HTTP/1.";
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command, Stdio};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Says `reply` to whoever connects, at the port that is returned.
+    async fn says(reply: &'static [u8]) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let _ = connection.read(&mut request).await;
+                let _ = connection.write_all(reply).await;
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn any_status_is_an_answer() {
+        let port = says(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        assert!(answers(process::id(), port).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_is_no_answer() {
+        let (other, silent) = (says(b"SSH-2.0-OpenSSH_9.2\r\n").await, says(b"").await);
+        assert!(!answers(process::id(), other).await);
+        assert!(!answers(process::id(), silent).await);
+    }
+
+    #[tokio::test]
+    async fn what_another_process_answers_is_no_answer() {
+        let port = says(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(!answers(other.id(), port).await);
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        assert!(!answers(other.id(), port).await, "nor that of one that has ended");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nothing_listens_on_does_not_answer() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listens(process::id(), port));
+        drop(listener);
+        assert!(!answers(process::id(), port).await);
+    }
+}
