@@ -61,7 +61,7 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     Ok((item, size))
 }
 
-/// The commit of `item`, which lies on the stream of `key`.
+/// The commit of `item`, which lies on the stream of `key`, and the bytes of its payloads.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     item: CommitItem,
     key: &K,
     codec: &C,
-) -> Result<Arc<Commit<K, S, E>>, StorageError> {
+) -> Result<(Arc<Commit<K, S, E>>, usize), StorageError> {
     let first: S = sequence(key, item.number, item.zone)?;
     let corrupt = |what: String| StorageError::new(ErrorKind::Corrupt, what).on(key);
     let version = item.version;
@@ -93,7 +93,7 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     };
     let commit = Commit { key: key.clone(), first, time: time(key, first, item.time)?, metadata, payloads };
     if commit.fits() {
-        Ok(Arc::new(commit))
+        Ok((Arc::new(commit), bytes.len()))
     } else {
         Err(corrupt("the commit runs past the last sequence".into()).at(first))
     }

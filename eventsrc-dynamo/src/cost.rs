@@ -33,3 +33,31 @@ fn value_size(value: &AttributeValue) -> usize {
 pub(crate) fn write_units(bytes: usize) -> f64 {
     bytes.div_ceil(1 << 10).max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::primitives::Blob;
+
+    use super::*;
+
+    #[test]
+    fn numbers_take_a_byte_for_two_digits_and_one_more() {
+        for (digits, bytes) in [("0", 1), ("7", 2), ("12", 2), ("123", 3), ("1200", 2), ("-12", 3)] {
+            assert_eq!(value_size(&AttributeValue::N(digits.into())), bytes, "{digits}");
+        }
+    }
+
+    #[test]
+    fn an_item_is_its_names_and_its_values() {
+        let item = Item::from([
+            ("k".into(), AttributeValue::S("user/é".into())),
+            ("i".into(), AttributeValue::B(Blob::new([0; 16]))),
+        ]);
+        assert_eq!(size(&item), 1 + 7 + 1 + 16);
+    }
+
+    #[test]
+    fn a_unit_is_a_kilobyte_begun() {
+        assert_eq!([0, 1, 1024, 1025, 3072].map(write_units), [1.0, 1.0, 1.0, 2.0, 3.0]);
+    }
+}

@@ -198,3 +198,81 @@ pub(crate) fn integer_or<T: std::str::FromStr>(
 ) -> Result<T, Unreadable> {
     if item.contains_key(name) { integer(item, name) } else { Ok(absent) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A commit of two events as the first version of this crate stored it; later versions still read it.
+    fn sample() -> Item {
+        let text = |text: &str| AttributeValue::S(text.into());
+        let number = |digits: &str| AttributeValue::N(digits.into());
+        let bytes = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
+        Item::from([
+            ("k".into(), text("user/acme/42")),
+            ("n".into(), number("7")),
+            ("z".into(), number("3")),
+            ("i".into(), bytes(&[1, 2, 3, 4, 5, 6, 0x77, 8, 0x89, 10, 11, 12, 13, 14, 15, 16])),
+            ("t".into(), number("1767225600000001")),
+            ("v".into(), number("2")),
+            ("p".into(), text(r#"[{"named":"Ada"},{"moved":"London"}]"#)),
+            ("l".into(), bytes(&[15, 18])),
+            ("m".into(), text(r#"{"commit_id":"01020304-0506-7708-890a-0b0c0d0e0f10","actor":"Grace"}"#)),
+        ])
+    }
+
+    #[test]
+    fn a_stored_sample_is_read() {
+        let item = CommitItem::from_item(sample()).unwrap();
+        assert_eq!((item.stream.as_str(), item.number, item.last()), ("user/acme/42", 7, Some(8)));
+        assert_eq!((item.zone, item.time, item.version), (3, 1_767_225_600_000_001, 2));
+        assert_eq!(item.commit_id, Uuid::from_u128(0x0102_0304_0506_7708_890a_0b0c_0d0e_0f10));
+        assert_eq!(item.payloads, Payloads::Text(r#"[{"named":"Ada"},{"moved":"London"}]"#.into()));
+        assert!(item.metadata.as_ref().is_some_and(|metadata| metadata.contains("Grace")));
+        assert_eq!(item.into_item(), sample(), "and written as it was");
+    }
+
+    #[test]
+    fn an_attribute_that_is_missing_or_of_another_type_is_named() {
+        for name in ["k", "n", "i", "t", "p"] {
+            let mut item = sample();
+            item.remove(name);
+            assert_eq!(CommitItem::from_item(item).unwrap_err().0, name);
+        }
+        for name in ["k", "n", "z", "i", "t", "v", "p", "l", "m"] {
+            let mut item = sample();
+            item.insert(name.into(), AttributeValue::Bool(true));
+            assert_eq!(CommitItem::from_item(item).unwrap_err().0, name);
+        }
+    }
+
+    fn payloads() -> impl Strategy<Value = Payloads> {
+        prop_oneof![
+            ".*".prop_map(Payloads::Text),
+            any::<Vec<u8>>().prop_map(Payloads::Bytes),
+            any::<Vec<u8>>().prop_map(Payloads::DeflatedText),
+            any::<Vec<u8>>().prop_map(Payloads::DeflatedBytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            (stream, number, zone, commit_id) in (".*", any::<u64>(), any::<u16>(), any::<u128>()),
+            (time, version, metadata) in (any::<i64>(), any::<u32>(), any::<Option<String>>()),
+            payloads in payloads(),
+            lengths in any::<Vec<u8>>(),
+        ) {
+            let commit_id = Uuid::from_u128(commit_id);
+            let item = CommitItem { stream, number, zone, commit_id, time, version, payloads, lengths, metadata };
+            prop_assert_eq!(CommitItem::from_item(item.clone().into_item()).unwrap(), item.clone());
+            if let Some(last) = item.last() {
+                let head = HeadItem::from_item(&item.clone().into_item()).unwrap();
+                prop_assert_eq!((head.stream, head.first, head.last), (item.stream, number, last));
+                prop_assert_eq!((head.zone, head.time), (zone, time));
+            }
+        }
+    }
+}

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use async_stream::try_stream;
 use eventsrc_core::{
-    Codec, ErrorKind, Head, HeadsOf, Page, PageOf, ScanStorage, Segment, Sequence, StorageError, StreamKey,
-    StreamName,
+    Codec, Commit, ErrorKind, Head, HeadsOf, Page, PageOf, ScanStorage, Segment, Sequence, StorageError,
+    StreamKey, StreamName,
 };
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -68,13 +68,20 @@ where
             loop {
                 let Items { items, more } =
                     reading::segment_page(&self.dynamo, segment, false, after).await?;
-                let chunk = Chunk::new(items, key_of, &*self.codec);
-                let place = more.as_ref().map(place).transpose()?;
-                if !chunk.commits.is_empty() {
-                    yield (Page::new(chunk.commits), place);
-                }
-                if let Some(failure) = chunk.failure {
-                    Err(failure)?;
+                let mut items = items.into_iter();
+                while items.len() > 0 {
+                    let chunk = Chunk::take(&mut items, key_of, &*self.codec);
+                    if let Some(last) = chunk.commits.last() {
+                        let place = if items.len() > 0 {
+                            Some(place_of(last)?)
+                        } else {
+                            more.as_ref().map(place).transpose()?
+                        };
+                        yield (Page::new(chunk.commits), place);
+                    }
+                    if let Some(failure) = chunk.failure {
+                        Err(failure)?;
+                    }
                 }
                 if more.is_none() {
                     return;
@@ -161,6 +168,11 @@ fn place(item: &Item) -> Result<ScanPlace, StorageError> {
     let number = layout::number(item).map_err(no_commit)?;
     let stream = stream(item)?.parse().map_err(no_commit)?;
     Ok(ScanPlace { stream, number })
+}
+
+fn place_of<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<ScanPlace, StorageError> {
+    let stream = StreamName::of(&commit.key).map_err(no_commit)?;
+    Ok(ScanPlace { stream, number: commit.first.number() })
 }
 
 fn no_commit(why: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {

@@ -90,3 +90,51 @@ pub(crate) fn sequence(number: u64, zone: u16) -> AttributeValue {
 pub(crate) fn cache() -> AttributeValue {
     AttributeValue::N(CACHE.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A snapshot as the first version of this crate stored it; later versions still read it.
+    fn sample() -> Item {
+        let number = |digits: &str| AttributeValue::N(digits.into());
+        Item::from([
+            ("k".into(), AttributeValue::S(r#"name/1/"ada""#.into())),
+            ("n".into(), number("7.00010")),
+            ("s".into(), number("7.00010")),
+            ("t".into(), number("1767225600000001")),
+            ("p".into(), AttributeValue::S(r#""Ada""#.into())),
+        ])
+    }
+
+    #[test]
+    fn a_stored_sample_is_read() {
+        let item = SnapshotItem::from_item(sample()).unwrap();
+        let value = Some(Payloads::Text(r#""Ada""#.into()));
+        let expected = SnapshotItem { number: 7, zone: 10, time: 1_767_225_600_000_001, version: 1, value };
+        assert_eq!(item, expected);
+        assert_eq!(item.into_item(r#"name/1/"ada""#.into(), false), sample(), "and written as it was");
+    }
+
+    #[test]
+    fn a_sequence_is_read_without_the_zeros_that_the_service_drops() {
+        let mut item = sample();
+        item.insert(SEQUENCE.into(), AttributeValue::N("7.0001".into()));
+        assert_eq!(parts(&item), Ok((7, 10)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            (number, zone, time, version) in (any::<u64>(), any::<u16>(), any::<i64>(), any::<u32>()),
+            value in any::<Option<String>>(),
+            cached in any::<bool>(),
+        ) {
+            let item = SnapshotItem { number, zone, time, version, value: value.map(Payloads::Text) };
+            let read = SnapshotItem::from_item(item.clone().into_item("key".into(), cached)).unwrap();
+            prop_assert_eq!(read, item);
+        }
+    }
+}

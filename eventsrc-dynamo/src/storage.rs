@@ -79,10 +79,8 @@ where
             })?;
             return Ok(Put::Repeated { last: commits::sequence(key, last, existing.zone)? });
         }
-        Ok(Put::Conflict(Conflict {
-            existing: commits::decode(existing, key, &*self.codec).ok(),
-            head: None,
-        }))
+        let existing = commits::decode(existing, key, &*self.codec).ok().map(|(commit, _)| commit);
+        Ok(Put::Conflict(Conflict { existing, head: None }))
     }
 
     async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
@@ -132,13 +130,16 @@ where
                     items.splice(..0, before.map_err(about)?);
                 }
                 look_before = false;
-                let chunk = Chunk::new(items, |_| Some(key.clone()), &*self.codec);
-                let page = Page::starting_at(Arc::new(chunk.commits), from);
-                if !page.is_empty() {
-                    yield page;
-                }
-                if let Some(failure) = chunk.failure {
-                    Err(failure)?;
+                let mut items = items.into_iter();
+                while items.len() > 0 {
+                    let chunk = Chunk::take(&mut items, |_| Some(key.clone()), &*self.codec);
+                    let page = Page::starting_at(Arc::new(chunk.commits), from);
+                    if !page.is_empty() {
+                        yield page;
+                    }
+                    if let Some(failure) = chunk.failure {
+                        Err(failure)?;
+                    }
                 }
                 if more.is_none() {
                     return;
