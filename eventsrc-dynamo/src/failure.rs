@@ -6,6 +6,11 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use eventsrc_core::{ErrorKind, StorageError};
 
+/// The error of a call that was to do `what` with `table`, and of whose answer a part that is always there was missing.
+pub(crate) fn cut_off(what: &str, table: &str) -> StorageError {
+    StorageError::new(ErrorKind::Unavailable, format!("cannot {what} the table {table}: the answer was cut off"))
+}
+
 /// The error of a call that was to do `what` with `table`.
 pub(crate) fn failure<E>(what: &str, table: &str, error: SdkError<E, HttpResponse>) -> StorageError
 where
@@ -23,14 +28,17 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> ErrorKind
     match error {
         // The request could not be made: no region, no endpoint.
         SdkError::ConstructionFailure(_) => ErrorKind::Refused,
-        SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => {
+        // What has a kind of its own is worth another try: a connection that was closed in the middle of the reply, say.
+        SdkError::DispatchFailure(failure)
+            if failure.is_timeout() || failure.is_io() || failure.as_other().is_some() =>
+        {
             ErrorKind::Unavailable
         }
         // No credentials, a malformed endpoint, a certificate that is not trusted.
         SdkError::DispatchFailure(_) => ErrorKind::Refused,
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            service.err().code().map_or_else(|| by_status(status), |code| by_code(code, status))
+            service.err().code().map_or_else(|| without_code(status), |code| by_code(code, status))
         }
         // No answer, or one that was cut off.
         _ => ErrorKind::Unavailable,
@@ -49,6 +57,14 @@ fn by_code(code: &str, status: u16) -> ErrorKind {
         "ValidationException" | "SerializationException" | "ItemCollectionSizeLimitExceededException" => {
             ErrorKind::Invalid
         }
+        _ => by_status(status),
+    }
+}
+
+/// Every refusal of the service has a code, so this answer was cut off, or somebody else gave it.
+fn without_code(status: u16) -> ErrorKind {
+    match status {
+        200..300 | 400 => ErrorKind::Unavailable,
         _ => by_status(status),
     }
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use eventsrc_core::{Segment, StorageError};
 
 use crate::dynamo::Dynamo;
-use crate::failure::failure;
+use crate::failure::{cut_off, failure};
 use crate::layout::{self, Item};
 
 /// Some items, and the key after which there may be more.
@@ -29,6 +29,9 @@ pub(crate) async fn commit(dynamo: &Dynamo, stream: &str, number: u64) -> Result
         .return_consumed_capacity(ReturnConsumedCapacity::Total);
     let got = get.send().await.map_err(|error| failure("read", table, error))?;
     dynamo.meter().read(got.consumed_capacity());
+    if got.item.is_none() && got.consumed_capacity.is_none() {
+        return Err(cut_off("read", table));
+    }
     Ok(got.item)
 }
 
@@ -85,7 +88,8 @@ pub(crate) async fn segment_page(
     let page = scan.send().await.map_err(|error| failure("scan", table, error))?;
     let units = dynamo.meter().read(page.consumed_capacity());
     dynamo.pace(units).await;
-    Ok(Items { items: page.items.unwrap_or_default(), more: not_empty(page.last_evaluated_key) })
+    let items = page.items.ok_or_else(|| cut_off("scan", table))?;
+    Ok(Items { items, more: not_empty(page.last_evaluated_key) })
 }
 
 fn query(dynamo: &Dynamo, stream: &str) -> QueryFluentBuilder {
@@ -100,9 +104,12 @@ fn query(dynamo: &Dynamo, stream: &str) -> QueryFluentBuilder {
 
 async fn read(dynamo: &Dynamo, query: QueryFluentBuilder) -> Result<Items, StorageError> {
     dynamo.meter().request("query");
-    let page = query.send().await.map_err(|error| failure("read", dynamo.events_table(), error))?;
+    let table = dynamo.events_table();
+    let page = query.send().await.map_err(|error| failure("read", table, error))?;
     dynamo.meter().read(page.consumed_capacity());
-    Ok(Items { items: page.items.unwrap_or_default(), more: not_empty(page.last_evaluated_key) })
+    // The SDK takes a body that was cut off before its first byte for an answer; a page of no items has an empty list.
+    let items = page.items.ok_or_else(|| cut_off("read", table))?;
+    Ok(Items { items, more: not_empty(page.last_evaluated_key) })
 }
 
 /// An empty key means the same as none: there is no more.
