@@ -1,7 +1,8 @@
-//! The example program `identity`: what each of its commands promises, on memory and on SQLite.
+//! The example program `identity`: what each of its commands promises, on memory and on SQLite, and what is different on DynamoDB.
 
 mod commands;
 mod crashes;
+mod dynamo;
 mod faults;
 mod folds;
 mod http;

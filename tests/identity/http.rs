@@ -3,7 +3,7 @@
 mod bad_input;
 mod client;
 mod conditions;
-mod processes;
+pub(super) mod processes;
 mod questions;
 mod readme;
 mod served;

@@ -24,11 +24,16 @@ async fn on(db: &Path, arguments: &[&str]) -> (String, String, bool) {
 async fn a_second_run_continues_from_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("made/by the story/identity.db");
-    let (first, err, success) = on(&db, &[]).await;
+    a_second_run_continues(async |arguments| on(&db, arguments).await).await;
+}
+
+/// Runs the program twice, each time with these arguments more, and looks at what it leaves.
+pub(super) async fn a_second_run_continues(on: impl AsyncFn(&[&str]) -> (String, String, bool)) {
+    let (first, err, success) = on(&[]).await;
     assert!(success, "{err}");
     assert!(first.contains("this is run 1"), "{first}");
     assert!(first.contains("= ada, grace\n"), "{first}");
-    let (second, err, success) = on(&db, &[]).await;
+    let (second, err, success) = on(&[]).await;
     assert!(success, "{err}");
     assert!(second.contains("Run 2, which goes on where the last one ended"), "{second}");
     assert!(second.contains("= ada, ada-2, grace-2\n"), "{second}");
@@ -42,13 +47,13 @@ async fn a_second_run_continues_from_the_first() {
     assert!(members.ends_with("  ada, ada-2"), "{members}");
     assert_eq!(headings(&first), headings(&second));
 
-    let (shown, _, _) = on(&db, &["show", "user", "ada"]).await;
+    let (shown, _, _) = on(&["show", "user", "ada"]).await;
     assert_eq!(shown, "ada <ada.king@example.org> \"Ada King\"\n");
-    let (shown, _, _) = on(&db, &["show", "group", "readers"]).await;
+    let (shown, _, _) = on(&["show", "group", "readers"]).await;
     assert_eq!(Vec::from_iter(shown.lines().filter_map(|line| line.split(' ').next())), ["ada", "ada-2"]);
-    let (log, _, _) = on(&db, &["log", "user", "ada-2"]).await;
+    let (log, _, _) = on(&["log", "user", "ada-2"]).await;
     assert_eq!(log.lines().filter(|line| line.contains(" set ")).count(), 5, "{log}");
-    let (log, _, _) = on(&db, &["log", "directory"]).await;
+    let (log, _, _) = on(&["log", "directory"]).await;
     assert!(log.contains("released          e-mail address ada-2@example.org"), "{log}");
 }
 
@@ -66,7 +71,7 @@ async fn a_view_that_comes_later_has_all_that_was_before_it() {
 
 #[tokio::test]
 async fn the_story_is_the_same_in_memory() {
-    let (out, err, success) = identity(&["--memory"]).await;
+    let (out, err, success) = identity(&["--storage", "memory"]).await;
     assert!(success, "{err}");
     for told in [
         "rejected: the e-mail address ada@example.org is taken",
@@ -97,7 +102,7 @@ async fn bad_input_is_told_clearly_and_fails() {
     assert_eq!((err.as_str(), success), ("error: there is no user nobody\n", false));
     let (_, err, success) = on(&db, &["log", "group", "No Body"]).await;
     assert!(!success && err.starts_with("error: \"No Body\" is no name: "), "{err}");
-    let (_, err, success) = identity(&["--memory", "show", "user", "ada"]).await;
+    let (_, err, success) = identity(&["--storage", "memory", "show", "user", "ada"]).await;
     assert!(!success && err.contains("nothing is left in memory"), "{err}");
     let (_, err, success) = on(&db, &["--serve", "nowhere"]).await;
     assert!(!success && err.contains("'nowhere'") && err.contains("a host and a port"), "{err}");
@@ -107,8 +112,12 @@ async fn bad_input_is_told_clearly_and_fails() {
     assert!(!success && err.starts_with("error: ") && !err.contains("geheim"), "{err}");
     let (_, err, success) = on(&db, &["--views", "mysql://ada:geheim@localhost/x"]).await;
     assert!(!success && err.starts_with("error: ") && !err.contains("geheim"), "{err}");
-    let (_, err, success) = identity(&["--memory", "--views", "postgres://localhost"]).await;
+    let (_, err, success) = identity(&["--storage", "memory", "--views", "postgres://localhost"]).await;
     assert!(!success && err.contains("cannot be used with"), "{err}");
+    let (_, err, success) = identity(&["--storage", "papyrus"]).await;
+    assert!(!success && err.contains("sqlite, memory, dynamo"), "{err}");
+    let (_, err, success) = on(&db, &["--table", "names"]).await;
+    assert!(!success && err.contains("for --storage dynamo"), "{err}");
     let (_, err, success) = on(&db, &["--serve", "127.0.0.1:0", "show", "user", "ada"]).await;
     assert!(!success && err.contains("takes no view and no server"), "{err}");
     let (_, err, success) = identity(&["fly"]).await;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use eventsrc_core::{Randomness, ScanStorage, SystemClock, TokenCodec};
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
@@ -25,20 +25,38 @@ use super::views::{Questions, in_memory, in_postgres, in_sqlite};
 #[derive(Debug, Parser)]
 #[command(name = "identity")]
 struct Arguments {
-    /// The database; the story makes it if it is not there
-    #[arg(long, value_name = "FILE", default_value = "target/identity.db", global = true)]
-    db: PathBuf,
-    /// Keep everything in memory, and nothing when the story is over
-    #[arg(long, conflicts_with = "db")]
-    memory: bool,
-    /// Keep the view in this Postgres database, and not beside the events; no other events may be kept there
-    #[arg(long, value_name = "URL", conflicts_with = "memory")]
+    /// Where the events are kept
+    #[arg(long, value_enum, default_value_t = Storage::Sqlite, global = true)]
+    storage: Storage,
+    /// The file of SQLite, made if it is not there; beside events in DynamoDB, that of the view [default:
+    /// target/identity.db, or target/identity-in-TABLE.db]
+    #[arg(long, value_name = "FILE", global = true)]
+    db: Option<PathBuf>,
+    /// The table of events in DynamoDB, made if it is not there [default: identity]
+    #[arg(long, value_name = "NAME", global = true)]
+    table: Option<String>,
+    /// Where DynamoDB is; it takes precedence over the configuration of the AWS SDK, which says all the rest
+    #[arg(long, value_name = "URL", global = true)]
+    endpoint: Option<String>,
+    /// Keep the view in this Postgres database, and not in a file; that of no other events may be kept there
+    #[arg(long, value_name = "URL")]
     views: Option<String>,
     /// Serve it over HTTP, at this address or at 127.0.0.1:8080; port 0 is any that is free
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080", value_parser = address)]
     serve: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// Where the events are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Storage {
+    /// In a file of this machine
+    Sqlite,
+    /// In memory, until the program ends
+    Memory,
+    /// In a table of DynamoDB, if the program was built with `--features dynamo`
+    Dynamo,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,19 +97,32 @@ pub async fn run(
 }
 
 async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
-    let Arguments { db, memory, views, serve, command } = arguments;
+    let Arguments { storage, db, table, endpoint, views, serve, command } = &arguments;
+    let only_looks = serve.is_none() && views.is_none();
+    ensure!(command.is_none() || only_looks, "looking at what is stored takes no view and no server");
+    let names_none = table.is_none() && endpoint.is_none();
+    ensure!(*storage == Storage::Dynamo || names_none, "a table and an endpoint are for --storage dynamo");
+    match storage {
+        Storage::Memory => {
+            ensure!(command.is_none(), "nothing is left in memory to look at");
+            ensure!(db.is_none() && views.is_none(), "what is in memory cannot be used with a database");
+            writeln!(out, "identity: users, groups and memberships, in memory.")?;
+            let tokens = || Ok(signed_anew(&SystemClock, &Randomness::from_system()));
+            tell_or_serve(&InMemory::default(), in_memory(), tokens, serve.as_deref(), out).await
+        }
+        Storage::Sqlite => on_sqlite(arguments, out).await,
+        Storage::Dynamo => on_dynamo(arguments, out).await,
+    }
+}
+
+async fn on_sqlite(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+    let Arguments { db, views, serve, command, .. } = arguments;
+    let db = db.unwrap_or_else(|| "target/identity.db".into());
     if let Some(command) = command {
-        ensure!(!memory, "nothing is left in memory to look at");
-        ensure!(serve.is_none() && views.is_none(), "looking at what is stored takes no view and no server");
         let there_is_none =
             || format!("there is no database at {}; a run without a command makes one", db.display());
         ensure!(db.exists(), there_is_none());
         return look(&InSqlite::new(&open(&db).await?), command, out).await;
-    }
-    if memory {
-        writeln!(out, "identity: users, groups and memberships, in memory.")?;
-        let tokens = || Ok(signed_anew(&SystemClock, &Randomness::from_system()));
-        return tell_or_serve(&InMemory::default(), in_memory(), tokens, serve.as_deref(), out).await;
     }
     let database = open(&db).await?;
     let place = if views.is_some() { "; the view is in Postgres" } else { "" };
@@ -105,10 +136,58 @@ async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> 
             tell_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
         }
     }
-    if serve.is_none() {
-        writeln!(out, "Run it again to go on from here, or look at what is stored: `show user ada`,")?;
-        writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;
+    if serve.is_none() { tell_more(out) } else { Ok(()) }
+}
+
+#[cfg(feature = "dynamo")]
+async fn on_dynamo(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+    use eventsrc_core::EventStorage;
+
+    use super::dynamo::{InDynamo, connect};
+    use super::keys::DirectoryKey;
+
+    let Arguments { db, table, endpoint, views, serve, command, .. } = arguments;
+    let table = table.unwrap_or_else(|| "identity".into());
+    let dynamo = connect(&table, endpoint.as_deref()).await?;
+    let storages = InDynamo::new(&dynamo);
+    if let Some(command) = command {
+        dynamo.check_tables().await?;
+        return look(&storages, command, out).await;
     }
+    dynamo.create_tables().await?;
+    let db = db.unwrap_or_else(|| format!("target/identity-in-{table}.db").into());
+    let place = if views.is_some() { "Postgres".into() } else { db.display().to_string() };
+    writeln!(
+        out,
+        "identity: users, groups and memberships, in the table {table} of DynamoDB; the view is in {place}."
+    )?;
+    make_folder_of(&db)?;
+    let tokens = || signed_beside(&db, &SystemClock, &Randomness::from_system());
+    match views {
+        None => {
+            let database = open(&db).await?;
+            let has_events = InSqlite::new(&database).directory.latest(&DirectoryKey).await?.is_some();
+            ensure!(!has_events, "{} holds events of its own, and the view of them", db.display());
+            tell_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?;
+        }
+        Some(url) => {
+            let view = in_postgres(&Postgres::connect(&url).await?).await?;
+            tell_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
+        }
+    }
+    if serve.is_none() { tell_more(out) } else { Ok(()) }
+}
+
+#[cfg(not(feature = "dynamo"))]
+async fn on_dynamo(_: Arguments, _: &mut (dyn Write + Send)) -> Result<()> {
+    anyhow::bail!(
+        "this program was built without DynamoDB; with it: cargo run --example identity --features dynamo -- --storage dynamo"
+    )
+}
+
+fn tell_more(out: &mut (dyn Write + Send)) -> Result<()> {
+    writeln!(out, "Run it again to go on from here, or look at what is stored: `show user ada`,")?;
+    writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;
     Ok(())
 }
 
@@ -120,10 +199,15 @@ fn address(text: &str) -> Result<String, &'static str> {
 }
 
 async fn open(path: &Path) -> Result<Database> {
+    make_folder_of(path)?;
+    Ok(Database::open(path).await?)
+}
+
+fn make_folder_of(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    Ok(Database::open(path).await?)
+    Ok(())
 }
 
 async fn tell_or_serve<S, V>(

@@ -8,6 +8,8 @@ mod arguments;
 mod command;
 mod directory;
 mod draw;
+#[cfg(feature = "dynamo")]
+mod dynamo;
 mod events;
 mod folds;
 pub mod http;
@@ -25,6 +27,8 @@ pub mod views;
 pub use arguments::run;
 pub use command::{Command, Failure, Reason};
 pub use draw::Pen;
+#[cfg(feature = "dynamo")]
+pub use dynamo::InDynamo;
 pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
 pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
 pub use keys::{DirectoryKey, Entry, GroupId, UserId};

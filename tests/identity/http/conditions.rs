@@ -14,6 +14,11 @@ on_each_view!(
     of_many_writers_with_one_tag_exactly_one_wins,
 );
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_writers_with_one_tag_exactly_one_wins_on_dynamo() {
+    of_many_writers_with_one_tag_exactly_one_wins(Served::on_dynamo().await).await;
+}
+
 async fn what_the_caller_has_is_not_sent_again(served: Served) {
     let client = &served.client;
     let (ada, readers) = (signed_up(client, "ada").await, group(client, "readers").await);

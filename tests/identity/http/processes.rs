@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use eventsrc_core::{Clock, CommitId, Randomness, SystemClock};
+use eventsrc_examples::identity::UserId;
 use eventsrc_testkit::servers;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -15,7 +17,23 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::Client;
 use super::questions::signed_up;
+use crate::identity::dynamo::Place;
 use crate::identity::http::client::Reply;
+use crate::identity::started;
+
+/// How the program is started, besides its database and that it serves.
+#[derive(Debug, Default)]
+pub(in crate::identity) struct Setting {
+    pub(in crate::identity) arguments: Vec<String>,
+    pub(in crate::identity) environment: Vec<(&'static str, String)>,
+}
+
+impl Setting {
+    /// With these arguments.
+    pub(super) fn with<const N: usize>(arguments: [&str; N]) -> Self {
+        Self { arguments: arguments.map(str::to_owned).into(), environment: Vec::new() }
+    }
+}
 
 /// The program, serving; killed when it is dropped.
 pub(super) struct Program {
@@ -30,9 +48,10 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts it on this database, and waits until it listens.
-    pub(super) async fn start(db: &Path, more: &[&str]) -> Self {
+    pub(super) async fn start(db: &Path, more: &Setting) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
-        command.arg("--db").arg(db).args(more).args(["--serve", "127.0.0.1:0"]);
+        command.envs(more.environment.iter().cloned());
+        command.arg("--db").arg(db).args(&more.arguments).args(["--serve", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut told = Vec::new();
@@ -75,24 +94,45 @@ impl Program {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_goes_on_with_all_that_it_answered() {
-    goes_on_after_kills(&[]).await;
+    goes_on_after_kills(&Setting::default(), 4, Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_goes_on_with_a_view_in_postgres() {
     let url = servers::postgres().await.database("identity_kills").await;
-    goes_on_after_kills(&["--views", &url]).await;
+    goes_on_after_kills(&Setting::with(["--views", &url]), 4, Duration::ZERO).await;
 }
 
-/// Kills servers that were started with these arguments more, and starts them again.
-async fn goes_on_after_kills(more: &[&str]) {
-    const KILLS: usize = 4;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_at_random_moments_loses_nothing_that_is_in_dynamo() {
+    let place = Place::new("identitykills").await;
+    let answered = goes_on_after_kills(&place.setting(), 20, Duration::from_millis(100)).await;
+    // The view is in a file, and would not miss what is lost.
+    let service = started(&place.storages());
+    for user in &answered {
+        let id = UserId(user.id().parse().unwrap());
+        let kept = service.user(id).await.unwrap().snapshot;
+        let (name, email) =
+            kept.value.map(|user| (user.name.unwrap().text, user.email.unwrap().text)).unwrap();
+        let kept = (name.to_string(), email.to_string());
+        assert_eq!(
+            (user.json()["name"].as_str().unwrap(), user.json()["email"].as_str().unwrap()),
+            (&*kept.0, &*kept.1)
+        );
+    }
+}
+
+/// Kills servers of this setting, each at some moment after somebody was answered, and starts them again; what was answered.
+async fn goes_on_after_kills(more: &Setting, kills: usize, longest: Duration) -> Vec<Reply> {
     const CALLERS: usize = 4;
+    const SEED: u64 = 20_261_121;
+    let moments = Randomness::seeded(SEED);
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("identity.db");
     let mut answered: Vec<Reply> = Vec::new();
     let mut program = Program::start(&db, more).await;
-    for kill in 0..KILLS {
+    let mut read = 0;
+    for kill in 0..kills {
         let stop = Arc::new(AtomicBool::new(false));
         let calling = Vec::from_iter((0..CALLERS).map(|caller| {
             let (client, stop) = (program.client.clone(), Arc::clone(&stop));
@@ -101,6 +141,7 @@ async fn goes_on_after_kills(more: &[&str]) {
         // Killed once somebody was answered, in the middle of whatever the others do.
         let met = signed_up(&program.client, &format!("killer-{kill}")).await;
         answered.push(met);
+        SystemClock.sleep(moments.up_to(longest)).await;
         program.kill().await;
         stop.store(true, Ordering::Relaxed);
         program = Program::start(&db, more).await;
@@ -116,17 +157,24 @@ async fn goes_on_after_kills(more: &[&str]) {
                 answered.push(done);
             }
         }
-        for user in &answered {
-            let read =
-                program.client.get(format!("/users/{}", user.id())).having_seen([user]).send().await.is(200);
-            assert_eq!((read.json(), read.tag()), (user.json(), user.tag()));
+        for user in &answered[std::mem::replace(&mut read, answered.len())..] {
+            is_there(&program.client, user).await;
         }
     }
-    assert!(answered.len() > KILLS * CALLERS);
+    for user in &answered {
+        is_there(&program.client, user).await;
+    }
+    assert!(answered.len() > kills * CALLERS, "{} were answered", answered.len());
     program.stop().await;
     let left =
         Vec::from_iter(std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()));
     assert_eq!(left.len(), 2, "the database and the secret, and no log: {left:?}");
+    answered
+}
+
+async fn is_there(client: &Client, user: &Reply) {
+    let read = client.get(format!("/users/{}", user.id())).having_seen([user]).send().await.is(200);
+    assert_eq!((read.json(), read.tag()), (user.json(), user.tag()));
 }
 
 /// Signs people up, until the server is gone: those who were answered, and whom the last command was about.
@@ -163,14 +211,14 @@ async fn a_server_that_is_told_to_stop_answers_all_that_it_carries_out() {
     const CALLERS: usize = 8;
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("identity.db");
-    let program = Program::start(&db, &[]).await;
+    let program = Program::start(&db, &Setting::default()).await;
     let mut calling = Vec::new();
     for caller in 0..CALLERS {
         let user = signed_up(&program.client, &format!("user-{caller}")).await;
         calling.push(tokio::spawn(rename_until_gone(program.client.clone(), user)));
     }
     program.stop().await;
-    let program = Program::start(&db, &[]).await;
+    let program = Program::start(&db, &Setting::default()).await;
     for called in calling {
         let (id, last) = called.await.unwrap();
         let read = program.client.get(format!("/users/{id}")).having_seen([&last]).send().await.is(200);
@@ -181,7 +229,7 @@ async fn a_server_that_is_told_to_stop_answers_all_that_it_carries_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_twice_to_stop_waits_for_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let mut program = Program::start(&folder.path().join("identity.db"), &[]).await;
+    let mut program = Program::start(&folder.path().join("identity.db"), &Setting::default()).await;
     // A request whose body never comes; the server has taken it when it asks for the body.
     let mut caller = TcpStream::connect(program.address).await.unwrap();
     let head =

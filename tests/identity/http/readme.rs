@@ -10,24 +10,30 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::processes::Program;
+use super::processes::{Program, Setting};
+use crate::identity::dynamo::Place;
 
 /// Where the README has the server listen.
 const THERE: &str = "127.0.0.1:8080";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_command_of_the_readme_does_what_the_readme_shows() {
-    does_what_the_readme_shows(&[]).await;
+    does_what_the_readme_shows(&Setting::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_does_so_as_well_if_the_view_is_in_postgres() {
     let url = servers::postgres().await.database("identity_readme").await;
-    does_what_the_readme_shows(&["--views", &url]).await;
+    does_what_the_readme_shows(&Setting::with(["--views", &url])).await;
 }
 
-/// Types in each command, with these arguments more for the server.
-async fn does_what_the_readme_shows(more: &[&str]) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_does_so_as_well_if_the_events_are_in_dynamo() {
+    does_what_the_readme_shows(&Place::new("identityreadme").await.setting()).await;
+}
+
+/// Types in each command, for a server of this setting.
+async fn does_what_the_readme_shows(more: &Setting) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/identity/README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -35,7 +41,9 @@ async fn does_what_the_readme_shows(more: &[&str]) {
     let program = Program::start(&db, more).await;
     let here = program.address.to_string();
     let told = program.told.join("\n").replace(db.to_str().unwrap(), "target/http.db");
-    let told = told.replace("; the view is in Postgres", "");
+    let told = told
+        .replace("; the view is in Postgres", "")
+        .replace("the table identity of DynamoDB; the view is in ", "");
     let commands = commands(&readme);
     assert!(commands.len() > 10, "{commands:?}");
     // The first one starts the server.

@@ -9,10 +9,11 @@ use eventsrc_core::{
 };
 use eventsrc_examples::identity::http::{Api, Server};
 use eventsrc_examples::identity::views::{Kept, Questions, in_memory, in_postgres, in_sqlite};
-use eventsrc_examples::identity::{InMemory, InSqlite, Service, Storages};
+use eventsrc_examples::identity::{InDynamo, InMemory, InSqlite, Service, Storages};
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
 use eventsrc_testkit::servers;
+use eventsrc_tests::dynamo;
 
 use super::Client;
 
@@ -47,6 +48,14 @@ impl Served {
         let database = Database::open(folder.path().join("identity.db")).await.unwrap();
         let view = in_postgres(&Postgres::connect(url).await.unwrap()).await.unwrap();
         Self::new(&InSqlite::new(&database), view, folder).await
+    }
+
+    /// Events in DynamoDB, and the view in SQLite.
+    pub(super) async fn on_dynamo() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("view.db")).await.unwrap();
+        let view = in_sqlite(&database).await.unwrap();
+        Self::new(&InDynamo::new(&dynamo::tables("identity").await), view, folder).await
     }
 
     /// A view that is told of what is stored.
