@@ -39,6 +39,12 @@ async fn dynamo_keeps_every_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn dynamo_of_another_make_keeps_every_rule() {
+    event_storage("ministack", backends::ministack::<Numbers>()).await;
+    snapshot_storage("ministack", backends::ministack::<Numbers>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn combinators_are_storages() {
     event_storage("counted", backends::counted::<Numbers>()).await;
     event_storage("counted, zoned", backends::counted::<Zoned>()).await;

@@ -8,7 +8,10 @@ use eventsrc_core::{ErrorKind, StorageError};
 
 /// The error of a call that was to do `what` with `table`, and of whose answer a part that is always there was missing.
 pub(crate) fn cut_off(what: &str, table: &str) -> StorageError {
-    StorageError::new(ErrorKind::Unavailable, format!("cannot {what} the table {table}: the answer was cut off"))
+    StorageError::new(
+        ErrorKind::Unavailable,
+        format!("cannot {what} the table {table}: the answer was cut off"),
+    )
 }
 
 /// The error of a call that was to do `what` with `table`.

@@ -28,7 +28,7 @@ pub(crate) async fn commit(dynamo: &Dynamo, stream: &str, number: u64) -> Result
         .consistent_read(true)
         .return_consumed_capacity(ReturnConsumedCapacity::Total);
     let got = get.send().await.map_err(|error| failure("read", table, error))?;
-    dynamo.meter().read(got.consumed_capacity());
+    dynamo.meter().read(got.consumed_capacity(), 1.0);
     if got.item.is_none() && got.consumed_capacity.is_none() {
         return Err(cut_off("read", table));
     }
@@ -86,10 +86,21 @@ pub(crate) async fn segment_page(
         .set_projection_expression(heads.then(|| layout::HEAD.to_owned()))
         .set_exclusive_start_key(after);
     let page = scan.send().await.map_err(|error| failure("scan", table, error))?;
-    let units = dynamo.meter().read(page.consumed_capacity());
+    let units = dynamo.meter().read(page.consumed_capacity(), dynamo.settings().least_read_units());
     dynamo.pace(units).await;
-    let items = page.items.ok_or_else(|| cut_off("scan", table))?;
+    let mut items = page.items.ok_or_else(|| cut_off("scan", table))?;
+    in_order(&mut items);
     Ok(Items { items, more: not_empty(page.last_evaluated_key) })
+}
+
+/// The service scans what has one partition key in the order of the sort key, but says so of queries only.
+fn in_order(items: &mut [Item]) {
+    for stream in items.chunk_by_mut(|item, next| layout::stream(item) == layout::stream(next)) {
+        let number = |item: &Item| layout::number(item).unwrap_or_default();
+        if !stream.is_sorted_by_key(number) {
+            stream.sort_by_cached_key(number);
+        }
+    }
 }
 
 fn query(dynamo: &Dynamo, stream: &str) -> QueryFluentBuilder {
@@ -106,7 +117,7 @@ async fn read(dynamo: &Dynamo, query: QueryFluentBuilder) -> Result<Items, Stora
     dynamo.meter().request("query");
     let table = dynamo.events_table();
     let page = query.send().await.map_err(|error| failure("read", table, error))?;
-    dynamo.meter().read(page.consumed_capacity());
+    dynamo.meter().read(page.consumed_capacity(), dynamo.settings().least_read_units());
     // The SDK takes a body that was cut off before its first byte for an answer; a page of no items has an empty list.
     let items = page.items.ok_or_else(|| cut_off("read", table))?;
     Ok(Items { items, more: not_empty(page.last_evaluated_key) })

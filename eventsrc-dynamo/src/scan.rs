@@ -111,11 +111,14 @@ where
             let mut after = None;
             // The stream that the last item is of, and the last stream that is done with.
             let (mut open, mut done) = (None::<Item>, None::<String>);
+            let mut heads = HeadsOf::<Self>::new();
             loop {
                 let Items { items, more } = reading::segment_page(&self.dynamo, segment, true, after).await?;
-                let mut heads = HeadsOf::<Self>::new();
                 let first = items.first().map(stream).transpose()?.map(str::to_owned);
                 for item in items {
+                    if heads.len() >= HEADS_PER_PAGE {
+                        yield std::mem::take(&mut heads);
+                    }
                     // It grew after its end was read.
                     if Some(stream(&item)?) == done.as_deref() {
                         continue;
@@ -140,7 +143,7 @@ where
                     }
                 }
                 if !heads.is_empty() {
-                    yield heads;
+                    yield std::mem::take(&mut heads);
                 }
                 if after.is_none() {
                     return;
@@ -150,6 +153,9 @@ where
         .boxed()
     }
 }
+
+/// How many streams a page of heads has at most.
+const HEADS_PER_PAGE: usize = 500;
 
 /// The head of the stream whose last commit is `item`; `None` if it is another storage's.
 fn head<K: StreamKey, S: Sequence>(item: &Item) -> Result<Option<(K, Head<S>)>, StorageError> {

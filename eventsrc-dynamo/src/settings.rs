@@ -13,6 +13,13 @@ pub struct Settings {
     pub scan_units_per_second: Option<u32>,
 }
 
+impl Settings {
+    /// The least that a read is charged, even of nothing.
+    pub(crate) fn least_read_units(&self) -> f64 {
+        if self.consistent_reads { 1.0 } else { 0.5 }
+    }
+}
+
 /// Consistent reads, payloads deflated from 16 KiB on, and scans without a limit.
 impl Default for Settings {
     fn default() -> Self {

@@ -219,7 +219,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
         self.dynamo.meter().request("query_snapshots");
         let table = self.dynamo.snapshots_table();
         let page = query.send().await.map_err(|error| failure("read", table, error))?;
-        self.dynamo.meter().read(page.consumed_capacity());
+        self.dynamo.meter().read(page.consumed_capacity(), self.dynamo.settings().least_read_units());
         Ok(page.items.unwrap_or_default())
     }
 

@@ -55,9 +55,9 @@ impl Meter {
         metrics::counter!("eventsrc_dynamo_requests_total", "operation" => operation).increment(1);
     }
 
-    /// The units that a read consumed.
-    pub(crate) fn read(&self, capacity: Option<&ConsumedCapacity>) -> f64 {
-        let units = capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+    /// The units that a read consumed. There is a `least` that the service charges, which DynamoDB Local does not know.
+    pub(crate) fn read(&self, capacity: Option<&ConsumedCapacity>, least: f64) -> f64 {
+        let units = capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default().max(least);
         self.half_read_units.fetch_add(halves(units), Ordering::Relaxed);
         metrics::counter!("eventsrc_dynamo_half_read_units_total").increment(halves(units));
         units
