@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Consistency, MemorySnapshots, Operation, Query, QueryApi, Snapshot, SnapshotAt, SnapshotMode,
+    Consistency, Context, MemorySnapshots, Operation, Query, QueryApi, Snapshot, SnapshotAt, SnapshotMode,
     SnapshotPolicy, SnapshotStorage, fold_fn,
 };
 use futures::TryStreamExt;
@@ -281,4 +281,21 @@ async fn directory_head(directory: &Directory) -> Option<eventsrc_core::Head<u64
 #[test]
 fn the_fold_that_is_tested_is_at_version_one() {
     assert_eq!(eventsrc_core::Fold::<Letter, u64, Entry>::version(&ByName), 1);
+}
+
+/// A writer would put right after it, inside the commit, and not every backend sees that.
+#[tokio::test]
+async fn the_token_of_a_value_inside_a_commit_is_not_trusted() {
+    let directory = directory();
+    let both = [Operation::insert(set("ada", 1)), Operation::insert(set("ada", 2))];
+    saves(Arc::clone(&directory)).save_all(&A, &Context::default(), &both).await.unwrap().saved().unwrap();
+    let (query, name) = (by_name(&directory), "ada".to_owned());
+    let mut history: Vec<_> = query.history(name.clone(), None).try_collect().await.unwrap();
+    history.push(query.at_sequence(&name, 1).await.unwrap());
+    history.push(query.at_sequence(&name, 2).await.unwrap());
+    let inside: Vec<_> = history.iter().map(Snapshot::is_inside_commit).collect();
+    assert_eq!(inside, [true, false, true, false]);
+    for snapshot in history {
+        assert_eq!(query.token(&name, &snapshot).is_trusted(), !snapshot.is_inside_commit());
+    }
 }
