@@ -1,6 +1,7 @@
 //! See `main.rs` beside this folder.
 
 pub mod dynamo;
+pub mod faulty_http;
 pub mod git_kills;
 pub mod git_repository;
 pub mod kills;

@@ -1,0 +1,268 @@
+//! The SDK's own HTTP client, with requests and replies that are lost.
+
+mod answer;
+mod injected;
+mod tables;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_smithy_http_client::Builder;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use eventsrc_dynamo::aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use eventsrc_dynamo::aws_sdk_dynamodb::config::{ConfigBag, RuntimeComponents, RuntimeComponentsBuilder};
+use eventsrc_dynamo::aws_sdk_dynamodb::error::{BoxError, ConnectorError};
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+pub use answer::Answer;
+pub use injected::InjectedHttp;
+pub use tables::{FaultyTables, once, quickly};
+
+/// What goes wrong with one request to the service, or with its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpFault {
+    /// The connection breaks before the request is sent.
+    NotSent,
+    /// The service does as it is asked, and the connection breaks before its reply.
+    ReplyLost,
+    /// The service does as it is asked, and its reply does not come in time.
+    ReplyLate,
+    /// The service does as it is asked, and of its reply's body no more arrives than so many hundredths.
+    Truncated(u8),
+    /// The service does as it is asked, and answers that it failed.
+    FailedAfter,
+    /// The service answers this, and does nothing.
+    Answered(Answer),
+}
+
+impl HttpFault {
+    /// What a service and a network may do at any time. To try once more helps.
+    pub const ANY_TIME: [Self; 9] = [
+        Self::NotSent,
+        Self::ReplyLost,
+        Self::ReplyLate,
+        Self::Truncated(50),
+        Self::FailedAfter,
+        Self::Answered(Answer::INTERNAL_ERROR),
+        Self::Answered(Answer::THROTTLED),
+        Self::Answered(Answer::RATE_EXCEEDED),
+        Self::Answered(Answer::TRANSACTION_CONFLICT),
+    ];
+
+    /// Whether the service does as it is asked all the same.
+    pub fn is_done(self) -> bool {
+        !matches!(self, Self::NotSent | Self::Answered(_))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NotSent => "not sent",
+            Self::ReplyLost => "replies lost",
+            Self::ReplyLate => "replies late",
+            Self::Truncated(_) => "replies cut off",
+            Self::FailedAfter => "done and said to have failed",
+            Self::Answered(answer) => answer.name(),
+        }
+    }
+}
+
+/// The SDK's own HTTP client, except that requests and replies are lost and the service fails, from a seed or as told.
+///
+/// It speaks no TLS. Clones share faults and counts.
+#[derive(Clone)]
+pub struct FaultyHttp(Arc<Inner>);
+
+struct Inner {
+    http: SharedHttpClient,
+    operation: Option<&'static str>,
+    script: Mutex<VecDeque<Option<HttpFault>>>,
+    meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
+    rates: Mutex<Vec<(HttpFault, f64)>>,
+    draws: Mutex<StdRng>,
+    injected: Mutex<InjectedHttp>,
+    requests: AtomicU64,
+}
+
+impl FaultyHttp {
+    /// No faults but those of the [script](Self::script).
+    pub fn scripted() -> Self {
+        Self::new(0, Vec::new(), None)
+    }
+
+    /// No faults but those of the script, which only requests of this operation go by.
+    pub fn scripted_for(operation: &'static str) -> Self {
+        Self::new(0, Vec::new(), Some(operation))
+    }
+
+    /// Each of [`HttpFault::ANY_TIME`] strikes a request at this rate; where a reply is cut off is drawn as well.
+    pub fn random(seed: u64, rate: f64) -> Self {
+        Self::new(seed, HttpFault::ANY_TIME.map(|fault| (fault, rate)).into(), None)
+    }
+
+    fn new(seed: u64, rates: Vec<(HttpFault, f64)>, operation: Option<&'static str>) -> Self {
+        Self(Arc::new(Inner {
+            http: Builder::new().build_http(),
+            operation,
+            script: Mutex::default(),
+            meanwhile: Mutex::default(),
+            rates: Mutex::new(rates),
+            draws: Mutex::new(StdRng::seed_from_u64(seed)),
+            injected: Mutex::default(),
+            requests: AtomicU64::default(),
+        }))
+    }
+
+    /// The next requests meet these, in this order; with `None` nothing goes wrong. What was left of an earlier script is
+    /// forgotten.
+    pub fn script(&self, faults: impl IntoIterator<Item = Option<HttpFault>>) {
+        *locked(&self.0.script) = faults.into_iter().collect();
+    }
+
+    /// The next request meets this.
+    pub fn next(&self, fault: HttpFault) {
+        self.script([Some(fault)]);
+    }
+
+    /// Does `work` once the next fault is injected, before its caller is told and can try again.
+    pub fn meanwhile(&self, work: impl Future<Output = ()> + Send + 'static) {
+        *locked(&self.0.meanwhile) = Some(Box::pin(work));
+    }
+
+    /// From here on nothing goes wrong.
+    pub fn calm(&self) {
+        locked(&self.0.rates).clear();
+        self.script([]);
+    }
+
+    /// What was injected so far.
+    pub fn injected(&self) -> InjectedHttp {
+        locked(&self.0.injected).clone()
+    }
+
+    /// How many requests were made, those that were not sent and those that the SDK made again among them.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    fn fault(&self, request: &HttpRequest) -> Option<HttpFault> {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        if self.0.operation.is_some_and(|operation| target.rsplit('.').next() != Some(operation)) {
+            return None;
+        }
+        let fault = locked(&self.0.script).pop_front().unwrap_or_else(|| self.draw())?;
+        locked(&self.0.injected).add(fault.name());
+        Some(fault)
+    }
+
+    fn draw(&self) -> Option<HttpFault> {
+        let rates = locked(&self.0.rates);
+        let mut draws = locked(&self.0.draws);
+        let mut drawn = draws.random::<f64>();
+        let (fault, _) = rates.iter().find(|(_, rate)| {
+            drawn -= rate;
+            drawn < 0.0
+        })?;
+        Some(match fault {
+            HttpFault::Truncated(_) => HttpFault::Truncated(draws.random_range(0..100)),
+            other => *other,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        http: &SharedHttpConnector,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let Some(fault) = self.fault(&request) else { return http.call(request).await };
+        let broken = || ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionReset).into());
+        let reply = if fault.is_done() { Some(whole(http.call(request).await?).await?) } else { None };
+        let work = locked(&self.0.meanwhile).take();
+        if let Some(work) = work {
+            work.await;
+        }
+        match (fault, reply) {
+            (HttpFault::ReplyLate, _) => {
+                Err(ConnectorError::timeout(io::Error::from(io::ErrorKind::TimedOut).into()))
+            }
+            (HttpFault::Truncated(hundredths), Some((mut reply, body))) => {
+                let end = body.len() * usize::from(hundredths) / 100;
+                *reply.body_mut() = body[..end].into();
+                Ok(reply)
+            }
+            (HttpFault::FailedAfter, _) => Ok(Answer::INTERNAL_ERROR.response()),
+            (HttpFault::Answered(answer), _) => Ok(answer.response()),
+            (HttpFault::NotSent | HttpFault::ReplyLost | HttpFault::Truncated(_), _) => Err(broken()),
+        }
+    }
+}
+
+/// A reply once all of it is there, and its body.
+async fn whole(mut reply: HttpResponse) -> Result<(HttpResponse, Vec<u8>), ConnectorError> {
+    let body = reply.take_body().collect().await.map_err(ConnectorError::io)?;
+    Ok((reply, body.to_bytes().into()))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HttpClient for FaultyHttp {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let http = self.0.http.http_connector(settings, components);
+        SharedHttpConnector::new(FaultyConnector { faulty: self.clone(), http })
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        HttpClient::validate_base_client_config(&self.0.http, components, config)
+    }
+
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        HttpClient::validate_final_config(&self.0.http, components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.http.connector_metadata()
+    }
+}
+
+#[derive(Debug)]
+struct FaultyConnector {
+    faulty: FaultyHttp,
+    http: SharedHttpConnector,
+}
+
+impl HttpConnector for FaultyConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (faulty, http) = (self.faulty.clone(), self.http.clone());
+        HttpConnectorFuture::new(async move { faulty.exchange(&http, request).await })
+    }
+}
+
+impl fmt::Debug for FaultyHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyHttp").field("injected", &self.injected()).finish_non_exhaustive()
+    }
+}

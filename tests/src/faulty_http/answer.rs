@@ -1,0 +1,110 @@
+//! Errors as the service words them.
+
+use aws_smithy_runtime_api::http::StatusCode;
+use eventsrc_dynamo::aws_sdk_dynamodb::config::http::HttpResponse;
+use serde_json::json;
+
+/// An error that the service answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    status: u16,
+    /// The namespace and the error's name in it.
+    code: &'static str,
+    message: &'static str,
+}
+
+impl Answer {
+    /// The service failed.
+    pub const INTERNAL_ERROR: Self = Self {
+        status: 500,
+        code: "com.amazonaws.dynamodb.v20120810#InternalServerError",
+        message: "The request processing has failed because of an unknown error, exception or failure.",
+    };
+
+    /// A server is overloaded or restarted; of the ways there are, one without a body that the SDK knows.
+    pub const UNAVAILABLE: Self = Self {
+        status: 503,
+        code: "com.amazon.coral.service#ServiceUnavailableException",
+        message: "The service is temporarily unavailable.",
+    };
+
+    /// The table has no capacity left.
+    pub const THROTTLED: Self = Self {
+        status: 400,
+        code: "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+        message: "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
+                  provisioning level with the UpdateTable API.",
+    };
+
+    /// A table that is charged by request grows more slowly than its load.
+    pub const RATE_EXCEEDED: Self = Self {
+        status: 400,
+        code: "com.amazon.coral.availability#ThrottlingException",
+        message: "Rate of requests exceeds the allowed throughput.",
+    };
+
+    /// The account has no capacity left.
+    pub const ACCOUNT_LIMIT: Self = Self {
+        status: 400,
+        code: "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded",
+        message: "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at \
+                  https://aws.amazon.com/support request a limit increase",
+    };
+
+    /// Somebody else's transaction is under way on the item.
+    pub const TRANSACTION_CONFLICT: Self = Self {
+        status: 400,
+        code: "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+        message: "Transaction is ongoing for the item",
+    };
+
+    /// Something about the request is wrong.
+    pub const VALIDATION: Self = Self {
+        status: 400,
+        code: "com.amazon.coral.validate#ValidationException",
+        message: "One or more parameter values were invalid: Type mismatch for key k expected: S actual: N",
+    };
+
+    /// No one has this access key.
+    pub const UNRECOGNIZED_CLIENT: Self = Self {
+        status: 400,
+        code: "com.amazon.coral.service#UnrecognizedClientException",
+        message: "The security token included in the request is invalid.",
+    };
+
+    /// The credentials were good for a while.
+    pub const EXPIRED_TOKEN: Self = Self {
+        status: 400,
+        code: "com.amazon.coral.service#ExpiredTokenException",
+        message: "The security token included in the request is expired",
+    };
+
+    /// The secret is not the one of the access key.
+    pub const INVALID_SIGNATURE: Self = Self {
+        status: 400,
+        code: "com.amazon.coral.service#InvalidSignatureException",
+        message: "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+                  Access Key and signing method. Consult the service documentation for details.",
+    };
+
+    /// The permission is missing.
+    pub const ACCESS_DENIED: Self = Self {
+        status: 400,
+        code: "com.amazon.coral.service#AccessDeniedException",
+        message: "User: arn:aws:iam::123456789012:user/writer is not authorized to perform: dynamodb:PutItem on resource: \
+                  arn:aws:dynamodb:eu-west-1:123456789012:table/events",
+    };
+
+    /// The error's name, without its namespace.
+    pub fn name(self) -> &'static str {
+        self.code.rsplit('#').next().unwrap_or(self.code)
+    }
+
+    pub(super) fn response(self) -> HttpResponse {
+        let body = json!({ "__type": self.code, "message": self.message }).to_string();
+        let status = StatusCode::try_from(self.status).expect("all of them are statuses");
+        let mut response = HttpResponse::new(status, body.into());
+        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+        response
+    }
+}
