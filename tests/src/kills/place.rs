@@ -1,0 +1,63 @@
+//! Where writers write.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use eventsrc_dynamo::Dynamo;
+use eventsrc_dynamo::aws_sdk_dynamodb::Client;
+use eventsrc_testkit::servers;
+
+use crate::dynamo::config;
+
+/// Where writers write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An SQLite file.
+    File(PathBuf),
+    /// The table `events` of who has this access key.
+    Dynamo {
+        /// Where the service is.
+        endpoint: String,
+        /// Whose database.
+        access_key: String,
+    },
+}
+
+impl Place {
+    /// Tables of the shared DynamoDB Local, in a database whose name begins with `name`.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be created.
+    pub async fn new_tables(name: &str) -> Result<Self> {
+        let server = servers::dynamo().await;
+        let place = Self::Dynamo { endpoint: server.endpoint(), access_key: server.access_key(name) };
+        place.dynamo()?.create_tables().await?;
+        Ok(place)
+    }
+
+    /// What a writer is told it by.
+    pub fn argument(&self) -> OsString {
+        match self {
+            Self::File(file) => file.into(),
+            Self::Dynamo { endpoint, access_key } => format!("{endpoint}/{access_key}").into(),
+        }
+    }
+
+    /// The place that a writer was told.
+    pub fn told(argument: &OsStr) -> Self {
+        let tables = argument.to_str().filter(|text| text.starts_with("http://"));
+        match tables.and_then(|text| text.rsplit_once('/')) {
+            Some((endpoint, access_key)) => {
+                Self::Dynamo { endpoint: endpoint.into(), access_key: access_key.into() }
+            }
+            None => Self::File(argument.into()),
+        }
+    }
+
+    pub(super) fn dynamo(&self) -> Result<Dynamo> {
+        let Self::Dynamo { endpoint, access_key } = self else { bail!("{self:?} is no DynamoDB") };
+        Ok(Dynamo::new(Client::from_conf(config(endpoint, access_key).build()), "events"))
+    }
+}
