@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use eventsrc_core::{EventStorage, MemoryStorage, StreamName, SystemClock};
+use eventsrc_dynamo::DynamoStorage;
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::history::{Checked, Load, Recorded, Violation, hammer};
 use eventsrc_testkit::{Faults, Faulty, servers};
+use eventsrc_tests::dynamo::tables;
+use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once, quickly};
 
 use crate::runs::{Found, Trial};
 
@@ -46,6 +49,45 @@ pub(crate) async fn postgres_under_faults(trial: Trial) -> Result<Found> {
     let postgres = Postgres::connect(&server.database("raced").await).await?;
     Ok(race_under_faults(PostgresStorage::<StreamName, u64, u64>::new(&postgres), trial).await)
 }
+
+pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
+    let dynamo = tables("raced").await;
+    let mut found = race(DynamoStorage::<StreamName, u64, u64>::new(&dynamo), trial).await;
+    found.note += &format!(", {} requests", dynamo.usage().requests);
+    Ok(found)
+}
+
+/// The faults are in the SDK's HTTP client: in one half the SDK sends again what failed, in the other nobody does but the
+/// callers.
+pub(crate) async fn dynamo_under_faults(trial: Trial) -> Result<Found> {
+    let mut all = Found::default();
+    let second_half = trial.attempts / 2;
+    for (retries, name, attempts) in [
+        (quickly(), "with the SDK's retries", trial.attempts - second_half),
+        (once(), "without", second_half),
+    ] {
+        let tables = FaultyTables::new("raced").await;
+        let faulty = FaultyHttp::random(trial.seed, FAULTS_OF_EACH_KIND);
+        let through = tables.through(&faulty, retries);
+        let recorded = Arc::new(Recorded::new(DynamoStorage::<StreamName, u64, u64>::new(&through)));
+        let trial = Trial { attempts, ..trial };
+        hammer(&recorded, load(trial)).await;
+        let beneath = DynamoStorage::<StreamName, u64, u64>::new(tables.without_faults());
+        let found = judge(trial, &recorded.check(&beneath).await);
+        let (injected, requests) = (faulty.injected(), faulty.requests());
+        if injected.kinds() < HttpFault::ANY_TIME.len() {
+            all.violations.push(format!("not every kind of fault was injected: {injected}"));
+        }
+        all.attempted += found.attempted;
+        all.violations.extend(found.violations);
+        all.note += &format!("{name}: {}, {injected} in {requests} requests; ", found.note);
+    }
+    all.note.truncate(all.note.trim_end_matches("; ").len());
+    Ok(all)
+}
+
+/// Of all requests to DynamoDB.
+const FAULTS_OF_EACH_KIND: f64 = 0.03;
 
 async fn race<St>(storage: St, trial: Trial) -> Found
 where

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use eventsrc_tests::git_kills::{kill_import, kill_rebuild};
 use eventsrc_tests::git_repository::{Script, TestRepository};
-use eventsrc_tests::kills::kill_writer;
+use eventsrc_tests::kills::{Report, kill_dynamo_writer, kill_writer};
 
 use crate::runs::{Found, Trial};
 
@@ -13,14 +13,24 @@ use crate::runs::{Found, Trial};
 pub(crate) async fn sqlite(trial: Trial) -> Result<Found> {
     let kills = u32::try_from(trial.attempts)?;
     let program = program("writer")?;
-    let report = kill_writer(&program, kills, trial.seed)
-        .await
-        .with_context(|| format!("with {}", program.display()))?;
+    let report = kill_writer(&program, kills, trial.seed).await;
+    Ok(found(report.with_context(|| format!("with {}", program.display()))?))
+}
+
+/// Kills writers of DynamoDB.
+pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
+    let kills = u32::try_from(trial.attempts)?;
+    let program = program("writer")?;
+    let report = kill_dynamo_writer(&program, kills, trial.seed).await;
+    Ok(found(report.with_context(|| format!("with {}", program.display()))?))
+}
+
+fn found(report: Report) -> Found {
     let note = format!(
         "{} after an acknowledged commit, {} commits acknowledged, {} stored",
         report.in_the_middle, report.acknowledged, report.stored
     );
-    Ok(Found { attempted: u64::from(report.kills), violations: report.violations, note })
+    Found { attempted: u64::from(report.kills), violations: report.violations, note }
 }
 
 /// Kills imports of a git repository, and resumes them.

@@ -2,10 +2,12 @@
 
 mod histories;
 mod kills;
+mod lost_http_replies;
 mod lost_replies;
 mod report;
 mod runs;
 mod seeded_bugs;
+mod server_kills;
 mod views;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use crate::{histories, kills, lost_replies, seeded_bugs, views};
+use crate::{histories, kills, lost_http_replies, lost_replies, seeded_bugs, server_kills, views};
 
 /// One of the reliability runs.
 pub(crate) struct Run {
@@ -76,6 +76,20 @@ pub(crate) const RUNS: &[Run] = &[
         run: |trial| Box::pin(histories::postgres_under_faults(trial)),
     },
     Run {
+        name: "histories-dynamo",
+        unit: "racing operations",
+        full: 200_000,
+        quick: 500,
+        run: |trial| Box::pin(histories::dynamo(trial)),
+    },
+    Run {
+        name: "histories-dynamo-faults",
+        unit: "racing operations under faults",
+        full: 200_000,
+        quick: 400,
+        run: |trial| Box::pin(histories::dynamo_under_faults(trial)),
+    },
+    Run {
         name: "seeded-bugs",
         unit: "wrong storages, each to be found out",
         full: 5,
@@ -97,11 +111,32 @@ pub(crate) const RUNS: &[Run] = &[
         run: |trial| Box::pin(lost_replies::sqlite(trial)),
     },
     Run {
+        name: "lost-replies-dynamo",
+        unit: "lost replies, each put or saved again",
+        full: 10_000,
+        quick: 200,
+        run: |trial| Box::pin(lost_http_replies::dynamo(trial)),
+    },
+    Run {
         name: "sqlite-kills",
         unit: "writers killed",
         full: 200,
         quick: 20,
         run: |trial| Box::pin(kills::sqlite(trial)),
+    },
+    Run {
+        name: "dynamo-kills",
+        unit: "writers killed",
+        full: 200,
+        quick: 10,
+        run: |trial| Box::pin(kills::dynamo(trial)),
+    },
+    Run {
+        name: "dynamo-server-kills",
+        unit: "servers killed",
+        full: 50,
+        quick: 1,
+        run: |trial| Box::pin(server_kills::dynamo(trial)),
     },
     Run {
         name: "git-history-kills",

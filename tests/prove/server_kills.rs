@@ -1,0 +1,60 @@
+//! The server is killed with SIGKILL while callers race, and is started again with the files that it left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use eventsrc_core::{Clock, Randomness, StreamName, SystemClock};
+use eventsrc_dynamo::aws_sdk_dynamodb::Client;
+use eventsrc_dynamo::{Dynamo, DynamoStorage};
+use eventsrc_testkit::history::{Load, Recorded, hammer};
+use eventsrc_testkit::servers::{DynamoLocal, DynamoLocalSettings};
+use eventsrc_tests::dynamo::config;
+use tokio::time::timeout;
+
+use crate::runs::{Found, Trial};
+
+/// So many operations are tried around each kill.
+const OPERATIONS: u64 = 200;
+
+/// So many units at most are written before a kill.
+const LATEST: u64 = 40;
+
+pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
+    let mut server = DynamoLocal::start_with(DynamoLocalSettings { kept: true }).await?;
+    let client = Client::from_conf(config(&server.endpoint(), &server.access_key("killed")).build());
+    let dynamo = Dynamo::new(client, "events");
+    dynamo.create_tables().await?;
+    let recorded = Arc::new(Recorded::new(DynamoStorage::<StreamName, u64, u64>::new(&dynamo)));
+    let randomness = Randomness::seeded(trial.seed);
+    for kill in 0..trial.attempts {
+        let (raced, before) = (Arc::clone(&recorded), dynamo.usage().write_units);
+        let seed = trial.seed.wrapping_mul(1_000_003).wrapping_add(kill);
+        let load = Load { seed, tasks: 16, streams: 4, operations: OPERATIONS };
+        let callers = tokio::spawn(async move { hammer(&raced, load).await });
+        let moment = before + randomness.up_to(Duration::from_millis(LATEST)).as_millis() as f64;
+        let written = async {
+            while dynamo.usage().write_units < moment {
+                SystemClock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), written).await.context("the callers write too little")?;
+        server.kill().await?;
+        server.restart().await?;
+        callers.await?;
+    }
+    let mut found = Found { attempted: trial.attempts, ..Found::default() };
+    match recorded.check(recorded.storage()).await {
+        Ok(checked) => {
+            found.note = format!(
+                "{} calls, {} commits, {} conflicts, {} puts without an answer",
+                checked.puts + checked.reads,
+                checked.commits,
+                checked.conflicts,
+                checked.unknown
+            );
+        }
+        Err(violation) => found.violations.push(format!("{:?}: {violation}", violation.kind)),
+    }
+    Ok(found)
+}
