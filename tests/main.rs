@@ -2,6 +2,7 @@
 
 mod behaviours;
 mod conformance;
+mod dynamo;
 mod feeds;
 mod git_history;
 mod histories;

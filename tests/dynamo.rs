@@ -1,0 +1,51 @@
+//! What only DynamoDB has to show: what calls cost, large streams, requests and replies that are lost, a service that fails, a
+//! set-up that is wrong.
+
+mod costs;
+mod cuts;
+mod faults;
+mod faulty;
+mod production;
+mod set_up;
+mod streams;
+mod tables;
+mod truncated;
+
+use std::sync::Arc;
+
+use eventsrc_core::{Clock, Commit, EventStorage, Metadata, Put, Randomness, StreamName, SystemClock, Vec1};
+use eventsrc_dynamo::DynamoStorage;
+
+type Storage = DynamoStorage<StreamName, u64, String>;
+
+/// Stores a commit of these texts at `first`.
+async fn put(
+    storage: &Storage,
+    stream: &str,
+    first: u64,
+    texts: &[&str],
+) -> Arc<Commit<StreamName, u64, String>> {
+    let commit = commit(stream, first, texts);
+    let put = storage.put(Arc::clone(&commit)).await.unwrap();
+    assert!(matches!(put, Put::Stored), "{put:?}");
+    commit
+}
+
+fn commit(stream: &str, first: u64, texts: &[&str]) -> Arc<Commit<StreamName, u64, String>> {
+    let payloads = Vec1::try_from_vec(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap();
+    let time = SystemClock.now();
+    let metadata = Metadata::new(Randomness::from_system().commit_id(time));
+    Arc::new(Commit { key: stream.parse().unwrap(), first, time, metadata, payloads })
+}
+
+/// A text that does not deflate to much less.
+fn noise(seed: u64, length: usize) -> String {
+    let mut state = seed | 1;
+    let letters = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 90) as u8)
+    });
+    letters.filter(|letter| !['"', '\\'].contains(letter)).take(length).collect()
+}
