@@ -134,7 +134,7 @@ pub(crate) const RUNS: &[Run] = &[
     Run {
         name: "dynamo-server-kills",
         unit: "servers killed",
-        full: 50,
+        full: 20,
         quick: 1,
         run: |trial| Box::pin(server_kills::dynamo(trial)),
     },
