@@ -21,7 +21,7 @@ impl Answer {
         message: "The request processing has failed because of an unknown error, exception or failure.",
     };
 
-    /// A server is overloaded or restarted; of the ways there are, one without a body that the SDK knows.
+    /// The service is overloaded, or a part of it starts anew.
     pub const UNAVAILABLE: Self = Self {
         status: 503,
         code: "com.amazon.coral.service#ServiceUnavailableException",
