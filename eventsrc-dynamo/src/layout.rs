@@ -267,7 +267,8 @@ mod tests {
         ) {
             let commit_id = Uuid::from_u128(commit_id);
             let item = CommitItem { stream, number, zone, commit_id, time, version, payloads, lengths, metadata };
-            prop_assert_eq!(CommitItem::from_item(item.clone().into_item()).unwrap(), item.clone());
+            let read = CommitItem::from_item(item.clone().into_item()).unwrap();
+            prop_assert_eq!(&read, &item);
             if let Some(last) = item.last() {
                 let head = HeadItem::from_item(&item.clone().into_item()).unwrap();
                 prop_assert_eq!((head.stream, head.first, head.last), (item.stream, number, last));

@@ -86,13 +86,15 @@ where
 }
 
 /// The pages of one stream, which is called `key` outside.
-fn outward_pages<'a, K, K2: StreamKey, S: Sequence, E: Clone>(
+fn outward_pages<'a, K, K2, S, E>(
     pages: BoxStream<'a, Result<Page<K, S, E>, StorageError>>,
     key: K2,
 ) -> BoxStream<'a, Result<Page<K2, S, E>, StorageError>>
 where
     K: Send + Sync + 'a,
-    E: Send + Sync + 'a,
+    K2: StreamKey,
+    S: Sequence,
+    E: Clone + Send + Sync + 'a,
 {
     let outward = move |page: Result<_, StorageError>| {
         let page = page.map_err(|error| error.on(&key))?;

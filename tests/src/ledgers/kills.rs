@@ -109,7 +109,7 @@ impl KilledWorkers<'_> {
         let mut process = spawn(self.program, self.path, self.target, Job::Keep, seed)?;
         let mut lines = BufReader::new(process.stdout.take().context("its output is ours")?).lines();
         let life = async {
-            if seed % 2 == 0 {
+            if seed.is_multiple_of(2) {
                 lines.next_line().await?.context("a worker says that it is ready")?;
             }
             SystemClock.sleep(moment).await;
