@@ -29,7 +29,8 @@ pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
     let randomness = Randomness::seeded(trial.seed);
     for kill in 0..trial.attempts {
         let (raced, before) = (Arc::clone(&recorded), dynamo.usage().write_units);
-        let seed = trial.seed.wrapping_mul(1_000_003).wrapping_add(kill);
+        // Far apart, so that no commit id is made twice: a load derives several seeds from its own.
+        let seed = trial.seed.wrapping_mul(1_000_003).wrapping_add(1_000 * kill);
         let load = Load { seed, tasks: 16, streams: 4, operations: OPERATIONS };
         let callers = tokio::spawn(async move { hammer(&raced, load).await });
         let moment = before + randomness.up_to(Duration::from_millis(LATEST)).as_millis() as f64;
