@@ -7,6 +7,7 @@ mod table;
 
 mod append;
 mod decode;
+mod dynamo;
 mod fold;
 mod import;
 mod load;
@@ -44,6 +45,9 @@ const ALL: &[Benchmark] = &[
     postgres::catch_up::BENCHMARK,
     postgres::rebuild::BENCHMARK,
     postgres::visible::BENCHMARK,
+    dynamo::command::BENCHMARK,
+    dynamo::load::BENCHMARK,
+    dynamo::scan::BENCHMARK,
 ];
 
 /// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.
