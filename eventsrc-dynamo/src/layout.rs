@@ -81,9 +81,11 @@ impl CommitItem {
     }
 
     pub(crate) fn into_item(self) -> Item {
-        let mut item = key(self.stream, self.number);
-        item.reserve(7);
+        // Room for what most commits have: making more of it later costs a command more than all the rest here.
+        let mut item = Item::with_capacity(7);
         let mut put = |name: &str, value| drop(item.insert(name.to_owned(), value));
+        put(STREAM, AttributeValue::S(self.stream));
+        put(NUMBER, n(self.number));
         put(COMMIT_ID, AttributeValue::B(Blob::new(self.commit_id.as_bytes().as_slice())));
         put(TIME, AttributeValue::N(self.time.to_string()));
         if self.zone != 0 {
