@@ -1,8 +1,9 @@
-//! The Postgres benchmarks of eventsrc beside other event-sourcing libraries: the same work, the same server, the same
-//! durability. See `BENCHMARKS.md`.
+//! The benchmarks of eventsrc on Postgres beside other event-sourcing libraries: the same work, the same server, the same
+//! durability; and what the same work costs on DynamoDB. See `BENCHMARKS.md`.
 
 mod contestants;
 mod database;
+mod dynamo;
 mod measure;
 mod peer;
 mod table;
@@ -49,6 +50,9 @@ struct Arguments {
     /// Say which libraries there are, and end.
     #[arg(long)]
     list: bool,
+    /// Instead, count what commands and loads cost on DynamoDB, which is the same in each run.
+    #[arg(long, conflicts_with_all = ["scale", "repeats", "seed", "only", "work", "json", "list"])]
+    dynamo: bool,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(arguments: &Arguments) -> Result<bool> {
+    if arguments.dynamo {
+        dynamo::run().await?;
+        return Ok(true);
+    }
     ensure!(arguments.scale > 0.0 && arguments.scale <= 1.0, "the scale is a share, above 0 and at most 1");
     let is_asked =
         |it: &&Contestant| arguments.only.is_empty() || arguments.only.iter().any(|name| name == it.name);

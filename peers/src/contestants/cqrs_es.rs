@@ -103,7 +103,7 @@ impl Peer for CqrsEs {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct Ledger(Account);
+pub(crate) struct Ledger(pub(crate) Account);
 
 impl Aggregate for Ledger {
     const TYPE: &'static str = "ledger";
@@ -130,7 +130,7 @@ impl Aggregate for Ledger {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Entered(Entry);
+pub(crate) struct Entered(Entry);
 
 impl DomainEvent for Entered {
     fn event_type(&self) -> String {

@@ -1,10 +1,10 @@
 //! The libraries, each in a file of its own.
 
-mod cqrs_es;
+pub(crate) mod cqrs_es;
 mod disintegrate;
 mod eventcore;
 mod evento;
-mod ours;
+pub(crate) mod ours;
 
 use crate::peer::Contestant;
 

@@ -124,11 +124,11 @@ const WAITING: usize = 10_000;
 /// In how many parts what is stored is read.
 const SEGMENTS: u32 = 2;
 
-fn key(stream: &str) -> Result<StreamName> {
+pub(crate) fn key(stream: &str) -> Result<StreamName> {
     Ok(StreamName::new("ledger", stream)?)
 }
 
-struct Ledger;
+pub(crate) struct Ledger;
 
 impl Fold<StreamName, u64, Entry> for Ledger {
     type Key = StreamName;
