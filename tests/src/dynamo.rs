@@ -11,6 +11,8 @@ pub fn config(endpoint: &str, access_key: &str) -> Builder {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .endpoint_url(endpoint)
+        // The default one reads all certificates that the machine trusts, which takes longer than most tests.
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(Credentials::new(access_key, "secret", None, None, "tests"))
 }
 
