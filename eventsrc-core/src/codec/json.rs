@@ -25,6 +25,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         expect_version_one(version)?;
-        serde_json::from_slice(bytes).map_err(|error| CodecError::Malformed { version, source: error.into() })
+        let malformed = |source| CodecError::Malformed { version, source };
+        // Text is checked once for all, which from bytes would be done string by string.
+        let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.into()))?;
+        serde_json::from_str(text).map_err(|error| malformed(error.into()))
     }
 }
