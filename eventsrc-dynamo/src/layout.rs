@@ -1,4 +1,4 @@
-//! The items of events: this file alone knows their attributes.
+//! The items of events: this file alone knows their attributes, but for those of the [`Payloads`].
 //!
 //! One item is one commit. Its partition key is the name of the stream and its sort key the number of the commit's first
 //! event, so that a writer who missed a commit collides with it. Names are short, because they count as bytes of every item.
@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use crate::payloads::Payloads;
+use crate::payloads::{PLAIN, Payloads};
 
 /// An item as the service takes and gives it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -37,7 +37,7 @@ pub(crate) const HEAD: &str = "k, n, z, t, l";
 /// The condition of every put of events, without which a commit could be overwritten.
 pub(crate) const ABSENT: &str = "attribute_not_exists(k)";
 
-/// The commits of a stream from a number on, after one, and up to one.
+/// The commits of a stream from a number on, up to one, and all.
 pub(crate) const FROM: &str = "k = :k AND n >= :n";
 pub(crate) const UP_TO: &str = "k = :k AND n <= :n";
 pub(crate) const WHOLE: &str = "k = :k";
@@ -113,7 +113,7 @@ impl CommitItem {
             commit_id: Uuid::from_slice(bytes(&item, COMMIT_ID)?).map_err(|_| Unreadable(COMMIT_ID))?,
             time,
             version: integer_or(&item, VERSION, 1)?,
-            payloads: Payloads::take_from(&mut item)?.ok_or(Unreadable("p"))?,
+            payloads: Payloads::take_from(&mut item)?.ok_or(Unreadable(PLAIN))?,
             lengths: if item.contains_key(LENGTHS) { take_bytes(&mut item, LENGTHS)? } else { Vec::new() },
             metadata: match item.remove(METADATA) {
                 None => None,

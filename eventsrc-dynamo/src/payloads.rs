@@ -12,7 +12,7 @@ use flate2::write::ZlibEncoder;
 use crate::layout::{Item, Unreadable, take_bytes};
 
 /// Plain: a text if their codec writes text, so that it can be read in a console, and bytes if not.
-const PLAIN: &str = "p";
+pub(crate) const PLAIN: &str = "p";
 /// Deflated (RFC 1950): what was a text, and what was bytes.
 const DEFLATED_TEXT: &str = "pt";
 const DEFLATED_BYTES: &str = "pb";

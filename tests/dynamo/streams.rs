@@ -1,6 +1,11 @@
 //! Large streams and large commits.
 
-use eventsrc_core::{Clock, ErrorKind, EventStorage, ScanStorage, Segment, StreamName, SystemClock};
+use std::sync::Arc;
+
+use eventsrc_core::{
+    Change, ChangeFeed, Clock, ErrorKind, EventStorage, PollFeed, PollSettings, ScanStorage, Segment,
+    StreamName, SystemClock, Token,
+};
 use eventsrc_dynamo::{ScanPlace, Settings};
 use eventsrc_tests::dynamo::{tables, tables_with};
 use futures::TryStreamExt;
@@ -103,6 +108,21 @@ async fn a_scan_goes_on_after_any_of_its_places() {
             assert_eq!([seen, names(&rest)].concat(), all);
         }
     }
+}
+
+#[tokio::test]
+async fn a_poll_from_inside_a_commit_tells_of_its_rest() {
+    let storage = Storage::new(&tables("streams").await);
+    put(&storage, "user/1", 1, &["one", "two", "three"]).await;
+    let user: StreamName = "user/1".parse().unwrap();
+    let inside = Token::claimed(&user, 2_u64).unwrap();
+    let clock = Arc::new(SystemClock);
+    let mut feed = PollFeed::new(storage.clone(), [user.clone()], &inside, PollSettings::default(), clock);
+    let cut = feed.next().await.unwrap().expect("a poll does not end").changes;
+    assert!(matches!(&cut[..], [Change::Stream(key)] if *key == user), "{cut:?}");
+    put(&storage, "user/1", 4, &["four"]).await;
+    let next = feed.next().await.unwrap().expect("a poll does not end").changes;
+    assert!(matches!(&next[..], [Change::Commit(commit)] if commit.first == 4), "{next:?}");
 }
 
 #[tokio::test]

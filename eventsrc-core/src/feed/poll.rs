@@ -12,6 +12,7 @@ use super::reading::{ChangesOf, Reading, changes};
 use super::{Change, ChangeFeed, Delivery};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, StorageError};
+use crate::sequence::Sequence;
 use crate::storage::EventStorage;
 use crate::token::Token;
 
@@ -52,7 +53,7 @@ impl<St: EventStorage> PollFeed<St> {
         settings: PollSettings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let place = |key| Place { after: after.sequence(&key), key };
+        let place = |key| Place { after: after.sequence(&key), ends_commit: after.is_trusted(), key };
         let places = streams.into_iter().map(place).collect();
         Self(Reading::new(rounds(Arc::new(storage), places, settings, clock)))
     }
@@ -82,6 +83,8 @@ const LEAST: Duration = Duration::from_millis(1);
 struct Place<K, S> {
     key: K,
     after: Option<S>,
+    /// Whether that is known to be the end of a commit, and not a place inside one.
+    ends_commit: bool,
 }
 
 fn rounds<St: EventStorage>(
@@ -102,6 +105,7 @@ fn rounds<St: EventStorage>(
                 match read {
                     Ok((changes, end)) => {
                         places[index].after = Some(end);
+                        places[index].ends_commit = true;
                         news = true;
                         yield Ok(changes);
                     }
@@ -129,8 +133,12 @@ fn read<St: EventStorage>(
     place: Place<St::Key, St::Sequence>,
 ) -> impl Stream<Item = Result<(ChangesOf<St>, St::Sequence), StorageError>> + Send {
     stream! {
-        let Place { key, mut after } = place;
-        let mut pages = storage.events_after(&key, after);
+        let Place { key, mut after, ends_commit } = place;
+        let mut pages = match after.map(Sequence::least_greater) {
+            Some(None) => return,
+            Some(Some(from)) if !ends_commit => storage.events(&key, Some(from)),
+            _ => storage.events_after(&key, after),
+        };
         let unreadable = loop {
             match pages.next().await {
                 Some(Ok(page)) => {

@@ -148,8 +148,11 @@ impl Program for Jar {
     fn command(&self, folder: &Path, port: u16) -> Command {
         let mut libraries = OsString::from("-Djava.library.path=");
         libraries.push(self.installed.join("DynamoDBLocal_lib"));
+        // It unpacks a library there, and leaves it.
+        let mut temporary = OsString::from("-Djava.io.tmpdir=");
+        temporary.push(folder);
         let mut command = Command::new(&self.java);
-        command.args(["-Xmx512m", "-XX:+UseSerialGC"]).arg(libraries);
+        command.args(["-Xmx512m", "-XX:+UseSerialGC"]).args([libraries, temporary]);
         command.arg("-jar").arg(self.installed.join("DynamoDBLocal.jar"));
         // Without `-sharedDb`: each access key id has a database of its own.
         command.args(["-disableTelemetry", "-port", &port.to_string()]);
