@@ -19,10 +19,22 @@ pub(crate) fn failure<E>(what: &str, table: &str, error: SdkError<E, HttpRespons
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
+    service_error(&format!("cannot {what} the table {table}"), error)
+}
+
+/// What an AWS service, or the way to it, did not do, as an error of a storage: `what` is a clause such as "cannot read the
+/// stream orders". The error says the service's own code, if there is one, and keeps its source.
+///
+/// It is `Unavailable` for what may go well another time, such as throttling; `Invalid` for what the service does not
+/// understand; and `Refused` for a missing table or stream, credentials, region or permission.
+pub fn service_error<E>(what: &str, error: SdkError<E, HttpResponse>) -> StorageError
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
     let kind = kind(&error);
     let what = match error.code() {
-        Some(code) => format!("cannot {what} the table {table}: {code}"),
-        None => format!("cannot {what} the table {table}"),
+        Some(code) => format!("{what}: {code}"),
+        None => what.to_owned(),
     };
     StorageError::new(kind, what).because(error)
 }
@@ -56,10 +68,15 @@ fn by_code(code: &str, status: u16) -> ErrorKind {
         | "InternalServerError"
         | "ServiceUnavailable"
         | "TransactionConflictException"
-        | "ReplicatedWriteConflictException" => ErrorKind::Unavailable,
-        "ValidationException" | "SerializationException" | "ItemCollectionSizeLimitExceededException" => {
-            ErrorKind::Invalid
-        }
+        | "ReplicatedWriteConflictException"
+        | "InternalFailureException"
+        | "KMSThrottlingException"
+        | "LimitExceededException"
+        | "ResourceInUseException" => ErrorKind::Unavailable,
+        "ValidationException"
+        | "SerializationException"
+        | "ItemCollectionSizeLimitExceededException"
+        | "InvalidArgumentException" => ErrorKind::Invalid,
         _ => by_status(status),
     }
 }

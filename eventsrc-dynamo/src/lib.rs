@@ -80,6 +80,7 @@ mod usage;
 
 pub use aws_sdk_dynamodb;
 pub use dynamo::Dynamo;
+pub use failure::service_error;
 pub use scan::{InvalidScanPlace, ScanPlace};
 pub use settings::Settings;
 pub use snapshots::DynamoSnapshots;
