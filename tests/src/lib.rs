@@ -5,6 +5,7 @@ pub mod faulty_http;
 pub mod git_kills;
 pub mod git_repository;
 pub mod kills;
+pub mod kinesis;
 pub mod ledgers;
 pub mod seeded_bugs;
 pub mod view_kills;

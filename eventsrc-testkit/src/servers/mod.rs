@@ -4,24 +4,29 @@
 //! the process that started it, however that process ends. Nothing is mocked and nothing is skipped: a program that is
 //! not installed is an error that says how to install it.
 //!
-//! Postgres and Java are packages of Debian. DynamoDB Local and ministack are installed by `scripts/servers` of this
-//! project, into its `target/servers`, or into the folder that the environment variable `EVENTSRC_SERVERS` names; tests
-//! outside this workspace look there if it is set.
+//! Postgres, Java and Node are packages of Debian. DynamoDB Local, ministack, ferrokinesis and kinesis-mock are installed by
+//! `scripts/servers` of this project, into its `target/servers`, or into the folder that the environment variable
+//! `EVENTSRC_SERVERS` names; tests outside this workspace look there if it is set.
 
 mod dynamo;
 mod guarded_folder;
 mod http;
 mod installed;
+mod kinesis;
+mod kinesis_mock;
 mod ministack;
 mod port;
 mod postgres;
 mod process;
 mod programs;
+mod stream_names;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use dynamo::{DynamoLocal, DynamoLocalSettings};
+pub use kinesis::{Ferrokinesis, FerrokinesisSettings};
+pub use kinesis_mock::KinesisMock;
 pub use ministack::Ministack;
 pub(crate) use port::listen;
 pub use postgres::{Postgres, PostgresSettings};
@@ -113,6 +118,33 @@ pub async fn dynamo() -> &'static DynamoLocal {
 pub async fn ministack() -> &'static Ministack {
     static SHARED: OnceCell<Ministack> = OnceCell::const_new();
     SHARED.get_or_init(async || started(Ministack::start().await)).await
+}
+
+/// The ferrokinesis that all tests of this process share, each with [streams](Ferrokinesis::stream_name) of its own; the
+/// first caller starts it.
+///
+/// It keeps everything in memory. Tests that stop or kill a server, or that need iterators with a short life or shards
+/// with limits, start [their own](Ferrokinesis::start_with).
+///
+/// # Panics
+///
+/// If it cannot be started, with the reason.
+pub async fn kinesis() -> &'static Ferrokinesis {
+    static SHARED: OnceCell<Ferrokinesis> = OnceCell::const_new();
+    SHARED.get_or_init(async || started(Ferrokinesis::start().await)).await
+}
+
+/// The kinesis-mock that all tests of this process share, each with [streams](KinesisMock::stream_name) of its own; the
+/// first caller starts it.
+///
+/// Tests that stop or kill a server start [their own](KinesisMock::start).
+///
+/// # Panics
+///
+/// If it cannot be started, with the reason.
+pub async fn kinesis_mock() -> &'static KinesisMock {
+    static SHARED: OnceCell<KinesisMock> = OnceCell::const_new();
+    SHARED.get_or_init(async || started(KinesisMock::start().await)).await
 }
 
 fn started<S>(server: Result<S, ServerError>) -> S {
