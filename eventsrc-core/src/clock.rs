@@ -1,7 +1,7 @@
 //! Time and randomness, which come in as arguments so that a whole run can be repeated from one seed.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -15,6 +15,12 @@ pub trait Clock: Send + Sync + 'static {
     /// The time now, UTC, to the microsecond.
     fn now(&self) -> Timestamp;
 
+    /// The time since some moment, by which to tell how long something takes. On a machine it never goes back, whatever is
+    /// done to its wall clock; a clock that is simulated may go by [`now`](Clock::now), as it does by default.
+    fn elapsed(&self) -> Duration {
+        self.now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs()
+    }
+
     /// Waits for `duration` on this clock.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
@@ -27,6 +33,12 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where the wall clock comes in")]
     fn now(&self) -> Timestamp {
         to_microseconds(Timestamp::now())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock comes in")]
+    fn elapsed(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where waiting comes in")]

@@ -10,6 +10,7 @@ mod commit;
 mod error;
 mod feed;
 mod fold;
+mod lease;
 mod operation;
 mod page;
 mod query;
@@ -36,11 +37,15 @@ pub use feed::{
     Acknowledgement, Change, ChangeFeed, Delivery, PollFeed, PollSettings, Published, ScanFeed, Subscription,
 };
 pub use fold::{Fold, FoldFn, fold_fn};
+pub use lease::{
+    Checkpoint, Lease, LeasePlan, LeaseStore, LeaseWatch, MemoryLeases, NewLease, Place as ShardPlace,
+    Renewal, Sighting,
+};
 pub use operation::{Decision, Known, Operation, Unmet};
 pub use page::Page;
 pub use query::{Consistency, Contramapped, Mapped, Query, QueryApi, SnapshotPolicy};
 pub use rebuild::{Progress, Rebuild, RebuildError, RebuildSettings, Rebuilt};
-pub use retry::RetryPolicy;
+pub use retry::{Pace, RetryPolicy};
 pub use save::{Context, Decider, Outcome, SaveApi, SaveError, SaveSettings, Saved};
 pub use sequence::{Sequence, Zone, ZonedSequence};
 pub use snapshot::{MemorySnapshots, NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
