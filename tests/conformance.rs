@@ -2,6 +2,7 @@
 
 mod backends;
 mod beside;
+mod persistent;
 pub(crate) mod proved;
 pub(crate) mod sentences;
 mod wrong;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use eventsrc_core::{ScanStorage, ZonedSequence};
 use eventsrc_testkit::conformance::{self, Backend, Report, SnapshotBackend, Verdict};
+use eventsrc_tests::faulty_http::{FaultyHttp, HttpFault};
 
 type Numbers = u64;
 type Zoned = ZonedSequence;
@@ -42,6 +44,17 @@ async fn dynamo_keeps_every_rule() {
 async fn dynamo_of_another_make_keeps_every_rule() {
     event_storage("ministack", backends::ministack::<Numbers>()).await;
     snapshot_storage("ministack", backends::ministack::<Numbers>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn dynamo_keeps_every_rule_through_a_faulty_network() {
+    // Nine kinds of faults: one in six requests fails.
+    let faulty = FaultyHttp::random(1, 1.0 / 54.0);
+    event_storage("dynamo, faulty", backends::dynamo_through::<Numbers>(&faulty)).await;
+    snapshot_storage("dynamo, faulty", backends::dynamo_through::<Zoned>(&faulty)).await;
+    let injected = faulty.injected();
+    println!("{} requests, {injected}", faulty.requests());
+    assert_eq!(injected.kinds(), HttpFault::ANY_TIME.len(), "{injected}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,6 +9,7 @@ use eventsrc_core::{
     Postcard, Published, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
 };
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
+use eventsrc_dynamo::aws_sdk_dynamodb::config::Builder;
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage};
 use eventsrc_postgres::{PostgresSnapshots, PostgresStorage};
 use eventsrc_sqlite::{SqliteSnapshots, SqliteStorage};
@@ -17,11 +18,13 @@ use eventsrc_testkit::conformance::{
 };
 use eventsrc_testkit::servers;
 use eventsrc_testkit::{Faults, Faulty, FaultySnapshots};
+use eventsrc_tests::faulty_http::{FaultyHttp, once};
 use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::beside::{Memories, OneKind};
+use super::persistent::PersistentBackend;
 
 type Memory<S> = Arc<MemoryStorage<SampleKey, S, Sample>>;
 
@@ -265,16 +268,22 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Postgres<S, C> {
 pub(super) struct Tables<S, C> {
     codec: C,
     server: fn() -> BoxFuture<'static, (String, String)>,
+    faulty: Option<FaultyHttp>,
     sequence: std::marker::PhantomData<fn() -> S>,
 }
 
 /// DynamoDB Local, with a database of its own for each place: tables slow each other down there.
 pub(super) fn dynamo<S: Sequence>() -> Tables<S, Json> {
-    Tables { codec: Json, server: local, sequence: std::marker::PhantomData }
+    Tables { codec: Json, server: local, faulty: None, sequence: std::marker::PhantomData }
+}
+
+/// The same, through a network and a service that fail; callers ask again.
+pub(super) fn dynamo_through<S: Sequence>(faulty: &FaultyHttp) -> PersistentBackend<Tables<S, Json>> {
+    PersistentBackend(Tables { faulty: Some(faulty.clone()), ..dynamo() })
 }
 
 pub(super) fn dynamo_with_postcard<S: Sequence>() -> Tables<S, Postcard> {
-    Tables { codec: Postcard, server: local, sequence: std::marker::PhantomData }
+    Tables { codec: Postcard, server: local, faulty: None, sequence: std::marker::PhantomData }
 }
 
 /// Another implementation of DynamoDB, that shares nothing with the first.
@@ -285,7 +294,7 @@ pub(super) fn ministack<S: Sequence>() -> Tables<S, Json> {
             (server.endpoint(), server.access_key())
         })
     };
-    Tables { codec: Json, server, sequence: std::marker::PhantomData }
+    Tables { codec: Json, server, faulty: None, sequence: std::marker::PhantomData }
 }
 
 fn local() -> BoxFuture<'static, (String, String)> {
@@ -299,11 +308,19 @@ fn local() -> BoxFuture<'static, (String, String)> {
 pub(super) struct Database {
     endpoint: String,
     access_key: String,
+    faulty: Option<FaultyHttp>,
 }
 
 impl Database {
+    fn config(&self) -> Builder {
+        eventsrc_tests::dynamo::config(&self.endpoint, &self.access_key)
+    }
+
     fn dynamo(&self) -> Dynamo {
-        let config = eventsrc_tests::dynamo::config(&self.endpoint, &self.access_key);
+        let config = match &self.faulty {
+            None => self.config(),
+            Some(faulty) => self.config().http_client(faulty.clone()).retry_config(once()),
+        };
         Dynamo::new(Client::from_conf(config.build()), "events")
     }
 }
@@ -311,8 +328,9 @@ impl Database {
 impl<S, C> Tables<S, C> {
     async fn database(&self) -> Database {
         let (endpoint, access_key) = (self.server)().await;
-        let database = Database { endpoint, access_key };
-        database.dynamo().create_tables().await.expect("tables can be created");
+        let database = Database { endpoint, access_key, faulty: self.faulty.clone() };
+        let without_faults = Client::from_conf(database.config().build());
+        Dynamo::new(without_faults, "events").create_tables().await.expect("tables can be created");
         database
     }
 }

@@ -1,0 +1,190 @@
+//! Storages of callers that ask again until they are answered.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_stream::try_stream;
+use eventsrc_core::{
+    Commit, CommitId, CommitOf, ErrorKind, EventStorage, Head, HeadsOf, PageOf, Put, PutOf, ScanStorage,
+    Segment, Sequence, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, StreamKey,
+};
+use eventsrc_testkit::conformance::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+
+/// A backend whose callers do not give up: what it does under faults is then what it does without.
+pub(super) struct PersistentBackend<B>(pub(super) B);
+
+impl<B: Backend<Storage: ScanStorage>> Backend for PersistentBackend<B> {
+    type Storage = Persistent<B::Storage>;
+    type Place = (B::Place, Arc<Told>);
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn create(&self) -> Self::Place {
+        (self.0.create().await, Arc::default())
+    }
+
+    async fn open(&self, (place, told): &Self::Place) -> Self::Storage {
+        Persistent { storage: self.0.open(place).await, told: Arc::clone(told) }
+    }
+}
+
+impl<B: SnapshotBackend> SnapshotBackend for PersistentBackend<B> {
+    type Storage = PersistentSnapshots<B::Storage>;
+    type Place = B::Place;
+
+    fn capabilities(&self) -> SnapshotCapabilities {
+        self.0.capabilities()
+    }
+
+    async fn create(&self) -> B::Place {
+        self.0.create().await
+    }
+
+    async fn open(&self, place: &B::Place, name: &str) -> Self::Storage {
+        PersistentSnapshots(self.0.open(place, name).await)
+    }
+}
+
+/// The commits of which one caller was told that it stored them, by stream.
+#[derive(Default)]
+pub(super) struct Told(Mutex<HashSet<(String, CommitId)>>);
+
+impl Told {
+    fn first<K: StreamKey, S, E>(&self, commit: &Commit<K, S, E>) -> bool {
+        let stream = format!("{}/{}", commit.key.category(), commit.key.id());
+        let told = (stream, commit.metadata.commit_id);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(told)
+    }
+}
+
+/// An event storage that is asked again for as long as it is out of reach.
+pub(super) struct Persistent<St> {
+    storage: St,
+    told: Arc<Told>,
+}
+
+impl<St: ScanStorage> EventStorage for Persistent<St> {
+    type Key = St::Key;
+    type Sequence = St::Sequence;
+    type Payload = St::Payload;
+
+    /// A put that finds its own commit after an error has stored it, unless another did.
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let mut failed = false;
+        loop {
+            match self.storage.put(Arc::clone(&commit)).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable => failed = true,
+                Ok(Put::Stored) if !self.told.first(&commit) => {
+                    return Ok(Put::Repeated { last: commit.last() });
+                }
+                Ok(Put::Repeated { .. }) if failed && self.told.first(&commit) => return Ok(Put::Stored),
+                other => return other,
+            }
+        }
+    }
+
+    async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
+        answered(|| self.storage.latest(key)).await
+    }
+
+    fn events(
+        &self,
+        key: &Self::Key,
+        from: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let key = key.clone();
+        let mut pages = self.storage.events(&key, from);
+        try_stream! {
+            let mut last: Option<Self::Sequence> = None;
+            loop {
+                match pages.try_next().await {
+                    Ok(Some(page)) => {
+                        last = page.events().last().map(|event| event.sequence()).or(last);
+                        yield page;
+                    }
+                    Ok(None) => break,
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                        pages = match last.map(Sequence::least_greater) {
+                            None => self.storage.events(&key, from),
+                            Some(None) => break,
+                            Some(next) => self.storage.events(&key, next),
+                        };
+                    }
+                    Err(error) => Err(error)?,
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl<St: ScanStorage> ScanStorage for Persistent<St> {
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        unbroken(move || self.storage.scan(segment))
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        unbroken(move || self.storage.heads(segment))
+    }
+}
+
+/// A snapshot storage that is asked again for as long as it is out of reach.
+pub(super) struct PersistentSnapshots<Sn>(Sn);
+
+impl<Sn: SnapshotStorage> SnapshotStorage for PersistentSnapshots<Sn> {
+    type Key = Sn::Key;
+    type Sequence = Sn::Sequence;
+    type Value = Sn::Value;
+
+    async fn get(
+        &self,
+        key: &Self::Key,
+        version: u32,
+        at: SnapshotAt<Self::Sequence>,
+    ) -> Result<Option<Snapshot<Self::Sequence, Self::Value>>, StorageError> {
+        answered(|| self.0.get(key, version, at)).await
+    }
+
+    async fn put(
+        &self,
+        key: &Self::Key,
+        version: u32,
+        snapshot: &Snapshot<Self::Sequence, Self::Value>,
+        mode: SnapshotMode,
+    ) -> Result<(), StorageError> {
+        answered(|| self.0.put(key, version, snapshot, mode)).await
+    }
+}
+
+async fn answered<T, F: Future<Output = Result<T, StorageError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, StorageError> {
+    loop {
+        match call().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            other => return other,
+        }
+    }
+}
+
+/// What one whole read gives, up to an error that is there to stay.
+fn unbroken<'a, P: Send + 'a>(
+    read: impl Fn() -> BoxStream<'a, Result<P, StorageError>> + Send + 'a,
+) -> BoxStream<'a, Result<P, StorageError>> {
+    let whole = async move {
+        loop {
+            let pages: Vec<_> = read().collect().await;
+            let out_of_reach = |page: &Result<P, StorageError>| {
+                page.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+            };
+            if !pages.iter().any(out_of_reach) {
+                return stream::iter(pages);
+            }
+        }
+    };
+    whole.flatten_stream().boxed()
+}
