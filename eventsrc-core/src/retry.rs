@@ -37,9 +37,9 @@ impl RetryPolicy {
     }
 }
 
-/// How long to wait before each further try, without end.
+/// How long to wait before each further try, without end: [`RetryPace`](crate::RetryPace) starts one.
 #[derive(Debug)]
-pub(crate) struct Pace(ExponentialBackoff);
+pub struct Pace(ExponentialBackoff);
 
 impl Pace {
     /// Waits that are random parts of limits, which double from `first_wait` to `longest_wait`.
@@ -57,7 +57,7 @@ impl Pace {
     }
 
     /// How long to wait before the next try.
-    pub(crate) fn wait(&mut self, randomness: &Randomness) -> Duration {
+    pub fn wait(&mut self, randomness: &Randomness) -> Duration {
         let limit = self.0.next_backoff().unwrap_or(self.0.max_interval);
         randomness.up_to(limit)
     }

@@ -1,10 +1,22 @@
 //! Kinesis for eventsrc: what is stored becomes rows of views, through DynamoDB Streams and Kinesis Data Streams.
 
+mod consumer;
+mod dynamo_stream;
 mod finding;
+mod kinesis;
 mod lease_table;
+mod polling;
 mod record;
+mod shard;
+mod source;
 
 pub use aws_sdk_dynamodbstreams;
 pub use aws_sdk_kinesis;
+pub use consumer::{Consumer, ConsumerHandle, ConsumerSettings, ConsumerStatus, Initial, ShardStatus, Surroundings};
+pub use dynamo_stream::DynamoStream;
 pub use finding::Finding;
-pub use record::{Decoded, Decoder, Record};
+pub use kinesis::KinesisStream;
+pub use polling::PollingSettings;
+pub use record::{Aggregate, Aggregated, BadPart, Decoded, Decoder, NotAggregated, Part, Record};
+pub use shard::{Shard, compare_sequence_numbers};
+pub use source::{Batch, Numbered, ReadError, ShardSource, Start};

@@ -66,7 +66,8 @@ impl Default for RetryPace {
 }
 
 impl RetryPace {
-    pub(super) fn start(&self) -> Pace {
+    /// Waits between tries, from the first on.
+    pub fn start(&self) -> Pace {
         Pace::new(self.first_wait, self.longest_wait)
     }
 }
