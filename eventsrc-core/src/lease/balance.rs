@@ -7,10 +7,10 @@ use super::{Lease, Sighting};
 
 /// What a worker does next, given all leases as it sees them.
 ///
-/// A worker's share is an equal part, rounded up, of the leases that are ready: that have not ended, and whose parents have, or
-/// are not there any more. They are shared by this worker and those that own a lease which has not expired, or are its heir.
-/// Each worker decides for itself, and whatever the order in which they do, they come to rest: every lease that is ready has
-/// an owner, and none has two more than another.
+/// The leases that are ready, which have not ended themselves and whose parents have, or are not there any more, are shared
+/// by this worker and those that own a lease which has not expired, or are its heir. All have an equal share, and as many as it
+/// takes one more. Each worker decides for itself, and whatever the order in which they do, they come to rest: every lease that
+/// is ready has an owner, and no worker has two more than another.
 ///
 /// A worker that holds nothing is not known to the others. So in a fleet that begins, the first may take much of what
 /// others claim from it later; a caller that minds takes only the first of [`take`](Self::take) at a time.
@@ -52,13 +52,15 @@ impl<'a> LeasePlan<'a> {
                 claimable.push((owner, *lease));
             }
         }
-        let share = ready.len().div_ceil(loads.len());
         let own = loads[worker];
+        let (part, rest) = (ready.len() / loads.len(), ready.len() % loads.len());
+        let above = loads.iter().filter(|(name, load)| **name != worker && **load > part).count();
+        let share = part + usize::from(above < rest);
         // Workers begin at different ends, so that few try to take the same one.
         free.sort_by_cached_key(|lease| end_of(worker, lease));
-        let claim = if free.is_empty() && own < share {
-            let most = claimable.iter().map(|(owner, _)| loads[owner]).max().unwrap_or(0);
-            let of_most = claimable.into_iter().filter(|(owner, _)| loads[owner] == most && most > own + 1);
+        let claim = if free.is_empty() {
+            let most = claimable.iter().map(|(owner, _)| loads[owner]).max().filter(|most| *most > own + 1);
+            let of_most = claimable.into_iter().filter(|(owner, _)| Some(loads[owner]) == most);
             of_most.map(|(_, lease)| lease).min_by_key(|lease| end_of(worker, lease))
         } else {
             None
@@ -124,6 +126,8 @@ mod tests {
     fn no_more_is_taken_than_a_share() {
         let all = leases(&[("a", ""), ("a", ""), ("", ""), ("", ""), ("", "")]);
         assert_eq!(plan(&all, &Sighting::default()).0.len(), 3, "five for two");
+        let all = leases(&[("a", ""), ("a", ""), ("a", ""), ("", ""), ("", "")]);
+        assert_eq!(plan(&all, &Sighting::default()).0.len(), 2, "the other one has one more");
         let all = leases(&[("me", ""), ("me", ""), ("me", ""), ("", ""), ("a", "")]);
         assert_eq!(plan(&all, &Sighting::default()), (vec![], None), "it has its share");
     }

@@ -1,6 +1,8 @@
 //! Leases, by which the workers of a fleet share the shards of a change bus.
 
 mod balance;
+#[cfg(test)]
+mod fleet;
 mod memory;
 mod watch;
 
@@ -139,7 +141,7 @@ pub struct Lease {
     pub heir: Option<String>,
     /// Another one whenever the lease changes hands; a store may change it with every renewal as well.
     pub counter: u64,
-    /// Another one with every renewal.
+    /// Another one with every renewal. A store may keep one for all leases of a worker.
     pub pulse: u64,
     /// Up to where its records were dealt with.
     pub checkpoint: Checkpoint,
