@@ -47,9 +47,10 @@ impl<K: StreamKey, S: Sequence, E> Chunk<K, S, E> {
 }
 
 /// A commit, and the bytes of its payloads.
-type Sized<K, S, E> = (Arc<Commit<K, S, E>>, usize);
+pub(crate) type Sized<K, S, E> = (Arc<Commit<K, S, E>>, usize);
 
-fn commit<K: StreamKey, S: Sequence, E, C: Codec<E>>(
+/// The commit of `item`; `None` if `key` makes no key of its stream.
+pub(crate) fn commit<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     item: Item,
     key: impl Fn(&str) -> Option<K>,
     codec: &C,

@@ -185,7 +185,7 @@ fn no_commit(why: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
     StorageError::new(ErrorKind::Corrupt, "the table holds an item that is no commit").because(why)
 }
 
-fn key_of<K: StreamKey>(stream: &str) -> Option<K> {
+pub(crate) fn key_of<K: StreamKey>(stream: &str) -> Option<K> {
     let (category, id) = stream.split_once('/')?;
     K::from_parts(category, id)
 }

@@ -1,0 +1,163 @@
+//! Items that come by another way than a read, such as DynamoDB Streams.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use eventsrc_core::{Codec, Commit, Json, Sequence, StorageError, StreamKey, StreamName};
+
+use crate::chunk;
+use crate::layout;
+use crate::scan;
+
+/// Reads items of a table of events, as a [`DynamoStorage`](crate::DynamoStorage) of the same types would. Cheap to clone.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use eventsrc_core::StreamName;
+/// use eventsrc_dynamo::Images;
+/// use eventsrc_dynamo::aws_sdk_dynamodb::primitives::Blob;
+/// use eventsrc_dynamo::aws_sdk_dynamodb::types::AttributeValue;
+///
+/// let image = HashMap::from([
+///     ("k".to_owned(), AttributeValue::S("user/1".into())),
+///     ("n".to_owned(), AttributeValue::N("7".into())),
+///     ("i".to_owned(), AttributeValue::B(Blob::new([1; 16]))),
+///     ("t".to_owned(), AttributeValue::N("1767225600000001".into())),
+///     ("p".to_owned(), AttributeValue::S(r#"["Ada Lovelace"]"#.into())),
+/// ]);
+/// let images = Images::<StreamName, u64, String>::new();
+/// assert_eq!(images.key(&image), Some(("user/1".parse()?, 7)));
+/// let commit = images.decode(image)?.expect("every name is a key of this type");
+/// assert_eq!((commit.first, commit.payloads.first().as_str()), (7, "Ada Lovelace"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Images<K, S, E, C = Json> {
+    codec: Arc<C>,
+    types: PhantomData<fn(K, S) -> E>,
+}
+
+impl<K, S, E> Images<K, S, E> {
+    /// Items whose payloads are JSON.
+    pub fn new() -> Self {
+        Self::with_codec(Json)
+    }
+}
+
+impl<K, S, E, C> Images<K, S, E, C> {
+    /// Items whose payloads `codec` wrote.
+    pub fn with_codec(codec: C) -> Self {
+        Self { codec: Arc::new(codec), types: PhantomData }
+    }
+
+    /// The stream and the number of the first event, of an item or of its key alone; `None` if it is not of a table of events.
+    pub fn key(&self, item: &HashMap<String, AttributeValue>) -> Option<(StreamName, u64)> {
+        Some((layout::stream(item).ok()?.parse().ok()?, layout::number(item).ok()?))
+    }
+}
+
+impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Images<K, S, E, C> {
+    /// The commit of a whole item; `None` if its stream has no key of type `K`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+    pub fn decode(
+        &self,
+        item: HashMap<String, AttributeValue>,
+    ) -> Result<Option<Arc<Commit<K, S, E>>>, StorageError> {
+        let commit = chunk::commit(item, scan::key_of, &*self.codec)?;
+        Ok(commit.map(|(commit, _)| commit))
+    }
+}
+
+impl<K, S, E> Default for Images<K, S, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, S, E, C> Clone for Images<K, S, E, C> {
+    fn clone(&self) -> Self {
+        Self { codec: Arc::clone(&self.codec), types: PhantomData }
+    }
+}
+
+impl<K, S, E, C: fmt::Debug> fmt::Debug for Images<K, S, E, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use eventsrc_core::{CommitId, ErrorKind, Metadata, Timestamp, vec1};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::commits;
+
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct User(u32);
+
+    impl StreamKey for User {
+        fn category(&self) -> &str {
+            "user"
+        }
+
+        fn id(&self) -> Cow<'_, str> {
+            self.0.to_string().into()
+        }
+
+        fn from_parts(category: &str, id: &str) -> Option<Self> {
+            (category == "user").then(|| id.parse().ok().map(Self))?
+        }
+    }
+
+    fn commit<K>(key: K) -> Commit<K, u64, String> {
+        Commit {
+            key,
+            first: 3,
+            time: Timestamp::from_microsecond(1_767_225_600_000_001).unwrap(),
+            metadata: Metadata::new(CommitId(Uuid::from_u128(7))),
+            payloads: vec1!["a".to_owned(), "b".repeat(2000)],
+        }
+    }
+
+    #[test]
+    fn an_item_is_read_as_its_storage_reads_it() {
+        for compress_from in [None, Some(100)] {
+            let item = commits::encode(&commit(User(1)), &Json, compress_from).unwrap().0;
+            let images = Images::new();
+            assert_eq!(images.key(&item), Some(("user/1".parse().unwrap(), 3)));
+            assert_eq!(images.decode(item).unwrap().as_deref(), Some(&commit(User(1))));
+        }
+    }
+
+    #[test]
+    fn an_item_of_another_kind_of_stream_is_none() {
+        let group: StreamName = "group/1".parse().unwrap();
+        let item = commits::encode(&commit(group), &Json, None).unwrap().0;
+        assert!(Images::<User, u64, String>::new().decode(item).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_read_is_an_error_with_its_stream() {
+        let mut item = commits::encode(&commit(User(1)), &Json, None).unwrap().0;
+        item.remove("t");
+        let images = Images::<User, u64, String>::new();
+        assert!(images.key(&item).is_some());
+        let error = images.decode(item).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.stream(), error.sequence()),
+            (ErrorKind::Corrupt, Some("user/1"), Some("3"))
+        );
+        assert_eq!(images.decode(HashMap::new()).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(images.key(&HashMap::new()), None);
+    }
+}
