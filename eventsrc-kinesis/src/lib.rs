@@ -17,6 +17,9 @@ pub use dynamo_stream::DynamoStream;
 pub use finding::Finding;
 pub use kinesis::KinesisStream;
 pub use polling::PollingSettings;
-pub use record::{Aggregate, Aggregated, BadPart, Decoded, Decoder, NotAggregated, Part, Record};
+pub use record::{
+    Aggregate, Aggregated, BadPart, Decoded, Decoder, Envelope, NotAggregated, Part, Record, TableRecords,
+    partition_key,
+};
 pub use shard::{Shard, compare_sequence_numbers};
 pub use source::{Batch, Numbered, ReadError, ShardSource, Start};
