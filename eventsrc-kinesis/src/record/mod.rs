@@ -1,7 +1,19 @@
 //! Records of a bus, and what they say.
 
-use eventsrc_core::{Change, Sequence, StreamKey, Timestamp};
+mod aggregated;
+mod attribute;
+mod envelope;
+mod image;
+mod native;
+
+use std::error::Error;
 use std::fmt;
+
+use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName, Timestamp};
+
+pub use aggregated::{Aggregate, Aggregated, BadPart, NotAggregated, Part};
+pub use envelope::{Envelope, partition_key};
+pub use image::TableRecords;
 
 use crate::finding::Finding;
 
@@ -49,8 +61,37 @@ pub struct Decoded<K, S, E> {
     pub findings: Vec<Finding>,
 }
 
+impl<K: StreamKey, S, E> Decoded<K, S, E> {
+    /// Adds that something of `stream`, or of any stream if that is not known, cannot be read.
+    fn unreadable(&mut self, stream: Option<StreamName>, why: String) {
+        match &stream {
+            Some(name) => match K::from_parts(name.category(), name.id()) {
+                Some(key) => self.changes.push(Change::Stream(key)),
+                None => return,
+            },
+            None => self.changes.push(Change::Anything),
+        }
+        self.findings.push(Finding::Unreadable { stream, why });
+    }
+}
+
 impl<K, S, E> Default for Decoded<K, S, E> {
     fn default() -> Self {
         Self { changes: Vec::new(), findings: Vec::new() }
     }
+}
+
+/// An error with its causes, but for those that may quote what was to be read.
+fn described(error: &StorageError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(json) = error.downcast_ref::<serde_json::Error>() {
+            text += &format!(": at line {}, column {}", json.line(), json.column());
+            break;
+        }
+        text += &format!(": {error}");
+        cause = if error.is::<CodecError>() { None } else { error.source() };
+    }
+    text
 }

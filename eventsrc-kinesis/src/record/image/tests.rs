@@ -1,0 +1,208 @@
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use aws_sdk_dynamodbstreams::primitives::Blob;
+use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, StreamRecord};
+use eventsrc_core::{Timestamp, vec1};
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct User(String);
+
+impl StreamKey for User {
+    fn category(&self) -> &str {
+        "user"
+    }
+
+    fn id(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    fn from_parts(category: &str, id: &str) -> Option<Self> {
+        (category == "user").then(|| Self(id.into()))
+    }
+}
+
+type Records = TableRecords<User, u64, String>;
+
+fn records() -> Records {
+    TableRecords::new("names")
+}
+
+fn keys(stream: &str) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("k".to_owned(), AttributeValue::S(stream.into())),
+        ("n".to_owned(), AttributeValue::N("7".into())),
+    ])
+}
+
+fn image(stream: &str) -> HashMap<String, AttributeValue> {
+    let mut image = keys(stream);
+    image.insert("i".to_owned(), AttributeValue::B(Blob::new([1; 16])));
+    image.insert("t".to_owned(), AttributeValue::N("1767225600000001".into()));
+    image.insert("p".to_owned(), AttributeValue::S(r#"["a","b"]"#.into()));
+    image.insert("l".to_owned(), AttributeValue::B(Blob::new([3, 3])));
+    image
+}
+
+fn streamed(
+    what: OperationType,
+    keys: HashMap<String, AttributeValue>,
+    image: Option<HashMap<String, AttributeValue>>,
+) -> Streamed {
+    let dynamodb = StreamRecord::builder().set_keys(Some(keys)).set_new_image(image).build();
+    Streamed::builder().event_name(what).dynamodb(dynamodb).build()
+}
+
+/// A record as AWS writes it.
+const NATIVE: &str = concat!(
+    r#"{"awsRegion":"eu-west-1","eventID":"0a1b","eventName":"INSERT","userIdentity":null,"#,
+    r#""recordFormat":"application/json","tableName":"names","dynamodb":{"#,
+    r#""ApproximateCreationDateTime":1767225600000001,"ApproximateCreationDateTimePrecision":"MICROSECOND","#,
+    r#""Keys":{"k":{"S":"user/1"},"n":{"N":"7"}},"NewImage":{"k":{"S":"user/1"},"n":{"N":"7"},"#,
+    r#""i":{"B":"AQEBAQEBAQEBAQEBAQEBAQ=="},"t":{"N":"1767225600000001"},"p":{"S":"[\"a\",\"b\"]"},"l":{"B":"AwM="}},"#,
+    r#""SizeBytes":120},"eventSource":"aws:dynamodb"}"#
+);
+
+fn put(data: impl Into<Vec<u8>>) -> Record {
+    Record { partition_key: "68406A366BD60300".into(), data: data.into(), arrived: None }
+}
+
+fn decode<R>(records: &Records, record: R) -> Decoded<User, u64, String>
+where
+    Records: Decoder<R, Key = User, Sequence = u64, Payload = String>,
+{
+    let mut decoded = Decoded::default();
+    assert_eq!(records.decode(record, 0, &mut decoded), 0);
+    decoded
+}
+
+fn assert_commit(decoded: &Decoded<User, u64, String>) {
+    let ([Change::Commit(commit)], []) = (&decoded.changes[..], &decoded.findings[..]) else {
+        panic!("{decoded:?}")
+    };
+    assert_eq!((&commit.key, commit.first), (&User("1".into()), 7));
+    assert_eq!(commit.payloads, vec1!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(commit.time, Timestamp::from_microsecond(1_767_225_600_000_001).unwrap());
+}
+
+fn assert_hint(decoded: &Decoded<User, u64, String>, stream: Option<&str>, words: &str) {
+    let [Finding::Unreadable { stream: found, why }] = &decoded.findings[..] else { panic!("{decoded:?}") };
+    assert_eq!(found.as_ref().map(StreamName::as_str), stream);
+    assert!(why.contains(words), "{why}");
+    assert!(!why.contains("secret"), "{why}");
+    match (&decoded.changes[..], stream) {
+        ([Change::Stream(User(id))], Some(stream)) => assert_eq!(format!("user/{id}"), stream),
+        ([Change::Anything], None) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn assert_nothing(decoded: &Decoded<User, u64, String>) {
+    assert!(decoded.changes.is_empty() && decoded.findings.is_empty(), "{decoded:?}");
+}
+
+#[test]
+fn an_inserted_item_is_a_commit() {
+    assert_commit(&decode(
+        &records(),
+        streamed(OperationType::Insert, keys("user/1"), Some(image("user/1"))),
+    ));
+    assert_commit(&decode(&records(), put(NATIVE)));
+}
+
+#[test]
+fn a_record_of_the_destination_is_read_whatever_its_time_is_in() {
+    let precise = r#"1767225600000001,"ApproximateCreationDateTimePrecision":"MICROSECOND""#;
+    assert_commit(&decode(&records(), put(NATIVE.replace(precise, "1767225600000"))));
+    let precision = r#"1767225600000,"ApproximateCreationDateTimePrecision":"MILLISECOND""#;
+    assert_commit(&decode(&records(), put(NATIVE.replace(precise, precision))));
+}
+
+#[test]
+fn a_record_of_a_server_that_names_no_table_is_read() {
+    let other = NATIVE.replace(r#""tableName":"names","#, "").replace(r#""userIdentity":null,"#, "");
+    let other = other.replace(r#""recordFormat":"application/json","#, r#""eventVersion":"1.1","#);
+    let other =
+        other.replace(r#""SizeBytes":120"#, r#""SequenceNumber":"1","StreamViewType":"NEW_AND_OLD_IMAGES""#);
+    assert_commit(&decode(&records(), put(other)));
+}
+
+#[test]
+fn an_item_that_was_changed_or_removed_is_tampering_and_no_change() {
+    let finding = |what: &str| Finding::Tampering {
+        stream: Some("user/1".parse().unwrap()),
+        number: Some(7),
+        what: what.into(),
+    };
+    for (operation, image) in [(OperationType::Modify, Some(image("user/1"))), (OperationType::Remove, None)]
+    {
+        let what = operation.as_str().to_owned();
+        let decoded = decode(&records(), streamed(operation, keys("user/1"), image));
+        assert!(decoded.changes.is_empty());
+        assert_eq!(decoded.findings, [finding(&what)]);
+        let decoded = decode(&records(), put(NATIVE.replace("INSERT", &what)));
+        assert!(decoded.changes.is_empty());
+        assert_eq!(decoded.findings, [finding(&what)]);
+    }
+    let decoded = decode(&records(), streamed(OperationType::Remove, HashMap::new(), None));
+    assert_eq!(decoded.findings, [Finding::Tampering { stream: None, number: None, what: "REMOVE".into() }]);
+}
+
+#[test]
+fn what_is_of_other_keys_is_passed_over() {
+    for operation in [OperationType::Insert, OperationType::Modify, OperationType::Remove] {
+        let native = NATIVE.replace("user/1", "group/1").replace("INSERT", operation.as_str());
+        assert_nothing(&decode(&records(), put(native)));
+        assert_nothing(&decode(&records(), streamed(operation, keys("group/1"), Some(image("group/1")))));
+    }
+    assert_nothing(&decode(&records(), streamed(OperationType::Insert, keys("group/1"), None)));
+}
+
+#[test]
+fn a_record_of_another_table_is_foreign() {
+    let decoded = decode(&records(), put(NATIVE.replace(r#""names""#, r#""names-snapshots""#)));
+    assert!(decoded.changes.is_empty());
+    assert!(matches!(&decoded.findings[..], [Finding::Foreign { why }] if why.contains("names-snapshots")));
+}
+
+#[test]
+fn a_stream_without_new_images_is_read_from_the_storage_and_told_of_once() {
+    let records = records();
+    let record = |stream: &str| streamed(OperationType::Insert, keys(stream), None);
+    assert_hint(&decode(&records, record("user/1")), Some("user/1"), "NEW_IMAGE");
+    let second = decode(&records, record("user/2"));
+    assert!(matches!(&second.changes[..], [Change::Stream(User(id))] if id == "2"), "{second:?}");
+    assert_eq!(second.findings, []);
+}
+
+#[test]
+fn an_item_that_cannot_be_read_is_a_finding_and_a_hint() {
+    let mut bad = image("user/1");
+    bad.insert("p".to_owned(), AttributeValue::S(r#"["a",{"secret":1}]"#.into()));
+    bad.insert("l".to_owned(), AttributeValue::B(Blob::new([3, 12])));
+    let insert = |image| streamed(OperationType::Insert, keys("user/1"), Some(image));
+    assert_hint(&decode(&records(), insert(bad)), Some("user/1"), "payload of version 1");
+    let mut bad = image("user/1");
+    bad.insert("m".to_owned(), AttributeValue::S(r#"{"commit_id":"secret"}"#.into()));
+    assert_hint(&decode(&records(), insert(bad)), Some("user/1"), "cannot read the metadata");
+    assert_hint(&decode(&records(), insert(keys("user/1"))), Some("user/1"), "attribute");
+    let other = streamed(OperationType::from("REPLACE"), keys("user/1"), None);
+    assert_hint(&decode(&records(), other), Some("user/1"), "neither");
+    assert_hint(&decode(&records(), Streamed::builder().build()), None, "which item");
+
+    let native = |from: &str, to: &str| decode(&records(), put(NATIVE.replacen(from, to, 1)));
+    assert_hint(&native(r#"{"B":"AwM="}"#, r#"{"B":"secret?"}"#), Some("user/1"), "column");
+    assert_hint(&native("aws:dynamodb", "aws:secret"), None, "another service");
+    assert_hint(&decode(&records(), put("secret")), None, "column");
+    assert_hint(&decode(&records(), put(b"\xff".as_slice())), None, "no text");
+}
+
+#[test]
+fn a_record_that_was_dealt_with_is_not_read_again() {
+    let mut decoded = Decoded::default();
+    records().decode(put(NATIVE), 1, &mut decoded);
+    records().decode(streamed(OperationType::Remove, keys("user/1"), None), 1, &mut decoded);
+    assert_nothing(&decoded);
+}
