@@ -56,6 +56,7 @@ pub mod conflicts;
 mod contract;
 pub mod dropped;
 pub mod heads;
+pub mod leases;
 pub mod lost_replies;
 pub mod places;
 pub mod putting;
@@ -78,6 +79,7 @@ pub mod whole;
 
 pub use backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 pub use contract::{scan_suite, storage_suite};
+pub use leases::{LeaseBackend, LeaseHandle, LeaseTrial, lease_suite, leases};
 pub use report::{Kept, Report, Row, Rule, Suite, Verdict, Violation};
 pub use sample::{Sample, SampleKey, Unreadable};
 pub use snapshot_contract::snapshot_suite;
