@@ -1,4 +1,4 @@
-//! Postgres for eventsrc: events, snapshots and views, with their tables in one schema of a database.
+//! Postgres for eventsrc: events, snapshots, views and leases, with their tables in one schema of a database.
 //!
 //! A [`Postgres`] is one database. Any number of [`PostgresStorage`]s and [`PostgresSnapshots`] share it, of one type of
 //! key and payload each, and so may other processes. A commit is durable before it is acknowledged; commits that are put
@@ -50,6 +50,7 @@ mod connections;
 mod failure;
 mod identifier;
 mod layout;
+mod leases;
 mod migration;
 mod postgres;
 mod rows;
@@ -59,6 +60,7 @@ mod storage;
 mod tls;
 mod view;
 
+pub use leases::PostgresLeases;
 pub use postgres::Postgres;
 pub use settings::{Settings, Tls};
 pub use snapshots::PostgresSnapshots;

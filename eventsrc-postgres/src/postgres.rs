@@ -11,6 +11,7 @@ use crate::connections::{Connection, Connections};
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::layout::{self, Layout, SnapshotLayout};
+use crate::leases;
 use crate::migration::{self, Part};
 use crate::settings::Settings;
 use crate::tls;
@@ -38,7 +39,7 @@ struct Handle {
 }
 
 /// All that lives in the schema.
-const PARTS: &[&Part] = &[&layout::PART, &view::layout::PART];
+const PARTS: &[&Part] = &[&layout::PART, &view::layout::PART, &leases::layout::PART];
 
 impl Postgres {
     /// Connects to the database at `url`, such as `postgres://user:password@host/database`, and makes our tables if they
