@@ -18,8 +18,8 @@ pub use finding::Finding;
 pub use kinesis::KinesisStream;
 pub use polling::PollingSettings;
 pub use record::{
-    Aggregate, Aggregated, BadPart, Decoded, Decoder, Envelope, NotAggregated, Part, Record, TableRecords,
-    partition_key,
+    Aggregate, Aggregated, BadPart, Decoded, Decoder, DestinationRecords, Envelope, NotAggregated, Part, Record,
+    StreamRecords, partition_key,
 };
 pub use shard::{Shard, compare_sequence_numbers};
 pub use source::{Batch, Numbered, ReadError, ShardSource, Start};

@@ -2,9 +2,11 @@
 
 mod aggregated;
 mod attribute;
+mod destination_records;
 mod envelope;
 mod image;
 mod native;
+mod stream_records;
 
 use std::error::Error;
 use std::fmt;
@@ -12,8 +14,9 @@ use std::fmt;
 use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName, Timestamp};
 
 pub use aggregated::{Aggregate, Aggregated, BadPart, NotAggregated, Part};
+pub use destination_records::DestinationRecords;
 pub use envelope::{Envelope, partition_key};
-pub use image::TableRecords;
+pub use stream_records::StreamRecords;
 
 use crate::finding::Finding;
 

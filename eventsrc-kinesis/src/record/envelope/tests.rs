@@ -51,7 +51,9 @@ impl Codec<Fact> for Second {
     }
 
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<Fact, CodecError> {
-        assert_eq!(version, 2);
+        if version != 2 {
+            return Err(CodecError::UnknownVersion { version, oldest: 2, current: 2 });
+        }
         Json.decode(1, bytes)
     }
 }
@@ -194,6 +196,7 @@ fn what_cannot_be_read_is_a_finding_and_a_hint() {
     unreadable(of(r#"{"named":"Ada"}"#, r#"{"secret":"Ada"}"#), "payload 0");
     unreadable(of(r#"{"moved":"London"}"#, r#"{"moved":{"secret":7}}"#), "payload 1");
     unreadable(of(r#"[{"named":"Ada"},{"moved":"London"}]"#, "[]"), "no payloads");
+    unreadable(of(r#""version":2"#, r#""version":3"#), "version 3");
     unreadable(of(r#""events""#, r#""binaries""#), "not as it was written");
     unreadable(of(r#""number":7"#, r#""number":"secret""#), "not as it was written");
     unreadable(of(r#""number":7"#, r#""number":0"#), "number 0 of zone 3");

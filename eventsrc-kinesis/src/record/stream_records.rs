@@ -1,0 +1,55 @@
+//! The records of DynamoDB Streams.
+
+use std::fmt;
+
+use aws_sdk_dynamodbstreams::types::Record as Streamed;
+use eventsrc_core::{Codec, Json, Sequence, StreamKey};
+use eventsrc_dynamo::Images;
+
+use super::attribute;
+use super::image::{ItemChanges, Told};
+use super::{Decoded, Decoder};
+
+/// Reads the records of the DynamoDB Streams of a table of events.
+///
+/// - A commit is an item that was inserted. One that was modified or removed is [`Finding::Tampering`](crate::Finding::Tampering) and is
+///   not applied: a view has the commit as it was saved.
+/// - Where the new item is not shown, because of another view type of the stream, its stream is read from the storage, and the first
+///   time that is a finding.
+#[derive(Debug)]
+pub struct StreamRecords<K, S, E, C = Json>(ItemChanges<K, S, E, C>);
+
+impl<K: StreamKey, S: Sequence, E, C: Codec<E>> StreamRecords<K, S, E, C> {
+    /// Items as `images` reads them.
+    pub fn new(images: Images<K, S, E, C>) -> Self {
+        Self(ItemChanges::new(images))
+    }
+}
+
+impl<K, S, E, C> Decoder<Streamed> for StreamRecords<K, S, E, C>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: fmt::Debug + Send + Sync + 'static,
+    C: Codec<E>,
+{
+    type Key = K;
+    type Sequence = S;
+    type Payload = E;
+
+    fn decode(&self, record: Streamed, from: u64, decoded: &mut Decoded<K, S, E>) -> u64 {
+        if from > 0 {
+            return 0;
+        }
+        let Streamed { event_name, dynamodb, .. } = record;
+        let (Some(event_name), Some(dynamodb)) = (event_name, dynamodb) else {
+            decoded.unreadable(None, "the record does not tell what was done to which item".into());
+            return 0;
+        };
+        let key = dynamodb.keys.and_then(attribute::from_streams);
+        // An image that cannot be moved is none of a commit, and is found to be so.
+        let image = dynamodb.new_image.map(|image| attribute::from_streams(image).unwrap_or_default());
+        self.0.take(Told { what: event_name.as_str(), key, image }, decoded);
+        0
+    }
+}
