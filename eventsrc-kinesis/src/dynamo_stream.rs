@@ -51,7 +51,8 @@ impl DynamoStream {
             }
             after = answer.last_evaluated_stream_arn;
             if after.is_none() {
-                let what = format!("the table {table} has no stream of changes: switch it on, with new images");
+                let what =
+                    format!("the table {table} has no stream of changes: switch it on, with new images");
                 return Err(StorageError::new(ErrorKind::Refused, what));
             }
         }
@@ -207,7 +208,9 @@ impl Polled for Calls {
                 let failed = || service_error(&self.cannot_read(shard), error);
                 Err(match code.as_deref() {
                     Some("ExpiredIteratorException") => PollError::Expired,
-                    Some("TrimmedDataAccessException" | "ResourceNotFoundException") => PollError::Trimmed(failed()),
+                    Some("TrimmedDataAccessException" | "ResourceNotFoundException") => {
+                        PollError::Trimmed(failed())
+                    }
                     _ => PollError::Failed(failed()),
                 })
             }

@@ -116,7 +116,8 @@ impl Calls {
             shards.extend(answer.shards.unwrap_or_default().into_iter().map(|shard| Shard {
                 id: shard.shard_id,
                 parents: shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id).collect(),
-                is_open: shard.sequence_number_range.is_none_or(|range| range.ending_sequence_number.is_none()),
+                is_open:
+                    shard.sequence_number_range.is_none_or(|range| range.ending_sequence_number.is_none()),
             }));
             token = answer.next_token;
             if token.is_none() {
@@ -183,9 +184,9 @@ impl Polled for Calls {
             }
             Err(error) => match error.code() {
                 Some("ExpiredIteratorException" | "InvalidArgumentException") => Err(PollError::Expired),
-                _ => {
-                    Err(PollError::Failed(self.failure(&format!("read the records of the shard {shard} of"), error)))
-                }
+                _ => Err(PollError::Failed(
+                    self.failure(&format!("read the records of the shard {shard} of"), error),
+                )),
             },
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_stream::stream;
 use eventsrc_core::{Clock, ErrorKind, Randomness, RetryPace, StorageError, SystemClock, Timestamp};
+use futures::StreamExt;
 use futures::future::{Either, select};
 use futures::stream::BoxStream;
-use futures::StreamExt;
 
 use crate::source::{Batch, Numbered, ReadError, Start};
 
@@ -52,11 +52,7 @@ pub(crate) trait Polled: Send + Sync + 'static {
     type Record: Send + Sync + 'static;
 
     /// An iterator that begins at `start`.
-    fn iterator(
-        &self,
-        shard: &str,
-        start: &Start,
-    ) -> impl Future<Output = Result<String, PollError>> + Send;
+    fn iterator(&self, shard: &str, start: &Start) -> impl Future<Output = Result<String, PollError>> + Send;
 
     /// What the iterator gives.
     fn read(

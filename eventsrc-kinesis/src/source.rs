@@ -28,7 +28,11 @@ pub trait ShardSource: Send + Sync + 'static {
     fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, StorageError>> + Send;
 
     /// The records of a shard, as they come. It ends when the shard does, and after an error.
-    fn records(&self, shard: &str, start: Start) -> BoxStream<'static, Result<Batch<Self::Record>, ReadError>>;
+    fn records(
+        &self,
+        shard: &str,
+        start: Start,
+    ) -> BoxStream<'static, Result<Batch<Self::Record>, ReadError>>;
 }
 
 /// Where to begin in a shard.

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn what_has_ended_and_is_gone_is_forgotten() {
-        let leases = [lease("0", Checkpoint::End), lease("00", Checkpoint::TrimHorizon), lease("1", Checkpoint::End)];
+        let leases =
+            [lease("0", Checkpoint::End), lease("00", Checkpoint::TrimHorizon), lease("1", Checkpoint::End)];
         assert_eq!(forgotten(&split(), &leases), ["0"]);
     }
 }

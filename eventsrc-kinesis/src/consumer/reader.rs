@@ -90,7 +90,8 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
             Checkpoint::End => return Outcome::Ended,
         };
         if let Some(place) = dealt_with.filter(|place| self.is_too_old(place)) {
-            let why = format!("the checkpoint at {} is older than what the stream keeps", place.sequence_number);
+            let why =
+                format!("the checkpoint at {} is older than what the stream keeps", place.sequence_number);
             if !self.lost(why).await {
                 return Outcome::Refused;
             }

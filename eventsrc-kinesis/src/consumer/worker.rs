@@ -110,7 +110,8 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         let now = self.now();
         let sighting = self.watch.look(&leases, now);
         self.avoided.retain(|_, until| *until > now);
-        let plan = LeasePlan::new(&leases, &sighting, &self.name, |lease| self.held.contains_key(&lease.shard));
+        let plan =
+            LeasePlan::new(&leases, &sighting, &self.name, |lease| self.held.contains_key(&lease.shard));
         for lease in plan.take {
             if !self.avoided.contains_key(&lease.shard)
                 && let Some(lease) = self.leases.take(lease, &self.name).await?
@@ -175,12 +176,14 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         // A shard that has ended was split or merged, and the service may show it a moment later.
         let is_childless = |lease: &&Lease| {
             let id = &lease.shard;
-            shards.iter().any(|shard| shard.id == *id) && !shards.iter().any(|shard| shard.parents.contains(id))
+            shards.iter().any(|shard| shard.id == *id)
+                && !shards.iter().any(|shard| shard.parents.contains(id))
         };
         let waits = leases.iter().filter(|lease| lease.has_ended()).any(|lease| is_childless(&lease));
         self.looks = if waits { self.looks.saturating_add(1) } else { 0 };
         let soon = (1..=LOOKS).contains(&self.looks);
-        let wait = if soon { self.reading.settings.expiry / 10 } else { self.reading.settings.discover_every };
+        let wait =
+            if soon { self.reading.settings.expiry / 10 } else { self.reading.settings.discover_every };
         self.discovery = self.now() + wait;
         Ok(())
     }
@@ -290,7 +293,9 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
             let (checkpoint, open) = (Some(held.progress.checkpoint()), held.progress.open());
             ShardStatus { checkpoint, open, behind: None, is_leaving: *held.stop.borrow() }
         };
-        self.reading.board.reads(self.held.iter().map(|(shard, held)| (shard.clone(), shown(held))).collect());
+        self.reading
+            .board
+            .reads(self.held.iter().map(|(shard, held)| (shard.clone(), shown(held))).collect());
     }
 
     fn now(&self) -> Duration {
