@@ -22,6 +22,7 @@ pub use dynamo_stream::DynamoStream;
 pub use finding::Finding;
 pub use forward::forward;
 pub use kinesis::KinesisStream;
+pub use lease_table::LeaseTable;
 pub use outbox::Outbox;
 pub use polling::PollingSettings;
 pub use publisher::{Publisher, PublisherSettings};
