@@ -6,7 +6,7 @@ use eventsrc_core::{Codec, Json, Sequence, StreamKey};
 use eventsrc_dynamo::Images;
 
 use super::attribute::JsonItem;
-use super::image::{ItemChanges, Told};
+use super::image::ItemChanges;
 use super::native::{self, Native, Unreadable};
 use super::{Decoded, Decoder, Record};
 use crate::finding::Finding;
@@ -51,9 +51,9 @@ where
                 decoded.findings.push(Finding::Foreign { why });
             }
             Ok(Native { what, dynamodb, .. }) => {
-                let key = dynamodb.key.map(|JsonItem(key)| key);
+                let key = || dynamodb.key.map(|JsonItem(key)| key);
                 let image = dynamodb.image.map(|JsonItem(image)| image);
-                self.items.take(Told { what: &what.0, key, image }, decoded);
+                self.items.take(&what.0, key, image, decoded);
             }
             Err(Unreadable { key, why }) => {
                 decoded.unreadable(key.and_then(|key| self.items.stream(&key)), why);

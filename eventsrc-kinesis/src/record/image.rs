@@ -20,16 +20,6 @@ pub(super) struct ItemChanges<K, S, E, C> {
     told_of_view_type: AtomicBool,
 }
 
-/// What was done to an item.
-pub(super) struct Told<'a> {
-    /// `INSERT`, `MODIFY` or `REMOVE`.
-    pub(super) what: &'a str,
-    /// The key of the item.
-    pub(super) key: Option<Item>,
-    /// The item, where it is shown.
-    pub(super) image: Option<Item>,
-}
-
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
     pub(super) fn new(images: Images<K, S, E, C>) -> Self {
         Self { images, told_of_view_type: AtomicBool::new(false) }
@@ -37,19 +27,27 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
 
     /// The stream of an item, or of its key.
     pub(super) fn stream(&self, item: &Item) -> Option<StreamName> {
-        self.images.key(item).map(|(stream, _)| stream)
+        self.images.key(item).map(stream)
     }
 
-    pub(super) fn take(&self, told: Told<'_>, decoded: &mut Decoded<K, S, E>) {
-        let Told { what, key, image } = told;
-        let place = [&key, &image].into_iter().flatten().find_map(|item| self.images.key(item));
-        match what {
-            "INSERT" => match image {
-                Some(image) => self.inserted(image, place.map(|(stream, _)| stream), decoded),
-                None => self.unseen(place.map(|(stream, _)| stream), decoded),
+    /// `what` is `INSERT`, `MODIFY` or `REMOVE`. The key of the item is asked for only where the image, if it is shown, does not tell.
+    pub(super) fn take(
+        &self,
+        what: &str,
+        key: impl FnOnce() -> Option<Item>,
+        image: Option<Item>,
+        decoded: &mut Decoded<K, S, E>,
+    ) {
+        let place = || key().and_then(|key| self.images.key(&key));
+        match (what, image) {
+            ("INSERT", Some(image)) => match self.images.decode(image) {
+                Ok(Some(commit)) => decoded.changes.push(Change::Commit(commit)),
+                Ok(None) => {}
+                Err(error) => decoded.unreadable(place().map(stream), described(&error)),
             },
-            "MODIFY" | "REMOVE" => {
-                let (stream, number) = place.unzip();
+            ("INSERT", None) => self.unseen(place().map(stream), decoded),
+            ("MODIFY" | "REMOVE", _) => {
+                let (stream, number) = place().unzip();
                 // Others may store their streams in this table, and are told of them.
                 if stream
                     .as_ref()
@@ -60,16 +58,8 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
             }
             _ => {
                 let why = "the record tells neither of an item that was inserted nor modified nor removed";
-                decoded.unreadable(place.map(|(stream, _)| stream), why.into());
+                decoded.unreadable(place().map(stream), why.into());
             }
-        }
-    }
-
-    fn inserted(&self, image: Item, stream: Option<StreamName>, decoded: &mut Decoded<K, S, E>) {
-        match self.images.decode(image) {
-            Ok(Some(commit)) => decoded.changes.push(Change::Commit(commit)),
-            Ok(None) => {}
-            Err(error) => decoded.unreadable(stream, described(&error)),
         }
     }
 
@@ -82,6 +72,10 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
             decoded.findings.truncate(findings);
         }
     }
+}
+
+fn stream((stream, _): (StreamName, u64)) -> StreamName {
+    stream
 }
 
 #[cfg(test)]

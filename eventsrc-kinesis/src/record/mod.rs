@@ -35,6 +35,7 @@ pub struct Record {
 ///
 /// - What was stored and can be read is a [`Change::Commit`].
 /// - What cannot be read is a [`Finding`], and a [`Change::Stream`] or [`Change::Anything`] in its place: nothing is passed over.
+/// - What is not of this storage, or was done to it by no writer of eventsrc, is a [`Finding`] alone.
 /// - Streams that the key type does not know are passed over: they are of another service, or of another kind.
 /// - A record may have several parts. They are numbered from 0, whether or not they are read, and `from` says which is the first
 ///   one wanted.

@@ -7,7 +7,7 @@ use eventsrc_core::{Codec, Json, Sequence, StreamKey};
 use eventsrc_dynamo::Images;
 
 use super::attribute;
-use super::image::{ItemChanges, Told};
+use super::image::ItemChanges;
 use super::{Decoded, Decoder};
 
 /// Reads the records of the DynamoDB Streams of a table of events.
@@ -46,10 +46,10 @@ where
             decoded.unreadable(None, "the record does not tell what was done to which item".into());
             return 0;
         };
-        let key = dynamodb.keys.and_then(attribute::from_streams);
+        let key = || dynamodb.keys.and_then(attribute::from_streams);
         // An image that cannot be moved is none of a commit, and is found to be so.
         let image = dynamodb.new_image.map(|image| attribute::from_streams(image).unwrap_or_default());
-        self.0.take(Told { what: event_name.as_str(), key, image }, decoded);
+        self.0.take(event_name.as_str(), key, image, decoded);
         0
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodbstreams::primitives::Blob;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record as Streamed, StreamRecord};
 use eventsrc_core::{Timestamp, vec1};
+use proptest::prelude::*;
 
 use super::*;
 use crate::record::{Decoder, DestinationRecords, Record, StreamRecords};
@@ -223,4 +224,22 @@ fn a_record_that_was_dealt_with_is_not_read_again() {
     records().read(put(NATIVE), 1, &mut decoded);
     records().read(streamed(OperationType::Remove, keys("user/1"), None), 1, &mut decoded);
     assert_nothing(&decoded);
+}
+
+proptest! {
+    #[test]
+    fn a_record_that_is_cut_off_is_told_of(place in any::<prop::sample::Index>()) {
+        let cut = decode(&records(), put(&NATIVE[..place.index(NATIVE.len())]));
+        prop_assert!(matches!(&cut.changes[..], [Change::Anything]), "{cut:?}");
+        prop_assert_eq!(cut.findings.len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_record_is_read_without_a_panic(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut data = NATIVE.as_bytes().to_vec();
+        let place = place.index(data.len());
+        data[place] = byte;
+        let damaged = decode(&records(), put(data));
+        prop_assert!(damaged.changes.len() <= 1 && damaged.findings.len() <= 1, "{damaged:?}");
+    }
 }
