@@ -7,6 +7,7 @@ mod feeds;
 mod git_history;
 mod histories;
 mod identity;
+mod kinesis;
 mod laws;
 mod postgres;
 mod postgres_views;

@@ -2,9 +2,12 @@
 
 mod bytes;
 mod dynamo;
+mod kinesis;
+mod kinesis_mock;
 mod ministack;
 mod postgres;
 mod statements;
+mod streams;
 mod tables;
 
 use std::time::Duration;

@@ -56,7 +56,8 @@ pub async fn active(client: &Client, name: &str) {
     let becomes_active = async {
         loop {
             let answer = client.describe_stream_summary().stream_name(name).send().await;
-            let answer = answer.unwrap_or_else(|error| panic!("cannot describe the stream {name}: {error:?}"));
+            let answer =
+                answer.unwrap_or_else(|error| panic!("cannot describe the stream {name}: {error:?}"));
             let summary = answer.stream_description_summary().expect("a description");
             if *summary.stream_status() == StreamStatus::Active {
                 return;

@@ -147,6 +147,16 @@ pub async fn kinesis_mock() -> &'static KinesisMock {
     SHARED.get_or_init(async || started(KinesisMock::start().await)).await
 }
 
+/// The Python that can import `aws_kinesis_agg`, an implementation of aggregated Kinesis records that is not ours.
+///
+/// # Panics
+///
+/// If it is not installed, with the reason.
+pub fn kinesis_agg() -> PathBuf {
+    let python = "bin/python";
+    started(installed::installed("aws-kinesis-agg", "kinesis-agg", python)).join(python)
+}
+
 fn started<S>(server: Result<S, ServerError>) -> S {
     server.unwrap_or_else(|error| panic!("a test needs a server: {error} ({error:?})"))
 }

@@ -1,0 +1,3 @@
+//! What is stored, carried by Kinesis and DynamoDB Streams to views.
+
+mod kpl;
