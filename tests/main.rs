@@ -9,6 +9,7 @@ mod histories;
 mod identity;
 mod kinesis;
 mod laws;
+mod leases;
 mod postgres;
 mod postgres_views;
 mod scenarios;

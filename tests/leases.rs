@@ -1,0 +1,55 @@
+//! Leases: every rule on every store, and what each store has to show of its own.
+
+mod conformance;
+mod heartbeats;
+mod lost;
+mod sentences;
+mod stored;
+mod table;
+
+use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPlace, Timestamp};
+use eventsrc_postgres::Postgres;
+use eventsrc_testkit::servers;
+use tokio_postgres::{Client, NoTls};
+
+/// A new database of the shared server, and where it is.
+async fn database() -> (Postgres, String) {
+    let url = servers::postgres().await.database("leases").await;
+    (Postgres::connect(&url).await.unwrap(), url)
+}
+
+/// A plain client, as another program has it.
+async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Creates leases of these shards, and gives all there are.
+async fn create(store: &impl LeaseStore, shards: &[&str]) -> Vec<Lease> {
+    let new = |shard: &&str| NewLease {
+        shard: (*shard).to_owned(),
+        parents: Vec::new(),
+        checkpoint: Checkpoint::TrimHorizon,
+    };
+    store.create(&shards.iter().map(new).collect::<Vec<_>>()).await.unwrap();
+    store.leases().await.unwrap()
+}
+
+/// Takes a lease that has to be there to be taken.
+async fn take(store: &impl LeaseStore, lease: &Lease, worker: &str) -> Lease {
+    store.take(lease, worker).await.unwrap().expect("the lease is as it was seen")
+}
+
+fn unmoved(lease: &Lease) -> Renewal {
+    Renewal { lease: lease.clone(), checkpoint: None }
+}
+
+fn moved(lease: &Lease, checkpoint: Checkpoint) -> Renewal {
+    Renewal { lease: lease.clone(), checkpoint: Some(checkpoint) }
+}
+
+fn after(sequence_number: &str, part: u64, microseconds: Option<i64>) -> Checkpoint {
+    let time = microseconds.map(|time| Timestamp::from_microsecond(time).unwrap());
+    Checkpoint::After(ShardPlace { sequence_number: sequence_number.into(), part, time })
+}
