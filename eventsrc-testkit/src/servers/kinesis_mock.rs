@@ -63,7 +63,7 @@ impl KinesisMock {
         self.names.next(prefix)
     }
 
-    /// Stops it in good order. It can be [started again](Self::restart).
+    /// Stops it, as [`kill`](Self::kill) does. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -108,7 +108,8 @@ impl Script {
 impl Program for Script {
     const NAME: &'static str = "kinesis-mock";
 
-    const STOP: Signal = Signal::TERM;
+    /// It has nothing to put in order, and would wait until no client keeps a connection to it.
+    const STOP: Signal = Signal::KILL;
 
     const END: &'static str = "KILL";
 
