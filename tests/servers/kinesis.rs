@@ -12,6 +12,7 @@ use eventsrc_kinesis::aws_sdk_kinesis::types::{
 };
 use eventsrc_testkit::servers::{self, Ferrokinesis, FerrokinesisSettings};
 use eventsrc_tests::kinesis::{client, config, stream};
+use futures::future::join_all;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -50,6 +51,32 @@ async fn a_shard_with_limits_refuses_a_part_of_a_request() {
         (1..300).contains(&refused)
     })
     .await;
+}
+
+#[tokio::test]
+async fn several_writers_and_a_reader_do_not_hold_it_up() {
+    let (_server, stream) = start(FerrokinesisSettings::default()).await;
+    let shard = stream.shards().await.remove(0);
+    let write = async || {
+        for _ in 0..60 {
+            stream.put((0..20).map(|n| (0, n.to_string()))).await;
+        }
+    };
+    let reading = async {
+        let mut iterator = stream.oldest(shard.shard_id()).await;
+        loop {
+            iterator = stream.read(&iterator, 10_000).await.next_shard_iterator.unwrap();
+        }
+    };
+    within(async {
+        tokio::select! {
+            _ = join_all((0..8).map(|_| write())) => (),
+            () = reading => (),
+        }
+    })
+    .await;
+    let all = stream.read(&stream.oldest(shard.shard_id()).await, 10_000).await;
+    assert_eq!(all.records().len(), 8 * 60 * 20);
 }
 
 #[tokio::test]

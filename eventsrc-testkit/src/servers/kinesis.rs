@@ -36,9 +36,14 @@ impl Default for FerrokinesisSettings {
 /// or with this process.
 ///
 /// Signatures are not looked at, and all access keys share all streams, so a stream is told from others by its
-/// [name](Self::stream_name). It is the quick one. What it does otherwise than AWS: `MillisBehindLatest` is always 0, the
-/// last answer about a closed shard names no child shards, and reads are never refused. It listens on all interfaces, and
-/// cannot be told to do otherwise.
+/// [name](Self::stream_name). It is the quick one. What it does otherwise than AWS:
+///
+/// - Of several requests that write to one shard at once, a later record may be read before an earlier one is there. Whoever
+///   goes on after the later one never sees the earlier one; whoever starts anew sees both.
+/// - `MillisBehindLatest` is always 0, and the last answer about a closed shard names no child shards.
+/// - Reads are never refused.
+///
+/// It listens on all interfaces, and cannot be told to do otherwise.
 pub struct Ferrokinesis {
     process: Process<Binary>,
     names: StreamNames,
@@ -158,6 +163,8 @@ impl Program for Binary {
         command.env("FERROKINESIS_ITERATOR_TTL_SECONDS", life).env("FERROKINESIS_SHARD_LIMIT", "100000");
         command.env("FERROKINESIS_ENFORCE_LIMITS", self.settings.limited.to_string());
         command.env("FERROKINESIS_LOG_LEVEL", "warn");
+        // Some of its locks hold up a thread, and with a thread a core, writers and readers of one shard hold up all.
+        command.env("TOKIO_WORKER_THREADS", "64");
         if self.settings.kept {
             command.env("FERROKINESIS_STATE_DIR", data(folder));
         }
