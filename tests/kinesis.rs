@@ -1,3 +1,4 @@
 //! What is stored, carried by Kinesis and DynamoDB Streams to views.
 
 mod kpl;
+mod path;

@@ -1,5 +1,6 @@
 //! `./prove`: the long reliability runs. Each tries to break a promise many times over, from a seed.
 
+mod bus;
 mod histories;
 mod kills;
 mod lost_http_replies;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use crate::{histories, kills, lost_http_replies, lost_replies, seeded_bugs, server_kills, views};
+use crate::{bus, histories, kills, lost_http_replies, lost_replies, seeded_bugs, server_kills, views};
 
 /// One of the reliability runs.
 pub(crate) struct Run {
@@ -207,5 +207,12 @@ pub(crate) const RUNS: &[Run] = &[
         full: 100_000,
         quick: 10_000,
         run: |trial| Box::pin(views::fresh_reads(trial)),
+    },
+    Run {
+        name: "bus-kills",
+        unit: "processes killed or paused between DynamoDB and Postgres",
+        full: 250,
+        quick: 8,
+        run: |trial| Box::pin(bus::kills(trial)),
     },
 ];

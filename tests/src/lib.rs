@@ -1,5 +1,6 @@
 //! See `main.rs` beside this folder.
 
+pub mod bus;
 pub mod dynamo;
 pub mod faulty_http;
 pub mod git_kills;

@@ -110,7 +110,8 @@ pub(crate) fn definition(version: u32) -> ViewDefinition {
 }
 
 /// Stores commits of one to three events, spread over streams.
-pub(crate) struct Filler {
+#[derive(Debug)]
+pub struct Filler {
     streams: u64,
     random: StdRng,
     /// Where each stream goes on.
@@ -118,12 +119,22 @@ pub(crate) struct Filler {
 }
 
 impl Filler {
-    pub(crate) fn new(streams: u64, random: StdRng) -> Self {
+    /// Over so many streams, with these lots.
+    pub fn new(streams: u64, random: StdRng) -> Self {
         Self { streams: streams.max(1), random, next: BTreeMap::new() }
     }
 
+    /// How many events it has stored.
+    pub fn events(&self) -> u64 {
+        self.next.values().map(|next| next - 1).sum()
+    }
+
     /// Stores `commits` more.
-    pub(crate) async fn add<St>(&mut self, storage: &St, commits: u64) -> Result<()>
+    ///
+    /// # Errors
+    ///
+    /// Those of the storage.
+    pub async fn add<St>(&mut self, storage: &St, commits: u64) -> Result<()>
     where
         St: EventStorage<Key = StreamName, Sequence = u64, Payload = i64>,
     {

@@ -1,0 +1,185 @@
+//! From a commit in DynamoDB to a row in Postgres, on real servers, with nothing but the bus to bring it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use eventsrc_core::{
+    Change, ChangeFeed, Checkpoint, Clock, Json, Lease, LeaseStore, MemoryLeases, Randomness, ScanStorage,
+    Segment, StreamName, Synchronizer, SynchronizerSettings, SystemClock,
+};
+use eventsrc_dynamo::DynamoStorage;
+use eventsrc_kinesis::{ConsumerHandle, Publisher, forward};
+use eventsrc_tests::bus::{Bus, BusConsumer, LedgerView, merge, quick, split};
+use eventsrc_tests::ledgers::{Entries, Filler, Ledger};
+use futures::TryStreamExt;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// What is applied comes from the bus alone.
+fn without_sweeps() -> SynchronizerSettings {
+    SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() }
+}
+
+/// Carries what is saved onto the stream, until it is told to end.
+async fn bridge(bus: &Bus, leases: &MemoryLeases) -> (ConsumerHandle, JoinHandle<()>) {
+    let feed = bus.changes_of_the_table(leases.clone(), quick()).await.unwrap();
+    let (handle, publisher) = (feed.handle(), bus.publisher());
+    let work = async move {
+        forward(feed, &publisher, &SystemClock, &Randomness::from_system()).await.unwrap();
+    };
+    (handle, tokio::spawn(work))
+}
+
+/// Carries what is on the stream into the ledger, until it is told to end.
+async fn worker(bus: &Bus, leases: &MemoryLeases) -> (ConsumerHandle, JoinHandle<()>) {
+    let feed: BusConsumer = bus.changes_on_kinesis(leases.clone(), quick()).await.unwrap();
+    let handle = feed.handle();
+    let synchronizer = Synchronizer::start(bus.storage(), bus.view().await.unwrap(), without_sweeps());
+    let work = async move {
+        synchronizer.follow(feed).await.unwrap();
+        synchronizer.stop().await;
+    };
+    (handle, tokio::spawn(work))
+}
+
+/// Waits until the ledger has all that is stored, each commit once.
+async fn settles(bus: &Bus, view: &LedgerView) {
+    let expected = Entries::of(&bus.storage()).await.unwrap();
+    let settled = async {
+        loop {
+            let found = view.read_ledger().await.unwrap();
+            if found.len() >= expected.len() {
+                return found;
+            }
+            SystemClock.sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = timeout(Duration::from_secs(60), settled).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(_) => panic!("not all came: {:?}", view.read_ledger().await.unwrap().wrong(&expected)),
+    };
+    assert_eq!(found.wrong(&expected), Vec::<String>::new());
+}
+
+async fn ended((handle, work): (ConsumerHandle, JoinHandle<()>)) {
+    handle.drain();
+    timeout(Duration::from_secs(30), work).await.expect("it ends in good order").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_saved_becomes_rows_while_shards_are_split_and_merged() {
+    let bus = Bus::new(2).await.unwrap();
+    let (to_kinesis, to_ledger) = (MemoryLeases::default(), MemoryLeases::default());
+    let bridge = bridge(&bus, &to_kinesis).await;
+    let workers = [worker(&bus, &to_ledger).await, worker(&bus, &to_ledger).await];
+    let view = bus.view().await.unwrap();
+
+    let mut filler = Filler::new(20, StdRng::seed_from_u64(1));
+    let storage = bus.storage();
+    filler.add(&storage, 200).await.unwrap();
+    let client = bus.kinesis_client();
+    split(&client, &bus.stream, 0).await.unwrap();
+    merge(&client, &bus.stream, 1).await.unwrap();
+    filler.add(&storage, 200).await.unwrap();
+    settles(&bus, &view).await;
+
+    // Every shard that was split or merged was read to its end, and those that were made of it after it.
+    until(&to_ledger, |leases| {
+        leases.len() == 5 && leases.iter().filter(|lease| lease.has_ended()).count() == 3
+    })
+    .await;
+
+    ended(bridge).await;
+    for worker in workers {
+        assert_eq!(worker.0.status().findings, 0);
+        ended(worker).await;
+    }
+    let leases = to_ledger.leases().await.unwrap();
+    assert!(leases.iter().all(|lease| lease.owner.is_none()), "{leases:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_worker_gets_its_share_and_a_dead_one_is_replaced() {
+    let bus = Bus::new(4).await.unwrap();
+    let leases = MemoryLeases::default();
+    let view = bus.view().await.unwrap();
+    let publisher = bus.publisher();
+    let storage = bus.storage();
+    let first = worker(&bus, &leases).await;
+    owned(&leases, &[4]).await;
+    let second = worker(&bus, &leases).await;
+    owned(&leases, &[2, 2]).await;
+
+    // Not told to end: it is just not there any more.
+    second.1.abort();
+    Filler::new(40, StdRng::seed_from_u64(2)).add(&storage, 100).await.unwrap();
+    publish_all(&storage, &publisher).await;
+    settles(&bus, &view).await;
+    owned(&leases, &[4]).await;
+    assert!(first.0.status().taken >= 6, "{:?}", first.0.status());
+    ended(first).await;
+}
+
+/// Waits until the shards are owned so, by as many workers.
+async fn owned(leases: &MemoryLeases, expected: &[usize]) {
+    until(leases, |leases| {
+        let mut owners = BTreeMap::<_, usize>::new();
+        for lease in leases {
+            *owners.entry(&lease.owner).or_default() += 1;
+        }
+        let mut shares: Vec<_> = owners.into_values().collect();
+        shares.sort_unstable();
+        shares == expected
+    })
+    .await;
+}
+
+/// Waits until the leases are as they should be.
+async fn until(leases: &MemoryLeases, are_right: impl Fn(&[Lease]) -> bool) {
+    let right = async {
+        while !are_right(&leases.leases().await.unwrap()) {
+            SystemClock.sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(Duration::from_secs(30), right).await.is_err() {
+        panic!("the leases are not as they should be: {:?}", leases.leases().await);
+    }
+}
+
+/// Puts everything that is stored onto the stream.
+async fn publish_all(
+    storage: &DynamoStorage<StreamName, u64, i64>,
+    publisher: &Publisher<StreamName, u64, i64, Json>,
+) {
+    let pages: Vec<_> = storage.scan(Segment::ALL).try_collect().await.unwrap();
+    let commits = pages.iter().flat_map(|page| page.commits().to_vec());
+    let changes: Vec<_> = commits.map(Change::Commit).collect();
+    publisher.publish(&changes).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_acknowledged_comes_again() {
+    let bus = Bus::new(1).await.unwrap();
+    let leases = MemoryLeases::default();
+    let storage = bus.storage();
+    Filler::new(3, StdRng::seed_from_u64(3)).add(&storage, 10).await.unwrap();
+    publish_all(&storage, &bus.publisher()).await;
+
+    let mut feed = bus.changes_on_kinesis(leases.clone(), quick()).await.unwrap();
+    let first = feed.next().await.unwrap().expect("there is something");
+    drop(first.acknowledgement);
+    let again = feed.next().await.unwrap().expect("it comes again");
+    assert_eq!(first.changes.len(), again.changes.len());
+    again.acknowledgement.acknowledge();
+    until(&leases, |leases| leases[0].checkpoint != Checkpoint::TrimHorizon).await;
+    drop(feed);
+
+    // Whoever comes next begins after it.
+    let mut feed = bus.changes_on_kinesis(leases.clone(), quick()).await.unwrap();
+    bus.publisher().publish(&[Change::Anything]).await.unwrap();
+    let next = feed.next().await.unwrap().expect("there is more");
+    assert!(matches!(&next.changes[..], [Change::Anything]), "{:?}", next.changes);
+}

@@ -1,0 +1,204 @@
+//! Processes on the way of events that are killed and paused at random moments, while shards are split and merged.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use eventsrc_core::{Clock, Randomness, SystemClock};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::reshard::reshard;
+use super::worker::Said;
+use super::{Bus, Part, quick};
+use crate::ledgers::{Entries, Filler, Ledger as _};
+
+/// What is done to the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blows {
+    /// How many are killed.
+    pub kills: u64,
+    /// How many are stopped for longer than a lease lives, and woken up.
+    pub zombies: u64,
+    /// How often shards are split and merged.
+    pub reshardings: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Survived {
+    /// Commits stored, each to be applied once.
+    pub commits: u64,
+    /// Events in them.
+    pub events: u64,
+    /// What was done.
+    pub blows: u64,
+    /// How many leases woken processes found taken by others, and how many commits they found applied.
+    pub refused: (u64, u64),
+    /// What was wrong, in words.
+    pub violations: Vec<String>,
+}
+
+/// So many processes at each part of the way.
+const BRIDGES: usize = 2;
+const LEDGERS: usize = 3;
+
+/// How long it may take until everything has arrived, once nobody is killed any more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Stores `commits` while `program`, which is `bus-worker`, runs five times over and is dealt `blows`, and compares the ledger
+/// with the fold.
+///
+/// # Errors
+///
+/// If the program cannot be run, or the ledger not be read.
+pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed: u64) -> Result<Survived> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let randomness = Randomness::seeded(seed);
+    let view = bus.view().await?;
+    let parts = [vec![Part::Bridge; BRIDGES], vec![Part::Ledger; LEDGERS]].concat();
+    let mut fleet =
+        parts.iter().map(|part| Process::start(program, bus, *part)).collect::<Result<Vec<_>>>()?;
+
+    let mut todo: Vec<Blow> = [
+        vec![Blow::Kill; usize::try_from(blows.kills)?],
+        vec![Blow::Pause; usize::try_from(blows.zombies)?],
+        vec![Blow::Reshard; usize::try_from(blows.reshardings)?],
+    ]
+    .concat();
+    let mut came = Survived { blows: todo.len() as u64, ..Survived::default() };
+    let (storage, rounds) = (bus.storage(), todo.len().max(1) as u64);
+    let mut filler = Filler::new(200, StdRng::seed_from_u64(seed));
+    for round in 0..rounds {
+        // What is stored meanwhile is under way when the blow falls.
+        let share = commits * (round + 1) / rounds - commits * round / rounds;
+        let (filled, dealt) = tokio::join!(filler.add(&storage, share), async {
+            SystemClock.sleep(randomness.up_to(Duration::from_millis(300))).await;
+            let Some(blow) = (!todo.is_empty()).then(|| todo.swap_remove(random.random_range(0..todo.len())))
+            else {
+                return Ok((0, 0));
+            };
+            let place = random.random_range(0..fleet.len());
+            blow.fall(program, bus, &mut fleet[place], &mut random).await
+        });
+        filled?;
+        let (lost, repeated) = dealt?;
+        came.refused = (came.refused.0 + lost, came.refused.1 + repeated);
+    }
+
+    let expected = Entries::of(&storage).await?;
+    came.commits = expected.len() as u64;
+    came.events = filler.events();
+    let settled = async {
+        while view.read_ledger().await?.len() < expected.len() {
+            SystemClock.sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    match timeout(PATIENCE, settled).await {
+        Ok(settled) => settled?,
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            came.violations.push(format!("seed {seed}: not all has come in {seconds} seconds"));
+        }
+    }
+    for process in &mut fleet {
+        ensure!(process.child.try_wait()?.is_none(), "a process has ended by itself");
+    }
+    drop(fleet);
+    let wrong = view.read_ledger().await?.wrong(&expected);
+    came.violations.extend(wrong.into_iter().map(|wrong| format!("seed {seed}: {wrong}")));
+    Ok(came)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    Kill,
+    Pause,
+    Reshard,
+}
+
+impl Blow {
+    /// Gives how many leases and commits the process found taken, if it was paused.
+    async fn fall(
+        self,
+        program: &Path,
+        bus: &Bus,
+        process: &mut Process,
+        random: &mut StdRng,
+    ) -> Result<(u64, u64)> {
+        match self {
+            Self::Kill => {
+                process.child.kill().await?;
+                *process = Process::start(program, bus, process.part)?;
+                Ok((0, 0))
+            }
+            Self::Pause => {
+                process.signal("STOP").await?;
+                let before = process.said();
+                // Long enough for others to take its leases over, and to go on with them.
+                SystemClock.sleep(quick().expiry * 3).await;
+                process.signal("CONT").await?;
+                SystemClock.sleep(quick().expiry).await;
+                let after = process.said();
+                Ok((after.lost - before.lost, after.repeated - before.repeated))
+            }
+            Self::Reshard => {
+                reshard(bus, random).await?;
+                Ok((0, 0))
+            }
+        }
+    }
+}
+
+/// A process, and what it said last.
+struct Process {
+    part: Part,
+    child: Child,
+    said: Arc<Mutex<Said>>,
+    listener: JoinHandle<()>,
+}
+
+impl Process {
+    fn start(program: &Path, bus: &Bus, part: Part) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg(part.text()).args(bus.arguments());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        let mut lines = BufReader::new(child.stdout.take().context("its output is ours")?).lines();
+        let said = Arc::new(Mutex::new(Said::default()));
+        let heard = Arc::clone(&said);
+        let listener = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                // A line that was cut off by a kill is none.
+                if let Ok(words) = Said::parse(&line) {
+                    *heard.lock().unwrap_or_else(PoisonError::into_inner) = words;
+                }
+            }
+        });
+        Ok(Self { part, child, said, listener })
+    }
+
+    fn said(&self) -> Said {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn signal(&self, signal: &str) -> Result<()> {
+        let id = self.child.id().context("it has not ended")?;
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(id.to_string()).status().await?;
+        ensure!(sent.success(), "cannot send SIG{signal}");
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}

@@ -1,0 +1,193 @@
+//! The whole way of an event: DynamoDB, its stream, Kinesis, and a ledger in Postgres.
+
+mod kills;
+mod reshard;
+mod worker;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use eventsrc_core::{Json, LeaseStore, StorageError, StreamName};
+use eventsrc_dynamo::{Dynamo, DynamoStorage, Images, aws_sdk_dynamodb};
+use eventsrc_kinesis::{
+    Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, PollingSettings, Publisher,
+    StreamRecords, aws_sdk_dynamodbstreams, aws_sdk_kinesis,
+};
+use eventsrc_postgres::{Postgres, PostgresLeases, PostgresView};
+use eventsrc_testkit::servers;
+
+use crate::ledgers::PostgresLedger;
+use crate::{dynamo, kinesis};
+
+pub use kills::{Blows, Survived, survive};
+pub use reshard::{merge, split};
+pub use worker::{Part, Said, work};
+
+/// The ledger at the end.
+pub type LedgerView = PostgresView<StreamName, u64, i64, PostgresLedger>;
+
+/// A consumer of one of the two streams.
+pub type BusConsumer = Consumer<StreamName, u64, i64>;
+
+/// Where everything is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bus {
+    /// The endpoint of DynamoDB and of its streams.
+    pub dynamo: String,
+    /// Whose tables they are.
+    pub access_key: String,
+    /// The endpoint of Kinesis.
+    pub kinesis: String,
+    /// The stream of Kinesis.
+    pub stream: String,
+    /// The address of the Postgres database.
+    pub database: String,
+}
+
+impl Bus {
+    /// New tables, a new stream with so many shards, and a new database, of the shared servers.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be made.
+    pub async fn new(shards: i32) -> Result<Self> {
+        let local = servers::dynamo().await;
+        let bus = Self {
+            dynamo: local.endpoint(),
+            access_key: local.access_key("bus"),
+            kinesis: servers::kinesis().await.endpoint(),
+            stream: kinesis::stream(shards).await,
+            database: servers::postgres().await.database("bus").await,
+        };
+        bus.tables().create_tables().await?;
+        Ok(bus)
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> Dynamo {
+        let config = dynamo::config(&self.dynamo, &self.access_key).build();
+        Dynamo::new(aws_sdk_dynamodb::Client::from_conf(config), TABLE)
+    }
+
+    /// Where events are saved.
+    pub fn storage(&self) -> DynamoStorage<StreamName, u64, i64> {
+        DynamoStorage::new(&self.tables())
+    }
+
+    /// A client of Kinesis.
+    pub fn kinesis_client(&self) -> aws_sdk_kinesis::Client {
+        aws_sdk_kinesis::Client::from_conf(kinesis::config(&self.kinesis).build())
+    }
+
+    /// The leases of one group.
+    ///
+    /// # Errors
+    ///
+    /// If the database is out of reach.
+    pub async fn leases(&self, group: &str) -> Result<PostgresLeases> {
+        Ok(PostgresLeases::new(&Postgres::connect(&self.database).await?, group))
+    }
+
+    /// The ledger.
+    ///
+    /// # Errors
+    ///
+    /// If the database is out of reach.
+    pub async fn view(&self) -> Result<LedgerView> {
+        let postgres = Postgres::connect(&self.database).await?;
+        Ok(PostgresView::open(&postgres, PostgresLedger(1)).await?)
+    }
+
+    /// What the bridge reads, as a worker of the group of `leases`.
+    ///
+    /// # Errors
+    ///
+    /// If the stream of the table cannot be read.
+    pub async fn changes_of_the_table(
+        &self,
+        leases: impl LeaseStore,
+        settings: ConsumerSettings,
+    ) -> Result<BusConsumer, StorageError> {
+        let shared = dynamo::config(&self.dynamo, &self.access_key).build();
+        let config = aws_sdk_dynamodbstreams::Config::builder()
+            .behavior_version(aws_sdk_dynamodbstreams::config::BehaviorVersion::latest())
+            .region(shared.region().cloned())
+            .endpoint_url(&self.dynamo)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .credentials_provider(aws_sdk_dynamodbstreams::config::Credentials::new(
+                &self.access_key,
+                "secret",
+                None,
+                None,
+                "tests",
+            ));
+        let client = aws_sdk_dynamodbstreams::Client::from_conf(config.build());
+        let source = DynamoStream::of_table(client, TABLE).await?.polled(polling());
+        source.check().await?;
+        let decoder = StreamRecords::new(Images::<StreamName, u64, i64>::new());
+        Consumer::start(source, leases, decoder, settings).await
+    }
+
+    /// What the views read, as a worker of the group of `leases`.
+    ///
+    /// # Errors
+    ///
+    /// If the stream cannot be read.
+    pub async fn changes_on_kinesis(
+        &self,
+        leases: impl LeaseStore,
+        settings: ConsumerSettings,
+    ) -> Result<BusConsumer, StorageError> {
+        let source = KinesisStream::with(self.kinesis_client(), &self.stream, polling());
+        source.check().await?;
+        Consumer::start(source, leases, Envelope::<StreamName, u64, i64>::new(), settings).await
+    }
+
+    /// What puts changes onto the stream.
+    pub fn publisher(&self) -> Publisher<StreamName, u64, i64, Json> {
+        Publisher::new(self.kinesis_client(), &self.stream, Json)
+    }
+
+    /// Five texts, which [`parse`](Self::parse) reads.
+    pub fn arguments(&self) -> [&str; 5] {
+        [&self.dynamo, &self.access_key, &self.kinesis, &self.stream, &self.database]
+    }
+
+    /// The bus that [`arguments`](Self::arguments) tell.
+    ///
+    /// # Errors
+    ///
+    /// If there are too few of them.
+    pub fn parse(arguments: &mut impl Iterator<Item = String>) -> Result<Self> {
+        let mut next = || arguments.next().context("five arguments tell where a bus is");
+        Ok(Self {
+            dynamo: next()?,
+            access_key: next()?,
+            kinesis: next()?,
+            stream: next()?,
+            database: next()?,
+        })
+    }
+}
+
+/// Leases that expire soon, so that those of killed workers are taken over while a test looks on.
+pub fn quick() -> ConsumerSettings {
+    ConsumerSettings {
+        expiry: Duration::from_millis(600),
+        handover: Duration::from_secs(2),
+        discover_every: Duration::from_secs(2),
+        ..ConsumerSettings::default()
+    }
+}
+
+/// No limit of AWS holds for a local server.
+fn polling() -> PollingSettings {
+    PollingSettings {
+        shortest_wait: Duration::from_millis(5),
+        longest_wait: Duration::from_millis(40),
+        bytes_per_second: u64::MAX,
+        ..PollingSettings::default()
+    }
+}
+
+const TABLE: &str = "events";
