@@ -194,14 +194,12 @@ impl Polled for Calls {
 
 /// A record of the service as one of ours.
 pub(crate) fn numbered(record: aws_sdk_kinesis::types::Record) -> Numbered<Record> {
-    let arrived = record.approximate_arrival_timestamp.as_ref().and_then(timestamp);
     Numbered {
         sequence_number: record.sequence_number.into(),
-        arrived,
+        arrived: record.approximate_arrival_timestamp.as_ref().and_then(timestamp),
         record: Record {
             partition_key: record.partition_key.unwrap_or_default(),
             data: record.data.into_inner(),
-            arrived,
         },
     }
 }

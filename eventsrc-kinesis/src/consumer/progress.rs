@@ -58,6 +58,11 @@ impl Progress {
         self.state().open.len()
     }
 
+    /// Whether something was dropped without its acknowledgement.
+    pub(super) fn is_refused(&self) -> bool {
+        self.state().refused
+    }
+
     /// Waits until there are fewer than `limit` open deliveries; false if one was dropped without its acknowledgement.
     pub(super) async fn room(&self, limit: usize) -> bool {
         loop {

@@ -134,6 +134,9 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
     async fn take(&self, batch: Batch<So::Record>, dealt_with: Option<&ShardPlace>) -> bool {
         let Batch { records, behind } = batch;
         self.reading.board.read(self.shard, records.len(), behind);
+        if self.progress.is_refused() {
+            return false;
+        }
         let mut records = records.into_iter();
         loop {
             let mut decoded = Decoded::default();

@@ -11,7 +11,7 @@ mod stream_records;
 use std::error::Error;
 use std::fmt;
 
-use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName, Timestamp};
+use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName};
 
 pub use aggregated::{Aggregate, Aggregated, BadPart, NotAggregated, Part};
 pub use destination_records::DestinationRecords;
@@ -27,8 +27,6 @@ pub struct Record {
     pub partition_key: String,
     /// What it holds.
     pub data: Vec<u8>,
-    /// When it came to the stream, roughly.
-    pub arrived: Option<Timestamp>,
 }
 
 /// Reads records of type `R`.

@@ -49,7 +49,7 @@ const LONGEST_PARTITION_KEY: usize = 256;
 /// assert_eq!(data, br#"{"eventsrc":1,"change":"stream","stream":"user/1"}"#);
 ///
 /// let mut decoded = Decoded::default();
-/// envelope.decode(Record { partition_key: "user/1".into(), data, arrived: None }, 0, &mut decoded);
+/// envelope.decode(Record { partition_key: "user/1".into(), data }, 0, &mut decoded);
 /// assert!(matches!(&decoded.changes[..], [Change::Stream(key)] if *key == ada));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -102,7 +102,7 @@ fn sample() -> Commit<User, ZonedSequence, Fact> {
 }
 
 fn record(partition_key: &str, data: impl Into<Vec<u8>>) -> Record {
-    Record { partition_key: partition_key.into(), data: data.into(), arrived: None }
+    Record { partition_key: partition_key.into(), data: data.into() }
 }
 
 fn decode<D: Decoder<Record>>(decoder: &D, record: Record) -> Decoded<D::Key, D::Sequence, D::Payload> {

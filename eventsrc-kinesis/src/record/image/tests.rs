@@ -85,7 +85,7 @@ const NATIVE: &str = concat!(
 );
 
 fn put(data: impl Into<Vec<u8>>) -> Record {
-    Record { partition_key: "68406A366BD60300".into(), data: data.into(), arrived: None }
+    Record { partition_key: "68406A366BD60300".into(), data: data.into() }
 }
 
 fn decode<R>(records: &Records, record: R) -> Decoded<User, u64, String>
