@@ -20,7 +20,8 @@ pub(crate) async fn kills(trial: Trial) -> Result<Found> {
     let commits = trial.attempts * COMMITS;
     let survived = survive(&program("bus-worker")?, &bus, commits, blows, trial.seed).await?;
     let Survived { commits, events, refused: (lost, repeated), mut violations, .. } = survived;
-    if zombies > 0 && lost + repeated == 0 {
+    // One or two may have had nothing to do.
+    if zombies >= 10 && lost + repeated == 0 {
         violations.push(format!("seed {}: no zombie tried anything", trial.seed));
     }
     let note = format!(

@@ -212,7 +212,7 @@ pub(crate) const RUNS: &[Run] = &[
         name: "bus-kills",
         unit: "processes killed or paused between DynamoDB and Postgres",
         full: 250,
-        quick: 8,
+        quick: 5,
         run: |trial| Box::pin(bus::kills(trial)),
     },
 ];

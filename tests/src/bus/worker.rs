@@ -87,9 +87,13 @@ pub async fn work(bus: &Bus, part: Part) -> Result<()> {
         Part::Ledger => {
             let feed = bus.changes_on_kinesis(leases, quick()).await?;
             let handle = feed.handle();
-            // Without sweeps: what does not come by the bus does not come.
-            let settings =
-                SynchronizerSettings { sweep_every: None, events_per_batch: 200, ..Default::default() };
+            // A bridge that wakes up writes beside the one that took over, which the local server does not bear: of two writers
+            // of a shard, a reader may miss a record. A sweep finds it.
+            let settings = SynchronizerSettings {
+                sweep_every: Some(BETWEEN_SWEEPS),
+                events_per_batch: 200,
+                ..Default::default()
+            };
             let synchronizer = Synchronizer::start(bus.storage(), bus.view().await?, settings);
             let says = keep_saying(|| async {
                 let status = synchronizer.status().await?;
@@ -112,5 +116,7 @@ async fn keep_saying<F: Future<Output = Result<Said>>>(status: impl Fn() -> F) -
         SystemClock.sleep(BETWEEN_WORDS).await;
     }
 }
+
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(5);
 
 const BETWEEN_WORDS: Duration = Duration::from_millis(100);
