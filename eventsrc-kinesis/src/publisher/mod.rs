@@ -147,14 +147,12 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
             let is_astray =
                 sent.iter().any(|(_, shard)| shard.as_deref().is_some_and(|shard| !shards.has(shard)));
             let shards = if is_astray { self.look_for_shards().await? } else { shards };
-            let is_through = sent.iter().all(|(_, shard)| shard.is_some());
-            queue.take_back(sent, &shards);
-            if is_through {
+            if queue.take_back(sent, &shards) {
                 pace = self.settings.retry.start();
                 since = self.timing.clock.elapsed();
                 continue;
             }
-            let trouble = trouble.unwrap_or_else(|| self.trouble("the service does not say why"));
+            let trouble = trouble.unwrap_or_else(|| self.trouble("they came to shards that are not theirs"));
             if self.timing.clock.elapsed().saturating_sub(since) >= self.settings.give_up_after {
                 return Err(trouble);
             }

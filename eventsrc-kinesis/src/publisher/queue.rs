@@ -112,8 +112,9 @@ impl Queue {
     }
 
     /// Takes back what is not where it belongs: the messages of records that failed, for which there is no shard, and those of a
-    /// record that came to a shard that is not theirs, because shards were split or merged meanwhile.
-    pub(super) fn take_back(&mut self, call: Vec<(Entry, Option<String>)>, shards: &ShardMap) {
+    /// record that came to a shard that is not theirs, because shards were split or merged meanwhile. True if there is nothing to be
+    /// taken back.
+    pub(super) fn take_back(&mut self, call: Vec<(Entry, Option<String>)>, shards: &ShardMap) -> bool {
         let mut back = Vec::new();
         for (entry, shard) in call {
             let is_alone = entry.messages.len() == 1;
@@ -129,9 +130,11 @@ impl Queue {
                 .collect();
             back.extend(entry.messages.into_iter().filter(|message| missing.contains(&message.key)));
         }
+        let is_through = back.is_empty();
         for message in back.into_iter().rev() {
             self.0.push_front(message);
         }
+        is_through
     }
 }
 
