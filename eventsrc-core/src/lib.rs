@@ -38,8 +38,8 @@ pub use feed::{
 };
 pub use fold::{Fold, FoldFn, fold_fn};
 pub use lease::{
-    Checkpoint, Lease, LeasePlan, LeaseStore, LeaseWatch, MemoryLeases, NewLease, Place as ShardPlace,
-    Renewal, Sighting,
+    Checkpoint, Lease, LeasePlan, LeaseStore, LeaseWatch, MemoryLeases, NewLease, Renewal, ShardPlace,
+    Sighting,
 };
 pub use operation::{Decision, Known, Operation, Unmet};
 pub use page::Page;

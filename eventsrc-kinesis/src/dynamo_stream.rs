@@ -105,11 +105,6 @@ impl DynamoStream {
 impl ShardSource for DynamoStream {
     type Record = Record;
 
-    async fn name(&self) -> Result<String, StorageError> {
-        // It ends with the time at which the stream was switched on.
-        Ok(self.stream.arn.clone())
-    }
-
     async fn retention(&self) -> Result<Duration, StorageError> {
         Ok(Duration::from_secs(24 * 3600))
     }

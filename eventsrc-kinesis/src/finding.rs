@@ -28,7 +28,7 @@ pub enum Finding {
         /// What it is of, as far as it can be told.
         why: String,
     },
-    /// The bus does not have any more what comes after the checkpoint. All heads are compared with positions, and what is
+    /// The bus may not have any more what comes after the checkpoint. All heads are compared with positions, and what is
     /// missing is read from the storage.
     Lost {
         /// The shard.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::http::HttpResponse;
-use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType, StreamDescriptionSummary};
-use eventsrc_core::{Clock, ErrorKind, Randomness, StorageError, Timestamp};
-use eventsrc_dynamo::service_error;
+use aws_sdk_kinesis::types::ShardIteratorType;
+use eventsrc_core::{Clock, Randomness, StorageError, Timestamp};
 use futures::stream::BoxStream;
 
+use crate::named_stream::{NamedStream, is_open};
 use crate::polling::{PollError, Polled, PollingSettings, Polls, Timing, poll};
 use crate::record::Record;
 use crate::shard::Shard;
@@ -22,7 +21,7 @@ use crate::source::{Batch, Numbered, ReadError, ShardSource, Start};
 /// The client brings region, credentials, endpoint, timeouts and its own retries, from wherever its configuration has them.
 #[derive(Clone)]
 pub struct KinesisStream {
-    stream: Arc<Calls>,
+    stream: Arc<NamedStream>,
     settings: PollingSettings,
     timing: Timing,
 }
@@ -35,7 +34,7 @@ impl KinesisStream {
 
     /// The same, with these settings.
     pub fn with(client: Client, name: &str, settings: PollingSettings) -> Self {
-        let stream = Arc::new(Calls { client, name: name.to_owned() });
+        let stream = Arc::new(NamedStream { client, name: name.to_owned() });
         Self { stream, settings, timing: Timing::default() }
     }
 
@@ -53,26 +52,12 @@ impl KinesisStream {
     /// `Refused` if there is no such stream, it may not be looked at, or it deals out records without regard to their
     /// partition keys; `Unavailable` if the service does not answer.
     pub async fn check(&self) -> Result<(), StorageError> {
-        let summary = self.stream.summary().await?;
-        if summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto) {
-            let what = format!(
-                "the stream {} deals out records without regard to their partition keys: set its record distribution \
-                 strategy to go by them",
-                self.stream.name
-            );
-            return Err(StorageError::new(ErrorKind::Refused, what));
-        }
-        Ok(())
+        self.stream.check_distribution(&self.stream.summary().await?)
     }
 }
 
 impl ShardSource for KinesisStream {
     type Record = Record;
-
-    async fn name(&self) -> Result<String, StorageError> {
-        let summary = self.stream.summary().await?;
-        Ok(format!("{}@{}", summary.stream_arn(), summary.stream_creation_timestamp().secs()))
-    }
 
     async fn retention(&self) -> Result<Duration, StorageError> {
         let hours = self.stream.summary().await?.retention_period_hours();
@@ -80,7 +65,12 @@ impl ShardSource for KinesisStream {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
-        self.stream.shards().await
+        let shards = self.stream.shards().await?.into_iter().map(|shard| Shard {
+            is_open: is_open(&shard),
+            id: shard.shard_id,
+            parents: shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id).collect(),
+        });
+        Ok(shards.collect())
     }
 
     fn records(&self, shard: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
@@ -89,57 +79,7 @@ impl ShardSource for KinesisStream {
     }
 }
 
-/// The calls that are made of the service.
-struct Calls {
-    client: Client,
-    name: String,
-}
-
-impl Calls {
-    async fn summary(&self) -> Result<StreamDescriptionSummary, StorageError> {
-        let call = self.client.describe_stream_summary().stream_name(&self.name).send();
-        let answer = call.await.map_err(|error| self.failure("look at", error))?;
-        answer.stream_description_summary.ok_or_else(|| self.cut_off("look at"))
-    }
-
-    async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
-        let mut shards = Vec::new();
-        let mut token = None;
-        loop {
-            let call = self.client.list_shards();
-            let call = match token.take() {
-                // With a token, the service wants no name.
-                Some(token) => call.next_token(token),
-                None => call.stream_name(&self.name),
-            };
-            let answer = call.send().await.map_err(|error| self.failure("list the shards of", error))?;
-            shards.extend(answer.shards.unwrap_or_default().into_iter().map(|shard| Shard {
-                id: shard.shard_id,
-                parents: shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id).collect(),
-                is_open:
-                    shard.sequence_number_range.is_none_or(|range| range.ending_sequence_number.is_none()),
-            }));
-            token = answer.next_token;
-            if token.is_none() {
-                return Ok(shards);
-            }
-        }
-    }
-
-    fn failure<E>(&self, what: &str, error: SdkError<E, HttpResponse>) -> StorageError
-    where
-        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-    {
-        service_error(&format!("cannot {what} the stream {}", self.name), error)
-    }
-
-    fn cut_off(&self, what: &str) -> StorageError {
-        let what = format!("cannot {what} the stream {}: the answer was cut off", self.name);
-        StorageError::new(ErrorKind::Unavailable, what)
-    }
-}
-
-impl Polled for Calls {
+impl Polled for NamedStream {
     type Record = Record;
 
     async fn iterator(&self, shard: &str, start: &Start) -> Result<String, PollError> {
@@ -163,8 +103,11 @@ impl Polled for Calls {
             }
             Err(error) => {
                 // The shard was removed once all of it was too old, or the number is none of this stream.
-                let is_gone =
-                    matches!(error.code(), Some("ResourceNotFoundException" | "InvalidArgumentException"));
+                let is_gone = match error.code() {
+                    Some("ResourceNotFoundException") => true,
+                    Some("InvalidArgumentException") => matches!(start, Start::At(_) | Start::After(_)),
+                    _ => false,
+                };
                 let error = self.failure(&format!("begin to read the shard {shard} of"), error);
                 Err(if is_gone { PollError::Trimmed(error) } else { PollError::Failed(error) })
             }

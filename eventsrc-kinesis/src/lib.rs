@@ -55,6 +55,7 @@ mod finding;
 mod forward;
 mod kinesis;
 mod lease_table;
+mod named_stream;
 mod outbox;
 mod polling;
 mod publisher;

@@ -18,9 +18,6 @@ pub trait ShardSource: Send + Sync + 'static {
     /// A record of the service.
     type Record: Send + Sync + 'static;
 
-    /// Which stream it is. A stream that was removed and made anew has another name.
-    fn name(&self) -> impl Future<Output = Result<String, StorageError>> + Send;
-
     /// For how long the stream keeps its records.
     fn retention(&self) -> impl Future<Output = Result<Duration, StorageError>> + Send;
 

@@ -184,14 +184,14 @@ pub enum Checkpoint {
     /// Nothing yet: begin with the first record from this time on, to the microsecond.
     At(Timestamp),
     /// Everything up to here.
-    After(Place),
+    After(ShardPlace),
     /// Everything there ever will be.
     End,
 }
 
 /// A place in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct ShardPlace {
     /// The sequence number of the record, as the bus writes it.
     pub sequence_number: Arc<str>,
     /// Which of the parts of the record, from 0, where it has several.

@@ -34,8 +34,10 @@ use worker::Worker;
 /// - A shard is begun where its checkpoint is. That moves past a record only once the delivery that brought it, and all before
 ///   it, are acknowledged.
 /// - A shard that was split or merged is read to its end, and then those that were made of it.
-/// - A checkpoint older than what the stream keeps means that something is lost on the way. The reader is told that anything may
-///   have grown, and compares heads with positions; the checkpoint waits for that.
+/// - After a checkpoint older than what the stream keeps, something may be lost on the way; whether it is, the stream does not tell.
+///   The reader is told that anything may have grown, and compares heads with positions; the checkpoint waits for that.
+///
+/// A stream that is removed and made anew has shards of the same names, so it needs leases of another name.
 ///
 /// Dropping it ends reading at once, and leaves the leases to expire. [`ConsumerHandle::drain`] ends it in good order.
 pub struct Consumer<K, S, E> {

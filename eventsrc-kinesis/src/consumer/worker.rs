@@ -8,12 +8,11 @@ use eventsrc_core::{
     Checkpoint, ErrorKind, Lease, LeasePlan, LeaseStore, LeaseWatch, Pace, Renewal, StorageError,
 };
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::discovery::{forgotten, missing, passed_over};
 use super::progress::Progress;
 use super::reader::{Outcome, Reading, read, told};
-use super::settings::Initial;
 use super::status::ShardStatus;
 use crate::record::Decoder;
 use crate::source::ShardSource;
@@ -25,8 +24,7 @@ pub(super) struct Worker<So: ShardSource, L, D: Decoder<So::Record>> {
     name: String,
     watch: LeaseWatch,
     held: BTreeMap<String, Held>,
-    /// Each ends with its shard and why.
-    readers: JoinSet<(String, Outcome)>,
+    readers: JoinSet<Outcome>,
     /// Shards that could not be read here, and until when others shall try.
     avoided: HashMap<String, Duration>,
     /// When to look for shards again.
@@ -88,7 +86,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
             loop {
                 tokio::select! {
                     () = &mut round => break,
-                    Some(ended) = self.readers.join_next() => {
+                    Some(ended) = self.readers.join_next_with_id() => {
                         if self.ended(ended).await {
                             break;
                         }
@@ -156,7 +154,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
 
     /// Makes leases for shards that have none.
     async fn discover(&mut self) -> Result<(), StorageError> {
-        let initial: Initial = self.reading.settings.initial;
+        let initial = self.reading.settings.initial;
         let shards = self.reading.source.shards().await?;
         let mut leases = self.leases.leases().await?;
         let beginning = leases.is_empty();
@@ -193,31 +191,26 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         self.drop_lease(&lease.shard);
         let progress = Progress::new(lease.checkpoint.clone());
         let (stop, stopped) = watch::channel(false);
-        let (reading, shard) = (Arc::clone(&self.reading), lease.shard.clone());
-        let reader = {
-            let (lease, progress) = (lease.clone(), Arc::clone(&progress));
-            self.readers.spawn(async move { (shard, read(reading, lease, progress, stopped).await) })
-        };
+        let reader = read(Arc::clone(&self.reading), lease.clone(), Arc::clone(&progress), stopped);
+        let reader = self.readers.spawn(reader);
         let kept = lease.checkpoint.clone();
         self.held.insert(lease.shard.clone(), Held { lease, kept, progress, stop, reader });
     }
 
     /// What becomes of a shard whose reader has ended; true if others have to be looked at soon.
-    async fn ended(&mut self, ended: Result<(String, Outcome), tokio::task::JoinError>) -> bool {
-        let (shard, outcome) = match ended {
+    async fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) -> bool {
+        let (reader, outcome) = match ended {
             Ok(ended) => ended,
-            // It was stopped because the lease was lost.
-            Err(error) if error.is_cancelled() => return false,
             Err(error) => {
-                let what = format!("a reader panicked: {error}");
-                self.reading.board.is_troubled(&StorageError::new(ErrorKind::Invalid, what));
-                // Its lease is among those whose readers have ended.
-                let ended = |held: &Held| held.reader.is_finished();
-                let Some((shard, _)) = self.held.iter().find(|(_, held)| ended(held)) else { return false };
-                (shard.clone(), Outcome::Refused)
+                let what = format!("the reader of a shard broke off: {error}");
+                (error.id(), Outcome::Failed(StorageError::new(ErrorKind::Invalid, what)))
             }
         };
-        let Some(held) = self.held.get(&shard).filter(|held| held.reader.is_finished()) else { return false };
+        // One that is not held any more was stopped because its lease was lost.
+        let Some((shard, held)) = self.held.iter().find(|(_, held)| held.reader.id() == reader) else {
+            return false;
+        };
+        let shard = shard.clone();
         let mut renewal = held.renewal();
         match outcome {
             Outcome::Ended => {
@@ -277,7 +270,9 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         while !self.readers.is_empty() {
             let round = self.reading.surroundings.clock.sleep(self.reading.settings.expiry / 3);
             tokio::select! {
-                Some(ended) = self.readers.join_next() => drop(self.ended(ended).await),
+                Some(ended) = self.readers.join_next_with_id() => {
+                    self.ended(ended).await;
+                }
                 () = round => {
                     if let Err(error) = self.renew().await {
                         self.reading.board.is_troubled(&error);

@@ -4,18 +4,17 @@ mod queue;
 mod shards;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, PutRecordsResultEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType,
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
+use eventsrc_core::{
+    Change, Clock, Codec, ErrorKind, Randomness, RetryPace, Sequence, StorageError, StreamKey, StreamName,
 };
-use eventsrc_core::{Change, Codec, ErrorKind, RetryPace, Sequence, StorageError, StreamKey, StreamName};
-use eventsrc_dynamo::service_error;
 
+use crate::named_stream::{NamedStream, is_open};
 use crate::polling::Timing;
 use crate::record::{Envelope, partition_key};
 use queue::{Entry, Limits, Message, Queue};
@@ -63,8 +62,7 @@ impl Default for PublisherSettings {
 /// - A commit that is too large for a record, or cannot be encoded, is told as [`Change::Stream`]: its readers read it from the
 ///   storage.
 pub struct Publisher<K, S, E, C> {
-    client: Client,
-    stream: String,
+    stream: NamedStream,
     envelope: Envelope<K, S, E, C>,
     settings: PublisherSettings,
     timing: Timing,
@@ -80,13 +78,19 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
     /// The same, with these settings.
     pub fn with(client: Client, stream: &str, codec: C, settings: PublisherSettings) -> Self {
         Self {
-            client,
-            stream: stream.to_owned(),
+            stream: NamedStream { client, name: stream.to_owned() },
             envelope: Envelope::with_codec(codec),
             settings,
             timing: Timing::default(),
             shards: Mutex::default(),
         }
+    }
+
+    /// The same, on this clock and with these lots.
+    #[must_use]
+    pub fn timed_by(mut self, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
+        self.timing = Timing { clock, randomness };
+        self
     }
 
     /// Makes sure that the stream is there, takes records as large as the settings say, keeps the records of one stream of events
@@ -96,34 +100,22 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
     ///
     /// `Refused` if that is not so, or the stream may not be looked at; `Unavailable` if the service does not answer.
     pub async fn check(&self, retention: Duration) -> Result<(), StorageError> {
-        let what = format!("cannot look at the stream {}", self.stream);
-        let call = self.client.describe_stream_summary().stream_name(&self.stream).send();
-        let answer = call.await.map_err(|error| service_error(&what, error))?;
-        let Some(summary) = answer.stream_description_summary() else {
-            let what = format!("{what}: the answer was cut off");
-            return Err(StorageError::new(ErrorKind::Unavailable, what));
-        };
-        let refused = |what: String| {
-            let what = format!("the stream {} {what}", self.stream);
-            Err(StorageError::new(ErrorKind::Refused, what))
-        };
-        if summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto) {
-            return refused(
-                "deals out records without regard to their partition keys: have it go by them".into(),
-            );
-        }
+        let summary = self.stream.summary().await?;
+        self.stream.check_distribution(&summary)?;
         let hours = u64::try_from(summary.retention_period_hours()).unwrap_or_default();
         if Duration::from_secs(3600 * hours) < retention {
             let least = retention.as_secs().div_ceil(3600);
-            return refused(format!(
-                "keeps records for {hours} hours: have it keep them for {least} at least"
-            ));
+            let why = format!("keeps records for {hours} hours: have it keep them for {least} at least");
+            return Err(self.stream.refused(&why));
         }
         let kibibytes = summary.max_record_size_in_kib().and_then(|size| usize::try_from(size).ok());
         match kibibytes {
-            Some(kibibytes) if kibibytes << 10 < self.settings.record_bytes => refused(format!(
-                "takes records of {kibibytes} KiB at most, and larger ones are to be put onto it"
-            )),
+            Some(kibibytes) if kibibytes << 10 < self.settings.record_bytes => {
+                let why = format!(
+                    "takes records of {kibibytes} KiB at most, and larger ones are to be put onto it"
+                );
+                Err(self.stream.refused(&why))
+            }
             _ => Ok(()),
         }
     }
@@ -156,7 +148,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
             if self.timing.clock.elapsed().saturating_sub(since) >= self.settings.give_up_after {
                 return Err(trouble);
             }
-            tracing::warn!(stream = self.stream, error = %trouble, "cannot put records; trying again");
+            tracing::warn!(stream = self.stream.name, error = %trouble, "cannot put records; trying again");
             metrics::counter!("eventsrc_kinesis_failed_puts_total").increment(1);
             self.timing.clock.sleep(pace.wait(&self.timing.randomness).max(LEAST_WAIT)).await;
         }
@@ -195,12 +187,16 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
                 .build()
                 .expect("it has both")
         });
-        let request =
-            self.client.put_records().stream_name(&self.stream).set_records(Some(records.collect()));
+        let request = self
+            .stream
+            .client
+            .put_records()
+            .stream_name(&self.stream.name)
+            .set_records(Some(records.collect()));
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let error = self.failed(error);
+                let error = self.stream.failure("put records onto", error);
                 return match error.kind() {
                     ErrorKind::Unavailable => {
                         Ok((call.into_iter().map(|entry| (entry, None)).collect(), Some(error)))
@@ -233,29 +229,12 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
     }
 
     async fn look_for_shards(&self) -> Result<Arc<ShardMap>, StorageError> {
-        let what = format!("cannot list the shards of the stream {}", self.stream);
-        let mut found = Vec::new();
-        let mut token = None;
-        loop {
-            let call = self.client.list_shards();
-            let call = match token.take() {
-                Some(token) => call.next_token(token),
-                None => call.stream_name(&self.stream).shard_filter(open_shards()),
-            };
-            let answer = call.send().await.map_err(|error| service_error(&what, error))?;
-            found.extend(answer.shards.unwrap_or_default().into_iter().filter_map(|shard| {
-                let is_open =
-                    shard.sequence_number_range.is_none_or(|range| range.ending_sequence_number.is_none());
-                let range = shard.hash_key_range.filter(|_| is_open)?;
-                let (from, to) = (range.starting_hash_key.parse().ok()?, range.ending_hash_key.parse().ok()?);
-                Some((from..=to, shard.shard_id))
-            }));
-            token = answer.next_token;
-            if token.is_none() {
-                break;
-            }
-        }
-        let shards = Arc::new(ShardMap::new(found));
+        let open = self.stream.shards().await?.into_iter().filter(is_open).filter_map(|shard| {
+            let range = shard.hash_key_range?;
+            let (from, to) = (range.starting_hash_key.parse().ok()?, range.ending_hash_key.parse().ok()?);
+            Some((from..=to, shard.shard_id))
+        });
+        let shards = Arc::new(ShardMap::new(open));
         *self.lock() = Arc::clone(&shards);
         Ok(shards)
     }
@@ -270,19 +249,12 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
         }
     }
 
-    fn failed<Er>(&self, error: SdkError<Er, aws_sdk_kinesis::config::http::HttpResponse>) -> StorageError
-    where
-        Er: std::error::Error + aws_sdk_kinesis::error::ProvideErrorMetadata + Send + Sync + 'static,
-    {
-        service_error(&format!("cannot put records onto the stream {}", self.stream), error)
-    }
-
     fn trouble(&self, why: &str) -> StorageError {
-        let what = format!("cannot put records onto the stream {}: {why}", self.stream);
+        let what = format!("cannot put records onto the stream {}: {why}", self.stream.name);
         StorageError::new(ErrorKind::Unavailable, what)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<ShardMap>> {
+    fn lock(&self) -> MutexGuard<'_, Arc<ShardMap>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -290,7 +262,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
 impl<K, S, E, C> fmt::Debug for Publisher<K, S, E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
-            .field("stream", &self.stream)
+            .field("stream", &self.stream.name)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
@@ -302,10 +274,6 @@ fn partition<K: StreamKey>(key: &K) -> Result<Arc<str>, StorageError> {
         StorageError::new(ErrorKind::Invalid, "cannot publish under this name").on(key).because(error)
     })?;
     Ok((&*partition_key(&name)).into())
-}
-
-fn open_shards() -> ShardFilter {
-    ShardFilter::builder().r#type(ShardFilterType::AtLatest).build().expect("it has a type")
 }
 
 /// What is of no one stream is put under this, which is no name of a stream.

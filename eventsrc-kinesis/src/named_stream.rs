@@ -1,0 +1,74 @@
+//! What is asked of Kinesis about a stream, by those who read it and those who put records onto it.
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, Shard, StreamDescriptionSummary};
+use eventsrc_core::{ErrorKind, StorageError};
+use eventsrc_dynamo::service_error;
+
+/// A stream, by its name.
+pub(crate) struct NamedStream {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+impl NamedStream {
+    pub(crate) async fn summary(&self) -> Result<StreamDescriptionSummary, StorageError> {
+        let call = self.client.describe_stream_summary().stream_name(&self.name).send();
+        let answer = call.await.map_err(|error| self.failure("look at", error))?;
+        answer.stream_description_summary.ok_or_else(|| self.cut_off("look at"))
+    }
+
+    /// The shards that the stream still has, closed ones too.
+    pub(crate) async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
+        let mut shards = Vec::new();
+        let mut token = None;
+        loop {
+            let call = self.client.list_shards();
+            let call = match token.take() {
+                // With a token, the service wants no name.
+                Some(token) => call.next_token(token),
+                None => call.stream_name(&self.name),
+            };
+            let answer = call.send().await.map_err(|error| self.failure("list the shards of", error))?;
+            shards.extend(answer.shards.unwrap_or_default());
+            token = answer.next_token;
+            if token.is_none() {
+                return Ok(shards);
+            }
+        }
+    }
+
+    /// Makes sure that records of one partition key come to one shard.
+    pub(crate) fn check_distribution(&self, summary: &StreamDescriptionSummary) -> Result<(), StorageError> {
+        if summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto) {
+            return Err(
+                self.refused("deals out records without regard to their partition keys: have it go by them")
+            );
+        }
+        Ok(())
+    }
+
+    /// The error of a stream that is not as it has to be.
+    pub(crate) fn refused(&self, why: &str) -> StorageError {
+        StorageError::new(ErrorKind::Refused, format!("the stream {} {why}", self.name))
+    }
+
+    pub(crate) fn failure<E>(&self, what: &str, error: SdkError<E, HttpResponse>) -> StorageError
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        service_error(&format!("cannot {what} the stream {}", self.name), error)
+    }
+
+    pub(crate) fn cut_off(&self, what: &str) -> StorageError {
+        let what = format!("cannot {what} the stream {}: the answer was cut off", self.name);
+        StorageError::new(ErrorKind::Unavailable, what)
+    }
+}
+
+/// Whether the shard still takes records.
+pub(crate) fn is_open(shard: &Shard) -> bool {
+    shard.sequence_number_range().is_none_or(|range| range.ending_sequence_number().is_none())
+}
