@@ -30,7 +30,7 @@ pub use jiff::Timestamp;
 pub use vec1::{Vec1, vec1};
 
 pub use clock::{Clock, Randomness, SystemClock, to_microseconds};
-pub use codec::{Codec, CodecError, Json, Packed, Postcard, Versioned};
+pub use codec::{Codec, CodecError, Encoded, Json, Packed, Postcard, Verbatim, Versioned, version_of_all};
 pub use commit::{Commit, CommitId, Event, Head, Metadata};
 pub use error::{ErrorKind, StorageError};
 pub use feed::{

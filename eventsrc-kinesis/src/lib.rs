@@ -1,6 +1,6 @@
 //! Kinesis for eventsrc: what is stored becomes rows of views, through DynamoDB Streams and Kinesis Data Streams.
 //!
-//! Commands are saved to DynamoDB, [`forward`] carries the table's [`DynamoStream`] onto a stream of Kinesis, and each service that
+//! Commands are saved to DynamoDB, a [`Bridge`] carries the table's [`DynamoStream`] onto a stream of Kinesis, and each service that
 //! is interested follows that stream with a [`Consumer`], which is a change feed for its synchronizers. A service of one
 //! process may follow the table's stream itself.
 //!
@@ -49,6 +49,7 @@
 //! those that DynamoDB itself puts onto a stream of Kinesis, [`StreamRecords`] those of its own stream. Of DynamoDB's own way to Kinesis its
 //! documentation says that records come in another order, several times, and that some do not come.
 
+mod bridge;
 mod consumer;
 mod dynamo_stream;
 mod finding;
@@ -65,6 +66,7 @@ mod source;
 
 pub use aws_sdk_dynamodbstreams;
 pub use aws_sdk_kinesis;
+pub use bridge::Bridge;
 pub use consumer::{
     Consumer, ConsumerHandle, ConsumerSettings, ConsumerStatus, Initial, ShardStatus, Surroundings,
 };

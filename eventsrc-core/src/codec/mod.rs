@@ -3,13 +3,17 @@
 mod json;
 mod packed;
 mod postcard;
+mod verbatim;
 mod versioned;
 
 use std::error::Error;
 
+use vec1::Vec1;
+
 pub use json::Json;
 pub use packed::Packed;
 pub use postcard::Postcard;
+pub use verbatim::{Encoded, Verbatim};
 pub use versioned::Versioned;
 
 /// Turns values of type `T` into bytes and back; backends take one as an argument.
@@ -20,6 +24,13 @@ pub use versioned::Versioned;
 pub trait Codec<T>: Send + Sync + 'static {
     /// The version that [`encode`](Codec::encode) writes, kept beside the bytes; 1 where nothing was ever changed.
     fn version(&self) -> u32;
+
+    /// The version that [`encode`](Codec::encode) writes of `value`; another one than [`version`](Codec::version) only where
+    /// values bring theirs, as those of [`Verbatim`] do. The payloads of one commit are of one version.
+    fn version_of(&self, value: &T) -> u32 {
+        let _ = value;
+        self.version()
+    }
 
     /// Whether the bytes are UTF-8 text, to be kept as such where the backend tells text from bytes.
     fn is_text(&self) -> bool;
@@ -69,6 +80,22 @@ pub enum CodecError {
         /// The version that is written now.
         current: u32,
     },
+}
+
+/// The version of all `payloads` of a commit.
+///
+/// # Errors
+///
+/// [`CodecError::Unencodable`] if one of them is of another.
+pub fn version_of_all<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<u32, CodecError> {
+    let version = codec.version_of(payloads.first());
+    match payloads.iter().map(|payload| codec.version_of(payload)).find(|other| *other != version) {
+        None => Ok(version),
+        Some(other) => {
+            let source = format!("the first payload of its commit is of version {version}").into();
+            Err(CodecError::Unencodable { version: other, source })
+        }
+    }
 }
 
 /// Version 1 is what a codec writes that never changed.

@@ -6,7 +6,7 @@
 
 use vec1::Vec1;
 
-use super::{Codec, CodecError};
+use super::{Codec, CodecError, version_of_all};
 
 /// The payloads of one commit, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Packed {
     ///
     /// The [`CodecError`] of the payload that cannot be encoded.
     pub fn encode<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<Self, CodecError> {
-        let text = codec.is_text();
+        let (version, text) = (version_of_all(codec, payloads)?, codec.is_text());
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         for (place, payload) in payloads.iter().enumerate() {
             if text {
@@ -43,7 +43,7 @@ impl Packed {
         if text {
             bytes.push(b']');
         }
-        Ok(Self { version: codec.version(), text, bytes, lengths })
+        Ok(Self { version, text, bytes, lengths })
     }
 
     /// Decodes the payloads; an error comes with the place of the payload that cannot be read, from 0.

@@ -186,7 +186,7 @@ fn push_binaries<E, C: Codec<E>>(
     Ok(())
 }
 
-fn unencodable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StorageError {
+pub(super) fn unencodable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StorageError {
     StorageError::new(ErrorKind::Invalid, "cannot write the change as a record").because(error)
 }
 

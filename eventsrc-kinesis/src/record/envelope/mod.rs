@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use eventsrc_core::{
     Change, Codec, Commit, ErrorKind, Json, Sequence, StorageError, StreamKey, StreamName, Zone,
-    to_microseconds,
+    to_microseconds, version_of_all,
 };
 use md5::{Digest, Md5};
 
@@ -109,7 +109,9 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
             )));
         }
         let stream = name(&commit.key)?;
-        let written = Written::commit(&stream, commit, self.codec.version());
+        let version =
+            version_of_all(&*self.codec, &commit.payloads).map_err(layout::unencodable).map_err(about)?;
+        let written = Written::commit(&stream, commit, version);
         layout::write_with(&written, &*self.codec, &commit.payloads).map_err(about)
     }
 

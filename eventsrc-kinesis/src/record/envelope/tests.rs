@@ -1,6 +1,8 @@
 use std::error::Error;
 
-use eventsrc_core::{CodecError, CommitId, Metadata, Postcard, Timestamp, Token, Vec1, ZonedSequence, vec1};
+use eventsrc_core::{
+    CodecError, CommitId, Encoded, Metadata, Postcard, Timestamp, Token, Vec1, Verbatim, ZonedSequence, vec1,
+};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -126,6 +128,15 @@ fn a_stored_sample_is_read() {
     assert_eq!(only_commit(&decode(&envelope(), record("user/acme/42", SAMPLE))), sample());
     let written = envelope().encode(&Change::Commit(Arc::new(sample()))).unwrap();
     assert_eq!(String::from_utf8(written).unwrap(), SAMPLE, "and written as it was");
+}
+
+#[test]
+fn what_is_carried_verbatim_is_written_as_it_was() {
+    let carried = Envelope::<StreamName, ZonedSequence, Encoded, _>::with_codec(Verbatim::TEXT);
+    let commit = only_commit(&decode(&carried, record("user/acme/42", SAMPLE)));
+    assert_eq!(commit.payloads[0], Encoded { version: 2, bytes: br#"{"named":"Ada"}"#.into() });
+    let written = carried.encode(&Change::Commit(Arc::new(commit))).unwrap();
+    assert_eq!(String::from_utf8(written).unwrap(), SAMPLE);
 }
 
 #[test]
