@@ -45,6 +45,16 @@ impl KinesisStream {
         self
     }
 
+    /// Creates the stream with so many shards if it is not there, and waits until it can be used. This is for development and
+    /// tests: in production, streams belong to whoever looks after the rest of the infrastructure.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` without the permission; otherwise as the service fails.
+    pub async fn create(&self, shards: u32) -> Result<(), StorageError> {
+        self.stream.create(shards, &*self.timing.clock).await
+    }
+
     /// Makes sure that the stream is there, and keeps the records of one stream of events together.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! What is asked of Kinesis about a stream, by those who read it and those who put records onto it.
 
+use std::time::Duration;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, Shard, StreamDescriptionSummary};
-use eventsrc_core::{ErrorKind, StorageError};
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, Shard, StreamDescriptionSummary, StreamStatus};
+use eventsrc_core::{Clock, ErrorKind, StorageError};
 use eventsrc_dynamo::service_error;
 
 /// A stream, by its name.
@@ -18,6 +20,21 @@ impl NamedStream {
         let call = self.client.describe_stream_summary().stream_name(&self.name).send();
         let answer = call.await.map_err(|error| self.failure("look at", error))?;
         answer.stream_description_summary.ok_or_else(|| self.cut_off("look at"))
+    }
+
+    /// Creates the stream if it is not there, and waits until it can be used.
+    pub(crate) async fn create(&self, shards: u32, clock: &dyn Clock) -> Result<(), StorageError> {
+        let shards = i32::try_from(shards).unwrap_or(i32::MAX);
+        match self.client.create_stream().stream_name(&self.name).shard_count(shards).send().await {
+            Ok(_) => {}
+            // It is there, or somebody else was first.
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
+            Err(error) => return Err(self.failure("create", error)),
+        }
+        while !matches!(self.summary().await?.stream_status, StreamStatus::Active | StreamStatus::Updating) {
+            clock.sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
     }
 
     /// The shards that the stream still has, closed ones too.
@@ -72,3 +89,5 @@ impl NamedStream {
 pub(crate) fn is_open(shard: &Shard) -> bool {
     shard.sequence_number_range().is_none_or(|range| range.ending_sequence_number().is_none())
 }
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);

@@ -1,0 +1,116 @@
+//! The program `eventsrc-bridge`, which carries what eventsrc stores in a table of DynamoDB onto a stream of Kinesis: one, or as
+//! many as you like, for the tables of any service.
+//!
+//! ```sh
+//! cargo run -p eventsrc-bridge -- --table orders --stream orders   # with region, credentials and endpoints of the AWS SDK
+//! ```
+//!
+//! It knows nothing of the service's types: payloads go through as they are stored, whatever their version. A service that wants it in
+//! a process of its own uses [`Bridge`], which this is a command line for. Ctrl-C or SIGTERM ends it in good order, and what was
+//! read but not put by then is read again by whoever comes next.
+
+mod arguments;
+mod stop;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use aws_config::BehaviorVersion;
+use clap::Parser;
+use eventsrc_core::{StreamName, Verbatim, ZonedSequence};
+use eventsrc_dynamo::{Images, aws_sdk_dynamodb};
+use eventsrc_kinesis::{
+    Bridge, ConsumerSettings, DynamoStream, KinesisStream, LeaseTable, Publisher, Surroundings,
+    aws_sdk_dynamodbstreams, aws_sdk_kinesis,
+};
+
+use arguments::Arguments;
+use stop::Stop;
+
+/// Does what `arguments` say, of which the first is the program's name. What it does goes to `out`; what is wrong goes to `err`,
+/// cause by cause, and makes the exit code 1.
+pub async fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    out: &mut (dyn Write + Send),
+    err: &mut (dyn Write + Send),
+) -> ExitCode {
+    let told = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => match carry(arguments, out).await {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => tell(&error, err),
+        },
+        Err(error) if error.use_stderr() => write!(err, "{}", error.render()),
+        Err(help) => {
+            return write!(out, "{}", help.render()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+    };
+    // Where nobody listens to what is wrong, the exit code still says it.
+    drop(told);
+    ExitCode::FAILURE
+}
+
+async fn carry(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+    // Before anything is done, so that no signal is missed.
+    let mut stop = Stop::new().context("cannot wait for signals")?;
+    log_to_stderr();
+    let Arguments { table, stream, leases, payloads, create } = arguments;
+    let lease_table = leases.unwrap_or_else(|| format!("{table}-bridge"));
+    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let kinesis = aws_sdk_kinesis::Client::new(&config);
+    let leases = LeaseTable::new(aws_sdk_dynamodb::Client::new(&config), &lease_table);
+    if let Some(shards) = create {
+        leases.create_table().await?;
+        KinesisStream::new(kinesis.clone(), &stream).create(shards).await?;
+    }
+    let source = DynamoStream::of_table(aws_sdk_dynamodbstreams::Client::new(&config), &table).await?;
+    let codec = payloads.codec();
+    let bridge = Bridge::start(
+        source,
+        leases,
+        Images::<StreamName, ZonedSequence, _, Verbatim>::with_codec(codec),
+        Publisher::new(kinesis, &stream, codec),
+        ConsumerSettings::default(),
+        Surroundings::default(),
+    )
+    .await?;
+    let handle = bridge.handle();
+    writeln!(
+        out,
+        "carrying what is stored in the table {table} onto the stream {stream}, with leases in {lease_table}, as worker {}",
+        handle.worker()
+    )?;
+    let mut ended = Box::pin(bridge.ended());
+    tokio::select! {
+        ended = &mut ended => return Ok(ended?),
+        () = stop.said() => handle.drain(),
+    }
+    writeln!(out, "stopping: what was read is put first, unless it is said again")?;
+    tokio::select! {
+        ended = ended => {
+            ended?;
+            writeln!(out, "stopped")?;
+        }
+        () = stop.said() => writeln!(out, "stopped at once")?,
+    }
+    Ok(())
+}
+
+/// Warnings and errors, unless `RUST_LOG` says otherwise.
+fn log_to_stderr() {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::prelude::*;
+
+    let asked = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    let levels = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = lines.with_ansi(io::stderr().is_terminal());
+    // Whoever runs this in a process of their own may have said where logs go.
+    drop(tracing_subscriber::registry().with(lines.with_filter(levels)).try_init());
+}
+
+fn tell(error: &anyhow::Error, err: &mut (dyn Write + Send)) -> io::Result<()> {
+    writeln!(err, "error: {error}")?;
+    error.chain().skip(1).try_for_each(|cause| writeln!(err, "  because: {cause}"))
+}
