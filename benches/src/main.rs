@@ -10,6 +10,7 @@ mod decode;
 mod dynamo;
 mod fold;
 mod import;
+mod kinesis;
 mod load;
 mod postgres;
 mod writers;
@@ -48,6 +49,9 @@ const ALL: &[Benchmark] = &[
     dynamo::command::BENCHMARK,
     dynamo::load::BENCHMARK,
     dynamo::scan::BENCHMARK,
+    kinesis::read::BENCHMARK,
+    kinesis::delay::BENCHMARK,
+    kinesis::leases::BENCHMARK,
 ];
 
 /// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.

@@ -111,6 +111,12 @@ pub(crate) fn seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     Ok((start.elapsed().as_secs_f64(), done))
 }
 
+/// The value below which `percent` of the values lie.
+pub(crate) fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) * percent / 100]
+}
+
 /// How many units fill a slice; the runs that find it out warm up caches and files as well.
 fn units(work: &mut impl FnMut(u64) -> Result<()>) -> Result<u64> {
     let mut units = 1;

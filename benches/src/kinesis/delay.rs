@@ -1,0 +1,151 @@
+//! How long a commit takes from its put to the application.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use eventsrc_core::{Change, ChangeFeed as _, Clock, MemoryLeases, Randomness, SystemClock};
+use eventsrc_kinesis::PollingSettings;
+
+use super::by_hand::{Commit, Shard};
+use super::{Bench, Feed, Stream, change, every, reads};
+use crate::measure::paired::percentile;
+use crate::table::{Bar, Row};
+use crate::{Benchmark, no_child};
+
+pub(crate) const BENCHMARK: Benchmark = Benchmark {
+    name: "kinesis-delay",
+    about: "Kinesis: from a put to the application, beside a raw loop that asks as often",
+    run,
+    child: no_child,
+};
+
+/// From call to call of both sides, where they are compared.
+const WAIT: Duration = Duration::from_millis(20);
+/// Puts a second, where they are compared.
+const COMPARED_RATE: u64 = 60;
+const SHARDS: u64 = 4;
+/// Puts a second on all shards, where little happens.
+const LIGHT_RATE: u64 = 2 * SHARDS;
+const SECONDS: u64 = 30;
+
+fn run(_: &Path) -> Result<Vec<Row>> {
+    let bench = Bench::start()?;
+    let (compared, light) = (bench.stream(1)?, bench.stream(SHARDS as i32)?);
+    // Together they keep a core less than a tenth busy.
+    let both = async { tokio::try_join!(compare(compared), as_it_comes(light)) };
+    let ((ours, raw), light) = bench.runtime.block_on(both)?;
+    let row = |which, of: fn(&Delays) -> f64| {
+        let name = format!("Kinesis delay {which}, asked every {} ms, against a raw loop", WAIT.as_millis());
+        Row::new(name, "ms", of(&ours), of(&raw))
+    };
+    let added = ours.p99() - raw.p99();
+    Ok(vec![
+        row("at p50", Delays::p50),
+        row("at p99", Delays::p99),
+        Row::new("Kinesis delay added to the raw loop's at p99, against 5 ms", "ms added", added, 5.0)
+            .bar(Bar::AtMost(1.0)),
+        Row::new("Kinesis delay at p50, little load, as it comes, against 250 ms", "ms", light.p50(), 250.0)
+            .bar(Bar::AtMost(1.0)),
+        Row::new("Kinesis delay at p99, little load, as it comes", "ms", light.p99(), light.p50()),
+    ])
+}
+
+/// What a consumer takes, and what a raw loop takes, for the same commits of one stream.
+async fn compare(stream: Stream) -> Result<(Delays, Delays)> {
+    let puts = Arc::new(Puts::default());
+    let feed = stream.consumer(MemoryLeases::default(), every(WAIT)).await?;
+    reads(&feed.handle(), 1).await?;
+    let count = COMPARED_RATE * SECONDS;
+    let ours = tokio::spawn(ours(feed, Arc::clone(&puts), count));
+    let raw = tokio::spawn(raw(Shard::of(&stream).await?, Arc::clone(&puts), count));
+    put(&stream, &puts, COMPARED_RATE, count).await?;
+    Ok((ours.await??, raw.await??))
+}
+
+/// What a consumer with default settings takes.
+async fn as_it_comes(stream: Stream) -> Result<Delays> {
+    let puts = Arc::new(Puts::default());
+    let feed = stream.consumer(MemoryLeases::default(), PollingSettings::default()).await?;
+    reads(&feed.handle(), SHARDS as usize).await?;
+    let count = LIGHT_RATE * SECONDS;
+    let ours = tokio::spawn(ours(feed, Arc::clone(&puts), count));
+    put(&stream, &puts, LIGHT_RATE, count).await?;
+    ours.await?
+}
+
+/// Puts `count` commits, one by one, `rate` a second at random moments.
+async fn put(stream: &Stream, puts: &Puts, rate: u64, count: u64) -> Result<()> {
+    let publisher = stream.publisher(false);
+    let randomness = Randomness::seeded(20);
+    let (start, step) = (SystemClock.elapsed(), Duration::from_secs(1) / rate as u32);
+    for number in 1..=count {
+        let change = [change(number)?];
+        let moment = start + step * number as u32 + randomness.up_to(step);
+        SystemClock.sleep(moment.saturating_sub(SystemClock.elapsed())).await;
+        puts.begin();
+        publisher.publish(&change).await?;
+    }
+    Ok(())
+}
+
+async fn ours(mut feed: Feed, puts: Arc<Puts>, count: u64) -> Result<Delays> {
+    let mut delays = Delays::default();
+    while (delays.0.len() as u64) < count {
+        let delivery = feed.next().await?.context("the consumer goes on")?;
+        for change in &delivery.changes {
+            let Change::Commit(commit) = change else { bail!("there are only commits, and {change:?} came") };
+            delays.0.push(puts.ago(commit.first));
+        }
+        delivery.acknowledgement.acknowledge();
+    }
+    Ok(delays)
+}
+
+async fn raw(mut shard: Shard, puts: Arc<Puts>, count: u64) -> Result<Delays> {
+    let mut delays = Delays::default();
+    while (delays.0.len() as u64) < count {
+        let called = SystemClock.elapsed();
+        for record in shard.next().await? {
+            delays.0.push(puts.ago(Commit::read(record.data.as_ref())?.number));
+        }
+        SystemClock.sleep(WAIT.saturating_sub(SystemClock.elapsed().saturating_sub(called))).await;
+    }
+    Ok(delays)
+}
+
+/// When each commit was put.
+#[derive(Default)]
+struct Puts(Mutex<Vec<Duration>>);
+
+impl Puts {
+    /// The next one is put now.
+    fn begin(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(SystemClock.elapsed());
+    }
+
+    /// How long ago the put of this number began.
+    fn ago(&self, number: u64) -> Duration {
+        let puts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        SystemClock.elapsed().saturating_sub(puts[number as usize - 1])
+    }
+}
+
+#[derive(Default)]
+struct Delays(Vec<Duration>);
+
+impl Delays {
+    fn p50(&self) -> f64 {
+        self.milliseconds(50)
+    }
+
+    fn p99(&self) -> f64 {
+        self.milliseconds(99)
+    }
+
+    fn milliseconds(&self, percent: usize) -> f64 {
+        let times = self.0.iter().map(|delay| delay.as_secs_f64() * 1e3).collect();
+        percentile(times, percent)
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading a stream to its end, beside a loop of `GetRecords`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use eventsrc_core::{Change, ChangeFeed as _, MemoryLeases};
+use eventsrc_kinesis::Aggregated;
+use tokio::runtime::Builder;
+
+use super::by_hand::{Commit, Shard};
+use super::{Bench, Stream, change, every};
+use crate::Benchmark;
+use crate::dynamo::Sums;
+use crate::measure::counted::{self, region};
+use crate::table::{Bar, Row};
+
+pub(crate) const BENCHMARK: Benchmark = Benchmark {
+    name: "kinesis-read",
+    about: "Kinesis: a stream read by a consumer beside a raw GetRecords loop",
+    run,
+    child,
+};
+
+/// Two calls of the most records that a call brings.
+const RECORDS: u64 = 20_000;
+
+fn run(_: &Path) -> Result<Vec<Row>> {
+    let bench = Bench::start()?;
+    let row = |what: &str, aggregates| {
+        let stream = bench.stream(1)?;
+        bench.runtime.block_on(async {
+            let changes = (1..=RECORDS).map(change).collect::<Result<Vec<_>>>()?;
+            anyhow::Ok(stream.publisher(aggregates).publish(&changes).await?)
+        })?;
+        let count = |side: &str| {
+            let total = counted::instructions(BENCHMARK.name, &[side, &stream.endpoint, &stream.name])?;
+            anyhow::Ok(total as f64 / RECORDS as f64)
+        };
+        let name = format!("Kinesis read of {what}, against a raw GetRecords loop");
+        anyhow::Ok(Row::new(name, "instructions/commit", count("ours")?, count("raw")?))
+    };
+    Ok(vec![
+        row("a commit a record", false)?.bar(Bar::AtMost(1.15)),
+        row("commits in aggregated records", true)?,
+    ])
+}
+
+fn child(arguments: &[&str]) -> Result<()> {
+    let &[side, endpoint, name] = arguments else { bail!("expected a side, an endpoint and a stream") };
+    let stream = Stream::at(endpoint, name);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let read = || {
+        let sums = match side {
+            "ours" => runtime.block_on(ours(&stream)),
+            "raw" => runtime.block_on(raw(&stream)),
+            _ => bail!("unknown side {side}"),
+        };
+        ensure!(sums? == Sums::up_to(RECORDS), "something else was read than was put");
+        Ok(())
+    };
+    read()?;
+    region(read)
+}
+
+async fn ours(stream: &Stream) -> Result<Sums> {
+    let mut feed = stream.consumer(MemoryLeases::default(), every(Duration::from_millis(1))).await?;
+    let mut sums = Sums::default();
+    while sums.transfers < RECORDS {
+        let delivery = feed.next().await?.context("the consumer goes on")?;
+        for change in &delivery.changes {
+            let Change::Commit(commit) = change else { bail!("there are only commits, and {change:?} came") };
+            commit.payloads.iter().for_each(|transfer| sums.add(transfer));
+        }
+        delivery.acknowledgement.acknowledge();
+    }
+    Ok(sums)
+}
+
+/// The same for a program without eventsrc, which keeps nothing of how far it is.
+async fn raw(stream: &Stream) -> Result<Sums> {
+    let mut shard = Shard::of(stream).await?;
+    let mut sums = Sums::default();
+    while sums.transfers < RECORDS {
+        for record in shard.next().await? {
+            let data = record.data.as_ref();
+            match Aggregated::read(data) {
+                Ok(aggregated) => {
+                    for part in aggregated.parts() {
+                        Commit::read(part?.data)?.events.iter().for_each(|transfer| sums.add(transfer));
+                    }
+                }
+                Err(_) => Commit::read(data)?.events.iter().for_each(|transfer| sums.add(transfer)),
+            }
+        }
+    }
+    Ok(sums)
+}
