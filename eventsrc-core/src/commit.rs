@@ -42,6 +42,17 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
         self.payloads.iter().enumerate().map(|(index, payload)| Event { commit: self, index, payload })
     }
 
+    /// The same, of another type.
+    #[must_use]
+    pub fn mapped<K2, E2>(
+        self,
+        key: impl FnOnce(K) -> K2,
+        payload: impl FnMut(E) -> E2,
+    ) -> Commit<K2, S, E2> {
+        let Self { key: of, first, time, metadata, payloads } = self;
+        Commit { key: key(of), first, time, metadata, payloads: payloads.mapped(payload) }
+    }
+
     /// Whether its last sequence is one that exists: a commit that runs past the last number cannot be stored.
     pub fn fits(&self) -> bool {
         self.checked_sequence(self.payloads.len() - 1).is_some()

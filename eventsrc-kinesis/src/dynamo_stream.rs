@@ -190,9 +190,10 @@ impl Polled for Calls {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         match self.client.get_records().shard_iterator(iterator).limit(limit).send().await {
             Ok(answer) => {
-                let records = answer.records.unwrap_or_default();
-                let bytes = records.iter().filter_map(size).sum();
-                let Some(records) = records.into_iter().map(numbered).collect() else {
+                let bytes = answer.records().iter().filter_map(size).sum();
+                // The service always names records, if there are none as well.
+                let records = answer.records.and_then(|records| records.into_iter().map(numbered).collect());
+                let Some(records) = records else {
                     let what = format!("{}: the answer was cut off", self.cannot_read(shard));
                     return Err(PollError::Failed(StorageError::new(ErrorKind::Unavailable, what)));
                 };

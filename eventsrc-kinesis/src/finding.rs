@@ -37,3 +37,13 @@ pub enum Finding {
         why: String,
     },
 }
+
+impl Finding {
+    /// The stream that it is about, as far as it can be told.
+    pub fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::Unreadable { stream, .. } | Self::Tampering { stream, .. } => stream.as_ref(),
+            Self::Foreign { .. } | Self::Lost { .. } => None,
+        }
+    }
+}

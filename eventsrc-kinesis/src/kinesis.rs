@@ -128,6 +128,10 @@ impl Polled for NamedStream {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let call = self.client.get_records().shard_iterator(iterator).limit(limit);
         match call.send().await {
+            // The service always says how far behind it is. Nothing of a short answer may look like the end of the shard.
+            Ok(answer) if answer.next_shard_iterator.is_none() && answer.millis_behind_latest.is_none() => {
+                Err(PollError::Failed(self.cut_off(&format!("read the records of the shard {shard} of"))))
+            }
             Ok(answer) => {
                 let records: Vec<_> = answer.records.into_iter().map(numbered).collect();
                 let bytes = records.iter().map(|numbered| numbered.record.data.len() as u64).sum();

@@ -79,8 +79,8 @@ pub use outbox::Outbox;
 pub use polling::PollingSettings;
 pub use publisher::{Publisher, PublisherSettings};
 pub use record::{
-    Aggregate, Aggregated, BadPart, Decoded, Decoder, DestinationRecords, Envelope, NotAggregated, Part,
-    Record, StreamRecords, partition_key,
+    Aggregate, Aggregated, BadPart, BesideDecoder, Decoded, Decoder, DestinationRecords, Envelope,
+    NotAggregated, Part, Record, StreamRecords, partition_key,
 };
 pub use shard::{Shard, compare_sequence_numbers};
 pub use source::{Batch, Numbered, ReadError, ShardSource, Start};

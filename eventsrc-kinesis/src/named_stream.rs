@@ -52,7 +52,8 @@ impl NamedStream {
             shards.extend(answer.shards.unwrap_or_default());
             token = answer.next_token;
             if token.is_none() {
-                return Ok(shards);
+                // A stream has shards.
+                return if shards.is_empty() { Err(self.cut_off("list the shards of")) } else { Ok(shards) };
             }
         }
     }

@@ -69,6 +69,24 @@ pub enum Change<K, S, E> {
     Anything,
 }
 
+impl<K: Clone, S: Sequence, E: Clone> Change<K, S, E> {
+    /// The same, of another type. Payloads are moved where nobody else holds the commit, and cloned where somebody does.
+    #[must_use]
+    pub fn mapped<K2, E2>(
+        self,
+        key: impl FnOnce(K) -> K2,
+        payload: impl FnMut(E) -> E2,
+    ) -> Change<K2, S, E2> {
+        match self {
+            Self::Commit(commit) => {
+                Change::Commit(Arc::new(Arc::unwrap_or_clone(commit).mapped(key, payload)))
+            }
+            Self::Stream(of) => Change::Stream(key(of)),
+            Self::Anything => Change::Anything,
+        }
+    }
+}
+
 /// Tells a feed that a delivery was dealt with. Dropped unused, it says that it was not.
 #[derive(Default)]
 #[must_use = "dropping an acknowledgement says that the delivery was not dealt with"]

@@ -152,8 +152,7 @@ fn outward<K: Clone, S: Sequence, E: Clone, K2, E2>(
     key: fn(K) -> K2,
     payload: fn(E) -> E2,
 ) -> Arc<Commit<K2, S, E2>> {
-    let Commit { key: inner, first, time, metadata, payloads } = Arc::unwrap_or_clone(commit);
-    Arc::new(Commit { key: key(inner), first, time, metadata, payloads: payloads.mapped(payload) })
+    Arc::new(Arc::unwrap_or_clone(commit).mapped(key, payload))
 }
 
 fn outward_put<K: Clone, S: Sequence, E: Clone, K2, E2>(

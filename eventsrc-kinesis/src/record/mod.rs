@@ -2,6 +2,7 @@
 
 mod aggregated;
 mod attribute;
+mod beside;
 mod destination_records;
 mod envelope;
 mod image;
@@ -14,6 +15,7 @@ use std::fmt;
 use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName};
 
 pub use aggregated::{Aggregate, Aggregated, BadPart, NotAggregated, Part};
+pub use beside::BesideDecoder;
 pub use destination_records::DestinationRecords;
 pub use envelope::{Envelope, partition_key};
 pub use stream_records::StreamRecords;

@@ -1,8 +1,6 @@
 //! The feeds of users and of groups, for a view that follows both.
 
-use std::sync::Arc;
-
-use eventsrc_core::{Change, ChangeFeed, Commit, Delivery, StorageError};
+use eventsrc_core::{ChangeFeed, Delivery, StorageError};
 
 use super::{FollowedEvent, FollowedKey};
 
@@ -13,20 +11,6 @@ pub(super) struct OfBoth<F: ChangeFeed> {
     pub(super) event: fn(F::Payload) -> FollowedEvent,
 }
 
-impl<F: ChangeFeed<Sequence = u64, Payload: Clone>> OfBoth<F> {
-    fn change(&self, change: Change<F::Key, u64, F::Payload>) -> Change<FollowedKey, u64, FollowedEvent> {
-        match change {
-            Change::Commit(commit) => {
-                let Commit { key, first, time, metadata, payloads } = Arc::unwrap_or_clone(commit);
-                let (key, payloads) = ((self.key)(key), payloads.mapped(self.event));
-                Change::Commit(Arc::new(Commit { key, first, time, metadata, payloads }))
-            }
-            Change::Stream(key) => Change::Stream((self.key)(key)),
-            Change::Anything => Change::Anything,
-        }
-    }
-}
-
 impl<F: ChangeFeed<Sequence = u64, Payload: Clone>> ChangeFeed for OfBoth<F> {
     type Key = FollowedKey;
     type Sequence = u64;
@@ -34,7 +18,7 @@ impl<F: ChangeFeed<Sequence = u64, Payload: Clone>> ChangeFeed for OfBoth<F> {
 
     async fn next(&mut self) -> Result<Option<Delivery<FollowedKey, u64, FollowedEvent>>, StorageError> {
         let Some(Delivery { changes, acknowledgement }) = self.feed.next().await? else { return Ok(None) };
-        let changes = changes.into_iter().map(|change| self.change(change)).collect();
+        let changes = changes.into_iter().map(|change| change.mapped(self.key, self.event)).collect();
         Ok(Some(Delivery { changes, acknowledgement }))
     }
 }

@@ -1,0 +1,157 @@
+//! Two kinds of streams in one stream of records.
+
+use std::sync::Arc;
+
+use eventsrc_core::Either::{self, Left, Right};
+use eventsrc_core::{Change, StreamKey};
+
+use super::{Decoded, Decoder};
+
+/// Two decoders of different streams as one, for a view that follows both: what either reads is read, as
+/// [`Beside`](eventsrc_core::Beside) reads two storages. `BesideDecoder` of `BesideDecoder` takes three kinds.
+///
+/// What both read as a stream of theirs is one of the left.
+///
+/// ```
+/// use eventsrc_kinesis::{BesideDecoder, Envelope};
+/// # use eventsrc_core::{StreamKey, StreamName};
+/// # fn decoder<UserId: StreamKey, GroupId: StreamKey>() -> impl eventsrc_kinesis::Decoder<eventsrc_kinesis::Record> {
+/// # type UserEvent = String; type GroupEvent = u32;
+///
+/// let users = Envelope::<UserId, u64, UserEvent>::new();
+/// let groups = Envelope::<GroupId, u64, GroupEvent>::new();
+/// BesideDecoder::new(users, groups)
+/// # }
+/// # decoder::<StreamName, StreamName>();
+/// ```
+#[derive(Debug, Clone)]
+pub struct BesideDecoder<L, R> {
+    left: L,
+    right: R,
+}
+
+impl<L, R> BesideDecoder<L, R> {
+    /// `left` and `right`.
+    pub fn new(left: L, right: R) -> Self {
+        Self { left, right }
+    }
+}
+
+impl<Rec, L, R> Decoder<Rec> for BesideDecoder<L, R>
+where
+    Rec: Clone,
+    L: Decoder<Rec, Payload: Clone>,
+    R: Decoder<Rec, Sequence = L::Sequence, Payload: Clone>,
+{
+    type Key = Either<L::Key, R::Key>;
+    type Sequence = L::Sequence;
+    type Payload = Either<L::Payload, R::Payload>;
+
+    fn decode(
+        &self,
+        record: Rec,
+        from: u64,
+        decoded: &mut Decoded<Self::Key, Self::Sequence, Self::Payload>,
+    ) -> u64 {
+        let (mut left, mut right) = (Decoded::default(), Decoded::default());
+        let last = self.left.decode(record.clone(), from, &mut left);
+        self.right.decode(record, from, &mut right);
+        // What neither can read, both tell.
+        let told = left.changes.iter().any(|change| matches!(change, Change::Anything));
+        right.changes.retain(|change| match change {
+            Change::Commit(commit) => !is_key::<L::Key>(&commit.key),
+            Change::Stream(key) => !is_key::<L::Key>(key),
+            Change::Anything => !told,
+        });
+        right.findings.retain(|finding| {
+            !left.findings.contains(finding) && !finding.stream().is_some_and(is_key::<L::Key>)
+        });
+        decoded.changes.extend(left.changes.into_iter().map(|change| change.mapped(Left, Left)));
+        decoded.changes.extend(right.changes.into_iter().map(|change| change.mapped(Right, Right)));
+        decoded.findings.extend(left.findings);
+        decoded.findings.extend(right.findings);
+        last
+    }
+}
+
+/// Whether `key` is one of type `K`, too.
+fn is_key<K: StreamKey>(key: &impl StreamKey) -> bool {
+    K::from_parts(key.category(), &key.id()).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use eventsrc_core::{Commit, CommitId, Metadata, StreamName, Timestamp, vec1};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::finding::Finding;
+    use crate::record::{Aggregate, Envelope, Record};
+
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct User(String);
+
+    impl StreamKey for User {
+        fn category(&self) -> &str {
+            "user"
+        }
+
+        fn id(&self) -> Cow<'_, str> {
+            self.0.as_str().into()
+        }
+
+        fn from_parts(category: &str, id: &str) -> Option<Self> {
+            (category == "user").then(|| Self(id.into()))
+        }
+    }
+
+    /// Users have texts, and everything else has numbers.
+    type Both = BesideDecoder<Envelope<User, u64, String>, Envelope<StreamName, u64, u32>>;
+
+    fn commit<K, E>(key: K, payload: E) -> Change<K, u64, E> {
+        let metadata = Metadata::new(CommitId(Uuid::from_u128(1)));
+        let (time, payloads) = (Timestamp::UNIX_EPOCH, vec1![payload]);
+        Change::Commit(Arc::new(Commit { key, first: 1, time, metadata, payloads }))
+    }
+
+    fn decode(
+        data: Vec<u8>,
+        from: u64,
+    ) -> (Decoded<Either<User, StreamName>, u64, Either<String, u32>>, u64) {
+        let both = Both::new(Envelope::new(), Envelope::new());
+        let mut decoded = Decoded::default();
+        let last = both.decode(Record { partition_key: "?".into(), data }, from, &mut decoded);
+        (decoded, last)
+    }
+
+    fn aggregated() -> Vec<u8> {
+        let mut aggregate = Aggregate::new(10_000);
+        let ada = commit(User("ada".into()), "Ada".to_owned());
+        let order = commit("order/1".parse::<StreamName>().unwrap(), 7u32);
+        aggregate.add("user/ada", Envelope::new().encode(&ada).unwrap()).unwrap();
+        aggregate.add("order/1", Envelope::new().encode(&order).unwrap()).unwrap();
+        aggregate.into_bytes()
+    }
+
+    #[test]
+    fn each_side_reads_its_own() {
+        let (decoded, last) = decode(aggregated(), 0);
+        let [Change::Commit(ada), Change::Commit(order)] = &decoded.changes[..] else {
+            panic!("there are two commits: {decoded:?}")
+        };
+        assert_eq!((&ada.key, ada.payloads.first()), (&Left(User("ada".into())), &Left("Ada".into())));
+        assert_eq!((order.key.category(), order.payloads.first()), ("order", &Right(7)));
+        // The right one knows users' streams too, and could not read their payloads.
+        assert_eq!((decoded.findings, last), (vec![], 1));
+        assert_eq!(decode(aggregated(), 1).0.changes.len(), 1, "only the part that is wanted");
+    }
+
+    #[test]
+    fn what_neither_can_read_is_told_once() {
+        let (decoded, _) = decode(b"?".to_vec(), 0);
+        assert!(matches!(&decoded.changes[..], [Change::Anything]), "{decoded:?}");
+        assert!(matches!(&decoded.findings[..], [Finding::Unreadable { stream: None, .. }]), "{decoded:?}");
+    }
+}
