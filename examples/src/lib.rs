@@ -1,5 +1,7 @@
 //! Programs on top of eventsrc; see the folders beside this one.
 
+#[cfg(feature = "demo")]
+pub mod demo_aws;
 pub mod git_history;
 pub mod identity;
 

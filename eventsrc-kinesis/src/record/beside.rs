@@ -1,7 +1,5 @@
 //! Two kinds of streams in one stream of records.
 
-use std::sync::Arc;
-
 use eventsrc_core::Either::{self, Left, Right};
 use eventsrc_core::{Change, StreamKey};
 
@@ -82,6 +80,7 @@ fn is_key<K: StreamKey>(key: &impl StreamKey) -> bool {
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+    use std::sync::Arc;
 
     use eventsrc_core::{Commit, CommitId, Metadata, StreamName, Timestamp, vec1};
     use uuid::Uuid;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
-use eventsrc_core::{Randomness, ScanStorage, SystemClock, TokenCodec};
+use eventsrc_core::{Randomness, ScanStorage, Surroundings, SynchronizerSettings, SystemClock, TokenCodec};
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
 
@@ -19,7 +19,7 @@ use super::service::Service;
 use super::show::{Stream, Valued, log, show};
 use super::signing::{signed_anew, signed_beside};
 use super::storages::{InMemory, InSqlite, Storages};
-use super::views::{Questions, in_memory, in_postgres, in_sqlite};
+use super::views::{Kept, Questions, in_memory, in_postgres, in_sqlite};
 
 /// Users, groups and memberships on eventsrc. Without a command it plays a story and leaves its data behind.
 #[derive(Debug, Parser)]
@@ -41,11 +41,34 @@ struct Arguments {
     /// Keep the view in this Postgres database, and not in a file; that of no other events may be kept there
     #[arg(long, value_name = "URL")]
     views: Option<String>,
+    /// Take the whole way: events in DynamoDB, over its stream and Kinesis to the view in Postgres; with endpoints from the
+    /// configuration of the AWS SDK, and all of it in this process, or only one part
+    #[arg(long, value_name = "PART", value_enum, num_args = 0..=1, default_missing_value = "all", conflicts_with_all = ["storage", "endpoint"])]
+    aws: Option<Part>,
+    /// The stream of Kinesis, made if it is not there [default: identity]
+    #[arg(long, value_name = "NAME", requires = "aws")]
+    stream: Option<String>,
     /// Serve it over HTTP, at this address or at 127.0.0.1:8080; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = ADDRESS, value_parser = address)]
     serve: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// Where it is served if nothing else is said.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+/// What a process does on the way through AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Part {
+    /// All of it: the story, or the service with --serve
+    All,
+    /// Commands to DynamoDB, and questions to the view, over HTTP
+    Api,
+    /// From DynamoDB to Kinesis
+    Bridge,
+    /// From Kinesis into the view
+    Synchronizer,
 }
 
 /// Where the events are kept.
@@ -55,7 +78,7 @@ enum Storage {
     Sqlite,
     /// In memory, until the program ends
     Memory,
-    /// In a table of DynamoDB, if the program was built with `--features dynamo`
+    /// In a table of DynamoDB, if the program was built with `--features aws`
     Dynamo,
 }
 
@@ -97,7 +120,11 @@ pub async fn run(
 }
 
 async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
-    let Arguments { storage, db, table, endpoint, views, serve, command } = &arguments;
+    let Arguments { storage, db, table, endpoint, views, aws, serve, command, .. } = &arguments;
+    if let Some(part) = *aws {
+        ensure!(command.is_none(), "what is stored is looked at with --storage dynamo");
+        return on_aws(part, arguments, out).await;
+    }
     let only_looks = serve.is_none() && views.is_none();
     ensure!(command.is_none() || only_looks, "looking at what is stored takes no view and no server");
     let names_none = table.is_none() && endpoint.is_none();
@@ -139,23 +166,37 @@ async fn on_sqlite(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result
     if serve.is_none() { tell_more(out) } else { Ok(()) }
 }
 
-#[cfg(feature = "dynamo")]
+#[cfg(feature = "aws")]
+async fn on_aws(part: Part, arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+    let Arguments { db, table, stream, views, serve, .. } = arguments;
+    let table = table.unwrap_or_else(|| "identity".into());
+    let secret = db.unwrap_or_else(|| beside(&table));
+    make_folder_of(&secret)?;
+    let stream = stream.unwrap_or_else(|| "identity".into());
+    let address = match part {
+        Part::Api => serve.or_else(|| Some(ADDRESS.into())),
+        _ => serve,
+    };
+    super::aws::travel(part, super::aws::Way { table, stream, views, secret, address }, out).await
+}
+
+#[cfg(feature = "aws")]
 async fn on_dynamo(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
     use eventsrc_core::EventStorage;
 
-    use super::dynamo::{InDynamo, connect};
+    use super::aws::{Aws, InDynamo};
     use super::keys::DirectoryKey;
 
     let Arguments { db, table, endpoint, views, serve, command, .. } = arguments;
     let table = table.unwrap_or_else(|| "identity".into());
-    let dynamo = connect(&table, endpoint.as_deref()).await?;
+    let dynamo = Aws::configured().await?.tables(&table, endpoint.as_deref())?;
     let storages = InDynamo::new(&dynamo);
     if let Some(command) = command {
         dynamo.check_tables().await?;
         return look(&storages, command, out).await;
     }
     dynamo.create_tables().await?;
-    let db = db.unwrap_or_else(|| format!("target/identity-in-{table}.db").into());
+    let db = db.unwrap_or_else(|| beside(&table));
     let place = if views.is_some() { "Postgres".into() } else { db.display().to_string() };
     writeln!(
         out,
@@ -178,10 +219,26 @@ async fn on_dynamo(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result
     if serve.is_none() { tell_more(out) } else { Ok(()) }
 }
 
-#[cfg(not(feature = "dynamo"))]
+/// Where the view of a table is, or what belongs to it.
+#[cfg(feature = "aws")]
+fn beside(table: &str) -> PathBuf {
+    format!("target/identity-in-{table}.db").into()
+}
+
+#[cfg(not(feature = "aws"))]
+async fn on_aws(_: Part, _: Arguments, _: &mut (dyn Write + Send)) -> Result<()> {
+    without_aws("--aws")
+}
+
+#[cfg(not(feature = "aws"))]
 async fn on_dynamo(_: Arguments, _: &mut (dyn Write + Send)) -> Result<()> {
+    without_aws("--storage dynamo")
+}
+
+#[cfg(not(feature = "aws"))]
+fn without_aws(what: &str) -> Result<()> {
     anyhow::bail!(
-        "this program was built without DynamoDB; with it: cargo run --example identity --features dynamo -- --storage dynamo"
+        "this program was built without AWS; with it: cargo run --example identity --features aws -- {what}"
     )
 }
 
@@ -221,11 +278,14 @@ where
     S: Storages<Users: ScanStorage, Groups: ScanStorage>,
     V: Questions,
 {
+    let kept = Kept::start(storages, view, SynchronizerSettings::default(), Surroundings::default());
     match address {
-        Some(address) => serve(storages, view, tokens()?, address, out).await,
+        Some(address) => serve(&kept, tokens()?, address, out, async || kept.synchronizer.stop().await).await,
         None => {
             let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
-            play(storages, view, clock, randomness, &mut Pen::new(out)).await
+            let told = play(storages, &kept, clock, randomness, &mut Pen::new(out)).await;
+            kept.stop().await;
+            told
         }
     }
 }

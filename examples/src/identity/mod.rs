@@ -5,11 +5,11 @@
 //! both. [`play`] tells it all as a story; [`run`] is the command line.
 
 mod arguments;
+#[cfg(feature = "aws")]
+mod aws;
 mod command;
 mod directory;
 mod draw;
-#[cfg(feature = "dynamo")]
-mod dynamo;
 mod events;
 mod folds;
 pub mod http;
@@ -25,10 +25,10 @@ mod text;
 pub mod views;
 
 pub use arguments::run;
+#[cfg(feature = "aws")]
+pub use aws::InDynamo;
 pub use command::{Command, Failure, Reason};
 pub use draw::Pen;
-#[cfg(feature = "dynamo")]
-pub use dynamo::InDynamo;
 pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
 pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
 pub use keys::{DirectoryKey, Entry, GroupId, UserId};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use eventsrc_core::{
     Clock, Consistency, Counted, Event, EventStorage, Published, Query, QueryApi, Randomness, Saved,
-    ScanStorage, StreamName, Surroundings, Synchronizer, SynchronizerSettings, fold_fn,
+    ScanStorage, StreamName, Synchronizer, fold_fn,
 };
 
 use super::command::{Failure, Reason};
@@ -21,14 +21,14 @@ use super::views::{After, Kept, Questions, UserRow};
 /// How long the story waits for the view, which is there in a moment.
 const IN_TIME: Duration = Duration::from_secs(10);
 
-/// Plays the story on `storages`, with a view of them, and draws it.
+/// Plays the story on `storages`, of which `kept` is a view, and draws it.
 ///
 /// # Errors
 ///
 /// Whatever goes wrong, and nothing does unless a storage fails or the pen breaks.
 pub async fn play<S, V>(
     storages: &S,
-    view: V,
+    kept: &Kept<S, V>,
     clock: Arc<dyn Clock>,
     randomness: Arc<Randomness>,
     pen: &mut Pen<'_>,
@@ -38,16 +38,13 @@ where
     V: Questions,
 {
     let run = earlier_runs(storages).await? + 1;
-    let kept = Kept::start(storages, view, SynchronizerSettings::default(), Surroundings::default());
     let streams = Streams {
         users: Arc::new(Counted::new(Arc::clone(&kept.streams.users))),
         groups: Arc::clone(&kept.streams.groups),
         directory: Arc::clone(&kept.streams.directory),
     };
     let service = Service::new(&streams, clock, randomness);
-    let told = Story::<S, V> { streams, service, view: kept.synchronizer.clone(), run, pen }.tell().await;
-    kept.stop().await;
-    told
+    Story::<S, V> { streams, service, view: kept.synchronizer.clone(), run, pen }.tell().await
 }
 
 /// How often the story was begun on these storages: how many users called Ada there were.

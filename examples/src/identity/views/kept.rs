@@ -40,8 +40,25 @@ where
     S: Storages<Users: ScanStorage, Groups: ScanStorage>,
     V: Questions,
 {
-    /// Begins to keep `view`: with what is stored already, and with what will be.
+    /// Begins to keep `view`: with what is stored already, and with what will be through these streams.
     pub fn start(
+        storages: &S,
+        view: V,
+        settings: SynchronizerSettings,
+        surroundings: Surroundings<V>,
+    ) -> Self {
+        let mut kept = Self::untold(storages, view, settings, surroundings);
+        // Nothing is stored through these streams before they are handed out.
+        let streams = &kept.streams;
+        let users = OfBoth { feed: streams.users.subscribe(WAITING), key: Either::Left, event: Either::Left };
+        let groups =
+            OfBoth { feed: streams.groups.subscribe(WAITING), key: Either::Right, event: Either::Right };
+        kept.following = vec![follow(&kept.synchronizer, users), follow(&kept.synchronizer, groups)];
+        kept
+    }
+
+    /// Keeps `view` as new as it is asked to be. For the rest, somebody else has to tell the synchronizer, or one of another process.
+    pub fn untold(
         storages: &S,
         view: V,
         settings: SynchronizerSettings,
@@ -52,14 +69,9 @@ where
             groups: Arc::new(Published::new(storages.groups())),
             directory: storages.directory(),
         };
-        // Subscribed before anything is looked at, so that nothing is stored in between.
-        let users = OfBoth { feed: streams.users.subscribe(WAITING), key: Either::Left, event: Either::Left };
-        let groups =
-            OfBoth { feed: streams.groups.subscribe(WAITING), key: Either::Right, event: Either::Right };
         let both = Beside::new(storages.users(), storages.groups());
         let synchronizer = Synchronizer::start_with(both, view, settings, surroundings);
-        let following = vec![follow(&synchronizer, users), follow(&synchronizer, groups)];
-        Self { streams, synchronizer, following }
+        Self { streams, synchronizer, following: Vec::new() }
     }
 
     /// Stops, when what was handed over is applied.

@@ -1,0 +1,58 @@
+//! The way of an event from the table to the view.
+
+use eventsrc_core::{StorageError, StreamName, Verbatim};
+use eventsrc_dynamo::Images;
+use eventsrc_kinesis::{
+    BesideDecoder, Bridge, Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, LeaseTable,
+    Publisher, Surroundings,
+};
+use eventsrc_postgres::{Postgres, PostgresLeases};
+
+use super::Aws;
+use crate::identity::events::{GroupEvent, UserEvent};
+use crate::identity::keys::{GroupId, UserId};
+use crate::identity::views::{FollowedEvent, FollowedKey};
+
+/// The stream of a table, and a stream of Kinesis.
+pub(in super::super) struct Bus<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) table: &'a str,
+    pub(super) stream: &'a str,
+}
+
+/// How many shards a stream gets that is made here.
+const SHARDS: u32 = 4;
+
+impl Bus<'_> {
+    /// Begins to carry what is stored in the table onto the stream, which is made if it is not there, beside others who do so.
+    pub(super) async fn bridge(&self) -> Result<Bridge, StorageError> {
+        let leases = LeaseTable::new(self.aws.dynamo(), &format!("{}-bridge", self.table));
+        leases.create_table().await?;
+        self.stream().create(SHARDS).await?;
+        let source = DynamoStream::of_table(self.aws.dynamo_streams(), self.table).await?;
+        // It carries all streams of the table, and has no need to know what is in them.
+        let images = Images::<StreamName, u64, _, Verbatim>::with_codec(Verbatim::TEXT);
+        let publisher = Publisher::new(self.aws.kinesis(), self.stream, Verbatim::TEXT);
+        let (settings, surroundings) = (ConsumerSettings::default(), Surroundings::default());
+        Bridge::start(source, leases, images, publisher, settings, surroundings).await
+    }
+
+    /// What the stream says of users and groups, shared with others who keep the view in `postgres`.
+    pub(super) async fn changes(
+        &self,
+        postgres: &Postgres,
+    ) -> Result<Consumer<FollowedKey, u64, FollowedEvent>, StorageError> {
+        let source = self.stream();
+        source.create(SHARDS).await?;
+        source.check().await?;
+        let leases = PostgresLeases::new(postgres, &format!("identity from {}", self.stream));
+        let users = Envelope::<UserId, u64, UserEvent>::new();
+        let groups = Envelope::<GroupId, u64, GroupEvent>::new();
+        let decoder = BesideDecoder::new(users, groups);
+        Consumer::start(source, leases, decoder, ConsumerSettings::default()).await
+    }
+
+    fn stream(&self) -> KinesisStream {
+        KinesisStream::new(self.aws.kinesis(), self.stream)
+    }
+}
