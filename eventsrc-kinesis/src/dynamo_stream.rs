@@ -221,7 +221,7 @@ fn size(record: &Record) -> Option<u64> {
 /// A record and its place. The service gives every record a number.
 fn numbered(record: Record) -> Option<Numbered<Record>> {
     let change = record.dynamodb.as_ref()?;
-    let sequence_number = change.sequence_number.as_deref()?.into();
+    let sequence_number = change.sequence_number.clone()?;
     let arrived = change.approximate_creation_date_time.as_ref().and_then(timestamp);
     Some(Numbered { sequence_number, arrived, record })
 }

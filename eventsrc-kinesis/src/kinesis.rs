@@ -152,7 +152,7 @@ impl Polled for NamedStream {
 /// A record of the service as one of ours.
 pub(crate) fn numbered(record: aws_sdk_kinesis::types::Record) -> Numbered<Record> {
     Numbered {
-        sequence_number: record.sequence_number.into(),
+        sequence_number: record.sequence_number,
         arrived: record.approximate_arrival_timestamp.as_ref().and_then(timestamp),
         record: Record {
             partition_key: record.partition_key.unwrap_or_default(),

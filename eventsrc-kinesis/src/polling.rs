@@ -137,7 +137,7 @@ pub(crate) fn poll<P: Polled>(
                     retry = settings.retry.start();
                     answered = clock.elapsed();
                     if let Some(last) = records.last() {
-                        start = Start::After(Arc::clone(&last.sequence_number));
+                        start = Start::After(last.sequence_number.as_str().into());
                     }
                     let is_idle = records.is_empty() && behind.is_none_or(|behind| behind.is_zero());
                     wait = if is_idle {

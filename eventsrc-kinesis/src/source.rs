@@ -60,7 +60,7 @@ pub struct Batch<R> {
 #[derive(Debug)]
 pub struct Numbered<R> {
     /// The sequence number.
-    pub sequence_number: Arc<str>,
+    pub sequence_number: String,
     /// When it came to the stream, roughly.
     pub arrived: Option<Timestamp>,
     /// The record.

@@ -144,12 +144,13 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
             let some = records.by_ref().take(self.reading.settings.records_per_delivery.max(1));
             for Numbered { sequence_number, arrived: time, record } in some {
                 let from = dealt_with
-                    .filter(|place| place.sequence_number == sequence_number)
+                    .filter(|place| *place.sequence_number == *sequence_number)
                     .map_or(0, |place| place.part.saturating_add(1));
                 let part = self.reading.decoder.decode(record, from, &mut decoded);
-                last = Some(ShardPlace { sequence_number, part, time });
+                last = Some((sequence_number, part, time));
             }
-            let Some(place) = last else { return true };
+            let Some((sequence_number, part, time)) = last else { return true };
+            let place = ShardPlace { sequence_number: sequence_number.into(), part, time };
             let Decoded { changes, findings } = decoded;
             findings.iter().for_each(|finding| self.report(finding));
             if changes.is_empty() {

@@ -127,22 +127,22 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
 
     /// `None` if it is of a stream that has no key of type `K`.
     fn change(&self, data: &[u8]) -> Result<Option<Change<K, S, E>>, Unreadable> {
-        let read = layout::read(data)?;
+        let mut read = layout::read(data)?;
         if read.says_anything() {
             return Ok(Some(Change::Anything));
         }
-        let name = read.stream()?;
-        let Some(key) = K::from_parts(name.category(), name.id()) else { return Ok(None) };
+        let (category, id) = read.stream()?;
+        let Some(key) = K::from_parts(category, id) else { return Ok(None) };
         if read.says_stream() {
             return Ok(Some(Change::Stream(key)));
         }
-        match self.commit(key, read) {
+        match self.commit(key, &mut read) {
             Ok(commit) => Ok(Some(Change::Commit(Arc::new(commit)))),
-            Err(why) => Err(Unreadable { stream: Some(name), why }),
+            Err(why) => Err(Unreadable { stream: read.stream_name(), why }),
         }
     }
 
-    fn commit(&self, key: K, read: Read<'_>) -> Result<Commit<K, S, E>, String> {
+    fn commit(&self, key: K, read: &mut Read<'_>) -> Result<Commit<K, S, E>, String> {
         read.check_says_commit()?;
         let missing = |name| format!("the commit has no {name}");
         let number = read.number.ok_or_else(|| missing("number"))?;
@@ -151,7 +151,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         })?;
         let payloads = read.payloads(&*self.codec)?;
         let time = to_microseconds(read.time.ok_or_else(|| missing("time"))?);
-        let metadata = read.metadata.ok_or_else(|| missing("metadata"))?;
+        let metadata = read.metadata.take().ok_or_else(|| missing("metadata"))?;
         let commit = Commit { key, first, time, metadata, payloads };
         if commit.fits() { Ok(commit) } else { Err("the commit runs past the last sequence".into()) }
     }
