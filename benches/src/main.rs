@@ -52,6 +52,7 @@ const ALL: &[Benchmark] = &[
     kinesis::read::BENCHMARK,
     kinesis::delay::BENCHMARK,
     kinesis::leases::BENCHMARK,
+    kinesis::path::BENCHMARK,
 ];
 
 /// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.

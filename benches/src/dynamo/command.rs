@@ -175,7 +175,8 @@ async fn put_each(client: &Client, numbers: Range<u64>, metered: bool) -> Result
     Ok(())
 }
 
-async fn put(client: &Client, stream: &str, number: u64, metered: bool) -> Result<()> {
+/// Stores one transfer as eventsrc would.
+pub(crate) async fn put(client: &Client, stream: &str, number: u64, metered: bool) -> Result<()> {
     let id = account::id(number).0;
     let item = Item::from([
         ("k".into(), AttributeValue::S(stream.into())),

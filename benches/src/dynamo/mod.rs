@@ -69,7 +69,7 @@ impl Database {
 }
 
 /// The table of eventsrc's events.
-const EVENTS: &str = "events";
+pub(crate) const EVENTS: &str = "events";
 
 pub(crate) type Storage<C = Json> = DynamoStorage<StreamName, u64, Transfer, C>;
 

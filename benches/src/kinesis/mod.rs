@@ -1,8 +1,10 @@
 //! Benchmarks on ferrokinesis, a Kinesis for tests, beside raw calls of the same SDK.
 
+mod alone;
 mod by_hand;
 pub(crate) mod delay;
 pub(crate) mod leases;
+pub(crate) mod path;
 pub(crate) mod read;
 
 use std::sync::Arc;

@@ -1,0 +1,218 @@
+//! The whole way of an event, from DynamoDB through Kinesis into Postgres, beside the slowest server on it alone.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use eventsrc_core::{
+    Batch, MemoryLeases, Operation, Outcome, Randomness, SaveApi, StreamName, Synchronizer,
+    SynchronizerSettings, SystemClock, Unmet, ViewDefinition, ViewError,
+};
+use eventsrc_dynamo::Images;
+use eventsrc_kinesis::{Consumer, ConsumerSettings, DynamoStream, PollingSettings, StreamRecords, forward};
+use eventsrc_postgres::{Postgres, PostgresView, Transaction, View};
+use futures::future::try_join_all;
+
+use super::alone::{self, WRITERS};
+use super::{Bench, Stream, reads, until};
+use crate::dynamo::{self, Database, EVENTS, Storage, Transfer, key};
+use crate::measure::paired;
+use crate::postgres::{self, totals};
+use crate::table::{Bar, Row};
+use crate::{Benchmark, no_child};
+
+pub(crate) const BENCHMARK: Benchmark = Benchmark {
+    name: "whole-path",
+    about: "from DynamoDB through Kinesis into Postgres, beside the slowest server alone",
+    run,
+    child: no_child,
+};
+
+/// Commits of one event each.
+const COUNT: u64 = 2_400;
+const PAIRS: usize = 5;
+
+fn run(_: &Path) -> Result<Vec<Row>> {
+    let servers = Servers {
+        dynamo: dynamo::Bench::start()?,
+        kinesis: Bench::start()?,
+        postgres: postgres::Bench::start()?,
+        databases: Mutex::default(),
+    };
+    // The servers are slow at first.
+    servers.whole()?;
+    servers.alone()?;
+    let mut alone: [Vec<f64>; SERVERS.len()] = Default::default();
+    let paired = paired::compare_whole(
+        PAIRS,
+        || servers.whole(),
+        || {
+            let times = servers.alone()?;
+            for (times, time) in alone.iter_mut().zip(times) {
+                times.push(time.as_secs_f64());
+            }
+            times.into_iter().max().context("there are servers")
+        },
+    )?;
+    let whole = COUNT as f64 / paired.ours;
+    let medians = alone.map(|times| paired::percentile(times, 50));
+    let slowest = medians.iter().zip(SERVERS).max_by(|one, other| one.0.total_cmp(other.0));
+    let (_, slowest) = slowest.context("there are servers")?;
+    let name = format!("DynamoDB to Kinesis to Postgres, against the slowest server alone, by {slowest}");
+    let judged = Row::new(name, "events/s", whole, COUNT as f64 / paired.reference);
+    let others = medians.into_iter().zip(SERVERS).filter(|(_, name)| *name != slowest);
+    let others = others.map(|(time, name)| {
+        let name = format!("DynamoDB to Kinesis to Postgres, against {name} alone");
+        Row::new(name, "events/s", whole, COUNT as f64 / time)
+    });
+    Ok([judged.by_pairs(paired.speed).bar(Bar::AtLeast(0.8))].into_iter().chain(others).collect())
+}
+
+const SERVERS: [&str; 5] = [
+    "PutItem into a streamed table",
+    "GetRecords of the table's stream",
+    "PutRecords of 500",
+    "GetRecords of Kinesis",
+    "Postgres transactions of 500",
+];
+
+struct Servers {
+    dynamo: dynamo::Bench,
+    kinesis: Bench,
+    postgres: postgres::Bench,
+    /// How many databases there were.
+    databases: Mutex<u32>,
+}
+
+impl Servers {
+    /// How long each server takes for its part, in the order of [`SERVERS`].
+    fn alone(&self) -> Result<[Duration; SERVERS.len()]> {
+        let (database, stream) = (self.dynamo.database(), self.kinesis.stream(1)?);
+        let client = self.postgres.client(&self.postgres_database())?;
+        self.dynamo.runtime.block_on(async {
+            Ok([
+                alone::put_items(&database, COUNT).await?,
+                alone::get_changes(&database, COUNT).await?,
+                alone::put_records(&stream, COUNT).await?,
+                alone::get_records(&stream, COUNT).await?,
+                alone::add_up(client, COUNT).await?,
+            ])
+        })
+    }
+
+    /// How long it takes from the first command until the last event is in the view.
+    fn whole(&self) -> Result<Duration> {
+        let (database, stream) = (self.dynamo.database(), self.kinesis.stream(1)?);
+        let url = self.postgres_database();
+        let client = self.postgres.client(&url)?;
+        self.dynamo.runtime.block_on(whole(&database, &stream, &url, client))
+    }
+
+    /// A fresh database.
+    fn postgres_database(&self) -> String {
+        let mut databases = self.databases.lock().expect("nobody panicked");
+        *databases += 1;
+        self.postgres.database(&format!("path{databases}"))
+    }
+}
+
+async fn whole(
+    database: &Database,
+    stream: &Stream,
+    url: &str,
+    client: tokio_postgres::Client,
+) -> Result<Duration> {
+    let storage = Storage::new(&database.tables().await?);
+    let changes = DynamoStream::of_table(alone::streams(database), EVENTS).await?.polled(polling());
+    let decoder = StreamRecords::new(Images::<StreamName, u64, Transfer>::new());
+    let changes =
+        Consumer::start(changes, MemoryLeases::default(), decoder, ConsumerSettings::default()).await?;
+    let records = stream.consumer(MemoryLeases::default(), polling()).await?;
+    let handles = [changes.handle(), records.handle()];
+    let publisher = stream.publisher(true);
+    let bridge =
+        tokio::spawn(
+            async move { forward(changes, &publisher, &SystemClock, &Randomness::from_system()).await },
+        );
+    let view = PostgresView::open(&Postgres::connect(url).await?, Accounts).await?;
+    // What is applied comes by the bus alone.
+    let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
+    let synchronizer = Synchronizer::start(storage.clone(), view, settings);
+    let following = synchronizer.clone();
+    let follower = tokio::spawn(async move { following.follow(records).await });
+    for handle in &handles {
+        reads(handle, 1).await?;
+    }
+
+    let work = async {
+        save_all(storage).await?;
+        until(async || Ok(applied(&client).await? >= COUNT as i64)).await
+    };
+    let (time, done) = paired::time(work).await;
+    done?;
+    handles.iter().for_each(|handle| handle.drain());
+    bridge.await??;
+    follower.await??;
+    synchronizer.stop().await;
+    ensure!(applied(&client).await? == COUNT as i64, "events were applied twice");
+    Ok(time)
+}
+
+/// Commands of several tasks, one after the other in each.
+async fn save_all(storage: Storage) -> Result<()> {
+    let saves = Arc::new(SaveApi::new(storage));
+    let writers = (0..WRITERS).map(|writer| {
+        let saves = Arc::clone(&saves);
+        tokio::spawn(async move {
+            for number in 1..=COUNT / WRITERS {
+                let operation = Operation::<_, Unmet>::insert(Transfer::new(number));
+                let saved = saves.save(&key(writer), operation).await?;
+                ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
+            }
+            Ok(())
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    try_join_all(writers).await?.into_iter().collect()
+}
+
+/// How many events the view has applied.
+async fn applied(client: &tokio_postgres::Client) -> Result<i64> {
+    let sum = "SELECT coalesce(sum(deposits), 0)::bigint FROM totals_v1";
+    Ok(client.query_one(sum, &[]).await?.get(0))
+}
+
+/// As it comes, but for the limits of AWS.
+fn polling() -> PollingSettings {
+    PollingSettings { bytes_per_second: u64::MAX, ..PollingSettings::default() }
+}
+
+/// The totals of accounts, by the statement that is also run by hand.
+struct Accounts;
+
+impl View<StreamName, u64, Transfer> for Accounts {
+    fn definition(&self) -> ViewDefinition {
+        ViewDefinition::new("totals", ["account"]).expect("the name is well-formed")
+    }
+
+    fn tables(&self) -> &[&str] {
+        &["totals"]
+    }
+
+    async fn create(&self, transaction: &Transaction) -> Result<(), tokio_postgres::Error> {
+        transaction.batch_execute(&totals::table("totals_v1")).await
+    }
+
+    async fn apply(
+        &self,
+        transaction: &Transaction,
+        batch: &Batch<StreamName, u64, Transfer>,
+    ) -> Result<(), ViewError> {
+        let add = transaction.prepare_cached(&totals::add_all("totals_v1")).await?;
+        let (ids, amounts): (Vec<&str>, Vec<i64>) =
+            batch.events().map(|event| (event.key().id(), event.payload.amount)).unzip();
+        transaction.execute(&add, &[&ids, &amounts]).await?;
+        Ok(())
+    }
+}
