@@ -1,5 +1,6 @@
 //! The example program `identity`: what each of its commands promises, on memory and on SQLite, and what is different on DynamoDB.
 
+mod aws;
 mod commands;
 mod crashes;
 mod dynamo;

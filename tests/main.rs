@@ -1,6 +1,7 @@
 //! All tests of the workspace that need more than one crate, in one binary.
 
 mod behaviours;
+mod bridge;
 mod conformance;
 mod dynamo;
 mod feeds;

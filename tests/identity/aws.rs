@@ -1,0 +1,121 @@
+//! The whole way through AWS: the program in one process, in several, and the story of `./demo-aws`.
+
+use std::path::Path;
+
+use eventsrc_postgres::tokio_postgres::NoTls;
+use eventsrc_testkit::servers;
+use tokio::process::Command;
+
+use super::story::a_second_run_continues;
+
+/// A table, a stream and a database that nothing has been stored in.
+struct Way {
+    environment: Vec<(&'static str, String)>,
+    stream: String,
+    views: String,
+}
+
+/// What must never be seen.
+const SECRET: &str = "geheim";
+
+impl Way {
+    async fn new(name: &str) -> Self {
+        let (dynamo, kinesis) = (servers::dynamo().await, servers::kinesis().await);
+        let environment = vec![
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamo.endpoint()),
+            ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", dynamo.endpoint()),
+            ("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint()),
+            ("AWS_ACCESS_KEY_ID", dynamo.access_key(name)),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.into()),
+            ("AWS_REGION", "eu-west-1".into()),
+            // Whoever runs the tests may have some of their own.
+            ("AWS_CONFIG_FILE", "/dev/null".into()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
+        ];
+        let (stream, views) = (kinesis.stream_name(name), servers::postgres().await.database(name).await);
+        Self { environment, stream, views }
+    }
+
+    fn command(&self, db: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+        command.envs(self.environment.iter().cloned()).arg("--db").arg(db).args(arguments).kill_on_drop(true);
+        command
+    }
+
+    /// What the program writes to its two outputs, and whether it succeeds.
+    async fn identity(&self, db: &Path, arguments: &[&str]) -> (String, String, bool) {
+        let output = self.command(db, arguments).output().await.unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(!out.contains(SECRET) && !err.contains(SECRET), "{out}{err}");
+        (out, err, output.status.success())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_run_continues_from_the_first_over_the_whole_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (way, db) = (Way::new("identityway").await, folder.path().join("identity.db"));
+    let all = ["--aws", "--stream", &way.stream, "--views", &way.views];
+    a_second_run_continues(async |arguments| match arguments {
+        [] => way.identity(&db, &all).await,
+        looking => way.identity(&db, &[&["--storage", "dynamo"], looking].concat()).await,
+    })
+    .await;
+
+    let (client, connection) = eventsrc_postgres::tokio_postgres::connect(&way.views, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let members = "SELECT name FROM members JOIN users ON id = user_id ORDER BY name";
+    let members = client.query(members, &[]).await.unwrap();
+    let members: Vec<String> = members.iter().map(|row| row.get(0)).collect();
+    assert_eq!(members, ["ada", "ada-2"]);
+    // Whoever ends in good order leaves its shards to others.
+    let owners = "SELECT count(*) FROM eventsrc.shard_leases WHERE owner IS NOT NULL";
+    assert_eq!(client.query_one(owners, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn what_is_missing_on_the_way_is_told_clearly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut way, db) = (Way::new("identitymissing").await, folder.path().join("identity.db"));
+    for part in ["all", "api", "synchronizer"] {
+        let (_, err, success) = way.identity(&db, &["--aws", part]).await;
+        assert_eq!((&*err, success), ("error: the view is in Postgres: --views says where\n", false));
+    }
+    let (_, err, success) = way.identity(&db, &["--aws", "--storage", "memory"]).await;
+    assert!(!success && err.contains("cannot be used with"), "{err}");
+    let (_, err, success) = way.identity(&db, &["--aws", "postman"]).await;
+    assert!(!success && err.contains("[possible values: all, api, bridge, synchronizer]"), "{err}");
+    let (_, err, success) = way.identity(&db, &["--aws", "all", "show", "user", "ada"]).await;
+    assert!(!success && err.contains("with --storage dynamo"), "{err}");
+
+    way.environment.iter_mut().find(|(name, _)| *name == "AWS_ENDPOINT_URL_KINESIS").unwrap().1 =
+        "http://127.0.0.1:1".into();
+    let (_, err, success) = way.identity(&db, &["--aws", "bridge", "--stream", "nowhere"]).await;
+    assert!(!success && err.starts_with("error: cannot create the stream nowhere\n"), "{err}");
+    assert!(err.contains("refused"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demonstration_shows_what_the_readme_shows() {
+    let output = Command::new(env!("CARGO_BIN_EXE_demo-aws")).kill_on_drop(true).output().await.unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{out}{err}");
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let (_, story) = readme.split_once("$ ./demo-aws\n").expect("the README tells it");
+    // It goes on in the consoles up to the next chapter, with words in between.
+    let (story, _) = story.split_once("\n## ").expect("it is not the last chapter");
+    let shown = story.split("```console\n").map(|part| part.split("```").next().unwrap_or_default());
+    let shown: Vec<_> = shown.flat_map(str::lines).filter(|line| !line.is_empty()).map(lasting).collect();
+    let told: Vec<_> = out.lines().filter(|line| !line.is_empty()).map(lasting).collect();
+    assert_eq!(shown, told);
+}
+
+/// A line without what differs from run to run: ids and numbers.
+fn lasting(line: &str) -> String {
+    let words = line.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let lasting = words.map(|word| {
+        let is_id = word.len() >= 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4;
+        if is_id { "ID".into() } else { word.chars().filter(|c| !c.is_ascii_digit()).collect::<String>() }
+    });
+    lasting.collect()
+}
