@@ -1,5 +1,6 @@
 //! Leases: every rule on every store, and what each store has to show of its own.
 
+mod client_library;
 mod conformance;
 mod heartbeats;
 mod lost;

@@ -21,6 +21,7 @@ mod process;
 mod programs;
 mod stream_names;
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -155,6 +156,19 @@ pub async fn kinesis_mock() -> &'static KinesisMock {
 pub fn kinesis_agg() -> PathBuf {
     let python = "bin/python";
     started(installed::installed("aws-kinesis-agg", "kinesis-agg", python)).join(python)
+}
+
+/// The Java that runs programs of one source file, and the class path that has the Kinesis Client Library, which is AWS's own and
+/// keeps leases in DynamoDB.
+///
+/// # Panics
+///
+/// If they are not installed, with the reason.
+pub fn kinesis_client_library() -> (PathBuf, OsString) {
+    let java = started(installed::in_path("java", "default-jre-headless"));
+    let library = "amazon-kinesis-client-3.1.3.jar";
+    let folder = started(installed::installed("the Kinesis Client Library", "kinesis-client-library", library));
+    (java, folder.join("*").into_os_string())
 }
 
 fn started<S>(server: Result<S, ServerError>) -> S {
