@@ -215,4 +215,18 @@ pub(crate) const RUNS: &[Run] = &[
         quick: 5,
         run: |trial| Box::pin(bus::kills(trial)),
     },
+    Run {
+        name: "bus-native",
+        unit: "commits of which DynamoDB tells out of order, repeatedly or not at all",
+        full: 20_000,
+        quick: 400,
+        run: |trial| Box::pin(bus::native(trial)),
+    },
+    Run {
+        name: "bus-reads",
+        unit: "writes, each read with its token from another process",
+        full: 10_000,
+        quick: 100,
+        run: |trial| Box::pin(bus::reads(trial)),
+    },
 ];

@@ -2,6 +2,7 @@
 
 mod answer;
 mod injected;
+mod rejected;
 mod tables;
 
 use std::collections::VecDeque;
@@ -43,6 +44,9 @@ pub enum HttpFault {
     FailedAfter,
     /// The service answers this, and does nothing.
     Answered(Answer),
+    /// Of the records that are to be put, the service takes only some, and says that the shard takes no more than those: of each
+    /// eight, it takes those whose bit is not set.
+    SomeRejected(u8),
 }
 
 impl HttpFault {
@@ -59,9 +63,36 @@ impl HttpFault {
         Self::Answered(Answer::TRANSACTION_CONFLICT),
     ];
 
+    /// The same of the streams of DynamoDB.
+    pub const OF_TABLE_STREAMS: [Self; 9] = [
+        Self::NotSent,
+        Self::ReplyLost,
+        Self::ReplyLate,
+        Self::Truncated(50),
+        Self::FailedAfter,
+        Self::Answered(Answer::INTERNAL_ERROR),
+        Self::Answered(Answer::RATE_EXCEEDED),
+        Self::Answered(Answer::LIMIT_EXCEEDED),
+        Self::Answered(Answer::EXPIRED_ITERATOR),
+    ];
+
+    /// The same of Kinesis.
+    pub const OF_KINESIS: [Self; 10] = [
+        Self::NotSent,
+        Self::ReplyLost,
+        Self::ReplyLate,
+        Self::Truncated(50),
+        Self::FailedAfter,
+        Self::Answered(Answer::KINESIS_FAILURE),
+        Self::Answered(Answer::SHARD_THROTTLED),
+        Self::Answered(Answer::LIMIT_EXCEEDED),
+        Self::Answered(Answer::EXPIRED_ITERATOR),
+        Self::SomeRejected(1),
+    ];
+
     /// Whether the service does as it is asked all the same.
     pub fn is_done(self) -> bool {
-        !matches!(self, Self::NotSent | Self::Answered(_))
+        !matches!(self, Self::NotSent | Self::Answered(_) | Self::SomeRejected(_))
     }
 
     fn name(self) -> &'static str {
@@ -72,6 +103,16 @@ impl HttpFault {
             Self::Truncated(_) => "replies cut off",
             Self::FailedAfter => "done and said to have failed",
             Self::Answered(answer) => answer.name(),
+            Self::SomeRejected(_) => "puts of which some records were rejected",
+        }
+    }
+
+    /// Whether it may happen to a request of this operation.
+    fn befalls(self, operation: &str) -> bool {
+        match self {
+            Self::Answered(answer) => answer.answers(operation),
+            Self::SomeRejected(_) => operation == "PutRecords",
+            _ => true,
         }
     }
 }
@@ -91,6 +132,7 @@ struct Inner {
     draws: Mutex<StdRng>,
     injected: Mutex<InjectedHttp>,
     requests: AtomicU64,
+    expired: AtomicU64,
 }
 
 impl FaultyHttp {
@@ -106,7 +148,12 @@ impl FaultyHttp {
 
     /// Each of [`HttpFault::ANY_TIME`] strikes a request at this rate; where a reply is cut off is drawn as well.
     pub fn random(seed: u64, rate: f64) -> Self {
-        Self::new(seed, HttpFault::ANY_TIME.map(|fault| (fault, rate)).into(), None)
+        Self::drawn(seed, &HttpFault::ANY_TIME, rate)
+    }
+
+    /// Each of these strikes a request that it may happen to at this rate.
+    pub fn drawn(seed: u64, faults: &[HttpFault], rate: f64) -> Self {
+        Self::new(seed, faults.iter().map(|fault| (*fault, rate)).collect(), None)
     }
 
     fn new(seed: u64, rates: Vec<(HttpFault, f64)>, operation: Option<&'static str>) -> Self {
@@ -119,6 +166,7 @@ impl FaultyHttp {
             draws: Mutex::new(StdRng::seed_from_u64(seed)),
             injected: Mutex::default(),
             requests: AtomicU64::default(),
+            expired: AtomicU64::default(),
         }))
     }
 
@@ -154,13 +202,18 @@ impl FaultyHttp {
         self.0.requests.load(Ordering::Relaxed)
     }
 
-    fn fault(&self, request: &HttpRequest) -> Option<HttpFault> {
+    /// How many iterators the service itself said were too old.
+    pub fn expired(&self) -> u64 {
+        self.0.expired.load(Ordering::Relaxed)
+    }
+
+    fn fault(&self, operation: &str) -> Option<HttpFault> {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        if self.0.operation.is_some_and(|operation| target.rsplit('.').next() != Some(operation)) {
+        if self.0.operation.is_some_and(|only| operation != only) {
             return None;
         }
-        let fault = locked(&self.0.script).pop_front().unwrap_or_else(|| self.draw())?;
+        let drawn = || self.draw().filter(|fault| fault.befalls(operation));
+        let fault = locked(&self.0.script).pop_front().unwrap_or_else(drawn)?;
         locked(&self.0.injected).add(fault.name());
         Some(fault)
     }
@@ -175,6 +228,8 @@ impl FaultyHttp {
         })?;
         Some(match fault {
             HttpFault::Truncated(_) => HttpFault::Truncated(draws.random_range(0..100)),
+            // The first one always: what comes after it must not come before it.
+            HttpFault::SomeRejected(_) => HttpFault::SomeRejected(draws.random_range(0..128) * 2 + 1),
             other => *other,
         })
     }
@@ -184,8 +239,13 @@ impl FaultyHttp {
         http: &SharedHttpConnector,
         request: HttpRequest,
     ) -> Result<HttpResponse, ConnectorError> {
-        let Some(fault) = self.fault(&request) else { return http.call(request).await };
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let (service, operation) = target.split_once('.').unwrap_or_default();
+        let Some(fault) = self.fault(operation) else { return self.listen(http.call(request).await?).await };
         let broken = || ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionReset).into());
+        if let HttpFault::SomeRejected(places) = fault {
+            return rejected::put(request, places, http).await;
+        }
         let reply = if fault.is_done() { Some(whole(http.call(request).await?).await?) } else { None };
         let work = locked(&self.0.meanwhile).take();
         if let Some(work) = work {
@@ -200,10 +260,26 @@ impl FaultyHttp {
                 *reply.body_mut() = body[..end].into();
                 Ok(reply)
             }
+            (HttpFault::FailedAfter, _) if service.starts_with("Kinesis") => {
+                Ok(Answer::KINESIS_FAILURE.response())
+            }
             (HttpFault::FailedAfter, _) => Ok(Answer::INTERNAL_ERROR.response()),
             (HttpFault::Answered(answer), _) => Ok(answer.response()),
-            (HttpFault::NotSent | HttpFault::ReplyLost | HttpFault::Truncated(_), _) => Err(broken()),
+            _ => Err(broken()),
         }
+    }
+
+    /// Hands a reply of the service on, and notes if it is about an iterator.
+    async fn listen(&self, reply: HttpResponse) -> Result<HttpResponse, ConnectorError> {
+        if reply.status().is_success() {
+            return Ok(reply);
+        }
+        let (mut reply, body) = whole(reply).await?;
+        if String::from_utf8_lossy(&body).contains(Answer::EXPIRED_ITERATOR.name()) {
+            self.0.expired.fetch_add(1, Ordering::Relaxed);
+        }
+        *reply.body_mut() = body.into();
+        Ok(reply)
     }
 }
 

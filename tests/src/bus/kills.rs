@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{Clock, Randomness, SystemClock};
+use eventsrc_core::{Clock, LeaseStore as _, Randomness, SystemClock};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::reshard::reshard;
+use super::reshard::{open_shards, reshard};
 use super::worker::Said;
 use super::{Bus, Part, quick};
 use crate::ledgers::{Entries, Filler, Ledger as _};
@@ -41,6 +41,8 @@ pub struct Survived {
     pub blows: u64,
     /// How many leases woken processes found taken by others, and how many commits they found applied.
     pub refused: (u64, u64),
+    /// What all processes said of themselves, those that were killed up to their last word.
+    pub said: Said,
     /// What was wrong, in words.
     pub violations: Vec<String>,
 }
@@ -52,8 +54,8 @@ const LEDGERS: usize = 3;
 /// How long it may take until everything has arrived, once nobody is killed any more.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Stores `commits` while `program`, which is `bus-worker`, runs five times over and is dealt `blows`, and compares the ledger
-/// with the fold.
+/// Stores `commits` while `program`, which is `bus-worker`, runs five times over with faults on its way to the services of AWS, and
+/// is dealt `blows`, and compares the ledger with the fold.
 ///
 /// # Errors
 ///
@@ -63,8 +65,10 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
     let randomness = Randomness::seeded(seed);
     let view = bus.view().await?;
     let parts = [vec![Part::Bridge; BRIDGES], vec![Part::Ledger; LEDGERS]].concat();
-    let mut fleet =
-        parts.iter().map(|part| Process::start(program, bus, *part)).collect::<Result<Vec<_>>>()?;
+    // Each process has faults of its own.
+    let mut faults = seed..;
+    let mut start = |part| Process::start(program, bus, part, faults.next().unwrap_or_default());
+    let mut fleet = parts.into_iter().map(&mut start).collect::<Result<Vec<_>>>()?;
 
     let mut todo: Vec<Blow> = [
         vec![Blow::Kill; usize::try_from(blows.kills)?],
@@ -85,7 +89,15 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
                 return Ok((0, 0));
             };
             let place = random.random_range(0..fleet.len());
-            blow.fall(program, bus, &mut fleet[place], &mut random).await
+            match blow {
+                Blow::Kill => {
+                    let part = fleet[place].part;
+                    came.said += std::mem::replace(&mut fleet[place], start(part)?).killed().await?;
+                    Ok((0, 0))
+                }
+                Blow::Pause => fleet[place].pause().await,
+                Blow::Reshard => reshard(bus, &mut random).await.map(|()| (0, 0)),
+            }
         });
         filled?;
         let (lost, repeated) = dealt?;
@@ -108,10 +120,20 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
             came.violations.push(format!("seed {seed}: not all has come in {seconds} seconds"));
         }
     }
-    for process in &mut fleet {
+    for mut process in fleet {
         ensure!(process.child.try_wait()?.is_none(), "a process has ended by itself");
+        came.said += process.killed().await?;
     }
-    drop(fleet);
+    if came.said.findings > 0 {
+        came.violations.push(format!("seed {seed}: {} findings", came.said.findings));
+    }
+    // What has ended is never read again.
+    let open = open_shards(&bus.kinesis_client(), &bus.stream).await?;
+    let leases = bus.leases(Part::Ledger.text()).await?.leases().await?;
+    let ended = leases.into_iter().filter(|lease| lease.has_ended());
+    let wrong = ended.filter(|lease| open.iter().any(|(.., shard)| *shard == lease.shard));
+    came.violations
+        .extend(wrong.map(|lease| format!("seed {seed}: the shard {} has not ended", lease.shard)));
     let wrong = view.read_ledger().await?.wrong(&expected);
     came.violations.extend(wrong.into_iter().map(|wrong| format!("seed {seed}: {wrong}")));
     Ok(came)
@@ -124,39 +146,6 @@ enum Blow {
     Reshard,
 }
 
-impl Blow {
-    /// Gives how many leases and commits the process found taken, if it was paused.
-    async fn fall(
-        self,
-        program: &Path,
-        bus: &Bus,
-        process: &mut Process,
-        random: &mut StdRng,
-    ) -> Result<(u64, u64)> {
-        match self {
-            Self::Kill => {
-                process.child.kill().await?;
-                *process = Process::start(program, bus, process.part)?;
-                Ok((0, 0))
-            }
-            Self::Pause => {
-                process.signal("STOP").await?;
-                let before = process.said();
-                // Long enough for others to take its leases over, and to go on with them.
-                SystemClock.sleep(quick().expiry * 3).await;
-                process.signal("CONT").await?;
-                SystemClock.sleep(quick().expiry).await;
-                let after = process.said();
-                Ok((after.lost - before.lost, after.repeated - before.repeated))
-            }
-            Self::Reshard => {
-                reshard(bus, random).await?;
-                Ok((0, 0))
-            }
-        }
-    }
-}
-
 /// A process, and what it said last.
 struct Process {
     part: Part,
@@ -166,9 +155,9 @@ struct Process {
 }
 
 impl Process {
-    fn start(program: &Path, bus: &Bus, part: Part) -> Result<Self> {
+    fn start(program: &Path, bus: &Bus, part: Part, faults: u64) -> Result<Self> {
         let mut command = Command::new(program);
-        command.arg(part.text()).args(bus.arguments());
+        command.arg(part.text()).arg(faults.to_string()).args(bus.arguments());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
         let mut lines = BufReader::new(child.stdout.take().context("its output is ours")?).lines();
@@ -187,6 +176,24 @@ impl Process {
 
     fn said(&self) -> Said {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops it for longer than its leases live, and gives how many leases and commits it found taken when it woke up.
+    async fn pause(&self) -> Result<(u64, u64)> {
+        self.signal("STOP").await?;
+        let before = self.said();
+        // Long enough for others to take its leases over, and to go on with them.
+        SystemClock.sleep(quick().expiry * 3).await;
+        self.signal("CONT").await?;
+        SystemClock.sleep(quick().expiry).await;
+        let after = self.said();
+        Ok((after.lost - before.lost, after.repeated - before.repeated))
+    }
+
+    /// Kills it, and gives its last word.
+    async fn killed(mut self) -> Result<Said> {
+        self.child.kill().await?;
+        Ok(self.said())
     }
 
     async fn signal(&self, signal: &str) -> Result<()> {

@@ -1,25 +1,36 @@
 //! The whole way of an event: DynamoDB, its stream, Kinesis, and a ledger in Postgres.
 
+mod clients;
+mod destination;
+mod disorder;
 mod kills;
+mod native;
+mod reader;
+mod reads;
 mod reshard;
 mod worker;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use eventsrc_core::{Json, LeaseStore, StorageError, StreamName};
-use eventsrc_dynamo::{Dynamo, DynamoStorage, Images, aws_sdk_dynamodb};
+use eventsrc_core::{Json, LeaseStore, RetryPace, StorageError, StreamName};
+use eventsrc_dynamo::{Dynamo, DynamoStorage, Images};
 use eventsrc_kinesis::{
     Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, PollingSettings, Publisher,
-    StreamRecords, aws_sdk_dynamodbstreams, aws_sdk_kinesis,
+    StreamRecords,
 };
 use eventsrc_postgres::{Postgres, PostgresLeases, PostgresView};
-use eventsrc_testkit::servers;
+use eventsrc_testkit::servers::{self, Ferrokinesis};
 
+use crate::kinesis;
 use crate::ledgers::PostgresLedger;
-use crate::{dynamo, kinesis};
 
+pub use clients::BusFaults;
+pub use destination::PartitionKeys;
+pub use disorder::Done;
 pub use kills::{Blows, Survived, survive};
+pub use native::{Converged, converge};
+pub use reads::{ReadBack, read_back};
 pub use reshard::{merge, split};
 pub use worker::{Part, Said, work};
 
@@ -30,7 +41,7 @@ pub type LedgerView = PostgresView<StreamName, u64, i64, PostgresLedger>;
 pub type BusConsumer = Consumer<StreamName, u64, i64>;
 
 /// Where everything is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Bus {
     /// The endpoint of DynamoDB and of its streams.
     pub dynamo: String,
@@ -42,6 +53,8 @@ pub struct Bus {
     pub stream: String,
     /// The address of the Postgres database.
     pub database: String,
+    /// What goes wrong on the way to the services of AWS; nothing, if there is none.
+    pub faults: Option<BusFaults>,
 }
 
 impl Bus {
@@ -51,32 +64,43 @@ impl Bus {
     ///
     /// If they cannot be made.
     pub async fn new(shards: i32) -> Result<Self> {
+        Self::on(servers::kinesis().await, shards).await
+    }
+
+    /// The same with a stream of this server.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be made.
+    pub async fn on(server: &Ferrokinesis, shards: i32) -> Result<Self> {
         let local = servers::dynamo().await;
         let bus = Self {
             dynamo: local.endpoint(),
             access_key: local.access_key("bus"),
-            kinesis: servers::kinesis().await.endpoint(),
-            stream: kinesis::stream(shards).await,
+            kinesis: server.endpoint(),
+            stream: server.stream_name("bus"),
             database: servers::postgres().await.database("bus").await,
+            faults: None,
         };
+        kinesis::create(&bus.kinesis_client(), &bus.stream, shards).await;
         bus.tables().create_tables().await?;
         Ok(bus)
     }
 
+    /// The same, reached through these faults.
+    #[must_use]
+    pub fn through(self, faults: BusFaults) -> Self {
+        Self { faults: Some(faults), ..self }
+    }
+
     /// The tables.
     pub fn tables(&self) -> Dynamo {
-        let config = dynamo::config(&self.dynamo, &self.access_key).build();
-        Dynamo::new(aws_sdk_dynamodb::Client::from_conf(config), TABLE)
+        Dynamo::new(self.dynamo_client(), TABLE)
     }
 
     /// Where events are saved.
     pub fn storage(&self) -> DynamoStorage<StreamName, u64, i64> {
         DynamoStorage::new(&self.tables())
-    }
-
-    /// A client of Kinesis.
-    pub fn kinesis_client(&self) -> aws_sdk_kinesis::Client {
-        aws_sdk_kinesis::Client::from_conf(kinesis::config(&self.kinesis).build())
     }
 
     /// The leases of one group.
@@ -108,21 +132,7 @@ impl Bus {
         leases: impl LeaseStore,
         settings: ConsumerSettings,
     ) -> Result<BusConsumer, StorageError> {
-        let shared = dynamo::config(&self.dynamo, &self.access_key).build();
-        let config = aws_sdk_dynamodbstreams::Config::builder()
-            .behavior_version(aws_sdk_dynamodbstreams::config::BehaviorVersion::latest())
-            .region(shared.region().cloned())
-            .endpoint_url(&self.dynamo)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .credentials_provider(aws_sdk_dynamodbstreams::config::Credentials::new(
-                &self.access_key,
-                "secret",
-                None,
-                None,
-                "tests",
-            ));
-        let client = aws_sdk_dynamodbstreams::Client::from_conf(config.build());
-        let source = DynamoStream::of_table(client, TABLE).await?.polled(polling());
+        let source = DynamoStream::of_table(self.streams_client(), TABLE).await?.polled(polling());
         source.check().await?;
         let decoder = StreamRecords::new(Images::<StreamName, u64, i64>::new());
         Consumer::start(source, leases, decoder, settings).await
@@ -166,6 +176,7 @@ impl Bus {
             kinesis: next()?,
             stream: next()?,
             database: next()?,
+            faults: None,
         })
     }
 }
@@ -183,9 +194,10 @@ pub fn quick() -> ConsumerSettings {
 /// No limit of AWS holds for a local server.
 fn polling() -> PollingSettings {
     PollingSettings {
-        shortest_wait: Duration::from_millis(5),
-        longest_wait: Duration::from_millis(40),
+        shortest_wait: Duration::from_millis(10),
+        longest_wait: Duration::from_millis(80),
         bytes_per_second: u64::MAX,
+        retry: RetryPace { longest_wait: Duration::from_millis(100), ..RetryPace::default() },
         ..PollingSettings::default()
     }
 }

@@ -9,7 +9,7 @@ use super::Bus;
 use crate::kinesis::active;
 
 /// The open shards of a stream, each with the lowest and the highest hash that it takes, from low to high.
-async fn open_shards(client: &Client, stream: &str) -> Result<Vec<(u128, u128, String)>> {
+pub(super) async fn open_shards(client: &Client, stream: &str) -> Result<Vec<(u128, u128, String)>> {
     let listed = client.list_shards().stream_name(stream).send().await?;
     let mut open = Vec::new();
     for shard in listed.shards.unwrap_or_default() {

@@ -1,13 +1,17 @@
 //! A process on the way of events, until it is killed.
 
 use std::io::Write as _;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{Clock, Randomness, Synchronizer, SynchronizerSettings, SystemClock};
-use eventsrc_kinesis::forward;
+use eventsrc_core::{
+    Clock, ErrorKind, Randomness, StorageError, Synchronizer, SynchronizerSettings, SystemClock,
+};
+use eventsrc_kinesis::{ConsumerHandle, forward};
 
-use super::{Bus, quick};
+use super::reader::answer;
+use super::{Bus, BusFaults, quick};
 
 /// Which part of the way it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub enum Part {
     Bridge,
     /// From there into the ledger.
     Ledger,
+    /// From there into the ledger, with answers to whoever asks.
+    Reader,
 }
 
 impl Part {
@@ -28,6 +34,7 @@ impl Part {
         Ok(match text {
             "bridge" => Self::Bridge,
             "ledger" => Self::Ledger,
+            "reader" => Self::Reader,
             other => bail!("there is no part {other}"),
         })
     }
@@ -37,6 +44,7 @@ impl Part {
         match self {
             Self::Bridge => "bridge",
             Self::Ledger => "ledger",
+            Self::Reader => "reader",
         }
     }
 }
@@ -50,19 +58,44 @@ pub struct Said {
     pub repeated: u64,
     /// How many events it has applied.
     pub applied: u64,
+    /// How many faults were injected into its calls.
+    pub faults: u64,
+    /// How many of its iterators Kinesis said were too old.
+    pub expired: u64,
+    /// How many findings it had.
+    pub findings: u64,
 }
 
 impl Said {
     pub(super) fn parse(line: &str) -> Result<Self> {
         let mut numbers = line.split(' ').map(str::parse::<u64>);
-        let mut next = || anyhow::Ok(numbers.next().context("a process says three numbers")??);
-        Ok(Self { lost: next()?, repeated: next()?, applied: next()? })
+        let mut next = || anyhow::Ok(numbers.next().context("a process says six numbers")??);
+        Ok(Self {
+            lost: next()?,
+            repeated: next()?,
+            applied: next()?,
+            faults: next()?,
+            expired: next()?,
+            findings: next()?,
+        })
     }
 
     fn say(self) -> Result<()> {
+        let Self { lost, repeated, applied, faults, expired, findings } = self;
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{} {} {}", self.lost, self.repeated, self.applied)?;
+        writeln!(out, "{lost} {repeated} {applied} {faults} {expired} {findings}")?;
         Ok(out.flush()?)
+    }
+}
+
+impl AddAssign for Said {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.repeated += other.repeated;
+        self.applied += other.applied;
+        self.faults += other.faults;
+        self.expired += other.expired;
+        self.findings += other.findings;
     }
 }
 
@@ -75,17 +108,17 @@ pub async fn work(bus: &Bus, part: Part) -> Result<()> {
     let leases = bus.leases(part.text()).await?;
     match part {
         Part::Bridge => {
-            let feed = bus.changes_of_the_table(leases, quick()).await?;
+            let feed = answered(|| bus.changes_of_the_table(leases.clone(), quick())).await?;
             let (handle, publisher) = (feed.handle(), bus.publisher());
             let randomness = Randomness::from_system();
-            let says = keep_saying(|| async { Ok(Said { lost: handle.status().lost, ..Said::default() }) });
+            let says = keep_saying(|| async { Ok(heard(bus, &handle)) });
             tokio::select! {
                 ended = forward(feed, &publisher, &SystemClock, &randomness) => ended?,
                 said = says => said?,
             }
         }
         Part::Ledger => {
-            let feed = bus.changes_on_kinesis(leases, quick()).await?;
+            let feed = answered(|| bus.changes_on_kinesis(leases.clone(), quick())).await?;
             let handle = feed.handle();
             // A bridge that wakes up writes beside the one that took over, which the local server does not bear: of two writers
             // of a shard, a reader may miss a record. A sweep finds it.
@@ -98,15 +131,42 @@ pub async fn work(bus: &Bus, part: Part) -> Result<()> {
             let says = keep_saying(|| async {
                 let status = synchronizer.status().await?;
                 let (repeated, applied) = (status.repeated_commits, status.applied_events);
-                Ok(Said { lost: handle.status().lost, repeated, applied })
+                Ok(Said { repeated, applied, ..heard(bus, &handle) })
             });
             tokio::select! {
                 ended = synchronizer.follow(feed) => ended?,
                 said = says => said?,
             }
         }
+        Part::Reader => return answer(bus).await,
     }
     bail!("the feed has ended")
+}
+
+/// What `begin` comes to, however often the services are out of reach before: whoever runs a process starts it again.
+pub(super) async fn answered<T, F: Future<Output = Result<T, StorageError>>>(
+    begin: impl Fn() -> F,
+) -> Result<T> {
+    loop {
+        match begin().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                SystemClock.sleep(BETWEEN_STARTS).await;
+            }
+            begun => return Ok(begun?),
+        }
+    }
+}
+
+/// What is known of any process.
+fn heard(bus: &Bus, handle: &ConsumerHandle) -> Said {
+    let (status, faults) = (handle.status(), bus.faults.as_ref());
+    Said {
+        lost: status.lost,
+        findings: status.findings,
+        faults: faults.map_or(0, |faults| faults.injected().total()),
+        expired: faults.map_or(0, BusFaults::expired),
+        ..Said::default()
+    }
 }
 
 /// Says from time to time how it is.
@@ -117,6 +177,8 @@ async fn keep_saying<F: Future<Output = Result<Said>>>(status: impl Fn() -> F) -
     }
 }
 
-const BETWEEN_SWEEPS: Duration = Duration::from_secs(5);
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
+
+const BETWEEN_STARTS: Duration = Duration::from_millis(20);
 
 const BETWEEN_WORDS: Duration = Duration::from_millis(100);

@@ -11,7 +11,12 @@ pub struct Answer {
     /// The namespace and the error's name in it.
     code: &'static str,
     message: &'static str,
+    /// The operations that are answered so; none for all of them.
+    operations: &'static [&'static str],
 }
+
+/// Any operation may be answered so.
+const ANY: &[&str] = &[];
 
 impl Answer {
     /// The service failed.
@@ -19,6 +24,7 @@ impl Answer {
         status: 500,
         code: "com.amazonaws.dynamodb.v20120810#InternalServerError",
         message: "The request processing has failed because of an unknown error, exception or failure.",
+        operations: ANY,
     };
 
     /// The service is overloaded, or a part of it starts anew.
@@ -26,6 +32,7 @@ impl Answer {
         status: 503,
         code: "com.amazon.coral.service#ServiceUnavailableException",
         message: "The service is temporarily unavailable.",
+        operations: ANY,
     };
 
     /// The table has no capacity left.
@@ -34,6 +41,7 @@ impl Answer {
         code: "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
         message: "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
                   provisioning level with the UpdateTable API.",
+        operations: ANY,
     };
 
     /// A table that is charged by request grows more slowly than its load.
@@ -41,6 +49,7 @@ impl Answer {
         status: 400,
         code: "com.amazon.coral.availability#ThrottlingException",
         message: "Rate of requests exceeds the allowed throughput.",
+        operations: ANY,
     };
 
     /// The account has no capacity left.
@@ -49,6 +58,7 @@ impl Answer {
         code: "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded",
         message: "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at \
                   https://aws.amazon.com/support request a limit increase",
+        operations: ANY,
     };
 
     /// Somebody else's transaction is under way on the item.
@@ -56,6 +66,7 @@ impl Answer {
         status: 400,
         code: "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
         message: "Transaction is ongoing for the item",
+        operations: ANY,
     };
 
     /// Something about the request is wrong.
@@ -63,6 +74,7 @@ impl Answer {
         status: 400,
         code: "com.amazon.coral.validate#ValidationException",
         message: "One or more parameter values were invalid: Type mismatch for key k expected: S actual: N",
+        operations: ANY,
     };
 
     /// No one has this access key.
@@ -70,6 +82,7 @@ impl Answer {
         status: 400,
         code: "com.amazon.coral.service#UnrecognizedClientException",
         message: "The security token included in the request is invalid.",
+        operations: ANY,
     };
 
     /// The credentials were good for a while.
@@ -77,6 +90,7 @@ impl Answer {
         status: 400,
         code: "com.amazon.coral.service#ExpiredTokenException",
         message: "The security token included in the request is expired",
+        operations: ANY,
     };
 
     /// The secret is not the one of the access key.
@@ -85,6 +99,7 @@ impl Answer {
         code: "com.amazon.coral.service#InvalidSignatureException",
         message: "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
                   Access Key and signing method. Consult the service documentation for details.",
+        operations: ANY,
     };
 
     /// The permission is missing.
@@ -93,11 +108,51 @@ impl Answer {
         code: "com.amazon.coral.service#AccessDeniedException",
         message: "User: arn:aws:iam::123456789012:user/writer is not authorized to perform: dynamodb:PutItem on resource: \
                   arn:aws:dynamodb:eu-west-1:123456789012:table/events",
+        operations: ANY,
+    };
+
+    /// Kinesis failed.
+    pub const KINESIS_FAILURE: Self = Self {
+        status: 500,
+        code: "InternalFailure",
+        message: "The request processing has failed because of an unknown error, exception or failure.",
+        operations: ANY,
+    };
+
+    /// The shard takes, or gives, no more just now.
+    pub const SHARD_THROTTLED: Self = Self {
+        status: 400,
+        code: "ProvisionedThroughputExceededException",
+        message: "Rate exceeded for shard shardId-000000000000 in stream events under account 123456789012.",
+        operations: &["GetRecords", "GetShardIterator", "PutRecords"],
+    };
+
+    /// A stream was asked about too often, by all who ask.
+    pub const LIMIT_EXCEEDED: Self = Self {
+        status: 400,
+        code: "LimitExceededException",
+        message: "Rate exceeded for stream events under account 123456789012.",
+        operations: &["ListShards", "DescribeStreamSummary", "DescribeStream", "ListStreams"],
+    };
+
+    /// The iterator is too old.
+    pub const EXPIRED_ITERATOR: Self = Self {
+        status: 400,
+        code: "ExpiredIteratorException",
+        message: "Iterator expired. The iterator was created at time Sat Nov 21 12:00:00 UTC 2026 while right now it is \
+                  Sat Nov 21 12:05:01 UTC 2026 which is further in the future than the tolerated delay of 300000 \
+                  milliseconds.",
+        operations: &["GetRecords"],
     };
 
     /// The error's name, without its namespace.
     pub fn name(self) -> &'static str {
         self.code.rsplit('#').next().unwrap_or(self.code)
+    }
+
+    /// Whether a request of this operation may be answered so.
+    pub(super) fn answers(self, operation: &str) -> bool {
+        self.operations.is_empty() || self.operations.contains(&operation)
     }
 
     pub(super) fn response(self) -> HttpResponse {

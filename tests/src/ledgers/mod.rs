@@ -11,11 +11,12 @@ mod zombies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use eventsrc_core::{
-    Commit, CommitId, EventStorage, Metadata, Put, ScanStorage, Segment, StorageError, StreamName, Timestamp,
-    Vec1, VersionedStore, ViewDefinition,
+    Clock, Commit, CommitId, ErrorKind, EventStorage, Metadata, Put, ScanStorage, Segment, StorageError,
+    StreamName, SystemClock, Timestamp, Vec1, VersionedStore, ViewDefinition,
 };
 use futures::{StreamExt, TryStreamExt};
 use rand::rngs::StdRng;
@@ -129,7 +130,7 @@ impl Filler {
         self.next.values().map(|next| next - 1).sum()
     }
 
-    /// Stores `commits` more.
+    /// Stores `commits` more, each for as long as the storage is out of reach.
     ///
     /// # Errors
     ///
@@ -146,9 +147,9 @@ impl Filler {
         }
         let puts = futures::stream::iter(by_stream.into_values()).map(|commits| async move {
             for commit in commits {
-                ensure!(matches!(storage.put(commit).await?, Put::Stored), "nobody else writes");
+                put(storage, commit).await?;
             }
-            Ok(())
+            anyhow::Ok(())
         });
         puts.buffer_unordered(64).try_collect::<Vec<()>>().await?;
         Ok(())
@@ -168,5 +169,24 @@ impl Filler {
         };
         *first += commit.len() as u64;
         Ok(commit)
+    }
+}
+
+async fn put<St>(storage: &St, commit: Arc<LedgerCommit>) -> Result<()>
+where
+    St: EventStorage<Key = StreamName, Sequence = u64, Payload = i64>,
+{
+    loop {
+        match storage.put(Arc::clone(&commit)).await {
+            Ok(put) => {
+                ensure!(matches!(put, Put::Stored | Put::Repeated { .. }), "nobody else writes");
+                return Ok(());
+            }
+            // A local server under load gives up waiting for its own locks.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                SystemClock.sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }

@@ -1,0 +1,164 @@
+//! DynamoDB's own way to Kinesis, of which AWS says that records come out of order, several times, and that some do not come.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use eventsrc_core::{Clock, Counted, MemoryLeases, Synchronizer, SynchronizerSettings, SystemClock};
+use eventsrc_dynamo::Images;
+use eventsrc_kinesis::aws_sdk_kinesis::primitives::Blob;
+use eventsrc_kinesis::aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use eventsrc_kinesis::{Consumer, DestinationRecords, KinesisStream};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::timeout;
+
+use super::destination::{Changes, DestinationRecord, PartitionKeys};
+use super::disorder::{Disorder, Done};
+use super::{Bus, TABLE, polling, quick};
+use crate::ledgers::{Entries, Filler, Ledger as _};
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Converged {
+    /// Commits stored, each to be applied once.
+    pub commits: u64,
+    /// What was done to their records.
+    pub done: Done,
+    /// How many records came, for the first time, before the one before them of the same stream of events.
+    pub gaps: u64,
+    /// How often the storage was read because of what came.
+    pub fetches: u64,
+    /// How many streams of events were behind when all had come.
+    pub behind: u64,
+    /// How often the storage was read for those.
+    pub swept: u64,
+    /// What was wrong, in words.
+    pub violations: Vec<String>,
+}
+
+/// So many commits are stored before their records come.
+const TOGETHER: u64 = 200;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Stores `commits`, has their records come as DynamoDB itself would have them come at its worst, the last ones of some streams
+/// not at all, and compares the ledger with the fold.
+///
+/// # Errors
+///
+/// If a server fails.
+pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -> Result<Converged> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let (storage, view) = (bus.storage(), bus.view().await?);
+    let counted = Arc::new(Counted::new(storage.clone()));
+    let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
+    let synchronizer = Synchronizer::start(Arc::clone(&counted), view.clone(), settings);
+    let source = KinesisStream::with(bus.kinesis_client(), &bus.stream, polling());
+    let decoder = DestinationRecords::new(TABLE, Images::new());
+    let feed = Consumer::start(source, MemoryLeases::default(), decoder, quick()).await?;
+    let handle = feed.handle();
+    let follower = synchronizer.clone();
+    let following = tokio::spawn(async move { follower.follow(feed).await });
+
+    let mut changes = Changes::of(bus).await?;
+    let mut filler = Filler::new((commits / 50).max(10), StdRng::from_rng(&mut random));
+    let mut disorder = Disorder::new(StdRng::from_rng(&mut random));
+    let mut arrivals = Arrivals::default();
+    let mut stored = 0;
+    while stored < commits {
+        let together = TOGETHER.min(commits - stored);
+        filler.add(&storage, together).await?;
+        stored += together;
+        let records = changes.next(usize::try_from(together)?).await?;
+        let is_last =
+            |place: usize| records[place + 1..].iter().all(|other| other.stream != records[place].stream);
+        for (place, record) in records.iter().enumerate() {
+            // Nothing comes after these that would show them missing.
+            if stored == commits && is_last(place) && random.random_bool(0.5) {
+                disorder.drop(record.clone());
+            } else {
+                disorder.put(record.clone());
+            }
+        }
+        let come = if stored < commits { disorder.take() } else { disorder.take_all() };
+        arrivals.put(bus, keys, come).await?;
+    }
+
+    let came = async {
+        while handle.status().records < arrivals.count {
+            SystemClock.sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, came).await.context("all records come")?;
+    let findings = handle.status().findings;
+    handle.drain();
+    following.await??;
+
+    let mut converged = Converged { commits, done: disorder.done, ..Converged::default() };
+    converged.gaps = arrivals.gaps;
+    converged.fetches = counted.take().reads;
+    let expected = Entries::of(&storage).await?;
+    let lacks = view.read_ledger().await?;
+    let lacks =
+        expected.commits.iter().filter(|(stream, all)| lacks.commits.get(*stream) != Some(all)).count();
+    let swept = synchronizer.sweep().await?;
+    converged.behind = swept.behind as u64;
+    converged.swept = counted.take().reads;
+    synchronizer.stop().await;
+
+    let found = view.read_ledger().await?;
+    let mut violation = |what: String| converged.violations.push(format!("seed {seed}, {keys:?}: {what}"));
+    found.wrong(&expected).into_iter().for_each(&mut violation);
+    if findings > 0 {
+        violation(format!("{findings} findings"));
+    }
+    if swept.behind != lacks {
+        violation(format!("{} streams were behind, and {lacks} lacked something", swept.behind));
+    }
+    // All that has come is applied, or is read with what comes before it; so a read needs a record that comes before its turn.
+    // Where one stream is in several shards, any record may.
+    let most = match keys {
+        PartitionKeys::OfStreams => converged.gaps,
+        PartitionKeys::OfItems => arrivals.seen.len() as u64,
+    };
+    if converged.fetches > most {
+        violation(format!("{} fetches, at most {most} were needed", converged.fetches));
+    }
+    // The heads once, and each stream that was behind.
+    if converged.swept > 1 + converged.behind {
+        violation(format!("a sweep read the storage {} times for {}", converged.swept, converged.behind));
+    }
+    Ok(converged)
+}
+
+/// What was put onto the stream.
+#[derive(Default)]
+struct Arrivals {
+    count: u64,
+    seen: HashSet<(String, usize)>,
+    gaps: u64,
+}
+
+impl Arrivals {
+    async fn put(&mut self, bus: &Bus, keys: PartitionKeys, records: Vec<DestinationRecord>) -> Result<()> {
+        for some in records.chunks(500) {
+            let entries = some.iter().map(|record| {
+                let entry = PutRecordsRequestEntry::builder().partition_key(record.partition_key(keys));
+                entry.data(Blob::new(record.data.as_bytes())).build().map_err(anyhow::Error::from)
+            });
+            let call = bus.kinesis_client().put_records().stream_name(&bus.stream);
+            let put = call.set_records(Some(entries.collect::<Result<_>>()?)).send().await?;
+            ensure!(put.failed_record_count.unwrap_or_default() == 0, "the local server takes all");
+        }
+        for DestinationRecord { stream, number, .. } in records {
+            self.count += 1;
+            let follows = number == 0 || self.seen.contains(&(stream.clone(), number - 1));
+            if self.seen.insert((stream, number)) && !follows {
+                self.gaps += 1;
+            }
+        }
+        Ok(())
+    }
+}
