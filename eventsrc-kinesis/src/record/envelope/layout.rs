@@ -54,7 +54,7 @@ pub(super) struct Read<'a> {
     pub(super) time: Option<Timestamp>,
     pub(super) metadata: Option<Metadata>,
     #[serde(default = "one")]
-    version: u32,
+    pub(super) version: u32,
     /// Payloads that are JSON.
     #[serde(borrow)]
     events: Option<Vec<&'a RawValue>>,
@@ -190,11 +190,25 @@ pub(super) fn unencodable(error: impl Into<Box<dyn std::error::Error + Send + Sy
     StorageError::new(ErrorKind::Invalid, "cannot write the change as a record").because(error)
 }
 
+/// Text is checked once for all, which from bytes would be done string by string.
+pub(super) fn text(data: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(data).map_err(|_| Unreadable::new("it is no text, and no aggregated record"))
+}
+
+/// An envelope without its payloads, and the array of these, if they come last, as they are written. If the two are JSON, each by
+/// itself, then they are what `text` is.
+pub(super) fn split(text: &str) -> Option<(String, &str)> {
+    let rest = text.strip_suffix('}')?;
+    let mut arrays = rest.match_indices('[');
+    let (head, array) = arrays.find_map(|(place, _)| {
+        let (head, array) = rest.split_at(place);
+        Some((head.strip_suffix(r#","events":"#)?, array))
+    })?;
+    Some(([head, "}"].concat(), array))
+}
+
 /// Reads an envelope of the version that is known.
-pub(super) fn read(data: &[u8]) -> Result<Read<'_>, Unreadable> {
-    // Text is checked once for all, which from bytes would be done string by string.
-    let text =
-        std::str::from_utf8(data).map_err(|_| Unreadable::new("it is no text, and no aggregated record"))?;
+pub(super) fn read(text: &str) -> Result<Read<'_>, Unreadable> {
     match serde_json::from_str(text) {
         Ok(Read { eventsrc, stream, .. }) if eventsrc != VERSION => {
             Err(Unreadable::version(eventsrc, stream))

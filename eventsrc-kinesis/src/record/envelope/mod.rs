@@ -1,5 +1,6 @@
 //! Our own records, which hold changes.
 
+mod array;
 mod layout;
 
 use std::borrow::Cow;
@@ -8,10 +9,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Change, Codec, Commit, ErrorKind, Json, Sequence, StorageError, StreamKey, StreamName, Zone,
+    Change, Codec, Commit, ErrorKind, Json, Sequence, StorageError, StreamKey, StreamName, Vec1, Zone,
     to_microseconds, version_of_all,
 };
 use md5::{Digest, Md5};
+use serde::de::DeserializeOwned;
 
 use self::layout::{Read, Unreadable, Written};
 use super::aggregated::{Aggregated, NotAggregated};
@@ -55,20 +57,22 @@ const LONGEST_PARTITION_KEY: usize = 256;
 /// ```
 pub struct Envelope<K, S, E, C = Json> {
     codec: Arc<C>,
+    /// Reads an array of payloads in one pass, where they are JSON.
+    array: Option<fn(&str) -> Option<Vec1<E>>>,
     types: PhantomData<fn(K, S) -> E>,
 }
 
-impl<K, S, E> Envelope<K, S, E> {
+impl<K, S, E: DeserializeOwned> Envelope<K, S, E> {
     /// Payloads as JSON.
     pub fn new() -> Self {
-        Self::with_codec(Json)
+        Self { array: Some(array::read), ..Self::with_codec(Json) }
     }
 }
 
 impl<K, S, E, C> Envelope<K, S, E, C> {
     /// Payloads as `codec` writes them.
     pub fn with_codec(codec: C) -> Self {
-        Self { codec: Arc::new(codec), types: PhantomData }
+        Self { codec: Arc::new(codec), array: None, types: PhantomData }
     }
 }
 
@@ -127,7 +131,27 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
 
     /// `None` if it is of a stream that has no key of type `K`.
     fn change(&self, data: &[u8]) -> Result<Option<Change<K, S, E>>, Unreadable> {
-        let mut read = layout::read(data)?;
+        let text = layout::text(data)?;
+        // What is wrong with it is told by the other way.
+        self.in_one_pass(text).map_or_else(|| self.part_by_part(text), Ok)
+    }
+
+    /// A commit of payloads that are JSON, laid out as it is written here: each payload is looked at once. The inner `None` is that
+    /// of [`change`](Self::change).
+    fn in_one_pass(&self, text: &str) -> Option<Option<Change<K, S, E>>> {
+        let array = self.array?;
+        let (head, events) = layout::split(text)?;
+        let mut read = layout::read(&head).ok()?;
+        read.check_says_commit().ok()?;
+        let (category, id) = read.stream().ok()?;
+        let Some(key) = K::from_parts(category, id) else { return Some(None) };
+        let payloads = Some(events).filter(|_| read.version == 1).and_then(array)?;
+        let commit = self.commit(key, &mut read, payloads).ok()?;
+        Some(Some(Change::Commit(Arc::new(commit))))
+    }
+
+    fn part_by_part(&self, text: &str) -> Result<Option<Change<K, S, E>>, Unreadable> {
+        let mut read = layout::read(text)?;
         if read.says_anything() {
             return Ok(Some(Change::Anything));
         }
@@ -136,20 +160,22 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         if read.says_stream() {
             return Ok(Some(Change::Stream(key)));
         }
-        match self.commit(key, &mut read) {
+        let commit = read
+            .check_says_commit()
+            .and_then(|()| read.payloads(&*self.codec))
+            .and_then(|payloads| self.commit(key, &mut read, payloads));
+        match commit {
             Ok(commit) => Ok(Some(Change::Commit(Arc::new(commit)))),
             Err(why) => Err(Unreadable { stream: read.stream_name(), why }),
         }
     }
 
-    fn commit(&self, key: K, read: &mut Read<'_>) -> Result<Commit<K, S, E>, String> {
-        read.check_says_commit()?;
+    fn commit(&self, key: K, read: &mut Read<'_>, payloads: Vec1<E>) -> Result<Commit<K, S, E>, String> {
         let missing = |name| format!("the commit has no {name}");
         let number = read.number.ok_or_else(|| missing("number"))?;
         let first = S::from_parts(number, Zone(read.zone)).ok_or_else(|| {
             format!("number {number} of zone {} is no sequence of the type that is read", read.zone)
         })?;
-        let payloads = read.payloads(&*self.codec)?;
         let time = to_microseconds(read.time.ok_or_else(|| missing("time"))?);
         let metadata = read.metadata.take().ok_or_else(|| missing("metadata"))?;
         let commit = Commit { key, first, time, metadata, payloads };
@@ -199,7 +225,7 @@ fn name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
     })
 }
 
-impl<K, S, E> Default for Envelope<K, S, E> {
+impl<K, S, E: DeserializeOwned> Default for Envelope<K, S, E> {
     fn default() -> Self {
         Self::new()
     }
@@ -207,7 +233,7 @@ impl<K, S, E> Default for Envelope<K, S, E> {
 
 impl<K, S, E, C> Clone for Envelope<K, S, E, C> {
     fn clone(&self) -> Self {
-        Self { codec: Arc::clone(&self.codec), types: PhantomData }
+        Self { codec: Arc::clone(&self.codec), array: self.array, types: PhantomData }
     }
 }
 

@@ -342,7 +342,65 @@ fn comes_back<C: Codec<String>>(
     Ok(())
 }
 
+/// That both ways of reading payloads of JSON come to the same.
+fn assert_same_in_one_pass(data: impl Into<Vec<u8>>) {
+    let data = data.into();
+    let (one_pass, parts) = (Envelope::<User, ZonedSequence, Fact>::new(), Envelope::with_codec(Json));
+    let one_pass = decode(&one_pass, record("user/1", data.clone()));
+    let parts: Decoded<User, ZonedSequence, Fact> = decode(&parts, record("user/1", data.clone()));
+    assert_eq!(format!("{one_pass:?}"), format!("{parts:?}"), "{}", String::from_utf8_lossy(&data));
+}
+
+/// The sample, of payloads whose version is 1.
+fn first_sample() -> String {
+    SAMPLE.replace(r#""version":2,"#, "")
+}
+
+#[test]
+fn payloads_are_read_in_one_pass_where_they_come_last() {
+    let reads_in_one_pass = |text: &str| {
+        assert_same_in_one_pass(text);
+        Envelope::<User, ZonedSequence, Fact>::new().in_one_pass(text).is_some()
+    };
+    let first = first_sample();
+    let of = |from: &str, to: &str| first.replacen(from, to, 1);
+    let events = r#""events":[{"named":"Ada"},{"moved":"London"}]"#;
+    assert!(reads_in_one_pass(&first));
+    assert!(reads_in_one_pass(&of("Grace", r#",\"events\":["#)));
+    assert!(reads_in_one_pass(&of(r#""zone":3"#, r#""later":[7]"#)));
+    assert!(reads_in_one_pass(&of("user/acme/42", "group/1")));
+    for other in [
+        SAMPLE,
+        &of(events, r#""events":[]"#),
+        &of(events, r#""events":[{"named":"Ada"},{"moved":7}]"#),
+        &of(events, &format!("{events},{events}")),
+        &of(events, &format!(r#"{events},"later":1"#)),
+        &of(events, &format!(r#""later":{{"of":1,{events}}}"#)),
+        &of(events, &format!(r#""later":{{"of":1,"events":[1]}},{events}"#)),
+        &of(events, r#""events": [{"named":"Ada"}]"#),
+        &of(r#""change":"commit""#, r#""change":"stream""#),
+        &of("user/acme/42", "user/a\\u0000b"),
+        &of(r#""number":7,"#, ""),
+        &first[..first.len() - 1],
+    ] {
+        assert!(!reads_in_one_pass(other), "{other}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn payloads_are_the_same_in_one_pass(
+        place in any::<prop::sample::Index>(),
+        byte in prop_oneof![any::<u8>(), prop::sample::select(br#"{}[],:"\0a"#.to_vec())],
+    ) {
+        let mut data = first_sample().into_bytes();
+        let place = place.index(data.len());
+        assert_same_in_one_pass(&data[..place]);
+        assert_same_in_one_pass([&data[..place], &[byte], &data[place..]].concat());
+        data[place] = byte;
+        assert_same_in_one_pass(data);
+    }
+
     #[test]
     fn what_is_written_is_read(
         (category, id) in ("[^/\0]+", "[^\0]+"),
@@ -358,6 +416,8 @@ proptest! {
             payloads,
         };
         comes_back(Json, &commit)?;
+        let data = Envelope::new().encode(&Change::Commit(Arc::new(commit.clone()))).unwrap();
+        prop_assert_eq!(&only_commit(&decode(&Envelope::new(), record("", data))), &commit);
         comes_back(Plain, &commit)?;
         comes_back(Postcard, &commit)?;
     }
