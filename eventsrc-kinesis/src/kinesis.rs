@@ -10,7 +10,7 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use eventsrc_core::{Clock, Randomness, StorageError, Timestamp};
 use futures::stream::BoxStream;
 
-use crate::named_stream::{NamedStream, is_open};
+use crate::named_stream::NamedStream;
 use crate::polling::{PollError, Polled, PollingSettings, Polls, Timing, poll};
 use crate::record::Record;
 use crate::shard::Shard;
@@ -70,17 +70,11 @@ impl ShardSource for KinesisStream {
     type Record = Record;
 
     async fn retention(&self) -> Result<Duration, StorageError> {
-        let hours = self.stream.summary().await?.retention_period_hours();
-        Ok(Duration::from_secs(3600 * u64::try_from(hours).unwrap_or_default()))
+        self.stream.retention().await
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
-        let shards = self.stream.shards().await?.into_iter().map(|shard| Shard {
-            is_open: is_open(&shard),
-            id: shard.shard_id,
-            parents: shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id).collect(),
-        });
-        Ok(shards.collect())
+        self.stream.family().await
     }
 
     fn records(&self, shard: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
@@ -165,7 +159,7 @@ pub(crate) fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
 
-fn date_time(time: Timestamp) -> DateTime {
+pub(crate) fn date_time(time: Timestamp) -> DateTime {
     let (seconds, nanoseconds) = (time.as_second(), time.subsec_nanosecond());
     // Before 1970 the parts are both negative; no stream is that old.
     DateTime::from_secs_and_nanos(seconds, u32::try_from(nanoseconds).unwrap_or_default())

@@ -38,7 +38,9 @@
 //! | a worker is paused, and wakes up | its leases are refused, and its view finds every commit applied |
 //! | a shard is split or merged | it is read to its end, and then what was made of it |
 //! | an iterator is too old | another one goes on after the last record read |
+//! | a subscription breaks off, or falls silent | another one goes on where it was |
 //! | the service throttles or fails | it is asked again with back-off; after a minute another worker tries |
+//! | nothing is said of a shard at all | it is read anew, and then by another worker |
 //! | a record cannot be read | a [`Finding`], and its stream is read from the storage |
 //! | a stored commit is changed or removed | a [`Finding`]; it is not applied |
 //! | what comes after the checkpoint is not there any more | a [`Finding`], and all heads are compared with positions |
@@ -52,6 +54,7 @@
 mod bridge;
 mod consumer;
 mod dynamo_stream;
+mod fan_out;
 mod finding;
 mod forward;
 mod kinesis;
@@ -71,6 +74,7 @@ pub use consumer::{
     Consumer, ConsumerHandle, ConsumerSettings, ConsumerStatus, Initial, ShardStatus, Surroundings,
 };
 pub use dynamo_stream::DynamoStream;
+pub use fan_out::{FanOutSettings, FanOutStream};
 pub use finding::Finding;
 pub use forward::forward;
 pub use kinesis::KinesisStream;

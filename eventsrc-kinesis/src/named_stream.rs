@@ -58,6 +58,22 @@ impl NamedStream {
         }
     }
 
+    /// The same, as what became of which.
+    pub(crate) async fn family(&self) -> Result<Vec<crate::shard::Shard>, StorageError> {
+        let shards = self.shards().await?.into_iter().map(|shard| crate::shard::Shard {
+            is_open: is_open(&shard),
+            id: shard.shard_id,
+            parents: shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id).collect(),
+        });
+        Ok(shards.collect())
+    }
+
+    /// For how long records are kept.
+    pub(crate) async fn retention(&self) -> Result<Duration, StorageError> {
+        let hours = self.summary().await?.retention_period_hours();
+        Ok(Duration::from_secs(3600 * u64::try_from(hours).unwrap_or_default()))
+    }
+
     /// Makes sure that records of one partition key come to one shard.
     pub(crate) fn check_distribution(&self, summary: &StreamDescriptionSummary) -> Result<(), StorageError> {
         if summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto) {

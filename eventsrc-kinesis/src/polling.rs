@@ -83,6 +83,13 @@ pub(crate) enum PollError {
     Failed(StorageError),
 }
 
+impl PollError {
+    pub(crate) fn silence(shard: &str) -> Self {
+        let what = format!("cannot read the shard {shard}: there was no answer in time");
+        Self::Failed(StorageError::new(ErrorKind::Unavailable, what))
+    }
+}
+
 /// What tells the time, and draws lots.
 #[derive(Clone)]
 pub(crate) struct Timing {
@@ -96,6 +103,16 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// What `work` gives, if it is done within `limit`.
+    pub(crate) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), self.clock.sleep(limit)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    }
+}
+
 /// The records of a shard from `start` on.
 pub(crate) fn poll<P: Polled>(
     polled: Arc<P>,
@@ -104,38 +121,30 @@ pub(crate) fn poll<P: Polled>(
     settings: PollingSettings,
     timing: Timing,
 ) -> BoxStream<'static, Result<Batch<P::Record>, ReadError>> {
-    let Timing { clock, randomness } = timing;
     stream! {
         let mut start = start;
         let mut iterator: Option<String> = None;
         let mut retry = settings.retry.start();
-        let mut answered = clock.elapsed();
+        let mut answered = timing.clock.elapsed();
         let mut wait = settings.shortest_wait;
         loop {
-            let called = clock.elapsed();
+            let called = timing.clock.elapsed();
             let call = async {
                 if iterator.is_none() {
                     iterator = Some(polled.iterator(&shard, &start).await?);
                     if start == Start::Latest {
                         // What comes from now on must not be missed if the iterator is lost before it brings a record.
-                        start = Start::Time(clock.now().saturating_sub(LATEST_MARGIN).unwrap_or(Timestamp::MIN));
+                        start = Start::Time(before(timing.clock.now()));
                     }
                 }
                 let current = iterator.as_deref().unwrap_or_default();
                 polled.read(&shard, current, settings.records_per_call).await
             };
-            let timeout = clock.sleep(settings.call_timeout);
-            let answer = match select(pin!(call), timeout).await {
-                Either::Left((answer, _)) => answer,
-                Either::Right(_) => {
-                    let what = format!("cannot read the shard {shard}: there was no answer in time");
-                    Err(PollError::Failed(StorageError::new(ErrorKind::Unavailable, what)))
-                }
-            };
-            match answer {
+            let answer = timing.within(settings.call_timeout, call).await;
+            match answer.unwrap_or_else(|| Err(PollError::silence(&shard))) {
                 Ok(Polls { records, next, behind, bytes }) => {
                     retry = settings.retry.start();
-                    answered = clock.elapsed();
+                    answered = timing.clock.elapsed();
                     if let Some(last) = records.last() {
                         start = Start::After(last.sequence_number.as_str().into());
                     }
@@ -151,28 +160,28 @@ pub(crate) fn poll<P: Polled>(
                         return;
                     }
                     let rest = wait.max(time_for(bytes, settings.bytes_per_second));
-                    let rest = rest.saturating_sub(clock.elapsed().saturating_sub(called));
+                    let rest = rest.saturating_sub(timing.clock.elapsed().saturating_sub(called));
                     if !rest.is_zero() {
-                        clock.sleep(rest).await;
+                        timing.clock.sleep(rest).await;
                     }
                 }
                 Err(PollError::Expired) => {
                     iterator = None;
-                    clock.sleep(settings.shortest_wait).await;
+                    timing.clock.sleep(settings.shortest_wait).await;
                 }
                 Err(PollError::Trimmed(error)) => {
                     yield Err(ReadError::Trimmed(error));
                     return;
                 }
                 Err(PollError::Failed(error)) => {
-                    let silent = clock.elapsed().saturating_sub(answered);
+                    let silent = timing.clock.elapsed().saturating_sub(answered);
                     if error.kind() != ErrorKind::Unavailable || silent >= settings.give_up_after {
                         yield Err(ReadError::Failed(error));
                         return;
                     }
                     tracing::warn!(shard, error = %error, "cannot read a shard; trying again");
                     metrics::counter!("eventsrc_kinesis_failed_calls_total").increment(1);
-                    clock.sleep(retry.wait(&randomness).max(settings.shortest_wait)).await;
+                    timing.clock.sleep(retry.wait(&timing.randomness).max(settings.shortest_wait)).await;
                 }
             }
         }
@@ -180,8 +189,10 @@ pub(crate) fn poll<P: Polled>(
     .boxed()
 }
 
-/// By how much the clocks of the service and of this machine may differ.
-const LATEST_MARGIN: Duration = Duration::from_secs(300);
+/// A time that lies before `now` by any clock: that of the service and that of this machine may differ by a little.
+pub(crate) fn before(now: Timestamp) -> Timestamp {
+    now.saturating_sub(Duration::from_secs(300)).unwrap_or(Timestamp::MIN)
+}
 
 /// How long `bytes` take at this rate.
 fn time_for(bytes: u64, rate: u64) -> Duration {

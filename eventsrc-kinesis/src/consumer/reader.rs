@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{Change, Checkpoint, Delivery, Lease, ShardPlace, StorageError};
+use eventsrc_core::{Change, Checkpoint, Delivery, ErrorKind, Lease, ShardPlace, StorageError};
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 
@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::settings::{ConsumerSettings, Surroundings};
 use super::status::Board;
 use crate::finding::Finding;
+use crate::polling::before;
 use crate::record::{Decoded, Decoder};
 use crate::source::{Batch, Numbered, ReadError, ShardSource, Start};
 
@@ -96,23 +97,43 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                 return Outcome::Refused;
             }
         }
+        let began = self.reading.surroundings.clock.now();
+        let mut was_silent = false;
         loop {
-            let mut batches = self.reading.source.records(self.shard, start);
+            let mut batches = self.reading.source.records(self.shard, start.clone());
             let error = loop {
-                match batches.next().await {
-                    Some(Ok(batch)) => {
+                match self.within_silence(batches.next()).await {
+                    Some(Some(Ok(batch))) => {
+                        was_silent = false;
+                        if let Some(last) = batch.records.last() {
+                            start = Start::After(last.sequence_number.as_str().into());
+                        }
                         if !self.take(batch, dealt_with).await {
                             return Outcome::Refused;
                         }
                     }
-                    Some(Err(error)) => break error,
-                    None if self.progress.settled().await => return Outcome::Ended,
-                    None => return Outcome::Refused,
+                    Some(Some(Err(error))) => break Some(error),
+                    Some(None) if self.progress.settled().await => return Outcome::Ended,
+                    Some(None) => return Outcome::Refused,
+                    None => break None,
                 }
             };
             match error {
-                ReadError::Failed(error) => return Outcome::Failed(error),
-                ReadError::Trimmed(error) => {
+                None => {
+                    let error = self.silence();
+                    if was_silent {
+                        return Outcome::Failed(error);
+                    }
+                    tracing::warn!(shard = self.shard, error = %error, "reading the shard anew");
+                    metrics::counter!("eventsrc_kinesis_restarts_total").increment(1);
+                    was_silent = true;
+                    if start == Start::Latest {
+                        // What came since it was first asked for must not be missed.
+                        start = Start::Time(before(began));
+                    }
+                }
+                Some(ReadError::Failed(error)) => return Outcome::Failed(error),
+                Some(ReadError::Trimmed(error)) => {
                     // A shard that is gone as a whole was trimmed to its end.
                     let is_gone = match self.reading.source.shards().await {
                         Ok(shards) => !shards.iter().any(|shard| shard.id == self.shard),
@@ -128,6 +149,21 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                 }
             }
         }
+    }
+
+    /// What the source brings, unless it is silent for too long.
+    async fn within_silence<T>(&self, next: impl Future<Output = T>) -> Option<T> {
+        let silence = self.reading.surroundings.clock.sleep(self.reading.settings.silence);
+        tokio::select! {
+            next = next => Some(next),
+            () = silence => None,
+        }
+    }
+
+    fn silence(&self) -> StorageError {
+        let (shard, silence) = (self.shard, self.reading.settings.silence);
+        let what = format!("cannot read the shard {shard}: nothing was said of it for {silence:?}");
+        StorageError::new(ErrorKind::Unavailable, what)
     }
 
     /// Hands over what a batch says; false if that is of no use any more.

@@ -17,6 +17,9 @@ pub struct ConsumerSettings {
     pub expiry: Duration,
     /// How long a worker that is asked for a shard, or told to end, may take for what it has handed over.
     pub handover: Duration,
+    /// How long the source may say nothing of a shard, not even that there is nothing, before the shard is read anew; after the
+    /// second time, another worker shall try. It is longer than a source itself takes to give up.
+    pub silence: Duration,
     /// How often to look for new shards; it is done at once when one ends.
     pub discover_every: Duration,
     /// How many deliveries of one shard may wait to be acknowledged before it is read on.
@@ -27,14 +30,15 @@ pub struct ConsumerSettings {
     pub retry: RetryPace,
 }
 
-/// From the oldest record; leases that expire after 10 seconds, handed over within 30; a look for shards a minute, and 8
-/// deliveries of 1,000 records ahead.
+/// From the oldest record; leases that expire after 10 seconds, handed over within 30; three minutes of silence, a look for
+/// shards a minute, and 8 deliveries of 1,000 records ahead.
 impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
             initial: Initial::TrimHorizon,
             expiry: Duration::from_secs(10),
             handover: Duration::from_secs(30),
+            silence: Duration::from_secs(180),
             discover_every: Duration::from_secs(60),
             deliveries_ahead: 8,
             records_per_delivery: 1000,

@@ -24,7 +24,9 @@ pub struct ConsumerStatus {
     pub lost: u64,
     /// How many findings there were.
     pub findings: u64,
-    /// Why it cannot go on as it should; none if it can.
+    /// Shards that cannot be read here, and why, until they are read after all, by this worker or another one.
+    pub unreadable: BTreeMap<String, String>,
+    /// Why it cannot keep its leases as it should; none if it can.
     pub trouble: Option<String>,
 }
 
@@ -54,6 +56,7 @@ impl Board {
     pub(super) fn read(&self, shard: &str, records: usize, behind: Option<Duration>) {
         let mut status = self.lock();
         status.records += records as u64;
+        status.unreadable.remove(shard);
         if let Some(shard) = status.shards.get_mut(shard) {
             shard.behind = behind;
         }
@@ -77,6 +80,20 @@ impl Board {
         };
         metrics::counter!("eventsrc_kinesis_findings_total", "kind" => kind).increment(1);
         tracing::error!(shard, finding = ?finding, "the stream has something that should not be");
+    }
+
+    pub(super) fn cannot_read(&self, shard: &str, error: &StorageError) {
+        tracing::warn!(shard, error = %error, "the shard cannot be read here; others shall try");
+        metrics::counter!("eventsrc_kinesis_unreadable_shards_total").increment(1);
+        self.lock().unreadable.insert(shard.to_owned(), error.to_string());
+    }
+
+    /// Somebody else reads these.
+    pub(super) fn are_read<'a>(&self, shards: impl Iterator<Item = &'a str>) {
+        let mut status = self.lock();
+        if !status.unreadable.is_empty() {
+            shards.for_each(|shard| drop(status.unreadable.remove(shard)));
+        }
     }
 
     pub(super) fn took(&self) {

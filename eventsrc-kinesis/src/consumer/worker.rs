@@ -107,6 +107,8 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         let leases = self.leases.leases().await?;
         let now = self.now();
         let sighting = self.watch.look(&leases, now);
+        let is_read = |lease: &&Lease| lease.owner.as_ref().is_some_and(|owner| *owner != self.name);
+        self.reading.board.are_read(leases.iter().filter(is_read).map(|lease| lease.shard.as_str()));
         self.avoided.retain(|_, until| *until > now);
         let plan =
             LeasePlan::new(&leases, &sighting, &self.name, |lease| self.held.contains_key(&lease.shard));
@@ -227,7 +229,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
                 self.avoided.insert(shard.clone(), self.now() + self.reading.settings.expiry / 3);
             }
             Outcome::Failed(error) => {
-                self.reading.board.is_troubled(&error);
+                self.reading.board.cannot_read(&shard, &error);
                 self.avoided.insert(shard.clone(), self.now() + self.reading.settings.expiry);
             }
         }

@@ -1,0 +1,72 @@
+//! A shard of which nothing is heard, not even that there is nothing.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use eventsrc_core::{Change, ChangeFeed, Clock, MemoryLeases, StorageError, StreamName, SystemClock};
+use eventsrc_kinesis::{
+    Batch, Consumer, ConsumerSettings, Envelope, Numbered, ReadError, Record, Shard, ShardSource, Start,
+};
+use eventsrc_tests::bus::quick;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::time::timeout;
+
+/// A source that brings one record whenever it is asked, and then hangs.
+#[derive(Clone, Default)]
+struct Hanging {
+    asked: Arc<Mutex<Vec<Start>>>,
+}
+
+impl ShardSource for Hanging {
+    type Record = Record;
+
+    async fn retention(&self) -> Result<Duration, StorageError> {
+        Ok(Duration::from_secs(24 * 3600))
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
+        Ok(vec![Shard { id: "shard-0".into(), parents: vec![], is_open: true }])
+    }
+
+    fn records(&self, _: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(start);
+        if asked.len() > 2 {
+            return stream::pending().boxed();
+        }
+        let stream: StreamName = format!("user/{}", asked.len()).parse().unwrap();
+        let data = Envelope::<StreamName, u64, i64>::new().encode(&Change::Stream(stream)).unwrap();
+        let record = Record { partition_key: "user".into(), data };
+        let sequence_number = asked.len().to_string();
+        let records = vec![Numbered { sequence_number, arrived: None, record }];
+        stream::iter([Ok(Batch { records, behind: None })]).chain(stream::pending()).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_silent_shard_is_read_anew_and_then_given_up() {
+    let source = Hanging::default();
+    let settings = ConsumerSettings { silence: Duration::from_millis(100), ..quick() };
+    let envelope = Envelope::<StreamName, u64, i64>::new();
+    let feed = Consumer::start(source.clone(), MemoryLeases::default(), envelope, settings).await;
+    let mut feed = feed.unwrap();
+    for expected in ["user/1", "user/2"] {
+        let delivery =
+            timeout(Duration::from_secs(10), feed.next()).await.expect("it comes").unwrap().unwrap();
+        let [Change::Stream(stream)] = &delivery.changes[..] else { panic!("{delivery:?}") };
+        assert_eq!(stream.as_str(), expected);
+        delivery.acknowledgement.acknowledge();
+    }
+    let handle = feed.handle();
+    let given_up = async {
+        while handle.status().unreadable.is_empty() {
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        }
+        handle.status().unreadable
+    };
+    let trouble = timeout(Duration::from_secs(10), given_up).await.expect("it is given up");
+    assert_eq!(trouble["shard-0"], "cannot read the shard shard-0: nothing was said of it for 100ms");
+    let asked = source.asked.lock().unwrap().clone();
+    assert_eq!(asked[..3], [Start::TrimHorizon, Start::After("1".into()), Start::After("2".into())]);
+}
