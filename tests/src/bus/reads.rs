@@ -32,12 +32,12 @@ pub struct ReadBack {
 }
 
 /// How many write and read at the same time.
-const CLIENTS: u64 = 8;
+const CLIENTS: u64 = 16;
 
 const STREAMS: u64 = 200;
 
 /// The longest that a client waits that does not read at once.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(600);
 
 /// Long enough that a read that takes so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
