@@ -1,12 +1,19 @@
 //! A lost last event leaves no gap, so heads are compared with positions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eventsrc_core::{Swept, Synchronizer, SynchronizerSettings};
+use eventsrc_core::{
+    Change, Commit, EventStorage, Head, HeadsOf, Page, Put, ScanStorage, Segment, StorageError, StreamName,
+    Swept, Synchronizer, SynchronizerSettings,
+};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::Semaphore;
 use tokio::time::Duration;
 
 use super::set_up::{
-    feed, follow, payloads, place, put, settings, storage, synchronizer, token, until, view,
+    Storage, feed, follow, payloads, place, put, settings, storage, synchronizer, token, until, view,
 };
 
 #[tokio::test]
@@ -73,4 +80,79 @@ async fn lag_counts_what_a_sweep_found() {
     assert_eq!((status.lag_events, status.applied_events, status.lag), (0, 3, Duration::ZERO));
     until("the trouble to be over", || async { synchronizer.status().await.unwrap().trouble.is_empty() })
         .await;
+}
+
+/// A storage whose heads are told when the test lets them be.
+struct Gated {
+    storage: Storage,
+    gate: Semaphore,
+    sweeps: AtomicUsize,
+}
+
+impl EventStorage for Gated {
+    type Key = StreamName;
+    type Sequence = u64;
+    type Payload = i64;
+
+    async fn put(
+        &self,
+        commit: Arc<Commit<StreamName, u64, i64>>,
+    ) -> Result<Put<StreamName, u64, i64>, StorageError> {
+        self.storage.put(commit).await
+    }
+
+    async fn latest(&self, key: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
+        self.storage.latest(key).await
+    }
+
+    fn events(
+        &self,
+        key: &StreamName,
+        from: Option<u64>,
+    ) -> BoxStream<'_, Result<Page<StreamName, u64, i64>, StorageError>> {
+        self.storage.events(key, from)
+    }
+}
+
+impl ScanStorage for Gated {
+    fn scan(&self, segment: Segment) -> BoxStream<'_, Result<Page<StreamName, u64, i64>, StorageError>> {
+        self.storage.scan(segment)
+    }
+
+    fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
+        self.sweeps.fetch_add(1, Ordering::SeqCst);
+        let opened = async {
+            self.gate.acquire().await.expect("it is never closed").forget();
+        };
+        stream::once(opened).flat_map(move |()| self.storage.heads(segment)).boxed()
+    }
+}
+
+#[tokio::test]
+async fn who_asks_during_a_sweep_shares_the_next_one_and_holds_nothing_up() {
+    let (storage, view) = (storage(), view());
+    put(&storage, "a/1", &[1]).await;
+    let gated = Gated { storage: Arc::clone(&storage), gate: Semaphore::new(0), sweeps: AtomicUsize::new(0) };
+    let gated = Arc::new(gated);
+    let synchronizer = Synchronizer::start(Arc::clone(&gated), Arc::clone(&view), settings());
+    let (hand, feed) = feed();
+    let following = tokio::spawn(async move { synchronizer.follow(feed).await });
+    hand.changes(vec![Change::Anything]);
+    until("the first sweep", || async { gated.sweeps.load(Ordering::SeqCst) == 1 }).await;
+
+    for _ in 0..20 {
+        hand.changes(vec![Change::Anything]);
+    }
+    hand.commits([&put(&storage, "a/2", &[2]).await]);
+    until("what comes after them", || async { payloads(&view, "a/2") == [2] }).await;
+    assert_eq!(hand.acknowledged(), 1, "nobody has looked at heads yet");
+
+    gated.gate.add_permits(1);
+    until("the first one's acknowledgement", || async { hand.acknowledged() == 2 }).await;
+    assert_eq!(payloads(&view, "a/1"), [1]);
+    gated.gate.add_permits(1);
+    until("all acknowledgements", || async { hand.acknowledged() == 22 }).await;
+    assert_eq!(gated.sweeps.load(Ordering::SeqCst), 2);
+    drop(hand);
+    following.await.unwrap().unwrap();
 }

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use tokio::sync::mpsc;
 
 use super::receipt::{Open, Receipt};
 use super::status::State;
-use super::sweep;
 use super::worker::Request;
 use super::{Desk, Shared, Synchronizer};
 use crate::error::{ErrorKind, StorageError, describe};
@@ -111,8 +109,7 @@ async fn take<V: ViewStore>(
         running &= desk.ask(&stream, request).await;
     }
     if anything {
-        // Whatever the sweep finds is a part of this delivery.
-        running &= sweep::sweep(shared, desk, &receipt).boxed().await.is_some();
+        running &= desk.sweeps.send(receipt.clone()).await.is_ok();
     }
     receipt.settle();
     running

@@ -31,6 +31,7 @@ pub use status::{State, Status, Waiting};
 pub use sweep::Swept;
 pub use take_over::TakeOverError;
 
+use receipt::Receipt;
 use shared::Shared;
 use source::Source;
 use worker::{Request, Worker};
@@ -129,11 +130,10 @@ impl<V: ViewStore> Synchronizer<V> {
                 (requests, Worker::new(Arc::clone(&shared), index, queue))
             })
             .unzip();
-        let desk = Desk { workers };
+        let (sweeps, asking) = mpsc::channel(REQUESTS);
+        let desk = Desk { workers, sweeps };
         let mut tasks: Vec<_> = queues.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
-        if shared.settings.sweep_every.is_some() {
-            tasks.push(tokio::spawn(sweep::from_time_to_time(Arc::clone(&shared), desk.clone())));
-        }
+        tasks.push(tokio::spawn(sweep::whenever_asked(Arc::clone(&shared), desk.clone(), asking)));
         Self(Arc::new(Handle { shared, desk, tasks: Mutex::new(tasks) }))
     }
 
@@ -158,6 +158,8 @@ const REQUESTS: usize = 32;
 /// Where requests are handed to the worker whose stream they are about.
 struct Desk<V: ViewStore> {
     workers: Vec<mpsc::Sender<Request<V>>>,
+    /// Where a sweep is asked for, of which whatever it finds is a part of the delivery.
+    sweeps: mpsc::Sender<Receipt>,
 }
 
 impl<V: ViewStore> Desk<V> {
@@ -178,7 +180,7 @@ impl<V: ViewStore> Desk<V> {
 
 impl<V: ViewStore> Clone for Desk<V> {
     fn clone(&self) -> Self {
-        Self { workers: self.workers.clone() }
+        Self { workers: self.workers.clone(), sweeps: self.sweeps.clone() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::{TryStreamExt, future};
 use tokio::sync::mpsc;
 
 use super::receipt::Receipt;
@@ -48,23 +48,48 @@ fn stopped() -> StorageError {
     StorageError::new(crate::error::ErrorKind::Unavailable, "the view is not kept any more")
 }
 
-/// Sweeps at once, and then at the interval of the settings, until the synchronizer stops.
-pub(super) async fn from_time_to_time<V: ViewStore>(shared: Arc<Shared<V>>, desk: Desk<V>) {
-    let Some(interval) = shared.settings.sweep_every else { return };
-    loop {
-        let (open, mut closed) = mpsc::channel(1);
-        let receipt = Receipt::new(Acknowledgement::none(), open);
-        let sweeping = async {
+/// Sweeps at once and then at the interval of the settings, if they have one, and whenever it is asked to, until the synchronizer
+/// stops.
+///
+/// All who ask while a sweep is under way share the next one, which begins after as long as the last one took: so a bus
+/// full of what cannot be read costs the storage at most half of a reader's time, and holds nothing else up.
+pub(super) async fn whenever_asked<V: ViewStore>(
+    shared: Arc<Shared<V>>,
+    desk: Desk<V>,
+    mut asking: mpsc::Receiver<Receipt>,
+) {
+    let clock = &shared.surroundings.clock;
+    let (mut first, mut before) = (true, None::<mpsc::Receiver<()>>);
+    let sweeping = async {
+        loop {
+            let in_time = async {
+                let Some(interval) = shared.settings.sweep_every else { return future::pending().await };
+                if !std::mem::take(&mut first) {
+                    // What the last sweep found is dealt with before the interval begins.
+                    if let Some(before) = &mut before {
+                        before.recv().await;
+                    }
+                    clock.sleep(interval).await;
+                }
+            };
+            let mut asked = tokio::select! {
+                () = in_time => Vec::new(),
+                Some(receipt) = asking.recv() => vec![receipt],
+            };
+            asked.extend(std::iter::from_fn(|| asking.try_recv().ok()));
+            let began = clock.elapsed();
+            let (open, closed) = mpsc::channel(1);
+            let settle = move || asked.into_iter().for_each(Receipt::settle);
+            let receipt = Receipt::new(Acknowledgement::new(settle), open);
             sweep(&shared, &desk, &receipt).await;
             receipt.settle();
-            // The next sweep begins after what this one found is dealt with.
-            closed.recv().await;
-            shared.surroundings.clock.sleep(interval).await;
-        };
-        tokio::select! {
-            () = sweeping => {}
-            () = shared.stopped() => return,
+            before = Some(closed);
+            clock.sleep(clock.elapsed().saturating_sub(began)).await;
         }
+    };
+    tokio::select! {
+        () = sweeping => {}
+        () = shared.stopped() => {}
     }
 }
 
