@@ -47,9 +47,16 @@ impl StreamName {
     /// category has no `/`.
     pub fn new(category: &str, id: &str) -> Result<Self, InvalidStreamName> {
         let text = format!("{category}/{id}");
-        let well_formed =
-            !category.is_empty() && !id.is_empty() && !category.contains('/') && !text.contains('\0');
-        if well_formed { Ok(Self { text, slash: category.len() }) } else { Err(InvalidStreamName(text)) }
+        match Self::split(&text) {
+            Some((first, _)) if first.len() == category.len() => Ok(Self { text, slash: category.len() }),
+            _ => Err(InvalidStreamName(text)),
+        }
+    }
+
+    /// The category and the id of a name that is not made for it; `None` if it is no name of a stream.
+    pub fn split(text: &str) -> Option<(&str, &str)> {
+        let (category, id) = text.split_once('/')?;
+        (!category.is_empty() && !id.is_empty() && !text.contains('\0')).then_some((category, id))
     }
 
     /// The name of the stream that `key` names.

@@ -9,13 +9,13 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::types::{
-    ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+    ConsumerStatus, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
 };
 use eventsrc_core::{Clock, ErrorKind, Randomness, RetryPace, StorageError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::kinesis::{date_time, numbered};
+use crate::kinesis::{Position, numbered};
 use crate::named_stream::NamedStream;
 use crate::polling::{PollError, Timing, before};
 use crate::record::Record;
@@ -123,18 +123,9 @@ impl FanOutStream {
     }
 
     async fn subscribe(&self, shard: &str, start: &Start) -> Result<SubscribeToShardOutput, PollError> {
-        let position = StartingPosition::builder();
-        let position = match start {
-            Start::TrimHorizon => position.r#type(ShardIteratorType::TrimHorizon),
-            Start::Latest => position.r#type(ShardIteratorType::Latest),
-            Start::Time(time) => position.r#type(ShardIteratorType::AtTimestamp).timestamp(date_time(*time)),
-            Start::At(number) => {
-                position.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(&**number)
-            }
-            Start::After(number) => {
-                position.r#type(ShardIteratorType::AfterSequenceNumber).sequence_number(&**number)
-            }
-        };
+        let Position { kind, number, time } = Position::of(start);
+        let position =
+            StartingPosition::builder().r#type(kind).set_sequence_number(number).set_timestamp(time);
         let call = self.stream.client.subscribe_to_shard().consumer_arn(&*self.registration);
         let call = call.shard_id(shard).starting_position(position.build().expect("it has a type"));
         match call.send().await {

@@ -87,20 +87,9 @@ impl Polled for NamedStream {
     type Record = Record;
 
     async fn iterator(&self, shard: &str, start: &Start) -> Result<String, PollError> {
+        let Position { kind, number, time } = Position::of(start);
         let call = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard);
-        let call = match start {
-            Start::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            Start::Latest => call.shard_iterator_type(ShardIteratorType::Latest),
-            Start::Time(time) => {
-                call.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(date_time(*time))
-            }
-            Start::At(number) => call
-                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .starting_sequence_number(&**number),
-            Start::After(number) => call
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(&**number),
-        };
+        let call = call.shard_iterator_type(kind).set_starting_sequence_number(number).set_timestamp(time);
         match call.send().await {
             Ok(answer) => {
                 answer.shard_iterator.ok_or_else(|| PollError::Failed(self.cut_off("begin to read")))
@@ -143,6 +132,26 @@ impl Polled for NamedStream {
     }
 }
 
+/// Where to begin in a shard, as the service wants to be told.
+pub(crate) struct Position {
+    pub(crate) kind: ShardIteratorType,
+    pub(crate) number: Option<String>,
+    pub(crate) time: Option<DateTime>,
+}
+
+impl Position {
+    pub(crate) fn of(start: &Start) -> Self {
+        let (kind, number, time) = match start {
+            Start::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            Start::Latest => (ShardIteratorType::Latest, None, None),
+            Start::Time(time) => (ShardIteratorType::AtTimestamp, None, Some(date_time(*time))),
+            Start::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number), None),
+            Start::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number), None),
+        };
+        Self { kind, number: number.map(|number| number.as_ref().to_owned()), time }
+    }
+}
+
 /// A record of the service as one of ours.
 pub(crate) fn numbered(record: aws_sdk_kinesis::types::Record) -> Numbered<Record> {
     Numbered {
@@ -159,7 +168,7 @@ pub(crate) fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
 
-pub(crate) fn date_time(time: Timestamp) -> DateTime {
+fn date_time(time: Timestamp) -> DateTime {
     let (seconds, nanoseconds) = (time.as_second(), time.subsec_nanosecond());
     // Before 1970 the parts are both negative; no stream is that old.
     DateTime::from_secs_and_nanos(seconds, u32::try_from(nanoseconds).unwrap_or_default())

@@ -79,7 +79,6 @@ fn is_key<K: StreamKey>(key: &impl StreamKey) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
     use std::sync::Arc;
 
     use eventsrc_core::{Commit, CommitId, Metadata, StreamName, Timestamp, vec1};
@@ -87,24 +86,8 @@ mod tests {
 
     use super::*;
     use crate::finding::Finding;
+    use crate::record::user::User;
     use crate::record::{Aggregate, Envelope, Record};
-
-    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-    struct User(String);
-
-    impl StreamKey for User {
-        fn category(&self) -> &str {
-            "user"
-        }
-
-        fn id(&self) -> Cow<'_, str> {
-            self.0.as_str().into()
-        }
-
-        fn from_parts(category: &str, id: &str) -> Option<Self> {
-            (category == "user").then(|| Self(id.into()))
-        }
-    }
 
     /// Users have texts, and everything else has numbers.
     type Both = BesideDecoder<Envelope<User, u64, String>, Envelope<StreamName, u64, u32>>;

@@ -8,6 +8,8 @@ mod envelope;
 mod image;
 mod native;
 mod stream_records;
+#[cfg(test)]
+mod user;
 
 use std::error::Error;
 use std::fmt;

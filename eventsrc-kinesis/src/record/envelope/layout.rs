@@ -254,11 +254,7 @@ impl Read<'_> {
     /// The category and the id of the stream: for a key, no [`StreamName`] need be made of every record.
     pub(super) fn stream(&self) -> Result<(&str, &str), Unreadable> {
         let stream = self.stream.as_ref().ok_or_else(|| Unreadable::new("the envelope names no stream"))?;
-        // JSON has a U+0000 only as an escape, and what has escapes is not borrowed.
-        let has_nul = matches!(&stream.0, Cow::Owned(text) if text.contains('\0'));
-        let parts = stream.0.split_once('/');
-        let parts = parts.filter(|(category, id)| !category.is_empty() && !id.is_empty() && !has_nul);
-        parts.ok_or_else(|| Unreadable::new("what the envelope names is no stream"))
+        StreamName::split(&stream.0).ok_or_else(|| Unreadable::new("what the envelope names is no stream"))
     }
 
     pub(super) fn payloads<E, C: Codec<E>>(&self, codec: &C) -> Result<Vec1<E>, String> {

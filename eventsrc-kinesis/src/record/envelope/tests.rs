@@ -10,23 +10,7 @@ use uuid::Uuid;
 use super::*;
 use crate::finding::Finding;
 use crate::record::Aggregate;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct User(String);
-
-impl StreamKey for User {
-    fn category(&self) -> &str {
-        "user"
-    }
-
-    fn id(&self) -> Cow<'_, str> {
-        self.0.as_str().into()
-    }
-
-    fn from_parts(category: &str, id: &str) -> Option<Self> {
-        (category == "user").then(|| Self(id.into()))
-    }
-}
+use crate::record::user::User;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

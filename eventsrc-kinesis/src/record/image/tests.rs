@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodbstreams::primitives::Blob;
@@ -7,24 +6,8 @@ use eventsrc_core::{Timestamp, vec1};
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::user::User;
 use crate::record::{Decoder, DestinationRecords, Record, StreamRecords};
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct User(String);
-
-impl StreamKey for User {
-    fn category(&self) -> &str {
-        "user"
-    }
-
-    fn id(&self) -> Cow<'_, str> {
-        self.0.as_str().into()
-    }
-
-    fn from_parts(category: &str, id: &str) -> Option<Self> {
-        (category == "user").then(|| Self(id.into()))
-    }
-}
 
 /// Both decoders, of the same table.
 struct Records(StreamRecords<User, u64, String>, DestinationRecords<User, u64, String>);

@@ -1,0 +1,22 @@
+//! A key type for tests, which knows the streams of one category.
+
+use std::borrow::Cow;
+
+use eventsrc_core::StreamKey;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct User(pub(super) String);
+
+impl StreamKey for User {
+    fn category(&self) -> &str {
+        "user"
+    }
+
+    fn id(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    fn from_parts(category: &str, id: &str) -> Option<Self> {
+        (category == "user").then(|| Self(id.into()))
+    }
+}
