@@ -12,7 +12,6 @@
 mod arguments;
 mod stop;
 
-use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
@@ -29,26 +28,16 @@ use eventsrc_kinesis::{
 use arguments::Arguments;
 use stop::Stop;
 
-/// Does what `arguments` say, of which the first is the program's name. What it does goes to `out`; what is wrong goes to `err`,
-/// cause by cause, and makes the exit code 1.
-pub async fn run(
-    arguments: impl IntoIterator<Item = OsString>,
-    out: &mut (dyn Write + Send),
-    err: &mut (dyn Write + Send),
-) -> ExitCode {
-    let told = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => match carry(arguments, out).await {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => tell(&error, err),
-        },
-        Err(error) if error.use_stderr() => write!(err, "{}", error.render()),
-        Err(help) => {
-            return write!(out, "{}", help.render()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+/// Does what the command line says. What is wrong goes to stderr, cause by cause, and makes the exit code 1.
+pub async fn run() -> ExitCode {
+    match carry(Arguments::parse(), &mut io::stdout()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            ExitCode::FAILURE
         }
-    };
-    // Where nobody listens to what is wrong, the exit code still says it.
-    drop(told);
-    ExitCode::FAILURE
+    }
 }
 
 async fn carry(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
@@ -108,9 +97,4 @@ fn log_to_stderr() {
     let lines = lines.with_ansi(io::stderr().is_terminal());
     // Whoever runs this in a process of their own may have said where logs go.
     drop(tracing_subscriber::registry().with(lines.with_filter(levels)).try_init());
-}
-
-fn tell(error: &anyhow::Error, err: &mut (dyn Write + Send)) -> io::Result<()> {
-    writeln!(err, "error: {error}")?;
-    error.chain().skip(1).try_for_each(|cause| writeln!(err, "  because: {cause}"))
 }

@@ -4,6 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (out, err) = (&mut std::io::stdout(), &mut std::io::stderr());
-    eventsrc_bridge::run(std::env::args_os(), out, err).await
+    eventsrc_bridge::run().await
 }
