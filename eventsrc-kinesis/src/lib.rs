@@ -45,6 +45,12 @@
 //! | a stored commit is changed or removed | a [`Finding`]; it is not applied |
 //! | what comes after the checkpoint is not there any more | a [`Finding`], and all heads are compared with positions |
 //!
+//! # Ways to read
+//!
+//! A [`KinesisStream`] is asked again and again, five times a second at most, which all readers of a shard share; what is put is
+//! read within about a quarter of a second. To a group that is registered for it, a [`FanOutStream`] sends what comes at once, at 2 MB a second
+//! of its own, and at its own price. Both read records as they were put by whomever; a [`DynamoStream`] reads those of a table.
+//!
 //! # Records
 //!
 //! [`Envelope`] are our own: JSON, with one commit each, and read from plain and from aggregated records alike. [`DestinationRecords`] are
