@@ -167,7 +167,8 @@ pub fn kinesis_agg() -> PathBuf {
 pub fn kinesis_client_library() -> (PathBuf, OsString) {
     let java = started(installed::in_path("java", "default-jre-headless"));
     let library = "amazon-kinesis-client-3.1.3.jar";
-    let folder = started(installed::installed("the Kinesis Client Library", "kinesis-client-library", library));
+    let folder =
+        started(installed::installed("the Kinesis Client Library", "kinesis-client-library", library));
     (java, folder.join("*").into_os_string())
 }
 
