@@ -1,12 +1,14 @@
-//! Leases: every rule on every store, and what each store has to show of its own.
+//! Leases: every rule on every store, proved on wrong ones, and what each store has to show of its own.
 
 mod client_library;
 mod conformance;
 mod heartbeats;
 mod lost;
+mod proved;
 mod sentences;
 mod stored;
 mod table;
+mod wrong;
 
 use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPlace, Timestamp};
 use eventsrc_postgres::Postgres;

@@ -1,0 +1,22 @@
+//! Every rule about leases is proved against stores that are wrong in just the way that it is about.
+//!
+//! The clock of this test stands still, so that a rule that waits for ever is ended at once.
+
+use eventsrc_testkit::conformance::lease_suite;
+
+use super::wrong::{Defect, WrongBackend, claiming, creating, releasing, renewing, taking, visibility};
+use crate::conformance::proved::proved;
+
+#[tokio::test(start_paused = true)]
+async fn every_rule_about_leases_is_proved() {
+    let proofs = [
+        creating::proofs(),
+        taking::proofs(),
+        claiming::proofs(),
+        renewing::proofs(),
+        releasing::proofs(),
+        visibility::proofs(),
+    ];
+    let backend = |defect: Option<Defect>| WrongBackend(defect.unwrap_or(Defect::None));
+    proved("leases", lease_suite, proofs.concat(), backend).await;
+}

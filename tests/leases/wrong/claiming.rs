@@ -1,0 +1,91 @@
+//! What the rules about leases that are claimed are proved against.
+
+use eventsrc_core::{Checkpoint, ErrorKind, StorageError};
+
+use super::Defect::{Claim, RenewEach};
+use super::Proof;
+use crate::leases::unmoved;
+
+pub(crate) fn proofs() -> Vec<Proof> {
+    vec![
+        (
+            "a_claim_names_the_heir_and_changes_nothing_else",
+            "a claim moves the pulse",
+            Claim(|on, lease, worker| {
+                let claimed = on.claim(lease, worker)?;
+                on.renew_as_it_is(&unmoved(lease))?;
+                Ok(claimed)
+            }),
+        ),
+        (
+            "the_owner_of_a_claimed_lease_goes_on",
+            "a renewal forgets the heir",
+            RenewEach(|on, worker, renewal| {
+                let Some(renewed) = on.renew_one(worker, renewal)? else { return Ok(None) };
+                on.forget_heir(&renewed)?;
+                Ok(Some(on.now(&renewed)))
+            }),
+        ),
+        (
+            "a_lease_that_was_renewed_is_claimed",
+            "a claim compares all that it saw",
+            Claim(|on, lease, worker| Ok(on.now(lease) == *lease && on.claim(lease, worker)?)),
+        ),
+        (
+            "a_lease_that_has_an_heir_is_not_claimed",
+            "the last who claims is the heir",
+            Claim(|on, lease, worker| {
+                if on.now(lease).owner == lease.owner {
+                    on.forget_heir(lease)?;
+                }
+                on.claim(lease, worker)
+            }),
+        ),
+        (
+            "a_lease_of_another_owner_is_not_claimed",
+            "the owner is not compared",
+            Claim(|on, lease, worker| on.claim(&on.now(lease), worker)),
+        ),
+        (
+            "a_lease_that_nobody_has_is_not_claimed",
+            "who claims what nobody has takes it",
+            Claim(|on, lease, worker| {
+                if on.now(lease).owner.is_some() {
+                    return on.claim(lease, worker);
+                }
+                Ok(on.take_as_it_is(lease, worker)?.is_some())
+            }),
+        ),
+        (
+            "a_lease_that_is_not_there_is_not_claimed",
+            "a claim of what is not there is an error",
+            Claim(|on, lease, worker| {
+                if on.is_there(&lease.shard) {
+                    return on.claim(lease, worker);
+                }
+                Err(StorageError::new(ErrorKind::Invalid, "no such row"))
+            }),
+        ),
+        (
+            "a_claim_made_again_stands",
+            "a claim meets itself, and is refused",
+            Claim(|on, lease, worker| Ok(on.now(lease).heir.is_none() && on.claim(lease, worker)?)),
+        ),
+        (
+            "of_16_claimers_one_is_heir",
+            "it looks first, and claims later",
+            Claim(|on, lease, worker| Ok(on.claim(lease, worker)? || on.before(lease).heir.is_none())),
+        ),
+        (
+            "a_shard_that_ended_is_not_claimed",
+            "who claims what ended takes it, from its beginning",
+            Claim(|on, lease, worker| {
+                if !on.now(lease).has_ended() {
+                    return on.claim(lease, worker);
+                }
+                on.begin_anew(lease, Checkpoint::TrimHorizon)?;
+                Ok(on.take_as_it_is(lease, worker)?.is_some())
+            }),
+        ),
+    ]
+}
