@@ -30,10 +30,10 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
 };
 
 /// Commits of one event each.
-const COUNT: u64 = 4_000;
-const PAIRS: usize = 4;
-/// From call to call of both streams. That of AWS, which allows five calls a second, would add up to half a second to each run.
-const WAIT: Duration = Duration::from_millis(50);
+const COUNT: u64 = 8_000;
+const PAIRS: usize = 3;
+/// From call to call of both streams, as AWS allows it.
+const WAIT: Duration = Duration::from_millis(200);
 
 fn run(_: &Path) -> Result<Vec<Row>> {
     let servers = Servers {
