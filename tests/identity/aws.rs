@@ -1,10 +1,15 @@
 //! The whole way through AWS: the program in one process, in several, and the story of `./demo-aws`.
 
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use eventsrc_postgres::tokio_postgres::NoTls;
 use eventsrc_testkit::servers;
+use eventsrc_tests::kinesis;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::story::a_second_run_continues;
 
@@ -93,6 +98,38 @@ async fn what_is_missing_on_the_way_is_told_clearly() {
     let (_, err, success) = way.identity(&db, &["--aws", "bridge", "--stream", "nowhere"]).await;
     assert!(!success && err.starts_with("error: cannot create the stream nowhere\n"), "{err}");
     assert!(err.contains("refused"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_that_is_broken_off_for_good_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let (way, db) = (Way::new("identitybroken").await, folder.path().join("identity.db"));
+    let arguments = ["--aws", "--stream", &way.stream, "--views", &way.views, "--serve", "127.0.0.1:0"];
+    let mut command = way.command(&db, &arguments);
+    let mut program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let users = loop {
+        let line = lines.next_line().await.unwrap().expect("it listens");
+        if let Some(address) = line.strip_prefix("listening on ") {
+            break format!("{address}/users");
+        }
+    };
+    kinesis::client().await.delete_stream().stream_name(&way.stream).send().await.unwrap();
+    let ada = r#"{"name": "ada", "email": "ada@example.org"}"#;
+    assert!(
+        Command::new("curl")
+            .args(["-sfo", "/dev/null", &users, "--json", ada])
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
+
+    let output =
+        timeout(Duration::from_secs(60), program.wait_with_output()).await.expect("it ends").unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    let what = format!("the stream {}: ResourceNotFoundException\n", way.stream);
+    assert!(!output.status.success() && err.starts_with("error: cannot ") && err.contains(&what), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

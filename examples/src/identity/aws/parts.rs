@@ -11,6 +11,9 @@ use eventsrc_core::{
 use eventsrc_dynamo::Dynamo;
 use eventsrc_kinesis::ConsumerHandle;
 use eventsrc_postgres::Postgres;
+use futures::future;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::{Aws, Bus, InDynamo};
 use crate::identity::arguments::Part;
@@ -19,7 +22,7 @@ use crate::identity::scenario::play;
 use crate::identity::serve::{Stop, serve};
 use crate::identity::signing::signed_beside;
 use crate::identity::storages::Storages;
-use crate::identity::views::{InPostgresView, Kept, in_postgres};
+use crate::identity::views::{Kept, in_postgres};
 
 /// From where to where, and what for.
 pub(in super::super) struct Way {
@@ -63,27 +66,48 @@ async fn everything(way: &Way, dynamo: &Dynamo, bus: &Bus<'_>, out: &mut (dyn Wr
     let view = in_postgres(&postgres).await?;
     let kept = Kept::untold(&storages, view, SynchronizerSettings::default(), Surroundings::default());
     let synchronizer = kept.synchronizer.clone();
-    let following = tokio::spawn(async move { synchronizer.follow(changes).await });
+    let (open, mut closed) = mpsc::channel::<()>(1);
+    let mut working = tokio::spawn(async move {
+        let _open = open;
+        tokio::try_join!(async { Ok(bridge.ended().await?) }, async {
+            Ok(synchronizer.follow(changes).await?)
+        })
+    });
     // What was handed over is dealt with first.
-    let end = async || {
+    let mut end = async || {
         handles.iter().for_each(ConsumerHandle::drain);
-        drop(tokio::join!(bridge.ended(), following));
+        closed.recv().await;
         kept.synchronizer.stop().await;
     };
-    match &way.address {
-        Some(address) => serve(&kept, way.tokens()?, address, out, end).await,
-        None => {
-            let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
-            let told = play(&storages, &kept, clock, randomness, &mut Pen::new(out)).await;
-            end().await;
-            told
+    let using = async {
+        match &way.address {
+            Some(address) => serve(&kept, way.tokens()?, address, out, end).await,
+            None => {
+                let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
+                let told = play(&storages, &kept, clock, randomness, &mut Pen::new(out)).await;
+                end().await;
+                told
+            }
         }
+    };
+    tokio::select! {
+        used = using => used,
+        broken = broken(&mut working) => broken,
+    }
+}
+
+/// What `working` could not go on from; nothing, if it ends because it was told to.
+async fn broken<T>(working: &mut JoinHandle<Result<T>>) -> Result<()> {
+    match working.await? {
+        Ok(_) => future::pending().await,
+        Err(error) => Err(error),
     }
 }
 
 async fn api(way: &Way, dynamo: &Dynamo, out: &mut (dyn Write + Send)) -> Result<()> {
     let storages = InDynamo::new(dynamo);
-    let kept = Kept::untold(&storages, way.view().await?, without_sweeps(), Surroundings::default());
+    let view = in_postgres(&way.postgres().await?).await?;
+    let kept = Kept::untold(&storages, view, without_sweeps(), Surroundings::default());
     writeln!(out, "identity: commands to the table {} of DynamoDB, questions to Postgres.", way.table)?;
     let address = way.address.as_deref().context("the API is served: --serve says where")?;
     serve(&kept, way.tokens()?, address, out, async || kept.synchronizer.stop().await).await
@@ -107,10 +131,12 @@ async fn bridge(way: &Way, bus: &Bus<'_>, out: &mut (dyn Write + Send)) -> Resul
 async fn synchronizer(way: &Way, dynamo: &Dynamo, bus: &Bus<'_>, out: &mut (dyn Write + Send)) -> Result<()> {
     let mut stop = Stop::new()?;
     let storages = InDynamo::new(dynamo);
-    let changes = bus.changes(&way.postgres().await?).await?;
+    let postgres = way.postgres().await?;
+    let changes = bus.changes(&postgres).await?;
     let handle = changes.handle();
     let both = Beside::new(storages.users(), storages.groups());
-    let synchronizer = Synchronizer::start(both, way.view().await?, SynchronizerSettings::default());
+    let view = in_postgres(&postgres).await?;
+    let synchronizer = Synchronizer::start(both, view, SynchronizerSettings::default());
     writeln!(
         out,
         "identity: from the stream {} of Kinesis into Postgres, as worker {}.",
@@ -153,10 +179,6 @@ impl Way {
     async fn postgres(&self) -> Result<Postgres> {
         let views = self.views.as_deref().context("the view is in Postgres: --views says where")?;
         Ok(Postgres::connect(views).await?)
-    }
-
-    async fn view(&self) -> Result<InPostgresView> {
-        Ok(in_postgres(&self.postgres().await?).await?)
     }
 
     fn tokens(&self) -> Result<TokenCodec> {
