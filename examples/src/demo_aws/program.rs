@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Program {
     pub(super) fn start(
         program: &Path,
-        arguments: &[&str],
+        arguments: &[String],
         environment: Vec<(&'static str, String)>,
     ) -> Result<Self> {
         let mut command = Command::new(program);

@@ -53,12 +53,12 @@ impl<'a> Story<'a> {
         self.line(format_args!("Kinesis     {}", self.local.kinesis.endpoint()))?;
         self.line(format_args!("Postgres    {}", self.local.postgres()))?;
         self.gap()?;
-        let mut api = self.start(&["--aws", "api", "--serve", "127.0.0.1:0"]).await?;
+        let mut api = self.start(&["--aws", "api", "--views", "$VIEWS", "--serve", "127.0.0.1:0"]).await?;
         let listening = self.hear(&mut api).await?;
         let address = listening.rsplit(' ').next().context("it says where it listens")?.to_owned();
         let bridge = self.start(&["--aws", "bridge"]).await?;
-        let first = self.start(&["--aws", "synchronizer"]).await?;
-        let second = self.start(&["--aws", "synchronizer"]).await?;
+        let first = self.start(&["--aws", "synchronizer", "--views", "$VIEWS"]).await?;
+        let second = self.start(&["--aws", "synchronizer", "--views", "$VIEWS"]).await?;
 
         let database = Database::connect(self.local).await?;
         self.a_write_becomes_a_row(&address, &database).await?;
@@ -80,7 +80,7 @@ impl<'a> Story<'a> {
         self.heading("A write becomes a row")?;
         let users = format!("{address}/users");
         let ada = r#"{"name": "ada", "email": "ada@example.org"}"#;
-        self.line(format_args!("$ curl {users} --json '{ada}'"))?;
+        self.line(format_args!("$ curl -i {users} --json '{ada}'"))?;
         let answer = curl(&[&users, "--json", ada]).await?;
         let answered = SystemClock.elapsed();
         self.answer(&answer)?;
@@ -101,12 +101,12 @@ impl<'a> Story<'a> {
         bridge.signal("STOP").await?;
         let users = format!("{address}/users");
         let grace = r#"{"name": "grace", "email": "grace@example.org"}"#;
-        self.line(format_args!("$ curl {users} --json '{grace}'"))?;
+        self.line(format_args!("$ curl -i {users} --json '{grace}'"))?;
         let answer = curl(&[&users, "--json", grace]).await?;
         self.answer(&answer)?;
         let (user, token) = (answer.header("location")?, answer.header("eventsrc-token")?);
         let (user, header) = (format!("{address}{user}"), format!("Eventsrc-At-Least: {token}"));
-        self.line(format_args!("$ curl {user} -H 'Eventsrc-At-Least: {}…'", start(token)))?;
+        self.line(format_args!("$ curl -i {user} -H 'Eventsrc-At-Least: {}…'", start(token)))?;
         let asked = SystemClock.elapsed();
         let answer = curl(&[&user, "-H", &header]).await?;
         let after = SystemClock.elapsed() - asked;
@@ -175,8 +175,11 @@ impl<'a> Story<'a> {
     async fn start(&mut self, arguments: &[&str]) -> Result<Program> {
         self.line(format_args!("$ identity {}", arguments.join(" ")))?;
         let secret = self.folder.join("identity.db");
-        let mut all = arguments.to_vec();
-        all.extend(["--views", &self.local.views, "--db", secret.to_str().context("a plain folder")?]);
+        let own = |argument: &&str| {
+            if *argument == "$VIEWS" { self.local.views.clone() } else { (*argument).into() }
+        };
+        let mut all: Vec<String> = arguments.iter().map(own).collect();
+        all.extend(["--db".into(), secret.to_str().context("a plain folder")?.into()]);
         let mut program = Program::start(&self.identity, &all, self.local.environment())?;
         self.hear(&mut program).await?;
         Ok(program)
