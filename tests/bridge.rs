@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventsrc_core::{
     Change, ChangeFeed, Codec, CodecError, Commit, CommitId, EventStorage, Json, MemoryLeases, Metadata, Put,
@@ -13,19 +12,19 @@ use eventsrc_dynamo::aws_sdk_dynamodb::types::{StreamSpecification, StreamViewTy
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use eventsrc_kinesis::{Consumer, ConsumerSettings, Envelope, KinesisStream};
 use eventsrc_testkit::servers;
-use eventsrc_tests::{dynamo, kinesis};
+use eventsrc_tests::{HANG, dynamo, kinesis};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Tables of its own, and the configuration of the AWS SDK for them.
-struct Place {
+struct Location {
     access_key: String,
     endpoint: String,
 }
 
-impl Place {
+impl Location {
     async fn new(name: &str) -> Self {
         let server = servers::dynamo().await;
         Self { access_key: server.access_key(name), endpoint: server.endpoint() }
@@ -84,7 +83,7 @@ impl Codec<String> for Third {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_carries_payloads_of_any_version_until_it_is_told_to_stop() {
-    let place = Place::new("bridge").await;
+    let place = Location::new("bridge").await;
     let tables = Dynamo::new(place.client(), "events");
     tables.create_tables().await.unwrap();
     let storage = DynamoStorage::<StreamName, u64, String, _>::with_codec(&tables, Third);
@@ -111,7 +110,7 @@ async fn it_carries_payloads_of_any_version_until_it_is_told_to_stop() {
     let envelope = Envelope::<StreamName, u64, String, _>::with_codec(Third);
     let feed = Consumer::start(source, MemoryLeases::default(), envelope, ConsumerSettings::default()).await;
     let mut feed = feed.unwrap();
-    let delivery = timeout(Duration::from_secs(30), feed.next()).await.expect("it comes").unwrap().unwrap();
+    let delivery = timeout(HANG, feed.next()).await.expect("it comes").unwrap().unwrap();
     let [Change::Commit(carried)] = &delivery.changes[..] else {
         panic!("there is one commit: {delivery:?}")
     };
@@ -129,7 +128,7 @@ async fn it_carries_payloads_of_any_version_until_it_is_told_to_stop() {
 
 #[tokio::test]
 async fn what_would_break_it_is_told_at_the_start() {
-    let place = Place::new("bridgerefused").await;
+    let place = Location::new("bridgerefused").await;
     let stream = kinesis::stream(1).await;
     let err = place.refused(&["--table", "events", "--stream", &stream]).await;
     assert_eq!(err, "error: the table events has no stream of changes: switch it on, with new images\n");

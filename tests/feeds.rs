@@ -8,7 +8,6 @@ mod scan;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use eventsrc_core::{
     Change, ChangeFeed, Commit, Delivery, MemoryStorage, Metadata, Put, Randomness, ScanStorage,
@@ -16,6 +15,7 @@ use eventsrc_core::{
 };
 use eventsrc_sqlite::{Database, Settings, SqliteStorage};
 use eventsrc_testkit::conformance::Sample;
+use eventsrc_tests::HANG;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
@@ -74,7 +74,7 @@ async fn fill<St: Samples>(storage: &St, streams: usize) -> Vec<Draft> {
 
 /// The next changes of a feed that has some, or will soon.
 async fn next<F: ChangeFeed>(feed: &mut F) -> Vec<Change<F::Key, F::Sequence, F::Payload>> {
-    let next = tokio::time::timeout(Duration::from_secs(20), feed.next()).await;
+    let next = tokio::time::timeout(HANG, feed.next()).await;
     let delivery = next.expect("the feed says something").unwrap().expect("the feed goes on");
     delivery.acknowledgement.acknowledge();
     delivery.changes

@@ -10,7 +10,7 @@ mod stored;
 mod table;
 mod wrong;
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPlace, Timestamp};
+use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition, Timestamp};
 use eventsrc_postgres::Postgres;
 use eventsrc_testkit::servers;
 use tokio_postgres::{Client, NoTls};
@@ -54,5 +54,5 @@ fn moved(lease: &Lease, checkpoint: Checkpoint) -> Renewal {
 
 fn after(sequence_number: &str, part: u64, microseconds: Option<i64>) -> Checkpoint {
     let time = microseconds.map(|time| Timestamp::from_microsecond(time).unwrap());
-    Checkpoint::After(ShardPlace { sequence_number: sequence_number.into(), part, time })
+    Checkpoint::After(ShardPosition { sequence_number: sequence_number.into(), part, time })
 }

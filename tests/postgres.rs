@@ -24,6 +24,7 @@ use eventsrc_core::{
 };
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
 use eventsrc_testkit::servers;
+use eventsrc_tests::HANG;
 use futures::TryStreamExt;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
@@ -124,7 +125,7 @@ async fn until(condition: impl AsyncFn() -> bool) {
             SystemClock.sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(30), holds).await.expect("it holds within half a minute");
+    timeout(HANG, holds).await.expect("it holds");
 }
 
 /// Waits until so many statements of others in this database wait for a lock.

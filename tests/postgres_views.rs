@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Applied, Batch, Clock, Commit, ErrorKind, Metadata, Randomness, Run, Sequence, StorageError, StreamName,
-    SystemClock, Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
+    Applied, Batch, Clock, Commit, CommitRun, ErrorKind, Metadata, Randomness, Sequence, StorageError,
+    StreamName, SystemClock, Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
 };
 use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
 use eventsrc_testkit::servers;
+use eventsrc_tests::HANG;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -94,12 +95,12 @@ impl<S: Sequence> View<StreamName, S, String> for Lines {
 
 /// A schema of its own for the tables of a test, and beside it one for the library's.
 #[derive(Clone)]
-struct Place {
+struct Location {
     name: String,
     url: String,
 }
 
-impl Place {
+impl Location {
     async fn new() -> Self {
         static DATABASE: OnceCell<String> = OnceCell::const_new();
         static PLACES: AtomicU64 = AtomicU64::new(0);
@@ -151,7 +152,7 @@ impl Place {
                 SystemClock.sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("it never comes true: {question}"));
+        timeout(HANG, answered).await.unwrap_or_else(|_| panic!("it never comes true: {question}"));
     }
 
     /// What the connections of the library's do, as a question: whether any of them is in this state.
@@ -162,9 +163,6 @@ impl Place {
         )
     }
 }
-
-/// How long anything may take that is waited for.
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn name(text: &str) -> StreamName {
     text.parse().unwrap()
@@ -185,7 +183,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
 
 /// A batch of these commits, each of a stream of its own, which is right before it.
 fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
-    let run = |commit: &&Draft| Run {
+    let run = |commit: &&Draft| CommitRun {
         stream: commit.key.clone(),
         from: commit.first.checked_sub(1).filter(|from| *from > 0),
         commits: vec![Arc::clone(commit)],
@@ -195,7 +193,7 @@ fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
 
 /// Applies a batch that has to be applied.
 async fn apply(view: &LinesView, commits: &[&Draft]) {
-    let applied = timeout(LIMIT, view.apply(&batch(commits))).await.expect("it has to end").unwrap();
+    let applied = timeout(HANG, view.apply(&batch(commits))).await.expect("it has to end").unwrap();
     assert!(matches!(applied, Applied::Done), "{applied:?}");
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use eventsrc_core::{
-    Decision, Event, Fold, Operation, Sequence, Snapshot, StreamName, Unmet, ZonedSequence, vec1,
+    Decision, Event, Fold, Operation, PreconditionFailed, Sequence, Snapshot, StreamName, ZonedSequence, vec1,
 };
 use eventsrc_testkit::scenario::given;
 
@@ -78,7 +78,7 @@ fn an_operation_decides_on_the_latest_sequence() {
     given([signed_up("Ada")]).when(Operation::if_seq(Some(1u64), Left)).then_saves([Left]);
     given([signed_up("Ada"), Left])
         .when(Operation::if_seq(Some(1u64), Left))
-        .then_rejects([Unmet::Moved { expected: Some("1".into()), actual: Some("2".into()) }]);
+        .then_rejects([PreconditionFailed::Moved { expected: Some("1".into()), actual: Some("2".into()) }]);
     given([])
         .when(Operation::<_, _, Option<u64>>::if_absent(signed_up("Ada")))
         .then_saves([signed_up("Ada")]);
@@ -198,6 +198,6 @@ fn values_that_differ_and_print_the_same_are_said_to() {
 
 #[test]
 fn an_empty_batch_is_a_mistake_in_the_scenario() {
-    let text = failure(|| given([Left]).when_all::<u64, Unmet>([]).then_saves_nothing());
+    let text = failure(|| given([Left]).when_all::<u64, PreconditionFailed>([]).then_saves_nothing());
     assert!(text.contains("there is no operation to save"), "{text}");
 }

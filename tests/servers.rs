@@ -13,6 +13,7 @@ mod tables;
 use std::time::Duration;
 
 use eventsrc_core::{Clock, SystemClock};
+use eventsrc_tests::HANG;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
@@ -39,7 +40,7 @@ async fn until(condition: impl AsyncFn() -> bool) {
     within(holds).await;
 }
 
-/// What comes by itself, in half a minute at the most.
+/// What comes by itself, sooner or later.
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.expect("it comes within half a minute")
+    timeout(HANG, future).await.expect("it comes")
 }

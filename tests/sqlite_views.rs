@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Applied, Batch, Commit, ErrorKind, Metadata, Randomness, Run, Sequence, StorageError, StreamName,
+    Applied, Batch, Commit, CommitRun, ErrorKind, Metadata, Randomness, Sequence, StorageError, StreamName,
     Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
 };
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView, View};
@@ -87,14 +87,14 @@ impl<S: Sequence> View<StreamName, S, String> for Lines {
 }
 
 /// A file of its own, with events and the view in it.
-struct Place {
+struct Location {
     folder: TempDir,
     database: Database,
     storage: Storage,
     view: LinesView,
 }
 
-impl Place {
+impl Location {
     async fn new(view: Lines) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("events.db")).await.unwrap();
@@ -134,7 +134,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
 
 /// A batch of these commits, each of a stream of its own, which is right before it.
 fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
-    let run = |commit: &&Draft| Run {
+    let run = |commit: &&Draft| CommitRun {
         stream: commit.key.clone(),
         from: commit.first.checked_sub(1).filter(|from| *from > 0),
         commits: vec![Arc::clone(commit)],

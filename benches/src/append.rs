@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use eventsrc_core::{EventStorage, Operation, Outcome, SaveApi, StreamName, Unmet};
+use eventsrc_core::{EventStorage, Operation, Outcome, PreconditionFailed, SaveApi, StreamName};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,7 +61,9 @@ where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = AccountEvent>,
 {
     for _ in 0..commands {
-        let Outcome::<Unmet, u64>::Saved(_) = saves.save(key, Operation::insert(event())).await? else {
+        let Outcome::<PreconditionFailed, u64>::Saved(_) =
+            saves.save(key, Operation::insert(event())).await?
+        else {
             bail!("a stream with one writer was saved to, and it was not stored");
         };
     }

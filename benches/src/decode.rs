@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use eventsrc_core::{
-    Codec, Consistency, ErrorKind, EventStorage, Head, Json, Packed, Page, PageOf, Postcard, PutOf, Query,
-    QueryApi, StorageError, StreamName,
+    Codec, Consistency, EncodedPayloads, ErrorKind, EventStorage, Head, Json, Page, PageOf, Postcard, PutOf,
+    Query, QueryApi, StorageError, StreamName,
 };
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -77,7 +77,7 @@ fn commits<C: Codec<AccountEvent>>(codec: &C, size: usize) -> Option<Account> {
     region(|| {
         let mut account = None;
         for (_, packed) in &stored {
-            let payloads = Packed::decode(codec, packed.version, &packed.bytes, &packed.lengths);
+            let payloads = EncodedPayloads::decode(codec, packed.version, &packed.bytes, &packed.lengths);
             payloads
                 .expect("the payloads can be decoded")
                 .iter()
@@ -97,10 +97,11 @@ fn query<C: Codec<AccountEvent>>(codec: C, size: usize) -> Option<Account> {
     })
 }
 
-fn encoded<C: Codec<AccountEvent>>(codec: &C, size: usize) -> Vec<(u64, Packed)> {
+fn encoded<C: Codec<AccountEvent>>(codec: &C, size: usize) -> Vec<(u64, EncodedPayloads)> {
     account::commits(EVENTS, size)
         .map(|commit| {
-            let packed = Packed::encode(codec, &commit.payloads).expect("the payloads can be encoded");
+            let packed =
+                EncodedPayloads::encode(codec, &commit.payloads).expect("the payloads can be encoded");
             (commit.first, packed)
         })
         .collect()
@@ -128,7 +129,7 @@ fn encoded_one_by_one<C: Codec<AccountEvent>>(codec: &C) -> Vec<Vec<u8>> {
 /// One stream, encoded in memory: a backend without its disk.
 struct EncodedStorage<C> {
     codec: C,
-    commits: Vec<(u64, Packed)>,
+    commits: Vec<(u64, EncodedPayloads)>,
 }
 
 const COMMITS_PER_PAGE: usize = 256;
@@ -150,7 +151,8 @@ impl<C: Codec<AccountEvent>> EventStorage for EncodedStorage<C> {
         let key = key.clone();
         let pages = self.commits.chunks(COMMITS_PER_PAGE).map(move |chunk| {
             let commits = chunk.iter().map(|(first, packed)| {
-                let payloads = Packed::decode(&self.codec, packed.version, &packed.bytes, &packed.lengths);
+                let payloads =
+                    EncodedPayloads::decode(&self.codec, packed.version, &packed.bytes, &packed.lengths);
                 let payloads = payloads.map_err(|(_, error)| {
                     StorageError::new(ErrorKind::Corrupt, "cannot read the commit").on(&key).because(error)
                 })?;

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, ValueEnum};
-use eventsrc_core::Verbatim;
+use eventsrc_core::RawCodec;
 
 /// Carries what eventsrc stores in a table of DynamoDB onto a stream of Kinesis, from which any number of services read. Region,
 /// credentials and endpoints are those of the AWS SDK's configuration.
@@ -38,10 +38,10 @@ pub(crate) enum Payloads {
 }
 
 impl Payloads {
-    pub(crate) fn codec(self) -> Verbatim {
+    pub(crate) fn codec(self) -> RawCodec {
         match self {
-            Self::Text => Verbatim::TEXT,
-            Self::Binary => Verbatim::BINARY,
+            Self::Text => RawCodec::TEXT,
+            Self::Binary => RawCodec::BINARY,
         }
     }
 }

@@ -18,10 +18,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use aws_config::BehaviorVersion;
 use clap::Parser;
-use eventsrc_core::{StreamName, Verbatim, ZonedSequence};
-use eventsrc_dynamo::{Images, aws_sdk_dynamodb};
+use eventsrc_core::{RawCodec, StreamName, ZonedSequence};
+use eventsrc_dynamo::{ItemDecoder, aws_sdk_dynamodb};
 use eventsrc_kinesis::{
-    Bridge, ConsumerSettings, DynamoStream, KinesisStream, LeaseTable, Publisher, Surroundings,
+    Bridge, ConsumerEnvironment, ConsumerSettings, DynamoStream, KinesisStream, LeaseTable, Publisher,
     aws_sdk_dynamodbstreams, aws_sdk_kinesis,
 };
 
@@ -58,10 +58,10 @@ async fn carry(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()>
     let bridge = Bridge::start(
         source,
         leases,
-        Images::<StreamName, ZonedSequence, _, Verbatim>::with_codec(codec),
+        ItemDecoder::<StreamName, ZonedSequence, _, RawCodec>::with_codec(codec),
         Publisher::new(kinesis, &stream, codec),
         ConsumerSettings::default(),
-        Surroundings::default(),
+        ConsumerEnvironment::default(),
     )
     .await?;
     let handle = bridge.handle();

@@ -32,7 +32,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where the wall clock comes in")]
     fn now(&self) -> Timestamp {
-        to_microseconds(Timestamp::now())
+        truncate_to_microseconds(Timestamp::now())
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock comes in")]
@@ -81,6 +81,6 @@ impl Randomness {
 }
 
 /// `time` without what is finer than a microsecond, which is what every backend can hold.
-pub fn to_microseconds(time: Timestamp) -> Timestamp {
+pub fn truncate_to_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).expect("a timestamp to the microsecond is in range")
 }

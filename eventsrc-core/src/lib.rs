@@ -29,37 +29,42 @@ pub use either::Either;
 pub use jiff::Timestamp;
 pub use vec1::{Vec1, vec1};
 
-pub use clock::{Clock, Randomness, SystemClock, to_microseconds};
-pub use codec::{Codec, CodecError, Encoded, Json, Packed, Postcard, Verbatim, Versioned, version_of_all};
+pub use clock::{Clock, Randomness, SystemClock, truncate_to_microseconds};
+pub use codec::{
+    Codec, CodecError, EncodedPayloads, Json, Postcard, RawCodec, RawPayload, Versioned, common_version,
+};
 pub use commit::{Commit, CommitId, Event, Head, Metadata};
 pub use error::{ErrorKind, StorageError};
 pub use feed::{
-    Acknowledgement, Change, ChangeFeed, Delivery, PollFeed, PollSettings, Published, ScanFeed, Subscription,
+    Acknowledgement, Change, ChangeFeed, Delivery, NotifyingStorage, PollFeed, PollSettings, ScanFeed,
+    Subscription,
 };
 pub use fold::{Fold, FoldFn, fold_fn};
 pub use lease::{
-    Checkpoint, Lease, LeasePlan, LeaseStore, LeaseWatch, MemoryLeases, NewLease, Renewal, ShardPlace,
-    Sighting,
+    Checkpoint, Lease, LeaseObservation, LeasePlan, LeaseStore, LeaseWatch, MemoryLeases, NewLease, Renewal,
+    ShardPosition,
 };
-pub use operation::{Decision, Known, Operation, Unmet};
+pub use operation::{Decision, Known, Operation, PreconditionFailed};
 pub use page::Page;
 pub use query::{Consistency, Contramapped, Mapped, Query, QueryApi, SnapshotPolicy};
-pub use rebuild::{Progress, Rebuild, RebuildError, RebuildSettings, Rebuilt};
-pub use retry::{Pace, RetryPolicy};
+pub use rebuild::{Rebuild, RebuildError, RebuildProgress, RebuildReport, RebuildSettings};
+pub use retry::{Backoff, RetryPolicy};
 pub use save::{Context, Decider, Outcome, SaveApi, SaveError, SaveSettings, Saved};
 pub use sequence::{Sequence, Zone, ZonedSequence};
 pub use snapshot::{MemorySnapshots, NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
 pub use storage::{
-    Beside, Calls, CommitOf, Conflict, Counted, EventStorage, HeadsOf, MapKey, MapSequence, MemoryStorage,
-    Merged, PageOf, Put, PutOf, ScanStorage, Segment,
+    CallCounts, CommitOf, Conflict, CountingStorage, EitherStorage, EventStorage, HeadsOf, MapKey,
+    MapSequence, MemoryStorage, Merged, PageOf, Put, PutOf, ScanStorage, Segment,
 };
 pub use stream::{InvalidStreamName, StreamKey, StreamName};
 pub use synchronizer::{
-    AtLeastError, Breaker, FollowError, Missing, RepairError, RetryPace, Stale, State, Status, Surroundings,
-    Swept, Synchronizer, SynchronizerSettings, TakeOverError, Waiting, Why,
+    AtLeastError, BackoffSettings, CircuitBreaker, Environment, FollowError, MissingStream, RepairError,
+    Stale, StaleReason, StallReason, StalledStream, SweepReport, Synchronizer, SynchronizerSettings,
+    SynchronizerState, SynchronizerStatus, TakeOverError,
 };
-pub use token::{Token, TokenCodec, TokenError, TokenKey};
+pub use token::{Token, TokenCodec, TokenError, TokenKey, TokenPosition};
 pub use view::{
-    Applied, Batch, BatchOf, CatchUp, Digest, InvalidViewName, MemoryView, Move, Place, Poison, Run, Skip,
-    VersionedStore, ViewDefinition, ViewError, ViewStore, panicked,
+    Applied, Batch, BatchOf, CatchUp, CommitRun, InvalidViewName, MemoryView, PositionChange,
+    QuarantinedCommit, SkippedCommits, StreamPosition, TakeOver, VersionedStore, ViewDefinition, ViewDigest,
+    ViewError, ViewStore, error_from_panic,
 };

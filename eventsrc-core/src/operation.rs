@@ -24,7 +24,7 @@ use crate::token::Token;
 ///     _ => Decision::save("one more"),
 /// });
 /// ```
-pub struct Operation<E, R = Unmet, Kn = Option<u64>> {
+pub struct Operation<E, R = PreconditionFailed, Kn = Option<u64>> {
     decide: Box<dyn Fn(&Kn) -> Decision<E, R> + Send + Sync>,
 }
 
@@ -148,7 +148,7 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
     }
 }
 
-impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, Unmet, Kn> {
+impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, PreconditionFailed, Kn> {
     /// Saves `event`, whatever is there.
     pub fn insert(event: E) -> Self {
         Self::new(move |_| Decision::save(event.clone()))
@@ -160,7 +160,7 @@ impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, Unmet, Kn> {
             if known.is_absent() {
                 return Decision::save(event.clone());
             }
-            Decision::reject(Unmet::Present { at: known.sequence().map(|at| at.to_string()) })
+            Decision::reject(PreconditionFailed::Present { at: known.sequence().map(|at| at.to_string()) })
         })
     }
 
@@ -171,7 +171,10 @@ impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, Unmet, Kn> {
                 return Decision::save(event.clone());
             }
             let text = |sequence: Option<Kn::Sequence>| sequence.map(|sequence| sequence.to_string());
-            Decision::reject(Unmet::Moved { expected: text(expected), actual: text(known.sequence()) })
+            Decision::reject(PreconditionFailed::Moved {
+                expected: text(expected),
+                actual: text(known.sequence()),
+            })
         })
     }
 
@@ -191,7 +194,7 @@ impl<E, R, Kn> fmt::Debug for Operation<E, R, Kn> {
 /// Why one of the ready-made operations rejected. Sequences are text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unmet {
+pub enum PreconditionFailed {
     /// There is a value where none was expected.
     #[error("there is a value already, at {}", or_start(.at))]
     Present {

@@ -1,7 +1,6 @@
 //! Building a fresh view from everything that is stored.
 
 mod cut;
-mod trouble;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,14 +13,14 @@ use jiff::Timestamp;
 
 use cut::{Cut, Until};
 
-use crate::error::StorageError;
+use crate::error::{StorageError, describe};
 use crate::feed::ScanFeed;
 use crate::sequence::Sequence;
 use crate::storage::{ScanStorage, Segment};
 use crate::stream::StreamName;
-use crate::synchronizer::{FollowError, Surroundings, Synchronizer, SynchronizerSettings};
+use crate::synchronizer::{Environment, FollowError, Synchronizer, SynchronizerSettings};
 use crate::token::Token;
-use crate::view::{Poison, ViewStore};
+use crate::view::{QuarantinedCommit, ViewStore};
 
 /// Builds a view from a scan of all streams, in large batches, several segments at once.
 ///
@@ -37,6 +36,7 @@ pub struct Rebuild<St, V: ViewStore> {
     view: V,
     settings: RebuildSettings,
     until: Until,
+    environment: Environment<V>,
 }
 
 /// How a view is rebuilt.
@@ -68,26 +68,25 @@ impl Default for RebuildSettings {
 }
 
 /// How far a rebuild is, and what is in its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+#[derive(Debug, Clone)]
+pub struct RebuildProgress {
     /// Events that were read so far, of streams that the view follows.
     pub read: u64,
     /// How many there are, as of the beginning.
     pub total: u64,
-    /// Why the view's database or the event storage cannot be worked with at the moment, such as a full disk. It is tried
-    /// again until it can.
-    pub trouble: Option<String>,
+    /// The error that holds the rebuild up at the moment, such as a full disk; it is retried until it passes.
+    pub last_error: Option<Arc<StorageError>>,
 }
 
 /// What a rebuild came to.
 #[derive(Debug, Clone)]
-pub struct Rebuilt<S> {
+pub struct RebuildReport<S> {
     /// Events that it applied; those that were applied before it was interrupted do not count.
     pub applied_events: u64,
     /// Transactions that it applied.
     pub applied_batches: u64,
     /// Streams that the view cannot apply as a whole.
-    pub quarantined: Vec<Poison<S>>,
+    pub quarantined: Vec<QuarantinedCommit<S>>,
 }
 
 /// Why a rebuild did not come to its end. It can be run again, and goes on.
@@ -109,13 +108,26 @@ where
 {
     /// A rebuild of `view` from everything in `storage`.
     pub fn new(storage: St, view: V) -> Self {
-        Self { storage, view, settings: RebuildSettings::default(), until: Until::Latest }
+        Self {
+            storage,
+            view,
+            settings: RebuildSettings::default(),
+            until: Until::Latest,
+            environment: Environment::default(),
+        }
     }
 
     /// The same with other settings.
     #[must_use]
     pub fn with(mut self, settings: RebuildSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// The same with a clock, randomness and weights of the caller's.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Environment<V>) -> Self {
+        self.environment = environment;
         self
     }
 
@@ -141,47 +153,51 @@ where
     /// [`RebuildError`]. A database that cannot be reached, or has no room, is waited for, for ever; `progress` hears of it.
     pub async fn run(
         &self,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Rebuilt<V::Sequence>, RebuildError> {
+        mut progress: impl FnMut(RebuildProgress),
+    ) -> Result<RebuildReport<V::Sequence>, RebuildError> {
         let settings = SynchronizerSettings { sweep_every: None, ..self.settings.synchronizer.clone() };
-        let surroundings = Surroundings::default();
-        let clock = Arc::clone(&surroundings.clock);
+        let environment = self.environment.clone();
+        let clock = Arc::clone(&environment.clock);
         let total = self.count().await?;
         let synchronizer =
-            Synchronizer::start_with(self.storage.clone(), self.view.clone(), settings, surroundings);
+            Synchronizer::start_with(self.storage.clone(), self.view.clone(), settings, environment);
         let read = Arc::new(AtomicU64::new(0));
         let segments = self.settings.segments.max(1);
         let scan = ScanFeed::new(self.storage.clone(), segments, segments as usize);
         let definition = self.view.definition().clone();
         let feed = Cut::new(scan, definition, self.until.clone(), Arc::clone(&read));
         let mut following = Box::pin(synchronizer.follow(feed));
-        let mut tell = |trouble| {
-            let now = Progress { read: read.load(Ordering::Relaxed), total, trouble };
-            let trouble = now.trouble.as_deref();
-            tracing::info!(view = %self.view.definition(), read = now.read, total, trouble, "rebuilding");
+        let mut tell = |last_error: Option<Arc<StorageError>>| {
+            let now = RebuildProgress { read: read.load(Ordering::Relaxed), total, last_error };
+            let last_error = now.last_error.as_deref().map(|error| describe(error));
+            tracing::info!(view = %self.view.definition(), read = now.read, total, last_error, "rebuilding");
             progress(now);
         };
         loop {
-            // To ask may take as long as the trouble lasts, and the rebuild goes on meanwhile.
+            // The status waits for the view's database as well; the rebuild goes on meanwhile.
             let asking = async {
                 clock.sleep(self.settings.progress_every).await;
-                trouble::of(synchronizer.status().await)
+                match synchronizer.status().await {
+                    Ok(status) => status.last_error(),
+                    // It is the view's database that knows what is in quarantine.
+                    Err(error) => Some(Arc::new(error)),
+                }
             };
             match future::select(following, Box::pin(asking)).await {
                 Either::Left((followed, _)) => {
                     followed?;
                     break;
                 }
-                Either::Right((trouble, rest)) => {
+                Either::Right((last_error, rest)) => {
                     following = rest;
-                    tell(trouble);
+                    tell(last_error);
                 }
             }
         }
         tell(None);
         let status = synchronizer.status().await?;
         synchronizer.stop().await;
-        Ok(Rebuilt {
+        Ok(RebuildReport {
             applied_events: status.applied_events,
             applied_batches: status.applied_batches,
             quarantined: status.quarantined,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
-use backoff::backoff::Backoff;
+use backoff::backoff::Backoff as _;
 
 use crate::clock::Randomness;
 
@@ -32,16 +32,16 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// How long to wait before each try after the first.
     pub(crate) fn waits(&self, randomness: &Randomness) -> impl Iterator<Item = Duration> {
-        let mut pace = Pace::new(self.first_wait, self.longest_wait);
+        let mut pace = Backoff::new(self.first_wait, self.longest_wait);
         std::iter::repeat_with(move || pace.wait(randomness)).take(self.tries.saturating_sub(1) as usize)
     }
 }
 
-/// How long to wait before each further try, without end: [`RetryPace`](crate::RetryPace) starts one.
+/// How long to wait before each further try, without end: [`BackoffSettings`](crate::BackoffSettings) starts one.
 #[derive(Debug)]
-pub struct Pace(ExponentialBackoff);
+pub struct Backoff(ExponentialBackoff);
 
-impl Pace {
+impl Backoff {
     /// Waits that are random parts of limits, which double from `first_wait` to `longest_wait`.
     pub(crate) fn new(first_wait: Duration, longest_wait: Duration) -> Self {
         // The jitter is ours, from the caller's seed; the limits are the crate's.

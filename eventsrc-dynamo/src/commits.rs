@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Codec, Commit, CommitId, ErrorKind, Head, Metadata, Packed, Sequence, StorageError, StreamKey,
+    Codec, Commit, CommitId, EncodedPayloads, ErrorKind, Head, Metadata, Sequence, StorageError, StreamKey,
     StreamName, Timestamp, Zone,
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         .then(|| serde_json::to_string(&commit.metadata))
         .transpose()
         .map_err(|error| invalid("cannot encode the metadata".into()).because(error))?;
-    let packed = Packed::encode(codec, &commit.payloads)
+    let packed = EncodedPayloads::encode(codec, &commit.payloads)
         .map_err(|error| invalid("cannot encode the payloads".into()).because(error))?;
     let item = CommitItem {
         stream: stream.into(),
@@ -82,10 +82,12 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         let was = if is_text { "text" } else { "binary" };
         return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
     }
-    let payloads = Packed::decode(codec, version, &bytes, &item.lengths).map_err(|(place, error)| {
-        let at = S::from_parts(item.number.saturating_add(place as u64), Zone(item.zone)).unwrap_or(first);
-        corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
-    })?;
+    let payloads =
+        EncodedPayloads::decode(codec, version, &bytes, &item.lengths).map_err(|(place, error)| {
+            let at =
+                S::from_parts(item.number.saturating_add(place as u64), Zone(item.zone)).unwrap_or(first);
+            corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
+        })?;
     let metadata = match &item.metadata {
         None => Metadata::new(CommitId(item.commit_id)),
         Some(json) => serde_json::from_str(json)

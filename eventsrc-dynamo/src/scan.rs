@@ -22,30 +22,30 @@ use crate::storage::DynamoStorage;
 ///
 /// It belongs to the segment that it came from, of as many.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanPlace {
+pub struct ScanCursor {
     stream: StreamName,
     number: u64,
 }
 
-impl fmt::Display for ScanPlace {
+impl fmt::Display for ScanCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.number, self.stream)
     }
 }
 
-/// A text that is no [`ScanPlace`].
+/// A text that is no [`ScanCursor`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no place in a scan: one is written `number:category/id`")]
-pub struct InvalidScanPlace(String);
+pub struct InvalidScanCursor(String);
 
-impl FromStr for ScanPlace {
-    type Err = InvalidScanPlace;
+impl FromStr for ScanCursor {
+    type Err = InvalidScanCursor;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = text.split_once(':').and_then(|(number, stream)| {
             Some(Self { number: number.parse().ok()?, stream: stream.parse().ok()? })
         });
-        parts.ok_or_else(|| InvalidScanPlace(text.to_owned()))
+        parts.ok_or_else(|| InvalidScanCursor(text.to_owned()))
     }
 }
 
@@ -61,10 +61,10 @@ where
     pub fn scan_after(
         &self,
         segment: Segment,
-        after: Option<ScanPlace>,
-    ) -> BoxStream<'_, Result<(PageOf<Self>, Option<ScanPlace>), StorageError>> {
+        after: Option<ScanCursor>,
+    ) -> BoxStream<'_, Result<(PageOf<Self>, Option<ScanCursor>), StorageError>> {
         try_stream! {
-            let mut after = after.map(|ScanPlace { stream, number }| layout::key(stream.into(), number));
+            let mut after = after.map(|ScanCursor { stream, number }| layout::key(stream.into(), number));
             loop {
                 let Items { items, more } =
                     reading::segment_page(&self.dynamo, segment, false, after).await?;
@@ -170,15 +170,15 @@ fn stream(item: &Item) -> Result<&str, StorageError> {
     layout::stream(item).map_err(no_commit)
 }
 
-fn place(item: &Item) -> Result<ScanPlace, StorageError> {
+fn place(item: &Item) -> Result<ScanCursor, StorageError> {
     let number = layout::number(item).map_err(no_commit)?;
     let stream = stream(item)?.parse().map_err(no_commit)?;
-    Ok(ScanPlace { stream, number })
+    Ok(ScanCursor { stream, number })
 }
 
-fn place_of<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<ScanPlace, StorageError> {
+fn place_of<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<ScanCursor, StorageError> {
     let stream = StreamName::of(&commit.key).map_err(no_commit)?;
-    Ok(ScanPlace { stream, number: commit.first.number() })
+    Ok(ScanCursor { stream, number: commit.first.number() })
 }
 
 fn no_commit(why: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
@@ -196,10 +196,10 @@ mod tests {
 
     #[test]
     fn a_place_is_read_back_from_its_text() {
-        let place = ScanPlace { stream: "user/a:b/c".parse().unwrap(), number: 7 };
+        let place = ScanCursor { stream: "user/a:b/c".parse().unwrap(), number: 7 };
         assert_eq!(place.to_string().parse(), Ok(place));
         for text in ["", "7", "user/1", "x:user/1", "7:user"] {
-            assert!(text.parse::<ScanPlace>().is_err(), "{text:?}");
+            assert!(text.parse::<ScanCursor>().is_err(), "{text:?}");
         }
     }
 }

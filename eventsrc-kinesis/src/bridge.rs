@@ -3,10 +3,10 @@
 use std::fmt;
 
 use eventsrc_core::{Codec, ErrorKind, LeaseStore, Sequence, StorageError, StreamKey};
-use eventsrc_dynamo::Images;
+use eventsrc_dynamo::ItemDecoder;
 use tokio::task::JoinHandle;
 
-use crate::consumer::{Consumer, ConsumerHandle, ConsumerSettings, Surroundings};
+use crate::consumer::{Consumer, ConsumerEnvironment, ConsumerHandle, ConsumerSettings};
 use crate::dynamo_stream::DynamoStream;
 use crate::forward::forward;
 use crate::publisher::Publisher;
@@ -16,10 +16,10 @@ use crate::source::ShardSource as _;
 /// Carries what is stored in a table of DynamoDB onto a stream of Kinesis, from which any number of services read.
 ///
 /// Any number of them, in any number of processes, share the work by their leases. What was carried right before a crash may be
-/// carried again, and nothing is left out. What should not be in the table is a [`Finding`](crate::Finding), as for every
+/// carried again, and nothing is left out. What should not be in the table is a [`Anomaly`](crate::Anomaly), as for every
 /// [`Consumer`].
 ///
-/// A service carries its own events as what they are. With [`Verbatim`](eventsrc_core::Verbatim) payloads, one program carries
+/// A service carries its own events as what they are. With [`RawCodec`](eventsrc_core::RawCodec) payloads, one program carries
 /// those of any service.
 ///
 /// Dropping it ends it at once; [`ConsumerHandle::drain`] ends it in good order.
@@ -40,10 +40,10 @@ impl Bridge {
     pub async fn start<K, S, E, C>(
         source: DynamoStream,
         leases: impl LeaseStore,
-        images: Images<K, S, E, C>,
+        images: ItemDecoder<K, S, E, C>,
         publisher: Publisher<K, S, E, C>,
         settings: ConsumerSettings,
-        surroundings: Surroundings,
+        environment: ConsumerEnvironment,
     ) -> Result<Self, StorageError>
     where
         K: StreamKey,
@@ -53,9 +53,9 @@ impl Bridge {
     {
         source.check().await?;
         publisher.check(source.retention().await?).await?;
-        let (clock, randomness) = (surroundings.clock.clone(), surroundings.randomness.clone());
+        let (clock, randomness) = (environment.clock.clone(), environment.randomness.clone());
         let decoder = StreamRecords::new(images);
-        let feed = Consumer::start_with(source, leases, decoder, settings, surroundings).await?;
+        let feed = Consumer::start_with(source, leases, decoder, settings, environment).await?;
         let handle = feed.handle();
         let carrying = tokio::spawn(async move { forward(feed, &publisher, &*clock, &randomness).await });
         Ok(Self { handle, carrying })

@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use crate::kinesis::timestamp;
 use crate::polling::{PollError, Polled, PollingSettings, Polls, Timing, poll};
 use crate::shard::Shard;
-use crate::source::{Batch, Numbered, ReadError, ShardSource, Start};
+use crate::source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
 
 /// The stream of changes of a DynamoDB table, read by polling. Cheap to clone.
 ///
@@ -129,7 +129,11 @@ impl ShardSource for DynamoStream {
         }
     }
 
-    fn records(&self, shard: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
+    fn records(
+        &self,
+        shard: &str,
+        start: StartPosition,
+    ) -> BoxStream<'static, Result<RecordBatch<Record>, ReadError>> {
         let stream = Arc::clone(&self.stream);
         poll(stream, shard.to_owned(), start, self.settings.clone(), self.timing.clone())
     }
@@ -159,15 +163,17 @@ impl Calls {
 impl Polled for Calls {
     type Record = Record;
 
-    async fn iterator(&self, shard: &str, start: &Start) -> Result<String, PollError> {
+    async fn iterator(&self, shard: &str, start: &StartPosition) -> Result<String, PollError> {
         let call = self.client.get_shard_iterator().stream_arn(&self.arn).shard_id(shard);
         let call = match start {
-            Start::TrimHorizon | Start::Time(_) => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            Start::Latest => call.shard_iterator_type(ShardIteratorType::Latest),
-            Start::At(number) => {
+            StartPosition::TrimHorizon | StartPosition::Time(_) => {
+                call.shard_iterator_type(ShardIteratorType::TrimHorizon)
+            }
+            StartPosition::Latest => call.shard_iterator_type(ShardIteratorType::Latest),
+            StartPosition::At(number) => {
                 call.shard_iterator_type(ShardIteratorType::AtSequenceNumber).sequence_number(&**number)
             }
-            Start::After(number) => {
+            StartPosition::After(number) => {
                 call.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(&**number)
             }
         };
@@ -219,9 +225,9 @@ fn size(record: &Record) -> Option<u64> {
 }
 
 /// A record and its place. The service gives every record a number.
-fn numbered(record: Record) -> Option<Numbered<Record>> {
+fn numbered(record: Record) -> Option<SequencedRecord<Record>> {
     let change = record.dynamodb.as_ref()?;
     let sequence_number = change.sequence_number.clone()?;
     let arrived = change.approximate_creation_date_time.as_ref().and_then(timestamp);
-    Some(Numbered { sequence_number, arrived, record })
+    Some(SequencedRecord { sequence_number, arrived, record })
 }

@@ -11,7 +11,7 @@ use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::types::{
     ConsumerStatus, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
 };
-use eventsrc_core::{Clock, ErrorKind, Randomness, RetryPace, StorageError};
+use eventsrc_core::{BackoffSettings, Clock, ErrorKind, Randomness, StorageError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
@@ -20,7 +20,7 @@ use crate::named_stream::NamedStream;
 use crate::polling::{PollError, Timing, before};
 use crate::record::Record;
 use crate::shard::{Shard, compare_sequence_numbers};
-use crate::source::{Batch, ReadError, ShardSource, Start};
+use crate::source::{ReadError, RecordBatch, ShardSource, StartPosition};
 
 /// A stream of Kinesis Data Streams whose records are sent to one group of readers, at 2 MB a second and shard that it shares with
 /// nobody, and without the wait between calls. It costs by the hour and by the byte. Cheap to clone.
@@ -45,7 +45,7 @@ pub struct FanOutSettings {
     /// How long a call may take before it is given up and made again.
     pub call_timeout: Duration,
     /// How long to wait before a call that failed is made again.
-    pub retry: RetryPace,
+    pub retry: BackoffSettings,
     /// For how long a shard is tried that gives no answer, before somebody else shall try.
     pub give_up_after: Duration,
 }
@@ -57,7 +57,7 @@ impl Default for FanOutSettings {
             silence: Duration::from_secs(60),
             between_calls: Duration::from_secs(5),
             call_timeout: Duration::from_secs(10),
-            retry: RetryPace::default(),
+            retry: BackoffSettings::default(),
             give_up_after: Duration::from_secs(60),
         }
     }
@@ -122,7 +122,11 @@ impl FanOutStream {
         self.stream.check_distribution(&self.stream.summary().await?)
     }
 
-    async fn subscribe(&self, shard: &str, start: &Start) -> Result<SubscribeToShardOutput, PollError> {
+    async fn subscribe(
+        &self,
+        shard: &str,
+        start: &StartPosition,
+    ) -> Result<SubscribeToShardOutput, PollError> {
         let Position { kind, number, time } = Position::of(start);
         let position =
             StartingPosition::builder().r#type(kind).set_sequence_number(number).set_timestamp(time);
@@ -133,7 +137,9 @@ impl FanOutStream {
             Err(error) => {
                 let is_none = match error.code() {
                     Some("ResourceNotFoundException") => self.is_registered().await?,
-                    Some("InvalidArgumentException") => matches!(start, Start::At(_) | Start::After(_)),
+                    Some("InvalidArgumentException") => {
+                        matches!(start, StartPosition::At(_) | StartPosition::After(_))
+                    }
                     _ => false,
                 };
                 let error = self.stream.failure(&format!("subscribe to the shard {shard} of"), error);
@@ -166,7 +172,11 @@ impl ShardSource for FanOutStream {
         self.stream.family().await
     }
 
-    fn records(&self, shard: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
+    fn records(
+        &self,
+        shard: &str,
+        start: StartPosition,
+    ) -> BoxStream<'static, Result<RecordBatch<Record>, ReadError>> {
         let (this, shard) = (self.clone(), shard.to_owned());
         stream! {
             let FanOutStream { settings, timing, .. } = &this;
@@ -195,9 +205,9 @@ impl ShardSource for FanOutStream {
                         continue;
                     }
                 };
-                if start == Start::Latest {
+                if start == StartPosition::Latest {
                     // What comes from now on must not be missed if this breaks off before it brings a record.
-                    start = Start::Time(before(timing.clock.now()));
+                    start = StartPosition::Time(before(timing.clock.now()));
                 }
                 loop {
                     match timing.within(settings.silence, subscribed.event_stream.recv()).await {
@@ -207,7 +217,7 @@ impl ShardSource for FanOutStream {
                             let has_ended = has_ended(&event);
                             if !event.continuation_sequence_number.is_empty() {
                                 // It may be that of the last record, and a record that comes twice does no harm.
-                                start = Start::At(event.continuation_sequence_number.as_str().into());
+                                start = StartPosition::At(event.continuation_sequence_number.as_str().into());
                             }
                             yield Ok(batch(event, &mut last));
                             if has_ended {
@@ -246,7 +256,7 @@ fn has_ended(event: &SubscribeToShardEvent) -> bool {
 }
 
 /// What an event brings that comes after `last`.
-fn batch(event: SubscribeToShardEvent, last: &mut Option<String>) -> Batch<Record> {
+fn batch(event: SubscribeToShardEvent, last: &mut Option<String>) -> RecordBatch<Record> {
     let behind = u64::try_from(event.millis_behind_latest).ok().map(Duration::from_millis);
     let mut records: Vec<_> = event.records.into_iter().map(numbered).collect();
     if let Some(last) = last {
@@ -255,7 +265,7 @@ fn batch(event: SubscribeToShardEvent, last: &mut Option<String>) -> Batch<Recor
     if let Some(record) = records.last() {
         *last = Some(record.sequence_number.clone());
     }
-    Batch { records, behind }
+    RecordBatch { records, behind }
 }
 
 fn failed(shard: &str, error: &StorageError) {

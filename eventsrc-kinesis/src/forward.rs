@@ -1,6 +1,6 @@
 //! From a feed onto a stream.
 
-use eventsrc_core::{Change, ChangeFeed, Clock, Codec, ErrorKind, Randomness, RetryPace, StorageError};
+use eventsrc_core::{BackoffSettings, Change, ChangeFeed, Clock, Codec, ErrorKind, Randomness, StorageError};
 use futures::FutureExt;
 
 use crate::publisher::Publisher;
@@ -25,14 +25,14 @@ where
     F: ChangeFeed,
     C: Codec<F::Payload>,
 {
-    let mut pace = RetryPace::default().start();
+    let mut backoff = BackoffSettings::default().start();
     loop {
         let delivery = match feed.next().await {
             Ok(Some(delivery)) => delivery,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::warn!(error = %error, "the feed is out of reach; trying again");
-                clock.sleep(pace.wait(randomness)).await;
+                clock.sleep(backoff.wait(randomness)).await;
                 continue;
             }
             Err(error) => return Err(error),
@@ -59,9 +59,9 @@ where
             if error.kind() != ErrorKind::Unavailable {
                 return Err(error);
             }
-            clock.sleep(pace.wait(randomness)).await;
+            clock.sleep(backoff.wait(randomness)).await;
         }
-        pace = RetryPace::default().start();
+        backoff = BackoffSettings::default().start();
         metrics::counter!("eventsrc_kinesis_published_total").increment(changes.len() as u64);
         acknowledgements.into_iter().for_each(|acknowledgement| acknowledgement.acknowledge());
         if ended {

@@ -14,7 +14,7 @@ use crate::named_stream::NamedStream;
 use crate::polling::{PollError, Polled, PollingSettings, Polls, Timing, poll};
 use crate::record::Record;
 use crate::shard::Shard;
-use crate::source::{Batch, Numbered, ReadError, ShardSource, Start};
+use crate::source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
 
 /// A stream of Kinesis, read by polling. Cheap to clone.
 ///
@@ -77,7 +77,11 @@ impl ShardSource for KinesisStream {
         self.stream.family().await
     }
 
-    fn records(&self, shard: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
+    fn records(
+        &self,
+        shard: &str,
+        start: StartPosition,
+    ) -> BoxStream<'static, Result<RecordBatch<Record>, ReadError>> {
         let stream = Arc::clone(&self.stream);
         poll(stream, shard.to_owned(), start, self.settings.clone(), self.timing.clone())
     }
@@ -86,7 +90,7 @@ impl ShardSource for KinesisStream {
 impl Polled for NamedStream {
     type Record = Record;
 
-    async fn iterator(&self, shard: &str, start: &Start) -> Result<String, PollError> {
+    async fn iterator(&self, shard: &str, start: &StartPosition) -> Result<String, PollError> {
         let Position { kind, number, time } = Position::of(start);
         let call = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard);
         let call = call.shard_iterator_type(kind).set_starting_sequence_number(number).set_timestamp(time);
@@ -98,7 +102,9 @@ impl Polled for NamedStream {
                 // The shard was removed once all of it was too old, or the number is none of this stream.
                 let is_gone = match error.code() {
                     Some("ResourceNotFoundException") => true,
-                    Some("InvalidArgumentException") => matches!(start, Start::At(_) | Start::After(_)),
+                    Some("InvalidArgumentException") => {
+                        matches!(start, StartPosition::At(_) | StartPosition::After(_))
+                    }
                     _ => false,
                 };
                 let error = self.failure(&format!("begin to read the shard {shard} of"), error);
@@ -140,21 +146,21 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    pub(crate) fn of(start: &Start) -> Self {
+    pub(crate) fn of(start: &StartPosition) -> Self {
         let (kind, number, time) = match start {
-            Start::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
-            Start::Latest => (ShardIteratorType::Latest, None, None),
-            Start::Time(time) => (ShardIteratorType::AtTimestamp, None, Some(date_time(*time))),
-            Start::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number), None),
-            Start::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number), None),
+            StartPosition::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            StartPosition::Latest => (ShardIteratorType::Latest, None, None),
+            StartPosition::Time(time) => (ShardIteratorType::AtTimestamp, None, Some(date_time(*time))),
+            StartPosition::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number), None),
+            StartPosition::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number), None),
         };
         Self { kind, number: number.map(|number| number.as_ref().to_owned()), time }
     }
 }
 
 /// A record of the service as one of ours.
-pub(crate) fn numbered(record: aws_sdk_kinesis::types::Record) -> Numbered<Record> {
-    Numbered {
+pub(crate) fn numbered(record: aws_sdk_kinesis::types::Record) -> SequencedRecord<Record> {
+    SequencedRecord {
         sequence_number: record.sequence_number,
         arrived: record.approximate_arrival_timestamp.as_ref().and_then(timestamp),
         record: Record {

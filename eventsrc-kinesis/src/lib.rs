@@ -41,9 +41,9 @@
 //! | a subscription breaks off, or falls silent | another one goes on where it was |
 //! | the service throttles or fails | it is asked again with back-off; after a minute another worker tries |
 //! | nothing is said of a shard at all | it is read anew, and then by another worker |
-//! | a record cannot be read | a [`Finding`], and its stream is read from the storage |
-//! | a stored commit is changed or removed | a [`Finding`]; it is not applied |
-//! | what comes after the checkpoint is not there any more | a [`Finding`], and all heads are compared with positions |
+//! | a record cannot be read | a [`Anomaly`], and its stream is read from the storage |
+//! | a stored commit is changed or removed | a [`Anomaly`]; it is not applied |
+//! | what comes after the checkpoint is not there any more | a [`Anomaly`], and all heads are compared with positions |
 //!
 //! # Ways to read
 //!
@@ -57,11 +57,11 @@
 //! those that DynamoDB itself puts onto a stream of Kinesis, [`StreamRecords`] those of its own stream. Of DynamoDB's own way to Kinesis its
 //! documentation says that records come in another order, several times, and that some do not come.
 
+mod anomaly;
 mod bridge;
 mod consumer;
 mod dynamo_stream;
 mod fan_out;
-mod finding;
 mod forward;
 mod kinesis;
 mod lease_table;
@@ -73,15 +73,16 @@ mod record;
 mod shard;
 mod source;
 
+pub use anomaly::Anomaly;
 pub use aws_sdk_dynamodbstreams;
 pub use aws_sdk_kinesis;
 pub use bridge::Bridge;
 pub use consumer::{
-    Consumer, ConsumerHandle, ConsumerSettings, ConsumerStatus, Initial, ShardStatus, Surroundings,
+    Consumer, ConsumerEnvironment, ConsumerHandle, ConsumerSettings, ConsumerStatus, InitialPosition,
+    ShardStatus,
 };
 pub use dynamo_stream::DynamoStream;
 pub use fan_out::{FanOutSettings, FanOutStream};
-pub use finding::Finding;
 pub use forward::forward;
 pub use kinesis::KinesisStream;
 pub use lease_table::LeaseTable;
@@ -89,8 +90,8 @@ pub use outbox::Outbox;
 pub use polling::PollingSettings;
 pub use publisher::{Publisher, PublisherSettings};
 pub use record::{
-    Aggregate, Aggregated, BadPart, BesideDecoder, Decoded, Decoder, DestinationRecords, Envelope,
-    NotAggregated, Part, Record, StreamRecords, partition_key,
+    AggregatedRecord, AggregatedRecordBuilder, Decoded, Decoder, DestinationRecords, EitherDecoder, Envelope,
+    InvalidSubRecord, NotAggregated, Record, StreamRecords, SubRecord, partition_key,
 };
 pub use shard::{Shard, compare_sequence_numbers};
-pub use source::{Batch, Numbered, ReadError, ShardSource, Start};
+pub use source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};

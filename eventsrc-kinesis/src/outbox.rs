@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Applied, BatchOf, Change, Codec, Place, Poison, Skip, StorageError, StreamName, ViewDefinition, ViewStore,
+    Applied, BatchOf, Change, Codec, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
+    StreamPosition, ViewDefinition, ViewStore,
 };
 
 use crate::publisher::Publisher;
@@ -43,8 +44,11 @@ impl<V: ViewStore, C: Codec<V::Payload>> ViewStore for Outbox<V, C> {
         self.positions.apply(batch).await
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<V::Sequence>>, StorageError> {
-        self.positions.places(streams).await
+    async fn positions_of(
+        &self,
+        streams: &[StreamName],
+    ) -> Result<Vec<StreamPosition<V::Sequence>>, StorageError> {
+        self.positions.positions_of(streams).await
     }
 
     async fn positions(
@@ -55,11 +59,11 @@ impl<V: ViewStore, C: Codec<V::Payload>> ViewStore for Outbox<V, C> {
         self.positions.positions(after, limit).await
     }
 
-    async fn quarantine(&self, poison: &Poison<V::Sequence>) -> Result<(), StorageError> {
+    async fn quarantine(&self, poison: &QuarantinedCommit<V::Sequence>) -> Result<(), StorageError> {
         self.positions.quarantine(poison).await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<V::Sequence>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<V::Sequence>>, StorageError> {
         self.positions.quarantined().await
     }
 
@@ -67,11 +71,11 @@ impl<V: ViewStore, C: Codec<V::Payload>> ViewStore for Outbox<V, C> {
         self.positions.release(stream).await
     }
 
-    async fn skip(&self, skip: &Skip<V::Sequence>) -> Result<Applied, StorageError> {
+    async fn skip(&self, skip: &SkippedCommits<V::Sequence>) -> Result<bool, StorageError> {
         self.positions.skip(skip).await
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<V::Sequence>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<V::Sequence>>, StorageError> {
         self.positions.skipped().await
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_stream::stream;
-use eventsrc_core::{Clock, ErrorKind, Randomness, RetryPace, StorageError, SystemClock, Timestamp};
+use eventsrc_core::{BackoffSettings, Clock, ErrorKind, Randomness, StorageError, SystemClock, Timestamp};
 use futures::StreamExt;
 use futures::future::{Either, select};
 use futures::stream::BoxStream;
 
-use crate::source::{Batch, Numbered, ReadError, Start};
+use crate::source::{ReadError, RecordBatch, SequencedRecord, StartPosition};
 
 /// How often a shard is asked for records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct PollingSettings {
     /// How long a call may take before it is given up and made again.
     pub call_timeout: Duration,
     /// How long to wait before a call that failed is made again.
-    pub retry: RetryPace,
+    pub retry: BackoffSettings,
     /// For how long a shard is tried that gives no answer, before somebody else shall try.
     pub give_up_after: Duration,
 }
@@ -41,7 +41,7 @@ impl Default for PollingSettings {
             records_per_call: 10_000,
             bytes_per_second: 2 << 20,
             call_timeout: Duration::from_secs(10),
-            retry: RetryPace::default(),
+            retry: BackoffSettings::default(),
             give_up_after: Duration::from_secs(60),
         }
     }
@@ -52,7 +52,11 @@ pub(crate) trait Polled: Send + Sync + 'static {
     type Record: Send + Sync + 'static;
 
     /// An iterator that begins at `start`.
-    fn iterator(&self, shard: &str, start: &Start) -> impl Future<Output = Result<String, PollError>> + Send;
+    fn iterator(
+        &self,
+        shard: &str,
+        start: &StartPosition,
+    ) -> impl Future<Output = Result<String, PollError>> + Send;
 
     /// What the iterator gives.
     fn read(
@@ -65,7 +69,7 @@ pub(crate) trait Polled: Send + Sync + 'static {
 
 /// What one call brought.
 pub(crate) struct Polls<R> {
-    pub(crate) records: Vec<Numbered<R>>,
+    pub(crate) records: Vec<SequencedRecord<R>>,
     /// Where to go on; `None` at the end of the shard.
     pub(crate) next: Option<String>,
     pub(crate) behind: Option<Duration>,
@@ -117,10 +121,10 @@ impl Timing {
 pub(crate) fn poll<P: Polled>(
     polled: Arc<P>,
     shard: String,
-    start: Start,
+    start: StartPosition,
     settings: PollingSettings,
     timing: Timing,
-) -> BoxStream<'static, Result<Batch<P::Record>, ReadError>> {
+) -> BoxStream<'static, Result<RecordBatch<P::Record>, ReadError>> {
     stream! {
         let mut start = start;
         let mut iterator: Option<String> = None;
@@ -132,9 +136,9 @@ pub(crate) fn poll<P: Polled>(
             let call = async {
                 if iterator.is_none() {
                     iterator = Some(polled.iterator(&shard, &start).await?);
-                    if start == Start::Latest {
+                    if start == StartPosition::Latest {
                         // What comes from now on must not be missed if the iterator is lost before it brings a record.
-                        start = Start::Time(before(timing.clock.now()));
+                        start = StartPosition::Time(before(timing.clock.now()));
                     }
                 }
                 let current = iterator.as_deref().unwrap_or_default();
@@ -146,7 +150,7 @@ pub(crate) fn poll<P: Polled>(
                     retry = settings.retry.start();
                     answered = timing.clock.elapsed();
                     if let Some(last) = records.last() {
-                        start = Start::After(last.sequence_number.as_str().into());
+                        start = StartPosition::After(last.sequence_number.as_str().into());
                     }
                     let is_idle = records.is_empty() && behind.is_none_or(|behind| behind.is_zero());
                     wait = if is_idle {
@@ -154,7 +158,7 @@ pub(crate) fn poll<P: Polled>(
                     } else {
                         settings.shortest_wait
                     };
-                    yield Ok(Batch { records, behind });
+                    yield Ok(RecordBatch { records, behind });
                     iterator = next;
                     if iterator.is_none() {
                         return;

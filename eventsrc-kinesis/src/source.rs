@@ -28,13 +28,13 @@ pub trait ShardSource: Send + Sync + 'static {
     fn records(
         &self,
         shard: &str,
-        start: Start,
-    ) -> BoxStream<'static, Result<Batch<Self::Record>, ReadError>>;
+        start: StartPosition,
+    ) -> BoxStream<'static, Result<RecordBatch<Self::Record>, ReadError>>;
 }
 
 /// Where to begin in a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
+pub enum StartPosition {
     /// At the oldest record that the shard still has.
     TrimHorizon,
     /// After the latest record.
@@ -49,16 +49,16 @@ pub enum Start {
 
 /// Some records of a shard; none, to tell that there was nothing to read.
 #[derive(Debug)]
-pub struct Batch<R> {
+pub struct RecordBatch<R> {
     /// The records, in order.
-    pub records: Vec<Numbered<R>>,
+    pub records: Vec<SequencedRecord<R>>,
     /// How far these records were behind the latest of the shard when they were read, where the service says so.
     pub behind: Option<Duration>,
 }
 
 /// A record and its place.
 #[derive(Debug)]
-pub struct Numbered<R> {
+pub struct SequencedRecord<R> {
     /// The sequence number.
     pub sequence_number: String,
     /// When it came to the stream, roughly.

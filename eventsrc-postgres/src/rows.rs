@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Codec, Commit, CommitId, ErrorKind, Head, Metadata, Packed, Sequence, StorageError, StreamKey, Timestamp,
-    Zone,
+    Codec, Commit, CommitId, EncodedPayloads, ErrorKind, Head, Metadata, Sequence, StorageError, StreamKey,
+    Timestamp, Zone,
 };
 
 use crate::layout::{Bytes, CommitRow, HeadRow, Unreadable};
@@ -34,7 +34,7 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         .then(|| serde_json::to_string(&commit.metadata))
         .transpose()
         .map_err(|error| invalid("cannot encode the metadata").because(error))?;
-    let packed = Packed::encode(codec, &commit.payloads)
+    let packed = EncodedPayloads::encode(codec, &commit.payloads)
         .map_err(|error| invalid("cannot encode the payloads").because(error))?;
     let row = CommitRow {
         number: commit.first.number() as i64,
@@ -75,7 +75,7 @@ where
         let was = if row.payloads.is_text() { "text" } else { "binary" };
         return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
     }
-    let payloads = Packed::decode(codec, version, row.payloads.as_ref(), row.lengths());
+    let payloads = EncodedPayloads::decode(codec, version, row.payloads.as_ref(), row.lengths());
     let payloads = payloads.map_err(|(place, error)| {
         let at = S::from_parts(row.number as u64 + place as u64, Zone(row.zone)).unwrap_or(first);
         corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)

@@ -34,7 +34,7 @@ impl Failure {
     /// The failure of a user's code where it comes from the file, the disk or the machine, and may go well another time;
     /// otherwise `error` is the code's own, and given back.
     pub(crate) fn of_code(doing: &str, error: ViewError) -> Result<Self, ViewError> {
-        match surroundings(&*error) {
+        match environmental_cause(&*error) {
             Some((kind, why)) => Ok(Self::plain(kind, format!("{doing}: {why}")).because(error)),
             None => Err(error),
         }
@@ -64,7 +64,7 @@ pub(crate) fn is_broken_rule(error: &rusqlite::Error) -> bool {
 }
 
 /// What an error and its causes say of the file, the disk or the machine, if that is where they come from.
-fn surroundings(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static str)> {
+fn environmental_cause(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static str)> {
     if let Some(error) = error.downcast_ref::<rusqlite::Error>() {
         return environment(error);
     }
@@ -72,7 +72,7 @@ fn surroundings(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static st
         let is_outside = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Refused);
         return is_outside.then_some((error.kind(), "its code could not go on"));
     }
-    surroundings(error.source()?)
+    environmental_cause(error.source()?)
 }
 
 /// Whether another connection holds a lock that this one waits for.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::{ViewError, panicked};
+use eventsrc_core::{ViewError, error_from_panic};
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
@@ -82,7 +82,7 @@ impl Guarded {
             Ok(outcome) => outcome,
             // Whoever asks is told by a panic, too.
             Err(panic) if self.watch.reads => resume_unwind(panic),
-            Err(panic) => Err(panicked(&*panic)),
+            Err(panic) => Err(error_from_panic(&*panic)),
         }
     }
 

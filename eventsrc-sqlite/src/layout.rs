@@ -1,13 +1,13 @@
 //! The tables of a file. This file and `views` alone know their names and the SQL.
 //!
-//! A commit is one row: its payloads are packed as [`Packed`] defines it, text as text, so that a file can be read
+//! A commit is one row: its payloads are packed as [`EncodedPayloads`] defines it, text as text, so that a file can be read
 //! with the `sqlite3` shell. `position` is the order in which commits were appended to the file as a whole.
 
 pub(crate) mod views;
 
 use std::ops::ControlFlow;
 
-use eventsrc_core::{Packed, Segment, StreamName};
+use eventsrc_core::{EncodedPayloads, Segment, StreamName};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 use uuid::Uuid;
@@ -106,7 +106,7 @@ pub(crate) struct CommitRow {
     /// Microseconds since 1970.
     pub(crate) time: i64,
     pub(crate) commit_id: Uuid,
-    pub(crate) payloads: Packed,
+    pub(crate) payloads: EncodedPayloads,
     /// JSON, where it says more than the commit id.
     pub(crate) metadata: Option<String>,
 }
@@ -161,7 +161,7 @@ impl CommitRow {
             count: row.get(2)?,
             time: row.get(3)?,
             commit_id: Uuid::from_bytes(row.get(4)?),
-            payloads: Packed { version, text, bytes, lengths },
+            payloads: EncodedPayloads { version, text, bytes, lengths },
             metadata: row.get(8)?,
         })
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Codec, Commit, CommitId, ErrorKind, Head, Metadata, Packed, Sequence, StorageError, StreamKey, Timestamp,
-    Zone,
+    Codec, Commit, CommitId, EncodedPayloads, ErrorKind, Head, Metadata, Sequence, StorageError, StreamKey,
+    Timestamp, Zone,
 };
 
 use crate::failure::Failure;
@@ -38,7 +38,7 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         count,
         time: commit.time.as_microsecond(),
         commit_id: id.0,
-        payloads: Packed::encode(codec, &commit.payloads)
+        payloads: EncodedPayloads::encode(codec, &commit.payloads)
             .map_err(|error| invalid("cannot encode the payloads").because(error))?,
         metadata,
     })
@@ -56,12 +56,12 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
 ) -> Result<Arc<Commit<K, S, E>>, StorageError> {
     let first: S = sequence(key, row.number, row.zone)?;
     let corrupt = |what: String| StorageError::new(ErrorKind::Corrupt, what).on(key);
-    let Packed { version, text, ref bytes, ref lengths } = row.payloads;
+    let EncodedPayloads { version, text, ref bytes, ref lengths } = row.payloads;
     if text != codec.is_text() {
         let was = if text { "text" } else { "binary" };
         return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
     }
-    let payloads = Packed::decode(codec, version, bytes, lengths).map_err(|(place, error)| {
+    let payloads = EncodedPayloads::decode(codec, version, bytes, lengths).map_err(|(place, error)| {
         let at = S::from_parts(row.number as u64 + place as u64, Zone(row.zone)).unwrap_or(first);
         corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
     })?;

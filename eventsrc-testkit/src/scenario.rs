@@ -265,7 +265,7 @@ impl<K: StreamKey, S: Sequence, E: Clone + Debug + Send + Sync + 'static> Writte
         let result = match outcome {
             Ok(Outcome::Saved(_)) => Ok(self.saved()),
             Ok(Outcome::Rejected { reasons, .. }) => Err(reasons.into()),
-            Ok(Outcome::TimedOut { .. }) => unreachable!("nobody else writes"),
+            Ok(Outcome::Contended { .. }) => unreachable!("nobody else writes"),
             Err(error) => panic!("the operations cannot be saved: {:?}", error.source),
         };
         Then { given: self.text, result }

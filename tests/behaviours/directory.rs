@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use eventsrc_core::{
-    Clock, Counted, Event, Fold, MemoryStorage, Outcome, QueryApi, Randomness, SaveApi, SaveSettings,
-    StreamKey, Timestamp, Unmet,
+    Clock, CountingStorage, Event, Fold, MemoryStorage, Outcome, PreconditionFailed, QueryApi, Randomness,
+    SaveApi, SaveSettings, StreamKey, Timestamp,
 };
 use futures::future::BoxFuture;
 
@@ -61,12 +61,12 @@ impl Fold<Letter, u64, Entry> for ByName {
     }
 }
 
-pub(crate) type Directory = Arc<Counted<MemoryStorage<Letter, u64, Entry>>>;
+pub(crate) type Directory = Arc<CountingStorage<MemoryStorage<Letter, u64, Entry>>>;
 
 pub(crate) const A: Letter = Letter('a');
 
 pub(crate) fn directory() -> Directory {
-    Arc::new(Counted::new(MemoryStorage::default()))
+    Arc::new(CountingStorage::new(MemoryStorage::default()))
 }
 
 pub(crate) fn by_name(directory: &Directory) -> QueryApi<Directory, ByName> {
@@ -112,7 +112,7 @@ pub(crate) fn reasons<R: std::fmt::Debug>(outcome: Outcome<R>) -> Vec<R> {
     }
 }
 
-pub(crate) fn moved(expected: Option<u64>, actual: Option<u64>) -> Vec<Unmet> {
+pub(crate) fn moved(expected: Option<u64>, actual: Option<u64>) -> Vec<PreconditionFailed> {
     let text = |sequence: Option<u64>| sequence.map(|sequence| sequence.to_string());
-    vec![Unmet::Moved { expected: text(expected), actual: text(actual) }]
+    vec![PreconditionFailed::Moved { expected: text(expected), actual: text(actual) }]
 }

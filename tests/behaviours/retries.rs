@@ -147,7 +147,7 @@ async fn retries_give_up_after_the_number_of_tries_and_say_how_many() {
     let directory = directory();
     let saves = saves(Troubled::new(&directory, Trouble::Rival, u32::MAX));
     let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
-    assert_eq!(outcome, Outcome::TimedOut { attempts: 20 });
+    assert_eq!(outcome, Outcome::Contended { attempts: 20 });
     assert_eq!(outcome.retries(), 19);
     assert_eq!(stored(&directory).await, 20, "the rival's events and nothing of ours");
 }
@@ -162,7 +162,7 @@ async fn the_number_of_tries_is_a_setting() {
         Arc::new(Randomness::seeded(1)),
     );
     let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
-    assert_eq!(outcome, Outcome::TimedOut { attempts: 1 });
+    assert_eq!(outcome, Outcome::Contended { attempts: 1 });
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    CommitId, Consistency, Context, Decider, Decision, EventStorage, Operation, Outcome, Query, Randomness,
-    Snapshot, Token, Unmet,
+    CommitId, Consistency, Context, Decider, Decision, EventStorage, Operation, Outcome, PreconditionFailed,
+    Query, Randomness, Snapshot, Token,
 };
 use futures::TryStreamExt;
 
@@ -34,7 +34,7 @@ async fn insert_if_absent_succeeds_once() {
     let if_absent = || Operation::if_absent(set("ada", 1));
     assert_eq!(sequence(saves.save(&A, if_absent()).await.unwrap()), 1);
     let rejected = saves.save(&A, if_absent()).await.unwrap();
-    assert_eq!(reasons(rejected), [Unmet::Present { at: Some("1".into()) }]);
+    assert_eq!(reasons(rejected), [PreconditionFailed::Present { at: Some("1".into()) }]);
     assert_eq!(payloads(&directory).await.len(), 1);
 }
 
@@ -87,7 +87,7 @@ async fn a_batch_is_saved_whole_or_not_at_all() {
     let saves = saves(Arc::clone(&directory));
     let batch = [Operation::if_absent(set("ada", 1)), Operation::if_absent(set("ada", 2))];
     let rejected = saves.save_all(&A, &Context::default(), &batch).await.unwrap();
-    assert_eq!(reasons(rejected), [Unmet::Present { at: Some("1".into()) }]);
+    assert_eq!(reasons(rejected), [PreconditionFailed::Present { at: Some("1".into()) }]);
     assert_eq!(payloads(&directory).await, []);
 }
 
@@ -101,8 +101,8 @@ async fn a_batch_of_none_is_a_mistake_of_the_caller() {
 #[tokio::test]
 async fn and_needs_both_and_or_else_needs_one() {
     let (yes, no) = (
-        |name: &'static str| Operation::<_, Unmet>::insert(set(name, 1)),
-        |expected| Operation::<_, Unmet>::if_seq(Some(expected), set("no", 0)),
+        |name: &'static str| Operation::<_, PreconditionFailed>::insert(set(name, 1)),
+        |expected| Operation::<_, PreconditionFailed>::if_seq(Some(expected), set("no", 0)),
     );
     let decide = |operation: Operation<Entry>| operation.decide(&None);
     let saved = |names: &[&str]| {
@@ -287,14 +287,14 @@ async fn a_decided_command_is_idempotent_too() {
 
 #[tokio::test]
 async fn a_key_that_names_no_stream_is_refused_before_anything_is_stored() {
-    let storage: Arc<Counted> = Arc::default();
+    let storage: Arc<CountingStorage> = Arc::default();
     let error =
         saves(Arc::clone(&storage)).save(&Nameless, Operation::insert(set("ada", 1))).await.unwrap_err();
     assert_eq!(error.source.kind(), eventsrc_core::ErrorKind::Invalid);
-    assert_eq!(storage.take(), eventsrc_core::Calls::default());
+    assert_eq!(storage.take(), eventsrc_core::CallCounts::default());
 }
 
-type Counted = eventsrc_core::Counted<eventsrc_core::MemoryStorage<Nameless, u64, Entry>>;
+type CountingStorage = eventsrc_core::CountingStorage<eventsrc_core::MemoryStorage<Nameless, u64, Entry>>;
 
 /// A key that breaks the law of well-formed parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Calls, Consistency, Context, Counted, Decider, Decision, MemoryStorage, Operation, Outcome, Query,
-    SaveSettings, Snapshot, Token, TokenCodec, TokenKey,
+    CallCounts, Consistency, Context, CountingStorage, Decider, Decision, MemoryStorage, Operation, Outcome,
+    Query, SaveSettings, Snapshot, Token, TokenCodec, TokenKey,
 };
 
 use super::directory::{
@@ -12,14 +12,14 @@ use super::directory::{
 };
 use super::retries::{Telling, Tells};
 
-const ONE_PUT: Calls = Calls { puts: 1, conflicts: 0, latest: 0, reads: 0, pages: 0, errors: 0 };
+const ONE_PUT: CallCounts = CallCounts { puts: 1, conflicts: 0, latest: 0, reads: 0, pages: 0, errors: 0 };
 
 #[tokio::test]
 async fn a_cold_save_reads_once_and_a_warm_save_is_one_request() {
     let directory = directory();
     let saves = saves(Arc::clone(&directory));
     assert_eq!(sequence(saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap()), 1);
-    assert_eq!(directory.take(), Calls { latest: 1, ..ONE_PUT });
+    assert_eq!(directory.take(), CallCounts { latest: 1, ..ONE_PUT });
     for expected in 2..10 {
         assert_eq!(sequence(saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap()), expected);
         assert_eq!(directory.take(), ONE_PUT);
@@ -27,7 +27,7 @@ async fn a_cold_save_reads_once_and_a_warm_save_is_one_request() {
     assert_eq!(reasons(saves.save(&A, Operation::if_absent(set("ada", 1))).await.unwrap()).len(), 1);
     assert_eq!(
         directory.take(),
-        Calls { puts: 0, latest: 1, ..ONE_PUT },
+        CallCounts { puts: 0, latest: 1, ..ONE_PUT },
         "a rejection is checked on fresh knowledge"
     );
 }
@@ -71,14 +71,14 @@ async fn an_invented_token_makes_no_hole() {
 async fn a_stale_writer_pays_one_put_and_no_read_for_the_one_commit_it_missed() {
     for telling in [Telling::Everything, Telling::InTheWay] {
         let directory = directory();
-        let tells = Arc::new(Counted::new(Tells::new(Arc::clone(&directory), telling)));
+        let tells = Arc::new(CountingStorage::new(Tells::new(Arc::clone(&directory), telling)));
         let stale = saves(Arc::clone(&tells));
         let _ = stale.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
         let _ = saves(Arc::clone(&directory)).save(&A, Operation::insert(set("abe", 1))).await.unwrap();
         tells.take();
         let outcome = stale.save(&A, Operation::insert(set("ada", 2))).await.unwrap();
         assert_eq!(outcome.retries(), 1);
-        assert_eq!(tells.take(), Calls { puts: 2, conflicts: 1, ..ONE_PUT }, "{telling:?}");
+        assert_eq!(tells.take(), CallCounts { puts: 2, conflicts: 1, ..ONE_PUT }, "{telling:?}");
     }
 }
 
@@ -86,7 +86,7 @@ async fn a_stale_writer_pays_one_put_and_no_read_for_the_one_commit_it_missed() 
 async fn a_writer_that_missed_many_commits_asks_how_far_the_stream_goes() {
     for (telling, latest) in [(Telling::Everything, 0), (Telling::InTheWay, 1), (Telling::Nothing, 1)] {
         let directory = directory();
-        let tells = Arc::new(Counted::new(Tells::new(Arc::clone(&directory), telling)));
+        let tells = Arc::new(CountingStorage::new(Tells::new(Arc::clone(&directory), telling)));
         let stale = saves(Arc::clone(&tells));
         let _ = stale.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
         let other = saves(Arc::clone(&directory));
@@ -116,11 +116,11 @@ async fn a_rejection_from_old_knowledge_is_decided_again() {
 async fn a_warm_decision_is_one_request_and_a_conflict_is_folded_from_what_was_in_the_way() {
     for telling in [Telling::Everything, Telling::InTheWay] {
         let directory = directory();
-        let tells = Arc::new(Counted::new(Tells::new(Arc::clone(&directory), telling)));
+        let tells = Arc::new(CountingStorage::new(Tells::new(Arc::clone(&directory), telling)));
         let query = eventsrc_core::QueryApi::keyed(Arc::clone(&tells), ByName, |_: &String| A);
         let decider = Decider::new(Arc::new(saves(Arc::clone(&tells))), Arc::new(query));
         let one_more = || {
-            Operation::<_, eventsrc_core::Unmet, _>::new(|known: &Snapshot<u64, u32>| {
+            Operation::<_, eventsrc_core::PreconditionFailed, _>::new(|known: &Snapshot<u64, u32>| {
                 Decision::save(set("ada", known.value.unwrap_or(0) + 1))
             })
         };
@@ -131,7 +131,7 @@ async fn a_warm_decision_is_one_request_and_a_conflict_is_folded_from_what_was_i
         assert_eq!(tells.take(), ONE_PUT);
         let _ = saves(Arc::clone(&directory)).save(&A, Operation::insert(set("ada", 40))).await.unwrap();
         assert_eq!(sequence(decider.save(&name, one_more()).await.unwrap()), 4);
-        assert_eq!(tells.take(), Calls { puts: 2, conflicts: 1, ..ONE_PUT });
+        assert_eq!(tells.take(), CallCounts { puts: 2, conflicts: 1, ..ONE_PUT });
         let query = by_name(&directory);
         let value = query.get(&name, Consistency::LatestEvent);
         assert_eq!(value.await.unwrap(), Some(41), "{telling:?}: decided on what the other writer left");
@@ -151,7 +151,7 @@ async fn a_decision_after_many_missed_commits_reads_what_was_missed_and_no_more(
     }
     directory.take();
     assert_eq!(sequence(decider.save(&name, insert(2)).await.unwrap()), 12);
-    assert_eq!(directory.take(), Calls { puts: 2, conflicts: 1, reads: 1, pages: 1, ..ONE_PUT });
+    assert_eq!(directory.take(), CallCounts { puts: 2, conflicts: 1, reads: 1, pages: 1, ..ONE_PUT });
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn knowledge_of_no_stream_can_be_switched_off() {
     );
     for _ in 0..3 {
         let _ = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
-        assert_eq!(directory.take(), Calls { latest: 1, ..ONE_PUT });
+        assert_eq!(directory.take(), CallCounts { latest: 1, ..ONE_PUT });
     }
 }
 

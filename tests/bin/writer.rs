@@ -5,12 +5,12 @@
 use std::env;
 
 use anyhow::{Context as _, Result};
-use eventsrc_tests::kills::{Place, write};
+use eventsrc_tests::kills::{Location, write};
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = env::args_os().skip(1);
-    let place = Place::told(&arguments.next().context("where to?")?);
+    let place = Location::told(&arguments.next().context("where to?")?);
     let mut number = || arguments.next().map(|text| text.to_string_lossy().parse()).transpose();
     let seed = number()?.context("which seed?")?;
     write(&place, seed, number()?).await

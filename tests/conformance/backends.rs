@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsrc_core::{
-    Codec, Counted, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
-    Postcard, Published, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone, ZonedSequence,
+    Codec, CountingStorage, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
+    NotifyingStorage, Postcard, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone,
+    ZonedSequence,
 };
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::Builder;
@@ -37,7 +38,7 @@ where
     St: EventStorage<Key = SampleKey, Payload = Sample>,
 {
     type Storage = St;
-    type Place = P;
+    type Location = P;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { decodes: false, ..Capabilities::ALL }
@@ -56,8 +57,8 @@ pub(super) fn memory<S: Sequence>() -> InMemory<Memory<S>, Memory<S>> {
     InMemory(Arc::clone)
 }
 
-pub(super) fn counted<S: Sequence>() -> InMemory<Memory<S>, Counted<Memory<S>>> {
-    InMemory(|memory| Counted::new(Arc::clone(memory)))
+pub(super) fn counted<S: Sequence>() -> InMemory<Memory<S>, CountingStorage<Memory<S>>> {
+    InMemory(|memory| CountingStorage::new(Arc::clone(memory)))
 }
 
 pub(super) fn faulty_without_faults<S: Sequence>() -> InMemory<Memory<S>, Faulty<Memory<S>>> {
@@ -72,8 +73,8 @@ pub(super) fn merged_with_itself<S: Sequence>() -> InMemory<Memory<S>, Merged<Me
     InMemory(|memory| Merged::new(Arc::clone(memory), Arc::clone(memory)))
 }
 
-pub(super) fn published<S: Sequence>() -> InMemory<Memory<S>, Published<Memory<S>>> {
-    InMemory(|memory| Published::new(Arc::clone(memory)))
+pub(super) fn published<S: Sequence>() -> InMemory<Memory<S>, NotifyingStorage<Memory<S>>> {
+    InMemory(|memory| NotifyingStorage::new(Arc::clone(memory)))
 }
 
 pub(super) fn three_side_by_side<S: Sequence>() -> InMemory<Memories<S>, OneKind<S>> {
@@ -156,7 +157,7 @@ async fn database(directory: &TempDir) -> eventsrc_sqlite::Database {
 
 impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Sqlite<S, C> {
     type Storage = SqliteStorage<SampleKey, S, Sample, C>;
-    type Place = TempDir;
+    type Location = TempDir;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL
@@ -173,7 +174,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Sqlite<S, C> {
 
 impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Sqlite<S, C> {
     type Storage = SqliteSnapshots<SampleKey, S, Sample, C>;
-    type Place = TempDir;
+    type Location = TempDir;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         SnapshotCapabilities::ALL
@@ -232,7 +233,7 @@ impl Schema {
 
 impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Postgres<S, C> {
     type Storage = PostgresStorage<SampleKey, S, Sample, C>;
-    type Place = Schema;
+    type Location = Schema;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL
@@ -249,7 +250,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Postgres<S, C> {
 
 impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Postgres<S, C> {
     type Storage = PostgresSnapshots<SampleKey, S, Sample, C>;
-    type Place = Schema;
+    type Location = Schema;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         SnapshotCapabilities::ALL
@@ -337,7 +338,7 @@ impl<S, C> Tables<S, C> {
 
 impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Tables<S, C> {
     type Storage = DynamoStorage<SampleKey, S, Sample, C>;
-    type Place = Database;
+    type Location = Database;
 
     fn capabilities(&self) -> Capabilities {
         // One conditional write sees the item at its own key and nothing else. A commit is an item, of which 400 KB are taken
@@ -363,7 +364,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Tables<S, C> {
 
 impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Tables<S, C> {
     type Storage = DynamoSnapshots<SampleKey, S, Sample, C>;
-    type Place = Database;
+    type Location = Database;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         SnapshotCapabilities { largest_value: 350 << 10, ..SnapshotCapabilities::ALL }
@@ -389,7 +390,7 @@ where
     Sn: SnapshotStorage<Key = SampleKey, Sequence = S, Value = Sample>,
 {
     type Storage = Sn;
-    type Place = Kept<S>;
+    type Location = Kept<S>;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         SnapshotCapabilities { has_names: false, decodes: false, ..SnapshotCapabilities::ALL }

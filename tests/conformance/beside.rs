@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Beside, Commit, CommitOf, Conflict, Either, EventStorage, Head, HeadsOf, MemoryStorage, Page, PageOf,
-    Put, PutOf, ScanStorage, Segment, Sequence, StorageError, StreamKey,
+    Commit, CommitOf, Conflict, Either, EitherStorage, EventStorage, Head, HeadsOf, MemoryStorage, Page,
+    PageOf, Put, PutOf, ScanStorage, Segment, Sequence, StorageError, StreamKey,
 };
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 use futures::stream::BoxStream;
@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 
 type Memory<const SIDE: usize, S> = Arc<MemoryStorage<Of<SIDE>, S, Sample>>;
 pub(super) type Memories<S> = (Memory<0, S>, Memory<1, S>, Memory<2, S>);
-type Three<S> = Beside<Memory<0, S>, Beside<Memory<1, S>, Memory<2, S>>>;
+type Three<S> = EitherStorage<Memory<0, S>, EitherStorage<Memory<1, S>, Memory<2, S>>>;
 type Key = Either<Of<0>, Either<Of<1>, Of<2>>>;
 type Payload = Either<Sample, Either<Sample, Sample>>;
 
@@ -41,7 +41,7 @@ pub(super) struct OneKind<S: Sequence>(Three<S>);
 
 impl<S: Sequence> OneKind<S> {
     pub(super) fn of((a, b, c): &Memories<S>) -> Self {
-        Self(Beside::new(Arc::clone(a), Beside::new(Arc::clone(b), Arc::clone(c))))
+        Self(EitherStorage::new(Arc::clone(a), EitherStorage::new(Arc::clone(b), Arc::clone(c))))
     }
 }
 

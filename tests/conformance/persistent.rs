@@ -17,34 +17,34 @@ pub(super) struct PersistentBackend<B>(pub(super) B);
 
 impl<B: Backend<Storage: ScanStorage>> Backend for PersistentBackend<B> {
     type Storage = Persistent<B::Storage>;
-    type Place = (B::Place, Arc<Told>);
+    type Location = (B::Location, Arc<Told>);
 
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         (self.0.create().await, Arc::default())
     }
 
-    async fn open(&self, (place, told): &Self::Place) -> Self::Storage {
+    async fn open(&self, (place, told): &Self::Location) -> Self::Storage {
         Persistent { storage: self.0.open(place).await, told: Arc::clone(told) }
     }
 }
 
 impl<B: SnapshotBackend> SnapshotBackend for PersistentBackend<B> {
     type Storage = PersistentSnapshots<B::Storage>;
-    type Place = B::Place;
+    type Location = B::Location;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         self.0.capabilities()
     }
 
-    async fn create(&self) -> B::Place {
+    async fn create(&self) -> B::Location {
         self.0.create().await
     }
 
-    async fn open(&self, place: &B::Place, name: &str) -> Self::Storage {
+    async fn open(&self, place: &B::Location, name: &str) -> Self::Storage {
         PersistentSnapshots(self.0.open(place, name).await)
     }
 }

@@ -1,8 +1,8 @@
 //! What calls cost: requests and capacity units, exactly.
 
 use eventsrc_core::{
-    Consistency, Event, EventStorage, Fold, Operation, Query, QueryApi, SaveApi, ScanStorage, Segment,
-    SnapshotPolicy, StreamName, Unmet, fold_fn,
+    Consistency, Event, EventStorage, Fold, Operation, PreconditionFailed, Query, QueryApi, SaveApi,
+    ScanStorage, Segment, SnapshotPolicy, StreamName, fold_fn,
 };
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage, Usage};
 use eventsrc_tests::dynamo::tables;
@@ -15,7 +15,7 @@ fn event() -> String {
     "e".repeat(298)
 }
 
-type Insert = Operation<String, Unmet>;
+type Insert = Operation<String, PreconditionFailed>;
 
 fn events(count: usize) -> Vec<Insert> {
     (0..count).map(|_| Operation::insert(event())).collect()

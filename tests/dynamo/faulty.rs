@@ -10,6 +10,7 @@ use eventsrc_core::{
 };
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::RetryConfig;
+use eventsrc_tests::HANG;
 use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables};
 use futures::TryStreamExt;
 use tokio::time::timeout;
@@ -104,5 +105,5 @@ pub(super) async fn until_stored(storage: &Storage, commit: &Draft) {
             SystemClock.sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(30), stored).await.expect("it is stored within half a minute");
+    timeout(HANG, stored).await.expect("it is stored");
 }

@@ -6,7 +6,7 @@ use eventsrc_core::{
     Change, ChangeFeed, Clock, ErrorKind, EventStorage, PollFeed, PollSettings, ScanStorage, Segment,
     StreamName, SystemClock, Token,
 };
-use eventsrc_dynamo::{ScanPlace, Settings};
+use eventsrc_dynamo::{ScanCursor, Settings};
 use eventsrc_tests::dynamo::{tables, tables_with};
 use futures::TryStreamExt;
 
@@ -94,7 +94,7 @@ async fn a_scan_goes_on_after_any_of_its_places() {
     }
     for segment in Segment::split(2) {
         let pages: Vec<_> = storage.scan_after(segment, None).try_collect().await.unwrap();
-        let names = |pages: &[(eventsrc_core::PageOf<Storage>, Option<ScanPlace>)]| -> Vec<(String, u64)> {
+        let names = |pages: &[(eventsrc_core::PageOf<Storage>, Option<ScanCursor>)]| -> Vec<(String, u64)> {
             let commits = pages.iter().flat_map(|(page, _)| page.commits());
             commits.map(|commit| (commit.key.to_string(), commit.first)).collect()
         };
@@ -102,7 +102,7 @@ async fn a_scan_goes_on_after_any_of_its_places() {
         assert!(pages.last().is_none_or(|(_, place)| place.is_none()), "the last page has no place after it");
         for (at, (_, place)) in pages.iter().enumerate() {
             let Some(place) = place else { continue };
-            let place: ScanPlace = place.to_string().parse().unwrap();
+            let place: ScanCursor = place.to_string().parse().unwrap();
             let rest: Vec<_> = storage.scan_after(segment, Some(place)).try_collect().await.unwrap();
             let seen = names(&pages[..=at]);
             assert_eq!([seen, names(&rest)].concat(), all);

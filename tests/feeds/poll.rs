@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Calls, Change, ChangeFeed, Clock, Counted, ErrorKind, Merged, PollFeed, PollSettings, SystemClock,
-    Timestamp, Token,
+    CallCounts, Change, ChangeFeed, Clock, CountingStorage, ErrorKind, Merged, PollFeed, PollSettings,
+    SystemClock, Timestamp, Token,
 };
 use eventsrc_testkit::conformance::{Sample, Unreadable};
 use eventsrc_testkit::{Faults, Faulty};
@@ -71,7 +71,7 @@ fn names(ids: &[&str]) -> Vec<eventsrc_core::StreamName> {
 
 #[tokio::test]
 async fn only_what_is_new_is_read_and_the_wait_grows_when_there_is_nothing() {
-    let storage = Arc::new(Counted::new(Memory::default()));
+    let storage = Arc::new(CountingStorage::new(Memory::default()));
     let clock = Rounds::new();
     let put = fill(&storage, 3).await;
     storage.take();
@@ -83,10 +83,10 @@ async fn only_what_is_new_is_read_and_the_wait_grows_when_there_is_nothing() {
     expected.sort_by_key(|commit| commit.key.clone());
     assert_eq!(found, expected);
     assert_eq!(clock.wait(&mut feed, 1).await, Duration::from_millis(10));
-    assert_eq!(storage.take(), Calls { reads: 3, pages: 2, ..Calls::default() });
+    assert_eq!(storage.take(), CallCounts { reads: 3, pages: 2, ..CallCounts::default() });
     for millis in [20, 35, 35] {
         assert_eq!(clock.pass(&mut feed).await, Duration::from_millis(millis));
-        assert_eq!(storage.take(), Calls { reads: 3, ..Calls::default() });
+        assert_eq!(storage.take(), CallCounts { reads: 3, ..CallCounts::default() });
     }
     let news = [commit(&name("none"), 1, 1), commit(&name("1"), 7, 2)];
     for (index, commit) in news.iter().enumerate() {
@@ -96,7 +96,7 @@ async fn only_what_is_new_is_read_and_the_wait_grows_when_there_is_nothing() {
         assert_eq!(commits(next(&mut feed).await), std::slice::from_ref(commit));
         let wait = clock.wait(&mut feed, 5 + index).await;
         assert_eq!(wait, Duration::from_millis(10), "there was something");
-        assert_eq!(storage.take(), Calls { reads: 3, pages: 1, ..Calls::default() });
+        assert_eq!(storage.take(), CallCounts { reads: 3, pages: 1, ..CallCounts::default() });
     }
     assert_eq!(clock.pass(&mut feed).await, Duration::from_millis(20));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventsrc_core::{
-    Change, ChangeFeed, ErrorKind, EventStorage, Published, Put, StreamName, Subscription, SystemClock,
+    Change, ChangeFeed, ErrorKind, EventStorage, NotifyingStorage, Put, StreamName, Subscription, SystemClock,
 };
 use eventsrc_testkit::conformance::Sample;
 use eventsrc_testkit::{Faults, Faulty};
@@ -26,7 +26,7 @@ async fn ends(mut feed: Feed) {
 #[tokio::test]
 async fn every_commit_is_handed_over_once_as_it_was_put() {
     async fn on<St: Samples>(storage: St) {
-        let published = Published::new(storage);
+        let published = NotifyingStorage::new(storage);
         let (mut first, mut second) = (published.subscribe(1_000), published.clone().subscribe(1_000));
         let put = fill(&published, 5).await;
         assert_eq!(commits(next(&mut first).await), put);
@@ -52,7 +52,7 @@ async fn every_commit_is_handed_over_once_as_it_was_put() {
 
 #[tokio::test]
 async fn many_changes_come_in_several_deliveries() {
-    let published = Published::new(Memory::default());
+    let published = NotifyingStorage::new(Memory::default());
     let mut feed = published.subscribe(10_000);
     let key = name("a");
     for number in 1..=2_500 {
@@ -69,7 +69,7 @@ async fn many_changes_come_in_several_deliveries() {
 
 #[tokio::test]
 async fn next_waits_and_may_be_given_up() {
-    let published = Published::new(Memory::default());
+    let published = NotifyingStorage::new(Memory::default());
     let mut feed = published.subscribe(10);
     for number in 1..=3 {
         assert_waits(feed.next()).await;
@@ -86,7 +86,7 @@ async fn next_waits_and_may_be_given_up() {
 /// A put again is known by its commit id; what is stored may have another time than what is put again, and other payloads.
 #[tokio::test]
 async fn a_put_that_is_repeated_names_its_stream_and_a_conflict_says_nothing() {
-    let published = Published::new(Memory::default());
+    let published = NotifyingStorage::new(Memory::default());
     let put = commit(&name("a"), 1, 1);
     store(&published, &put).await;
     let mut feed = published.subscribe(10);
@@ -101,7 +101,7 @@ async fn a_put_that_is_repeated_names_its_stream_and_a_conflict_says_nothing() {
 #[tokio::test]
 async fn a_put_that_ended_in_an_error_names_its_stream() {
     let faults = Faults { reply_lost: 1.0, ..Faults::none() };
-    let published = Published::new(Faulty::new(Memory::default(), faults, Arc::new(SystemClock)));
+    let published = NotifyingStorage::new(Faulty::new(Memory::default(), faults, Arc::new(SystemClock)));
     let mut feed = published.subscribe(10);
     let put = commit(&name("a"), 1, 1);
     let error = published.put(Arc::clone(&put)).await.unwrap_err();
@@ -114,7 +114,7 @@ async fn a_put_that_ended_in_an_error_names_its_stream() {
 #[tokio::test]
 async fn a_put_that_was_given_up_is_told_of_once_it_is_stored() {
     let (_folder, storage) = sqlite(256).await;
-    let published = Published::new(storage.clone());
+    let published = NotifyingStorage::new(storage.clone());
     let mut feed = published.subscribe(10);
     let mut given_up = 0;
     for number in 1..=1_000 {
@@ -133,7 +133,7 @@ async fn a_put_that_was_given_up_is_told_of_once_it_is_stored() {
 #[tokio::test]
 async fn a_subscriber_who_never_reads_holds_little_and_misses_nothing() {
     async fn on<St: Samples>(storage: St) {
-        let published = Published::new(storage.clone());
+        let published = NotifyingStorage::new(storage.clone());
         let few = published.subscribe(10);
         let many = published.subscribe(40);
         fill(&published, 50).await;
@@ -167,7 +167,7 @@ async fn fill_on<St: Samples>(storage: &St, streams: usize) {
 #[tokio::test]
 async fn a_subscription_that_is_dropped_is_forgotten() {
     let (_folder, storage) = sqlite(256).await;
-    let published = Published::new(storage);
+    let published = NotifyingStorage::new(storage);
     let (feed, mut other) = (published.subscribe(10), published.subscribe(10));
     let put = commit(&name("a"), 1, 1);
     let held = Arc::downgrade(&put);
@@ -204,7 +204,7 @@ fn add(sum: &mut [usize; 4], more: [usize; 4]) {
 async fn race<St: Samples>(storage: St, seed: u64, puts: usize) -> [usize; 4] {
     println!("seed {seed}");
     let faulty = Faulty::new(storage.clone(), Faults::seeded(seed), Arc::new(SystemClock));
-    let published = Published::new(faulty);
+    let published = NotifyingStorage::new(faulty);
     let subscribe = |capacity, late: bool, number| {
         let (feed, storage) = (published.subscribe(capacity), storage.clone());
         tokio::spawn(async move {
@@ -245,7 +245,7 @@ async fn race<St: Samples>(storage: St, seed: u64, puts: usize) -> [usize; 4] {
 
 /// Puts commits where they belong, on few streams; some are given up, and some that failed are put again.
 async fn write<St: Samples>(
-    published: Published<Faulty<St>>,
+    published: NotifyingStorage<Faulty<St>>,
     storage: St,
     mut draws: StdRng,
     puts: usize,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Beside, Change, ChangeFeed, Either, ErrorKind, EventStorage, MapSequence, MemoryStorage, Merged, Put,
-    ScanFeed, ScanStorage, Sequence, StreamKey, StreamName, SystemClock, Zone, ZonedSequence,
+    Change, ChangeFeed, Either, EitherStorage, ErrorKind, EventStorage, MapSequence, MemoryStorage, Merged,
+    Put, ScanFeed, ScanStorage, Sequence, StreamKey, StreamName, SystemClock, Zone, ZonedSequence,
 };
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::conformance::{Sample, Unreadable};
@@ -157,7 +157,7 @@ async fn storages_side_by_side_are_scanned_as_one() {
     let database = Database::open(folder.path().join("fed.db")).await.unwrap();
     let users: SqliteStorage<Of<'u'>, u64, String> = SqliteStorage::new(&database);
     let groups: SqliteStorage<Of<'g'>, u64, u32> = SqliteStorage::new(&database);
-    let storage = Beside::new(users.clone(), groups.clone());
+    let storage = EitherStorage::new(users.clone(), groups.clone());
     for id in 0..20 {
         let user = typed(Either::Left(Of(id)), Either::Left(format!("user {id}")));
         let group = typed(Either::Right(Of(id)), Either::Right(id));

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::task::Poll;
 
-use eventsrc_core::{Digest, VersionedStore};
+use eventsrc_core::{VersionedStore, ViewDigest};
 use eventsrc_examples::git_history::{Archive, Comparison, Versions};
 use eventsrc_tests::git_kills::kill_rebuild;
 use eventsrc_tests::git_repository::{Script, TestRepository};
@@ -21,7 +21,7 @@ use super::counts::{Counts, grown};
 use super::{PROGRAM, import_all, printed, refused, run};
 
 /// What the rows of a version come to.
-pub(super) async fn digest(versions: &Versions, version: u32) -> Digest {
+pub(super) async fn digest(versions: &Versions, version: u32) -> ViewDigest {
     versions.version(version).await.unwrap().digest().await.unwrap()
 }
 

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use eventsrc_postgres::tokio_postgres::NoTls;
 use eventsrc_testkit::servers;
-use eventsrc_tests::kinesis;
+use eventsrc_tests::{HANG, kinesis};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -125,8 +124,7 @@ async fn a_way_that_is_broken_off_for_good_ends_the_program() {
             .success()
     );
 
-    let output =
-        timeout(Duration::from_secs(60), program.wait_with_output()).await.expect("it ends").unwrap();
+    let output = timeout(HANG, program.wait_with_output()).await.expect("it ends").unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     let what = format!("the stream {}: ResourceNotFoundException\n", way.stream);
     assert!(!output.status.success() && err.starts_with("error: cannot ") && err.contains(&what), "{err}");

@@ -207,7 +207,7 @@ async fn a_command_meant_for_another_state_changes_nothing(storages: impl Storag
             service.leave(&command(), readers, grace).await,
         ];
         for result in results {
-            assert!(matches!(reasons(result).first(), Reason::Unmet(_)));
+            assert!(matches!(reasons(result).first(), Reason::Precondition(_)));
         }
     }
     assert_eq!(payloads(&*storages.users(), &ada).await.len(), 2);

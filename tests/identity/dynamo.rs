@@ -16,7 +16,7 @@ use super::http::processes::Setting;
 use super::story::a_second_run_continues;
 
 /// Tables that are the program's own, and do not exist until it makes them.
-pub(super) struct Place {
+pub(super) struct Location {
     endpoint: String,
     access_key: String,
 }
@@ -24,7 +24,7 @@ pub(super) struct Place {
 /// What must never be seen.
 const SECRET: &str = "geheim";
 
-impl Place {
+impl Location {
     pub(super) async fn new(name: &str) -> Self {
         let server = servers::dynamo().await;
         Self { endpoint: server.endpoint(), access_key: server.access_key(name) }
@@ -70,7 +70,7 @@ async fn identity(setting: &Setting, db: &Path, arguments: &[&str]) -> (String, 
 #[tokio::test]
 async fn a_second_run_continues_from_the_first() {
     let folder = tempfile::tempdir().unwrap();
-    let (place, db) = (Place::new("identity").await, folder.path().join("made/by the story/view.db"));
+    let (place, db) = (Location::new("identity").await, folder.path().join("made/by the story/view.db"));
     let setting = place.setting();
     let (_, err, success) = identity(&setting, &db, &["show", "user", "ada"]).await;
     assert_eq!((err.as_str(), success), ("error: there is no table identity\n", false));
@@ -89,7 +89,7 @@ async fn a_second_run_continues_from_the_first() {
 #[tokio::test]
 async fn what_the_sdk_is_not_told_is_told_clearly() {
     let folder = tempfile::tempdir().unwrap();
-    let (place, db) = (Place::new("identity").await, folder.path().join("view.db"));
+    let (place, db) = (Location::new("identity").await, folder.path().join("view.db"));
     let without = |names: &[&str]| {
         let mut setting = place.setting();
         setting.environment.retain(|(name, _)| !names.contains(name));
@@ -111,7 +111,7 @@ async fn what_the_sdk_is_not_told_is_told_clearly() {
 #[tokio::test]
 async fn what_is_wrong_with_the_tables_is_told_clearly() {
     let folder = tempfile::tempdir().unwrap();
-    let (place, db) = (Place::new("identity").await, folder.path().join("view.db"));
+    let (place, db) = (Location::new("identity").await, folder.path().join("view.db"));
     let setting = place.setting();
     let on = async |arguments: &[&str]| identity(&setting, &db, arguments).await;
 

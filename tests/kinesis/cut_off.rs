@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Change, ChangeFeed, Clock, CommitId, EventStorage, LeaseStore, MemoryLeases, Metadata, Put, RetryPace,
-    SystemClock, Timestamp, vec1,
+    BackoffSettings, Change, ChangeFeed, Clock, CommitId, EventStorage, LeaseStore, MemoryLeases, Metadata,
+    Put, SystemClock, Timestamp, vec1,
 };
 use eventsrc_kinesis::ConsumerSettings;
+use eventsrc_tests::HANG;
 use eventsrc_tests::bus::{Bus, BusFaults, quick, split};
 use eventsrc_tests::faulty_http::{FaultyHttp, HttpFault};
 use eventsrc_tests::ledgers::LedgerCommit;
@@ -23,7 +24,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
             SystemClock.sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(60), so).await.unwrap_or_else(|_| panic!("{what}"));
+    timeout(HANG, so).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 fn commit(first: u64) -> Arc<LedgerCommit> {
@@ -55,7 +56,7 @@ async fn goes_on(operation: &'static str, of_the_table: bool) {
     let http = FaultyHttp::scripted_for(operation);
     let through = bus.clone().through(BusFaults::all(&http));
     let leases = MemoryLeases::default();
-    let retry = RetryPace { longest_wait: Duration::from_millis(50), ..RetryPace::default() };
+    let retry = BackoffSettings { longest_wait: Duration::from_millis(50), ..BackoffSettings::default() };
     let settings = ConsumerSettings { discover_every: Duration::from_millis(50), retry, ..quick() };
     let mut feed = if of_the_table {
         through.changes_of_the_table(leases.clone(), settings).await.unwrap()
@@ -89,7 +90,7 @@ async fn goes_on(operation: &'static str, of_the_table: bool) {
     until("the same shards have ended", async || has_read(&[1]).await).await;
     add(2).await;
     until("it is read on", async || has_read(&[1, 2]).await).await;
-    assert_eq!(handle.status().findings, 0);
+    assert_eq!(handle.status().anomalies, 0);
     reading.abort();
 }
 

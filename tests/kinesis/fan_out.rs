@@ -13,8 +13,8 @@ use eventsrc_kinesis::{
 use eventsrc_testkit::proxy::Proxy;
 use eventsrc_testkit::servers;
 use eventsrc_tests::bus::{quick, split};
-use eventsrc_tests::kinesis;
 use eventsrc_tests::ledgers::{Entries, Filler};
+use eventsrc_tests::{HANG, kinesis};
 use futures::TryStreamExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -56,7 +56,7 @@ async fn settles(feed: &mut Consumer<StreamName, u64, i64>, found: &mut Entries,
             delivery.acknowledgement.acknowledge();
         }
     };
-    if timeout(Duration::from_secs(30), reading).await.is_err() {
+    if timeout(HANG, reading).await.is_err() {
         panic!("not all came: {:?}", found.wrong(&expected));
     }
     assert_eq!(found.commits, expected.commits);
@@ -97,8 +97,8 @@ async fn a_subscription_goes_on_where_it_broke_off_and_after_splits() {
             }
         }
     };
-    timeout(Duration::from_secs(30), ended).await.expect("what was split is read to its end");
-    assert_eq!(feed.handle().status().findings, 0);
+    timeout(HANG, ended).await.expect("what was split is read to its end");
+    assert_eq!(feed.handle().status().anomalies, 0);
 }
 
 #[tokio::test]
@@ -119,11 +119,11 @@ async fn a_group_that_is_not_registered_is_told_so() {
         }
         handle.status()
     };
-    let status = timeout(Duration::from_secs(10), told).await.expect("it is told");
-    let trouble = &status.unreadable["shardId-000000000000"];
+    let status = timeout(HANG, told).await.expect("it is told");
+    let error = status.unreadable["shardId-000000000000"].to_string();
     let expected = format!(
         "cannot subscribe to the shard shardId-000000000000 of the stream {stream}: ResourceNotFoundException"
     );
-    assert!(trouble.starts_with(&expected), "{trouble}");
-    assert_eq!(status.findings, 0, "nothing is lost");
+    assert!(error.starts_with(&expected), "{error}");
+    assert_eq!(status.anomalies, 0, "nothing is lost");
 }

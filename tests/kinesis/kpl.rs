@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use eventsrc_kinesis::{Aggregate, Aggregated, NotAggregated};
+use eventsrc_kinesis::{AggregatedRecord, AggregatedRecordBuilder, NotAggregated};
 use eventsrc_testkit::servers;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,11 +25,11 @@ struct SubRecord {
 async fn what_we_aggregate_another_implementation_splits() {
     for limit in LIMITS {
         let mut expected = sub_records(limit as u64);
-        let (mut records, mut aggregate) = (Vec::new(), Aggregate::new(limit));
+        let (mut records, mut aggregate) = (Vec::new(), AggregatedRecordBuilder::new(limit));
         for sub_record in &mut expected {
             let data = STANDARD.decode(&sub_record.data).unwrap();
             if let Err(data) = aggregate.add(&sub_record.partition_key, data) {
-                let full = std::mem::replace(&mut aggregate, Aggregate::new(limit));
+                let full = std::mem::replace(&mut aggregate, AggregatedRecordBuilder::new(limit));
                 records.push(STANDARD.encode(full.into_bytes()));
                 aggregate.add(&sub_record.partition_key, data).expect("an empty one has room");
             }
@@ -53,7 +53,7 @@ async fn what_another_implementation_aggregates_we_split() {
         for record in &records {
             let record = STANDARD.decode(record).unwrap();
             assert!(record.len() <= limit);
-            for part in Aggregated::read(&record).unwrap().parts() {
+            for part in AggregatedRecord::read(&record).unwrap().parts() {
                 let part = part.unwrap();
                 let (partition_key, data) = (part.partition_key.to_owned(), STANDARD.encode(part.data));
                 found.push(SubRecord { record: 0, partition_key, data });
@@ -66,7 +66,7 @@ async fn what_another_implementation_aggregates_we_split() {
 
 #[tokio::test]
 async fn what_is_not_aggregated_is_so_for_both() {
-    let mut aggregate = Aggregate::new(1_000);
+    let mut aggregate = AggregatedRecordBuilder::new(1_000);
     aggregate.add("key", b"data".to_vec()).unwrap();
     let whole = aggregate.into_bytes();
     let mut damaged = whole.clone();
@@ -84,7 +84,7 @@ async fn what_is_not_aggregated_is_so_for_both() {
         data: data.clone(),
     });
     assert_eq!(found, themselves.collect::<Vec<_>>());
-    let why = plain.iter().map(|record| Aggregated::read(record).unwrap_err());
+    let why = plain.iter().map(|record| AggregatedRecord::read(record).unwrap_err());
     let (checksum, plain) = (NotAggregated::Checksum, NotAggregated::Plain);
     assert_eq!(why.collect::<Vec<_>>(), [&checksum, &checksum, &plain, &plain, &plain].map(Clone::clone));
 }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventsrc_core::{
     Change, ChangeFeed, CommitId, EventStorage, FollowError, Json, MemoryLeases, MemoryStorage, MemoryView,
-    Metadata, Published, Put, StreamName, Synchronizer, SynchronizerSettings, Timestamp, Vec1,
+    Metadata, NotifyingStorage, Put, StreamName, Synchronizer, SynchronizerSettings, Timestamp, Vec1,
     ViewDefinition,
 };
 use eventsrc_kinesis::{
     Consumer, ConsumerSettings, Envelope, KinesisStream, Outbox, Publisher, PublisherSettings,
 };
-use eventsrc_tests::kinesis;
 use eventsrc_tests::ledgers::{Entries, Filler, LedgerCommit};
+use eventsrc_tests::{HANG, kinesis};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::timeout;
@@ -58,7 +57,7 @@ async fn read(feed: &mut Consumer<StreamName, u64, i64>, commits: usize, grown: 
             delivery.acknowledgement.acknowledge();
         }
     };
-    timeout(Duration::from_secs(30), reading).await.expect("all comes");
+    timeout(HANG, reading).await.expect("all comes");
     found
 }
 
@@ -76,7 +75,7 @@ fn large_commit() -> LedgerCommit {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outbox_puts_every_commit_onto_the_stream_in_order() {
     let stream = kinesis::stream(1).await;
-    let storage = Arc::new(Published::new(Storage::default()));
+    let storage = Arc::new(NotifyingStorage::new(Storage::default()));
     let mut filler = Filler::new(5, StdRng::seed_from_u64(4));
     filler.add(&storage, 50).await.unwrap();
     let source = KinesisStream::new(kinesis::client().await, &stream);

@@ -9,6 +9,7 @@ use eventsrc_core::{
 };
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_kinesis::{ConsumerHandle, Publisher, forward};
+use eventsrc_tests::HANG;
 use eventsrc_tests::bus::{Bus, BusConsumer, LedgerView, merge, quick, split};
 use eventsrc_tests::ledgers::{Entries, Filler, Ledger};
 use futures::TryStreamExt;
@@ -56,7 +57,7 @@ async fn settles(bus: &Bus, view: &LedgerView) {
             SystemClock.sleep(Duration::from_millis(50)).await;
         }
     };
-    let found = timeout(Duration::from_secs(60), settled).await;
+    let found = timeout(HANG, settled).await;
     let found = match found {
         Ok(found) => found,
         Err(_) => panic!("not all came: {:?}", view.read_ledger().await.unwrap().wrong(&expected)),
@@ -66,7 +67,7 @@ async fn settles(bus: &Bus, view: &LedgerView) {
 
 async fn ended((handle, work): (ConsumerHandle, JoinHandle<()>)) {
     handle.drain();
-    timeout(Duration::from_secs(30), work).await.expect("it ends in good order").unwrap();
+    timeout(HANG, work).await.expect("it ends in good order").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +95,7 @@ async fn what_is_saved_becomes_rows_while_shards_are_split_and_merged() {
 
     ended(bridge).await;
     for worker in workers {
-        assert_eq!(worker.0.status().findings, 0);
+        assert_eq!(worker.0.status().anomalies, 0);
         ended(worker).await;
     }
     let leases = to_ledger.leases().await.unwrap();
@@ -144,7 +145,7 @@ async fn until(leases: &MemoryLeases, are_right: impl Fn(&[Lease]) -> bool) {
             SystemClock.sleep(Duration::from_millis(20)).await;
         }
     };
-    if timeout(Duration::from_secs(30), right).await.is_err() {
+    if timeout(HANG, right).await.is_err() {
         panic!("the leases are not as they should be: {:?}", leases.leases().await);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eventsrc_core::{
-    Change, ChangeFeed, EventStorage, Json, MemoryLeases, MemoryStorage, RetryPace, StreamName,
+    BackoffSettings, Change, ChangeFeed, EventStorage, Json, MemoryLeases, MemoryStorage, StreamName,
 };
 use eventsrc_kinesis::{Publisher, PublisherSettings};
+use eventsrc_tests::HANG;
 use eventsrc_tests::bus::{Bus, BusFaults, quick};
 use eventsrc_tests::faulty_http::{Answer, FaultyHttp, HttpFault};
 use eventsrc_tests::ledgers::{Entries, Filler};
@@ -50,7 +51,7 @@ async fn each_stream_comes_in_order(aggregate: Option<usize>) {
     let http = FaultyHttp::scripted_for("PutRecords");
     http.script(FAULTS);
     let client = bus.clone().through(BusFaults::all(&http)).kinesis_client();
-    let retry = RetryPace { longest_wait: Duration::from_millis(20), ..RetryPace::default() };
+    let retry = BackoffSettings { longest_wait: Duration::from_millis(20), ..BackoffSettings::default() };
     let settings = PublisherSettings { aggregate, records_per_call: 10, retry, ..Default::default() };
     Publisher::with(client, &bus.stream, Json, settings).publish(&changes).await.unwrap();
     let injected = FAULTS.iter().flatten().count() as u64;
@@ -73,7 +74,7 @@ async fn each_stream_comes_in_order(aggregate: Option<usize>) {
             }
         }
     };
-    timeout(Duration::from_secs(30), reading).await.expect("all comes");
+    timeout(HANG, reading).await.expect("all comes");
     assert_eq!(came, expected.commits);
 }
 

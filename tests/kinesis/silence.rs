@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use eventsrc_core::{Change, ChangeFeed, Clock, MemoryLeases, StorageError, StreamName, SystemClock};
 use eventsrc_kinesis::{
-    Batch, Consumer, ConsumerSettings, Envelope, Numbered, ReadError, Record, Shard, ShardSource, Start,
+    Consumer, ConsumerSettings, Envelope, ReadError, Record, RecordBatch, SequencedRecord, Shard,
+    ShardSource, StartPosition,
 };
+use eventsrc_tests::HANG;
 use eventsrc_tests::bus::quick;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -15,7 +17,7 @@ use tokio::time::timeout;
 /// A source that brings one record whenever it is asked, and then hangs.
 #[derive(Clone, Default)]
 struct Hanging {
-    asked: Arc<Mutex<Vec<Start>>>,
+    asked: Arc<Mutex<Vec<StartPosition>>>,
 }
 
 impl ShardSource for Hanging {
@@ -29,7 +31,11 @@ impl ShardSource for Hanging {
         Ok(vec![Shard { id: "shard-0".into(), parents: vec![], is_open: true }])
     }
 
-    fn records(&self, _: &str, start: Start) -> BoxStream<'static, Result<Batch<Record>, ReadError>> {
+    fn records(
+        &self,
+        _: &str,
+        start: StartPosition,
+    ) -> BoxStream<'static, Result<RecordBatch<Record>, ReadError>> {
         let mut asked = self.asked.lock().unwrap();
         asked.push(start);
         if asked.len() > 2 {
@@ -39,8 +45,8 @@ impl ShardSource for Hanging {
         let data = Envelope::<StreamName, u64, i64>::new().encode(&Change::Stream(stream)).unwrap();
         let record = Record { partition_key: "user".into(), data };
         let sequence_number = asked.len().to_string();
-        let records = vec![Numbered { sequence_number, arrived: None, record }];
-        stream::iter([Ok(Batch { records, behind: None })]).chain(stream::pending()).boxed()
+        let records = vec![SequencedRecord { sequence_number, arrived: None, record }];
+        stream::iter([Ok(RecordBatch { records, behind: None })]).chain(stream::pending()).boxed()
     }
 }
 
@@ -52,8 +58,7 @@ async fn a_silent_shard_is_read_anew_and_then_given_up() {
     let feed = Consumer::start(source.clone(), MemoryLeases::default(), envelope, settings).await;
     let mut feed = feed.unwrap();
     for expected in ["user/1", "user/2"] {
-        let delivery =
-            timeout(Duration::from_secs(10), feed.next()).await.expect("it comes").unwrap().unwrap();
+        let delivery = timeout(HANG, feed.next()).await.expect("it comes").unwrap().unwrap();
         let [Change::Stream(stream)] = &delivery.changes[..] else { panic!("{delivery:?}") };
         assert_eq!(stream.as_str(), expected);
         delivery.acknowledgement.acknowledge();
@@ -65,8 +70,14 @@ async fn a_silent_shard_is_read_anew_and_then_given_up() {
         }
         handle.status().unreadable
     };
-    let trouble = timeout(Duration::from_secs(10), given_up).await.expect("it is given up");
-    assert_eq!(trouble["shard-0"], "cannot read the shard shard-0: nothing was said of it for 100ms");
+    let errors = timeout(HANG, given_up).await.expect("it is given up");
+    assert_eq!(
+        errors["shard-0"].to_string(),
+        "cannot read the shard shard-0: nothing was said of it for 100ms"
+    );
     let asked = source.asked.lock().unwrap().clone();
-    assert_eq!(asked[..3], [Start::TrimHorizon, Start::After("1".into()), Start::After("2".into())]);
+    assert_eq!(
+        asked[..3],
+        [StartPosition::TrimHorizon, StartPosition::After("1".into()), StartPosition::After("2".into())]
+    );
 }

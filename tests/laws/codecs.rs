@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use eventsrc_core::{Codec, CodecError, Json, Packed, Postcard, Versioned};
+use eventsrc_core::{Codec, CodecError, EncodedPayloads, Json, Postcard, Versioned};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,9 @@ fn round_trips<C: Codec<Payload>>(codec: &C, payload: &Payload, noise: &[u8]) {
 
 fn commits_round_trip<C: Codec<Payload>>(codec: &C, payloads: Vec<Payload>, cut: usize) {
     let payloads = payloads.try_into().unwrap();
-    let packed = Packed::encode(codec, &payloads).unwrap();
-    let decode = |bytes: &[u8], lengths: &[u8]| Packed::decode(codec, packed.version, bytes, lengths);
+    let packed = EncodedPayloads::encode(codec, &payloads).unwrap();
+    let decode =
+        |bytes: &[u8], lengths: &[u8]| EncodedPayloads::decode(codec, packed.version, bytes, lengths);
     assert_eq!(decode(&packed.bytes, &packed.lengths).unwrap(), payloads);
     let cut = cut % packed.bytes.len().max(1);
     if cut < packed.bytes.len() {
@@ -71,8 +72,8 @@ proptest! {
 
     #[test]
     fn packed_noise_is_refused_without_a_panic(bytes in vec(any::<u8>(), 0..40), lengths in vec(any::<u8>(), 0..16)) {
-        let _ = Packed::decode::<Payload, _>(&Json, 1, &bytes, &lengths);
-        let _ = Packed::decode::<Payload, _>(&Postcard, 1, &bytes, &lengths);
+        let _ = EncodedPayloads::decode::<Payload, _>(&Json, 1, &bytes, &lengths);
+        let _ = EncodedPayloads::decode::<Payload, _>(&Postcard, 1, &bytes, &lengths);
     }
 }
 

@@ -148,9 +148,9 @@ async fn we_read_what_the_client_library_writes() {
         shard: shard.into(),
         parents: Vec::new(),
         owner: None,
-        heir: None,
+        next_owner: None,
         counter: 0,
-        pulse: 0,
+        heartbeat: 0,
         checkpoint,
     };
     let mut found = leases.leases().await.unwrap();
@@ -161,14 +161,14 @@ async fn we_read_what_the_client_library_writes() {
             parents: vec!["0".into(), "1".into()],
             owner: Some("v".into()),
             counter: 2,
-            pulse: 2,
+            heartbeat: 2,
             ..lease("2", after(NUMBER, 3, None))
         },
         Lease {
             owner: Some("v".into()),
-            heir: Some("w".into()),
+            next_owner: Some("w".into()),
             counter: 1,
-            pulse: 1,
+            heartbeat: 1,
             // Whoever wrote it has the time in its configuration.
             ..lease("3", Checkpoint::TrimHorizon)
         },
@@ -210,14 +210,14 @@ async fn neither_holds_what_the_other_took_over() {
     assert_eq!((&seen[0]["owner"], &seen[0]["checkpoint_owner"]), (&json!("ours"), &json!("library")));
     library.does("assign 1 ours").await;
     let ours = only(&leases).await;
-    assert_eq!((ours.owner.as_deref(), ours.heir.as_deref()), (Some("ours"), None));
+    assert_eq!((ours.owner.as_deref(), ours.next_owner.as_deref()), (Some("ours"), None));
     let ours = renewed(&leases, "ours", unmoved(&ours)).await.expect("it is ours");
 
     // It asks for it, and we hand it over.
     library.list().await;
     library.does("hand-over 1 library").await;
     let ours = renewed(&leases, "ours", unmoved(&ours)).await.expect("it is ours until it is handed over");
-    assert_eq!(ours.heir.as_deref(), Some("library"));
+    assert_eq!(ours.next_owner.as_deref(), Some("library"));
     assert!(leases.release("ours", &unmoved(&ours)).await.unwrap());
     let seen = library.list().await;
     assert_eq!((&seen[0]["owner"], &seen[0]["checkpoint_owner"]), (&json!("library"), &json!(null)));

@@ -48,7 +48,7 @@ struct Memory;
 
 impl LeaseBackend for Memory {
     type Store = Arc<MemoryLeases>;
-    type Place = MemoryLeases;
+    type Location = MemoryLeases;
 
     async fn create(&self) -> MemoryLeases {
         MemoryLeases::default()
@@ -67,7 +67,7 @@ struct InPostgres {
 
 impl LeaseBackend for InPostgres {
     type Store = PostgresLeases;
-    type Place = String;
+    type Location = String;
 
     async fn create(&self) -> String {
         format!("group {}", self.groups.fetch_add(1, Ordering::Relaxed))
@@ -88,7 +88,7 @@ struct InDynamo {
 
 impl LeaseBackend for InDynamo {
     type Store = LeaseTable;
-    type Place = String;
+    type Location = String;
 
     async fn create(&self) -> String {
         let table = format!("leases-{}", self.tables.fetch_add(1, Ordering::Relaxed));

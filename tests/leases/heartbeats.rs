@@ -28,10 +28,10 @@ async fn a_renewal_writes_one_row_and_those_with_a_new_checkpoint() {
     }
     let client = client(&url).await;
     let before = written(&client, "shard_leases", "shard").await;
-    let pulse = written(&client, "shard_workers", "worker").await;
+    let heartbeat = written(&client, "shard_workers", "worker").await;
     leases.renew("v", &held.iter().map(unmoved).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(written(&client, "shard_leases", "shard").await, before, "no lease is written");
-    assert_ne!(written(&client, "shard_workers", "worker").await, pulse, "but the worker");
+    assert_ne!(written(&client, "shard_workers", "worker").await, heartbeat, "but the worker");
     let mut renewals: Vec<_> = held.iter().map(unmoved).collect();
     for at in [3, 30] {
         renewals[at] = moved(&held[at], after("7", 0, None));

@@ -111,7 +111,7 @@ async fn others_go_on_beside_a_lease_that_cannot_be_renewed() {
         let moved = [both.now("a").await, both.now("b").await]
             .iter()
             .zip(&before)
-            .filter(|(now, before)| now.pulse != before.pulse)
+            .filter(|(now, before)| now.heartbeat != before.heartbeat)
             .count();
         assert_eq!(moved, 1, "in round {round} one of both was renewed");
     }
@@ -128,5 +128,8 @@ async fn a_lease_whose_renewal_was_lost_is_given_up() {
     assert!(both.beneath.claim(&held, "w").await.unwrap());
     assert!(both.through.release("v", &moved(&held, after("17", 0, None))).await.unwrap());
     let now = both.now("a").await;
-    assert_eq!((now.owner.as_deref(), now.heir, now.checkpoint), (Some("w"), None, after("17", 0, None)));
+    assert_eq!(
+        (now.owner.as_deref(), now.next_owner, now.checkpoint),
+        (Some("w"), None, after("17", 0, None))
+    );
 }

@@ -18,9 +18,9 @@ async fn tables_of_version_1_stay_readable() {
         shard: format!("shardId-00000000000{shard}"),
         parents: Vec::new(),
         owner: None,
-        heir: None,
+        next_owner: None,
         counter: 0,
-        pulse: 0,
+        heartbeat: 0,
         checkpoint,
     };
     let number = "49590338271490256608559692538361571095921575989136588898";
@@ -29,16 +29,16 @@ async fn tables_of_version_1_stay_readable() {
         Lease {
             parents: vec!["shardId-000000000000".into()],
             owner: Some("worker 1".into()),
-            heir: Some("worker 2".into()),
+            next_owner: Some("worker 2".into()),
             counter: 3,
-            pulse: 17,
+            heartbeat: 17,
             ..free("1", after(number, 2, Some(1_767_225_600_000_001)))
         },
         Lease {
             parents: vec!["shardId-000000000000".into(), "shardId-00000000000a".into()],
             owner: Some("worker 1".into()),
             counter: 1,
-            pulse: 17,
+            heartbeat: 17,
             ..free("2", after("17", 0, None))
         },
         free("3", Checkpoint::TrimHorizon),
@@ -51,8 +51,8 @@ async fn tables_of_version_1_stay_readable() {
     let renewals = [unmoved(&stored[1]), moved(&stored[2], after("18", 1, None))];
     let renewed = leases.renew("worker 1", &renewals).await.unwrap();
     let expected = [
-        Lease { pulse: 18, ..stored[1].clone() },
-        Lease { pulse: 18, ..Lease { checkpoint: after("18", 1, None), ..stored[2].clone() } },
+        Lease { heartbeat: 18, ..stored[1].clone() },
+        Lease { heartbeat: 18, ..Lease { checkpoint: after("18", 1, None), ..stored[2].clone() } },
     ];
     assert_eq!(renewed, expected.clone().map(Some));
     assert!(leases.release("worker 1", &unmoved(&stored[1])).await.unwrap());
@@ -62,5 +62,5 @@ async fn tables_of_version_1_stay_readable() {
     let owners: Vec<_> = now.iter().map(|lease| lease.owner.as_deref()).collect();
     assert_eq!(owners, [Some("worker 2"), Some("worker 1"), Some("worker 3"), None, None]);
     let of_another = PostgresLeases::new(&Postgres::connect(&url).await.unwrap(), "another");
-    assert_eq!(of_another.leases().await.unwrap()[0].pulse, 99);
+    assert_eq!(of_another.leases().await.unwrap()[0].heartbeat, 99);
 }

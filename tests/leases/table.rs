@@ -13,12 +13,12 @@ use super::{after, moved, take, unmoved};
 type Item = HashMap<String, AttributeValue>;
 
 /// A table of its own, as we and as others see it.
-struct Place {
+struct Location {
     leases: LeaseTable,
     client: Client,
 }
 
-impl Place {
+impl Location {
     async fn new() -> Self {
         let client = dynamo::client("leases").await;
         let leases = LeaseTable::new(client.clone(), "application");
@@ -70,7 +70,7 @@ fn time() -> Timestamp {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_is_stored_as_the_client_library_stores_it() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let new = NewLease {
         shard: SHARD.into(),
         parents: vec!["shardId-000000000000".into(), "shardId-000000000001".into()],
@@ -184,7 +184,7 @@ fn foreign() -> Item {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_client_library_keeps_for_itself_is_left_alone() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     place.put(foreign()).await;
     let seen = place.leases.leases().await.unwrap().remove(0);
     assert_eq!((seen.owner.as_deref(), seen.checkpoint.clone()), (Some("library"), after(NUMBER, 1, None)));
@@ -204,7 +204,7 @@ async fn what_the_client_library_keeps_for_itself_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_no_leases_are_skipped_and_left_alone() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let rows = [
         item([("leaseKey", text("Leader")), ("entityType", text("LEADER")), ("leaseCounter", number(1))]),
         item([("leaseKey", text("stream")), ("entityType", text("STREAM")), ("leaseOwner", number(1))]),
@@ -231,7 +231,7 @@ async fn rows_that_are_no_leases_are_skipped_and_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_damaged_is_told() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     place.put(with(&foreign(), [("checkpoint", None)])).await;
     let error = place.leases.leases().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -249,7 +249,7 @@ async fn a_table_that_is_not_there_is_refused() {
 /// More than the service gives in one page.
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_of_several_pages_are_all_there() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let shards: Vec<_> = (0..15).map(|shard| format!("{shard:02}")).collect();
     for shard in &shards {
         let large = text(&"x".repeat(100_000));

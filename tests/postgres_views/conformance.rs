@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Batch, Place as At, Sequence, StorageError, StreamName, ViewDefinition, ViewError, ViewStore,
+    Batch, Sequence, StorageError, StreamName, StreamPosition as At, ViewDefinition, ViewError, ViewStore,
     ZonedSequence,
 };
 use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
@@ -16,7 +16,7 @@ use eventsrc_testkit::servers;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::Place;
+use super::Location;
 
 /// With zones in the sequences, which is the harder half: numbers are what all other tests here use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -52,14 +52,14 @@ struct Schema {
 
 impl<S: Sequence> ViewBackend for InPostgres<S> {
     type Store = PostgresView<SampleKey, S, ViewSample, Ledger>;
-    type Place = Schema;
+    type Location = Schema;
 
     fn capabilities(&self) -> ViewCapabilities {
         ViewCapabilities::ALL
     }
 
     async fn create(&self) -> Schema {
-        let place = Place::new().await;
+        let place = Location::new().await;
         let proxy =
             Proxy::before(servers::postgres().await.address()).await.expect("there is a port for a proxy");
         // Rows that a view's code locks in a circle are found out sooner than after a second.

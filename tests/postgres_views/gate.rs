@@ -2,14 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use eventsrc_tests::HANG;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use super::LIMIT;
 
 /// Forwards bytes, unless it is told to hold them; on drop it is gone.
 pub(super) struct Gate {
@@ -52,7 +51,7 @@ impl Gate {
 
     /// Waits until something that the client asks is held.
     pub(super) async fn until_asked(&self) {
-        timeout(LIMIT, self.held.subscribe().wait_for(|held| *held > 0))
+        timeout(HANG, self.held.subscribe().wait_for(|held| *held > 0))
             .await
             .expect("it has to ask")
             .unwrap();

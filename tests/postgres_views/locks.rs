@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, Batch, Run, StreamName, ViewStore};
+use eventsrc_core::{Applied, Batch, CommitRun, StreamName, ViewStore};
+use eventsrc_tests::HANG;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
 
-use super::{Draft, LIMIT, Lines, LinesView, Misdeed, Place, apply, assert_says, batch, commit, line, name};
+use super::{Draft, Lines, LinesView, Location, Misdeed, apply, assert_says, batch, commit, line, name};
 
 /// Streams of this many commits each.
 pub(super) const COMMITS: u64 = 12;
@@ -39,7 +40,7 @@ pub(super) async fn next(
     let names: Vec<_> = streams.keys().cloned().collect();
     let places = loop {
         // A connection may be cut at any time.
-        if let Ok(places) = view.places(&names).await {
+        if let Ok(places) = view.positions_of(&names).await {
             break places;
         }
     };
@@ -51,7 +52,7 @@ pub(super) async fn next(
             let begun = place.position.unwrap_or(0) as usize;
             let count = random.random_range(1..=3);
             let commits = streams[name].iter().skip(begun).take(count).cloned().collect();
-            Run { stream: name.clone(), from: place.position, commits }
+            CommitRun { stream: name.clone(), from: place.position, commits }
         })
         .collect();
     if runs.is_empty() {
@@ -65,7 +66,7 @@ pub(super) async fn next(
 /// Workers whose batches overlap in every way never wait for each other in a circle, and apply each commit once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn overlapping_batches_never_wait_in_a_circle() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let streams = Arc::new(streams(24));
     let workers = (0..6).map(|seed| {
         let (place, streams) = (place.clone(), Arc::clone(&streams));
@@ -76,14 +77,14 @@ async fn overlapping_batches_never_wait_in_a_circle() {
             while let Some(batch) = next(&view, &streams, &mut random).await {
                 match view.apply(&batch).await.unwrap_or_else(|error| panic!("seed {seed}: {error:?}")) {
                     Applied::Done => done += 1,
-                    Applied::Moved => moved += 1,
-                    Applied::Rejected(error) => panic!("seed {seed}: {error}"),
+                    Applied::PositionDiffers => moved += 1,
+                    other => panic!("seed {seed}: {other:?}"),
                 }
             }
             (done, moved)
         })
     });
-    let workers = timeout(LIMIT, join_all(workers)).await.expect("it has to end");
+    let workers = timeout(HANG, join_all(workers)).await.expect("it has to end");
     let (done, moved) = workers.into_iter().map(Result::unwrap).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     assert!(done > 10 && moved > 10, "{done} batches were applied, and {moved} found streams moved");
     let view = place.open(Lines::new(1)).await;
@@ -101,7 +102,7 @@ const WAITS: Misdeed = |transaction| {
 };
 
 /// Takes the lock that the code of the view waits for.
-async fn hold(place: &Place) -> tokio_postgres::Client {
+async fn hold(place: &Location) -> tokio_postgres::Client {
     let client = place.client().await;
     client.batch_execute("SELECT pg_advisory_lock(hashtext(current_schema))").await.unwrap();
     client
@@ -109,7 +110,7 @@ async fn hold(place: &Place) -> tokio_postgres::Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_of_different_streams_do_not_wait_for_each_other() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let view = place.open(Lines::that(1, WAITS)).await;
     let held = hold(&place).await;
     let slow = {
@@ -122,13 +123,13 @@ async fn batches_of_different_streams_do_not_wait_for_each_other() {
     assert_eq!(line(&other, "line/1").await, (None, None));
     assert!(!slow.is_finished());
     drop(held);
-    assert!(matches!(timeout(LIMIT, slow).await.unwrap().unwrap().unwrap(), Applied::Done));
+    assert!(matches!(timeout(HANG, slow).await.unwrap().unwrap().unwrap(), Applied::Done));
     assert_eq!(line(&other, "line/1").await, (Some("misdeed".into()), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_a_stream_that_another_one_moves_waits_and_finds_it_moved() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let view = place.open(Lines::that(1, WAITS)).await;
     let held = hold(&place).await;
     let spawn = |batch| {
@@ -142,9 +143,9 @@ async fn a_batch_of_a_stream_that_another_one_moves_waits_and_finds_it_moved() {
     let behind = spawn(batch(&[&commit("line/0", 1, &["a"]), &commit("line/1", 1, &["b"])]));
     place.until(&format!("{} '{}'", waits.replace("= 1", "= 2"), place.name)).await;
     drop(held);
-    assert!(matches!(timeout(LIMIT, slow).await.unwrap().unwrap().unwrap(), Applied::Done));
-    let behind = timeout(LIMIT, behind).await.unwrap().unwrap().unwrap();
-    assert!(matches!(behind, Applied::Moved), "{behind:?}");
+    assert!(matches!(timeout(HANG, slow).await.unwrap().unwrap().unwrap(), Applied::Done));
+    let behind = timeout(HANG, behind).await.unwrap().unwrap().unwrap();
+    assert!(matches!(behind, Applied::PositionDiffers), "{behind:?}");
     assert_eq!(line(&view, "line/0").await, (None, None));
     assert_eq!(line(&view, "line/1").await, (Some("misdeed".into()), Some(1)));
 }
@@ -152,7 +153,7 @@ async fn a_batch_of_a_stream_that_another_one_moves_waits_and_finds_it_moved() {
 /// A wait that is too long is an error, and not the fault of the batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_waited_for_too_long_is_an_error() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let impatient: Misdeed = |transaction| {
         Box::pin(async {
             transaction.batch_execute("SET LOCAL lock_timeout = '10ms'").await?;
@@ -163,5 +164,5 @@ async fn a_lock_that_is_waited_for_too_long_is_an_error() {
     let _held = hold(&place).await;
     let error = view.apply(&batch(&[&commit("line/1", 1, &["misdeed"])])).await.unwrap_err();
     assert_says(&error, eventsrc_core::ErrorKind::Unavailable, &["lock timeout"]);
-    assert_eq!(view.places(&[name("line/1")]).await.unwrap()[0].position, None);
+    assert_eq!(view.positions_of(&[name("line/1")]).await.unwrap()[0].position, None);
 }

@@ -8,11 +8,11 @@ use eventsrc_core::{Applied, ErrorKind, StorageError, ViewError, ViewStore};
 use eventsrc_postgres::{PostgresView, Settings, Transaction};
 use futures::future::BoxFuture;
 
-use super::{Lines, LinesView, Misdeed, Place, apply, assert_rejected, assert_says, batch, commit, line};
+use super::{Lines, LinesView, Location, Misdeed, apply, assert_rejected, assert_says, batch, commit, line};
 
 /// What a batch comes to whose code does this, after it was seen that nothing of it is left and that its connection goes on.
 async fn that(misdeed: Misdeed) -> Result<Applied, StorageError> {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let one = Settings { connections: 1, ..place.settings() };
     let view: LinesView =
         PostgresView::open(&place.connect_with(one).await, Lines::that(1, misdeed)).await.unwrap();
@@ -159,7 +159,7 @@ const RAISES: Misdeed = |transaction| {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_go_well_another_time_is_an_error_and_what_never_will_is_rejected() {
-    let view = Place::new().await.open(Lines::that(1, RAISES)).await;
+    let view = Location::new().await.open(Lines::that(1, RAISES)).await;
     let passing = [
         ("40001", ErrorKind::Unavailable),
         ("40P01", ErrorKind::Unavailable),
@@ -233,7 +233,7 @@ async fn an_error_is_judged_by_its_causes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_that_the_code_keeps_quiet_about_is_rejected_if_it_lasts() {
     is_rejected(swallows!("INSERT INTO nowhere VALUES (1)"), &["current transaction is aborted"]).await;
-    let last = Place::new().await.open(Lines::that(1, swallows!("INSERT INTO nowhere VALUES (1)"))).await;
+    let last = Location::new().await.open(Lines::that(1, swallows!("INSERT INTO nowhere VALUES (1)"))).await;
     let applied = last.apply(&batch(&[&commit("line/1", 1, &["misdeed"])])).await.unwrap();
     assert_rejected(&applied, &["went on after a statement had failed"]);
     let hides: Misdeed = |transaction| {

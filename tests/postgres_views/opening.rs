@@ -6,7 +6,7 @@ use eventsrc_core::{
 use eventsrc_postgres::{Postgres, PostgresView, Transaction, View, tokio_postgres};
 use futures::future::{BoxFuture, join_all};
 
-use super::{Lines, LinesView, Place, apply, assert_says, batch, commit, line, name};
+use super::{Lines, LinesView, Location, apply, assert_says, batch, commit, line, name};
 
 /// A view of which a test says everything.
 struct Any {
@@ -60,7 +60,7 @@ async fn open(
 }
 
 /// What there is beside the library's own tables.
-async fn relations(place: &Place) -> Vec<String> {
+async fn relations(place: &Location) -> Vec<String> {
     let sql = "SELECT relkind::text || ' ' || relname FROM pg_class
                WHERE relnamespace = current_schema::regnamespace AND relkind IN ('r', 'v') ORDER BY relname";
     place.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
@@ -68,7 +68,7 @@ async fn relations(place: &Place) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_again_changes_nothing() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     apply(&place.open(Lines::new(1)).await, &[&commit("line/1", 1, &["a"])]).await;
     let again = place.open(Lines::new(1)).await;
     assert_eq!(line(&again, "line/1").await, (Some("a".into()), Some(1)));
@@ -77,7 +77,7 @@ async fn opening_again_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_that_open_a_new_view_at_once_all_get_it() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let views = join_all((1..=8).map(|number| place.open(Lines::new(1 + number % 2)))).await;
     let serving = views[0].serving().await.unwrap();
     for (first, view) in (1..).zip(views.iter().filter(|view| view.definition().version() == serving)) {
@@ -91,7 +91,7 @@ async fn handles_that_open_a_new_view_at_once_all_get_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_are_badly_named_are_refused() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let postgres = place.connect().await;
     let long = "a".repeat(41).leak();
     let names: [&'static [&'static str]; 10] = [
@@ -115,7 +115,7 @@ async fn tables_that_are_badly_named_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_taken_are_refused() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let postgres = place.connect().await;
     place.open(Lines::new(1)).await;
     place.execute("CREATE TABLE theirs (a int); CREATE TABLE own_v1 (a int)").await;
@@ -138,7 +138,7 @@ async fn names_that_are_taken_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let postgres = place.connect().await;
     const NONE: &[&str] = &["did not make the table", "names_v1"];
     const ENDS: &[&str] = &["cannot", "the view names v1", "must not end its transaction"];
@@ -165,7 +165,7 @@ async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_other_tables_than_it_was_made_with_is_refused() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     place.open(Lines::new(1)).await;
     let other = Any::new("lines", &["lines", "words"], makes!(""));
     let error = open(&place.connect().await, other).await.unwrap_err();
@@ -174,7 +174,7 @@ async fn a_version_with_other_tables_than_it_was_made_with_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     place.open(Lines::new(1)).await;
     let second = place.open(Lines::new(2)).await;
     apply(&second, &[&commit("line/1", 1, &["a"])]).await;
@@ -185,14 +185,14 @@ async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
         assert_says(&error, ErrorKind::Refused, &["lines v2", "retired"]);
     }
     assert_eq!(second.positions(None, 10).await.unwrap(), []);
-    assert_eq!(second.places(&[name("line/1")]).await.unwrap()[0].position, None);
+    assert_eq!(second.positions_of(&[name("line/1")]).await.unwrap()[0].position, None);
     second.retire().await.unwrap();
 }
 
 /// A role that owns nothing applies to a view that its owner has opened, and reads it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_keeps_a_view_that_it_does_not_own() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let owner = place.connect().await;
     let view: LinesView = PostgresView::open(&owner, Lines::new(1)).await.unwrap();
     let role = format!("service_of_{}", place.name);
@@ -204,7 +204,7 @@ async fn a_service_keeps_a_view_that_it_does_not_own() {
         ))
         .await;
     owner.grant_service(&role).await.unwrap();
-    let served = Place { url: place.url.replace("postgres@", &format!("{role}@")), ..place.clone() };
+    let served = Location { url: place.url.replace("postgres@", &format!("{role}@")), ..place.clone() };
     let service = served.open(Lines::new(1)).await;
     apply(&service, &[&commit("line/1", 1, &["a"])]).await;
     assert_eq!(line(&service, "line/1").await, (Some("a".into()), Some(1)));

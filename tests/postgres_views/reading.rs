@@ -4,11 +4,11 @@ use eventsrc_core::ErrorKind;
 use eventsrc_postgres::PostgresView;
 use eventsrc_postgres::Settings;
 
-use super::{Lines, LinesView, Place, apply, assert_says, commit, line, name};
+use super::{Lines, LinesView, Location, apply, assert_says, commit, line, name};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_statements_of_a_reader_see_one_state() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let (view, writer) = (place.open(Lines::new(1)).await, place.open(Lines::new(1)).await);
     apply(&writer, &[&commit("line/1", 1, &["a"])]).await;
     let (places, (before, after)) = view
@@ -30,7 +30,7 @@ async fn all_statements_of_a_reader_see_one_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_fails_or_writes_is_invalid_and_harms_no_other() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let one = Settings { connections: 1, ..place.settings() };
     let view: LinesView = PostgresView::open(&place.connect_with(one).await, Lines::new(1)).await.unwrap();
     apply(&view, &[&commit("line/1", 1, &["a"])]).await;
@@ -51,7 +51,7 @@ async fn a_query_that_fails_or_writes_is_invalid_and_harms_no_other() {
 /// The rows of any stream name are found, and any number of streams may be named.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_may_be_named() {
-    let view = Place::new().await.open(Lines::new(1)).await;
+    let view = Location::new().await.open(Lines::new(1)).await;
     let commits: Vec<_> = (0..500).map(|id| commit(&format!("line/{id}"), 1, &["a"])).collect();
     apply(&view, &commits.iter().collect::<Vec<_>>()).await;
     let streams: Vec<_> = (0..1_000).rev().map(|id| name(&format!("line/{id}"))).collect();

@@ -4,10 +4,11 @@
 use eventsrc_core::{Applied, Batch, StreamName, ViewDefinition, ViewError, ViewStore};
 use eventsrc_postgres::{PostgresView, Settings, Transaction, View, each, tokio_postgres};
 use eventsrc_testkit::servers;
+use eventsrc_tests::HANG;
 use tokio::time::timeout;
 
 use super::gate::Gate;
-use super::{LIMIT, Lines, LinesView, Place, apply, batch, commit, line_of, name};
+use super::{Lines, LinesView, Location, apply, batch, commit, line_of, name};
 
 /// Counts what it does, which shows from outside before the transaction is committed.
 struct Counted;
@@ -44,10 +45,10 @@ impl View<StreamName, u64, String> for Counted {
 /// Two round trips: one for BEGIN, the positions and the statements of 40 streams, and one for COMMIT.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_takes_two_round_trips() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let gate = Gate::before(servers::postgres().await.address()).await;
     let one = Settings { connections: 1, ..place.settings() };
-    let through = Place { url: gate.url(&place.url), ..place.clone() };
+    let through = Location { url: gate.url(&place.url), ..place.clone() };
     let view = PostgresView::open(&through.connect_with(one).await, Counted).await.unwrap();
     // Statements are prepared once a connection.
     assert!(matches!(view.apply(&batch(&[&commit("line/x", 1, &["a"])])).await.unwrap(), Applied::Done));
@@ -68,17 +69,17 @@ async fn a_batch_takes_two_round_trips() {
     assert!(!applies.is_finished(), "nobody has told it");
     gate.let_questions(false);
     gate.let_answers(true);
-    let applied = timeout(LIMIT, applies).await.expect("nothing more has to be asked").unwrap().unwrap();
+    let applied = timeout(HANG, applies).await.expect("nothing more has to be asked").unwrap().unwrap();
     assert!(matches!(applied, Applied::Done), "{applied:?}");
 }
 
 /// One round trip, for BEGIN, the places and the query; nobody waits for the end of the transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_takes_one_round_trip() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let gate = Gate::before(servers::postgres().await.address()).await;
     let one = Settings { connections: 1, ..place.settings() };
-    let through = Place { url: gate.url(&place.url), ..place.clone() };
+    let through = Location { url: gate.url(&place.url), ..place.clone() };
     let view: LinesView = PostgresView::open(&through.connect_with(one).await, Lines::new(1)).await.unwrap();
     apply(&view, &[&commit("line/1", 1, &["a"])]).await;
     let read = {
@@ -103,7 +104,7 @@ async fn a_read_takes_one_round_trip() {
     place.until(&asked).await;
     gate.let_questions(false);
     gate.let_answers(true);
-    let (places, line) = timeout(LIMIT, reads).await.expect("nothing more has to be asked").unwrap();
+    let (places, line) = timeout(HANG, reads).await.expect("nothing more has to be asked").unwrap();
     assert_eq!(line.as_deref(), Some("a"));
     assert_eq!(places.iter().map(|place| place.position).collect::<Vec<_>>(), [Some(1), None]);
 

@@ -1,9 +1,12 @@
 //! Tables as the library once made them.
 
-use eventsrc_core::{Applied, Batch, Move, Place as At, Poison, Skip, Timestamp, VersionedStore, ViewStore};
+use eventsrc_core::{
+    Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition as At, TakeOver, Timestamp,
+    VersionedStore, ViewStore,
+};
 use futures::FutureExt;
 
-use super::{Lines, Place, apply, commit, line, name};
+use super::{Lines, Location, apply, commit, line, name};
 
 /// A schema as version 1 of the tables was written, in SQL. It stays as it is for good.
 const VERSION_1: &str = include_str!("version_1.sql");
@@ -14,12 +17,12 @@ fn time(microseconds: i64) -> Timestamp {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_version_1_stay_readable() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     place.execute(&VERSION_1.replace("{place}", &place.name)).await;
     let (first, second) = (place.open(Lines::new(1)).await, place.open(Lines::new(2)).await);
     assert_eq!((first.serving().await.unwrap(), second.serving().await.unwrap()), (1, 1));
     assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
-    let poison = |stream, position, sequence, error: &str, at| Poison {
+    let poison = |stream, position, sequence, error: &str, at| QuarantinedCommit {
         stream: name(stream),
         position,
         sequence,
@@ -36,12 +39,15 @@ async fn tables_of_version_1_stay_readable() {
     assert_eq!(second.quarantined().await.unwrap(), []);
     let streams = ["line/5", "line/4", "line/1"].map(name);
     let at = |position, quarantined| At { position, quarantined };
-    assert_eq!(first.places(&streams).await.unwrap(), [at(None, false), at(None, true), at(Some(1), true)]);
+    assert_eq!(
+        first.positions_of(&streams).await.unwrap(),
+        [at(None, false), at(None, true), at(Some(1), true)]
+    );
     assert_eq!(first.positions(None, 10).await.unwrap(), [(name("line/1"), 1)]);
     let positions = [("line/1", 3), ("line/2", 1), ("line/3", 4)].map(|(stream, at)| (name(stream), at));
     assert_eq!(second.positions(None, 10).await.unwrap(), positions);
-    let skip = |stream, from, to, reason: &str, at| Skip {
-        moves: Move { stream: name(stream), from, to },
+    let skip = |stream, from, to, reason: &str, at| SkippedCommits {
+        change: PositionChange { stream: name(stream), from, to },
         reason: reason.into(),
         time: time(at),
     };
@@ -62,14 +68,14 @@ async fn tables_of_version_1_stay_readable() {
     apply(&first, &[&commit("line/1", 2, &["b", "c"]), &commit("line/4", 1, &["e"])]).await;
     apply(&first, &[&commit("line/5", 1, &["f"])]).await;
     assert_eq!(line(&first, "line/1").await, (Some("a b c".into()), Some(3)));
-    let behind = Box::new(|moves: Vec<Move<u64>>| {
+    let behind = Box::new(|moves: Vec<PositionChange<u64>>| {
         assert_eq!(moves.len(), 2);
         async { Ok(Batch::new(Vec::new())) }.boxed()
     });
-    assert!(matches!(second.take_over(behind).await.unwrap(), Applied::Moved));
+    assert!(matches!(second.take_over(behind).await.unwrap(), TakeOver::Behind));
     apply(&second, &[&commit("line/4", 1, &["e"]), &commit("line/5", 1, &["f"])]).await;
     let level = Box::new(|moves| panic!("it lies nowhere behind: {moves:?}"));
-    assert!(matches!(second.take_over(level).await.unwrap(), Applied::Done));
+    assert!(matches!(second.take_over(level).await.unwrap(), TakeOver::Done));
     assert_eq!(line(&first, "line/3").await, (Some("d".into()), Some(4)));
 }
 

@@ -6,9 +6,10 @@ use eventsrc_core::{
     MemoryStorage, Operation, SaveApi, ScanStorage, StreamName, Synchronizer, SynchronizerSettings, ViewStore,
 };
 use eventsrc_postgres::PostgresStorage;
+use eventsrc_tests::HANG;
 use futures::future::join_all;
 
-use super::{LIMIT, Lines, LinesView, Place, line, line_of, name};
+use super::{Lines, LinesView, Location, line, line_of, name};
 
 type Storage = Arc<MemoryStorage<StreamName, u64, String>>;
 
@@ -32,7 +33,7 @@ where
                     let (view, stream) = (synchronizer.view(), stream.as_str());
                     async move { view.read(&streams, |transaction| line_of(transaction, stream)).await }
                 };
-                let line = synchronizer.at_least(&token, LIMIT, read).await.unwrap();
+                let line = synchronizer.at_least(&token, HANG, read).await.unwrap();
                 assert_eq!(line, Some(text.join(" ")));
             }
         })
@@ -45,7 +46,7 @@ where
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_save_is_seen_in_the_same_database() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let postgres = place.connect().await;
     let view = LinesView::open(&postgres, Lines::new(1)).await.unwrap();
     every_save_is_seen(PostgresStorage::new(&postgres), view).await;
@@ -54,14 +55,14 @@ async fn every_save_is_seen_in_the_same_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_save_is_seen_from_another_storage() {
     let storage: Storage = Arc::default();
-    every_save_is_seen(storage, Place::new().await.open(Lines::new(1)).await).await;
+    every_save_is_seen(storage, Location::new().await.open(Lines::new(1)).await).await;
 }
 
 /// P13: a payload that Postgres cannot hold stops its own stream, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_with_a_zero_character_stops_its_own_stream() {
     let storage: Storage = Arc::default();
-    let view = Place::new().await.open(Lines::new(1)).await;
+    let view = Location::new().await.open(Lines::new(1)).await;
     let saves = SaveApi::new(Arc::clone(&storage));
     let mut texts = vec!["a"; 20];
     texts[7] = "a\0b";

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use eventsrc_core::{
-    Applied, Batch, CatchUp, ErrorKind, Run, StreamName, VersionedStore, ViewDefinition, ViewError, ViewStore,
+    Applied, Batch, CatchUp, CommitRun, ErrorKind, StreamName, TakeOver, VersionedStore, ViewDefinition,
+    ViewError, ViewStore,
 };
 use eventsrc_postgres::{PostgresView, Settings, Transaction, View, tokio_postgres};
+use eventsrc_tests::HANG;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::{Draft, LIMIT, Lines, LinesView, Place, apply, assert_says, batch, commit, line, name};
+use super::{Draft, Lines, LinesView, Location, apply, assert_says, batch, commit, line, name};
 
 /// Brings nothing, for versions that lie nowhere behind.
 fn nothing() -> CatchUp<LinesView> {
@@ -24,7 +25,7 @@ fn from(commits: Vec<Draft>) -> CatchUp<LinesView> {
     Box::new(move |moves| {
         let runs = moves.into_iter().map(|moved| {
             let commits = commits[moved.from.unwrap_or(0) as usize..moved.to as usize].to_vec();
-            Run { stream: moved.stream, from: moved.from, commits }
+            CommitRun { stream: moved.stream, from: moved.from, commits }
         });
         let batch = Batch::new(runs.collect());
         async move { Ok(batch) }.boxed()
@@ -35,8 +36,8 @@ async fn take_over<V>(view: &V, catch_up: CatchUp<LinesView>)
 where
     V: VersionedStore<Key = StreamName, Sequence = u64, Payload = String>,
 {
-    let applied = timeout(LIMIT, view.take_over(catch_up)).await.expect("it has to end").unwrap();
-    assert!(matches!(applied, Applied::Done), "{applied:?}");
+    let applied = timeout(HANG, view.take_over(catch_up)).await.expect("it has to end").unwrap();
+    assert!(matches!(applied, TakeOver::Done), "{applied:?}");
 }
 
 /// Readers with a client of their own never miss the name, nor see less than before, while versions take over from each
@@ -44,7 +45,7 @@ where
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_never_miss_a_name_nor_go_back() {
     const COMMITS: usize = 60;
-    let place = Place::new().await;
+    let place = Location::new().await;
     let commits: Vec<_> = (1..=COMMITS as u64).map(|number| commit("line/1", number, &["x"])).collect();
     let versions = [place.open(Lines::new(1)).await, place.open(Lines::new(2)).await];
     let ended = Arc::new(AtomicBool::new(false));
@@ -52,11 +53,12 @@ async fn readers_never_miss_a_name_nor_go_back() {
         let commits = commits.clone();
         tokio::spawn(async move {
             loop {
-                let at = view.places(&[name("line/1")]).await.unwrap()[0].position.unwrap_or(0) as usize;
+                let at =
+                    view.positions_of(&[name("line/1")]).await.unwrap()[0].position.unwrap_or(0) as usize;
                 if at == COMMITS {
                     break;
                 }
-                let run = Run {
+                let run = CommitRun {
                     stream: name("line/1"),
                     from: (at > 0).then_some(at as u64),
                     commits: vec![Arc::clone(&commits[at])],
@@ -104,7 +106,7 @@ async fn readers_never_miss_a_name_nor_go_back() {
         take_over(&versions[1 - turn % 2], from(commits.clone())).await;
     }
     for worker in workers {
-        timeout(LIMIT, worker).await.unwrap().unwrap();
+        timeout(HANG, worker).await.unwrap().unwrap();
     }
     take_over(&versions[1], from(commits.clone())).await;
     ended.store(true, Ordering::Relaxed);
@@ -117,13 +119,13 @@ async fn readers_never_miss_a_name_nor_go_back() {
 /// A reader that takes long holds up the switch, which is given up; nothing is changed, and it can be done later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_does_not_hang_behind_a_long_reader() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let versions = [place.open(Lines::new(1)).await, place.open(Lines::new(2)).await];
     let commits = [commit("line/1", 1, &["a"])];
     apply(&versions[0], &[&commits[0]]).await;
     let reader = place.client().await;
     reader.batch_execute("BEGIN; SELECT * FROM lines").await.unwrap();
-    let error = timeout(Duration::from_secs(5), versions[1].take_over(from(commits.to_vec())))
+    let error = timeout(HANG, versions[1].take_over(from(commits.to_vec())))
         .await
         .expect("it does not wait for ever")
         .unwrap_err();
@@ -134,13 +136,13 @@ async fn a_take_over_does_not_hang_behind_a_long_reader() {
     drop(reader);
     let all = [commit("line/1", 1, &["a"])];
     let behind = versions[1].take_over(from(all.to_vec())).await;
-    assert!(matches!(behind, Ok(Applied::Done)), "{behind:?}");
+    assert!(matches!(behind, Ok(TakeOver::Done)), "{behind:?}");
 }
 
 /// Workers that wait for a take-over take no more than one connection from it.
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_wait_leave_connections_for_the_catch_up() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let few = Settings { connections: 3, ..place.settings() };
     let postgres = place.connect_with(few).await;
     let first: LinesView = PostgresView::open(&postgres, Lines::new(1)).await.unwrap();
@@ -162,17 +164,18 @@ async fn workers_that_wait_leave_connections_for_the_catch_up() {
             in_the_way.until(&format!("{waits} '{}'", in_the_way.name)).await;
             // The third one is free.
             for _ in 0..20 {
-                other.places(&[name("line/0")]).await?;
+                other.positions_of(&[name("line/0")]).await?;
             }
             tell.send(works).unwrap();
-            let run = Run { stream: name("line/0"), from: None, commits: vec![commit("line/0", 1, &["a"])] };
+            let run =
+                CommitRun { stream: name("line/0"), from: None, commits: vec![commit("line/0", 1, &["a"])] };
             Ok(Batch::new(vec![run]))
         }
         .boxed()
     });
     take_over(&second, catch_up).await;
     for work in told.await.unwrap() {
-        let applied = timeout(LIMIT, work).await.unwrap().unwrap().unwrap();
+        let applied = timeout(HANG, work).await.unwrap().unwrap().unwrap();
         assert!(matches!(applied, Applied::Done), "{applied:?}");
     }
     assert_eq!(first.positions(None, 10).await.unwrap().len(), 7);
@@ -180,7 +183,7 @@ async fn workers_that_wait_leave_connections_for_the_catch_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_granted_on_a_name_stays_granted() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let versions = [place.open(Lines::new(1)).await, place.open(Lines::new(2)).await];
     let role = format!("reader_of_{}", place.name);
     place
@@ -237,7 +240,7 @@ impl View<StreamName, u64, String> for Changing {
 /// Names come and go, and columns change; readers through either handle go on, with statements that were prepared before.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_columns_may_change() {
-    let place = Place::new().await;
+    let place = Location::new().await;
     let postgres = place.connect().await;
     let first = PostgresView::open(&postgres, Changing(1)).await.unwrap();
     let second = PostgresView::open(&postgres, Changing(2)).await.unwrap();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use eventsrc_core::{
-    Commit, Context, ErrorKind, EventStorage, Metadata, Operation, Outcome, Put, Randomness, SaveApi,
-    SaveSettings, StreamName, SystemClock, Timestamp, Unmet, vec1,
+    Commit, Context, ErrorKind, EventStorage, Metadata, Operation, Outcome, PreconditionFailed, Put,
+    Randomness, SaveApi, SaveSettings, StreamName, SystemClock, Timestamp, vec1,
 };
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once, quickly};
@@ -133,21 +133,23 @@ impl Caller {
     }
 
     async fn save_retried(&self, saves: &SaveApi<Storage>, turn: u64) -> Result<Option<String>> {
-        Ok(match saves.save::<Unmet>(&self.key, Operation::insert(turn)).await? {
+        Ok(match saves.save::<PreconditionFailed>(&self.key, Operation::insert(turn)).await? {
             Outcome::Saved(saved) if saved.repeated && saved.sequence == turn => None,
             other => Some(format!("put again by the SDK, a save came to {other:?}")),
         })
     }
 
     async fn save_twice(&self, saves: &SaveApi<Storage>, turn: u64) -> Result<Option<String>> {
-        let error = match saves.save::<Unmet>(&self.key, Operation::insert(turn)).await {
+        let error = match saves.save::<PreconditionFailed>(&self.key, Operation::insert(turn)).await {
             Ok(outcome) => return Ok(Some(format!("the reply was not lost: {outcome:?}"))),
             Err(error) => error,
         };
         let context = Context { commit_id: Some(error.commit_id), ..Context::default() };
-        Ok(match saves.save_with::<Unmet>(&self.key, &context, Operation::insert(turn)).await? {
-            Outcome::Saved(saved) if saved.repeated && saved.sequence == turn => None,
-            other => Some(format!("saved again, it came to {other:?}")),
-        })
+        Ok(
+            match saves.save_with::<PreconditionFailed>(&self.key, &context, Operation::insert(turn)).await? {
+                Outcome::Saved(saved) if saved.repeated && saved.sequence == turn => None,
+                other => Some(format!("saved again, it came to {other:?}")),
+            },
+        )
     }
 }

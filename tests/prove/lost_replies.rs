@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use eventsrc_core::{
-    Commit, Context, EventStorage, MemoryStorage, Metadata, Operation, Outcome, Put, Randomness, SaveApi,
-    SaveSettings, StreamName, SystemClock, Timestamp, Unmet, vec1,
+    Commit, Context, EventStorage, MemoryStorage, Metadata, Operation, Outcome, PreconditionFailed, Put,
+    Randomness, SaveApi, SaveSettings, StreamName, SystemClock, Timestamp, vec1,
 };
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::{Faults, Faulty};
@@ -109,12 +109,12 @@ async fn save_twice<St>(
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
-    let error = match saves.save::<Unmet>(key, Operation::insert(turn)).await {
+    let error = match saves.save::<PreconditionFailed>(key, Operation::insert(turn)).await {
         Ok(outcome) => return Ok(Some(format!("the reply was not lost: {outcome:?}"))),
         Err(error) => error,
     };
     let context = Context { commit_id: Some(error.commit_id), ..Context::default() };
-    Ok(match saves.save_with::<Unmet>(key, &context, Operation::insert(turn)).await? {
+    Ok(match saves.save_with::<PreconditionFailed>(key, &context, Operation::insert(turn)).await? {
         Outcome::Saved(saved) if saved.repeated && saved.sequence == turn => None,
         other => Some(format!("saved again, it came to {other:?}")),
     })

@@ -9,6 +9,7 @@ use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
 use eventsrc_testkit::servers::{DynamoLocal, DynamoLocalSettings};
+use eventsrc_tests::HANG;
 use eventsrc_tests::dynamo::config;
 use tokio::time::timeout;
 
@@ -39,7 +40,7 @@ pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
                 SystemClock.sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(60), written).await.context("the callers write too little")?;
+        timeout(HANG, written).await.context("the callers write too little")?;
         server.kill().await?;
         server.restart().await?;
         callers.await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use eventsrc_core::{ErrorKind, EventStorage};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage};
-use eventsrc_tests::kills::{Place, State, acknowledged};
+use eventsrc_tests::kills::{Location, State, acknowledged};
 use tokio::process::Command;
 
 use super::{Storage, assert_says, commit, commits, store};
@@ -69,6 +69,6 @@ async fn a_full_disk_loses_nothing_and_goes_on_once_there_is_room() {
     assert!(complaint.contains("the disk is full"), "{complaint}");
     let said = acknowledged(&read("said")).unwrap();
     assert!(said.len() > 3 * 8, "{} commits were stored", said.len());
-    let state = State::read(&Place::File(folder.path().join("events.db"))).await.unwrap();
+    let state = State::read(&Location::File(folder.path().join("events.db"))).await.unwrap();
     assert_eq!(state.wrong(&said), None);
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use eventsrc_tests::kills::{Place, State, acknowledged, kill_writer};
+use eventsrc_tests::kills::{Location, State, acknowledged, kill_writer};
 use tokio::process::Command;
 
 const WRITER: &str = env!("CARGO_BIN_EXE_writer");
@@ -37,7 +37,7 @@ async fn processes_that_race_for_one_file_store_each_sequence_once() {
         assert!(status.success(), "{}", fs::read_to_string(complaints).unwrap());
         all.extend(acknowledged(&fs::read_to_string(said).unwrap()).unwrap());
     }
-    let state = State::read(&Place::File(database.clone())).await.unwrap();
+    let state = State::read(&Location::File(database.clone())).await.unwrap();
     assert_eq!(state.wrong(&all), None);
     assert_eq!((all.len(), state.commits()), (3 * 8 * 15, 3 * 8 * 15));
 }
@@ -50,14 +50,14 @@ async fn the_audit_finds_a_lost_commit_and_a_half_one() {
     let written = Command::new(WRITER).arg(&database).args(["7", "5"]).output().await.unwrap();
     assert!(written.status.success(), "{written:?}");
     let all = acknowledged(&String::from_utf8(written.stdout).unwrap()).unwrap();
-    assert_eq!(State::read(&Place::File(database.clone())).await.unwrap().wrong(&all), None);
+    assert_eq!(State::read(&Location::File(database.clone())).await.unwrap().wrong(&all), None);
 
     let tamper = |sql: &str| rusqlite::Connection::open(&database).unwrap().execute(sql, []).unwrap();
     // A commit of several events loses all but one of them; then a stream its last commit.
     let cut = "UPDATE commits SET payloads = json_array(json(payloads -> 0)), lengths = NULL, count = 1
                WHERE position = (SELECT min(position) FROM commits WHERE count > 1)";
     assert_eq!(tamper(cut), 1);
-    let wrong = State::read(&Place::File(database.clone())).await.unwrap().wrong(&[]);
+    let wrong = State::read(&Location::File(database.clone())).await.unwrap().wrong(&[]);
     assert!(
         wrong.is_some_and(|wrong| wrong.contains("goes on at") || wrong.contains("a part")),
         "half a commit"
@@ -70,6 +70,6 @@ async fn the_audit_finds_a_lost_commit_and_a_half_one() {
     let last = "DELETE FROM commits WHERE position = (SELECT max(position) FROM commits)";
     assert_eq!(connection.execute(last, []).unwrap(), 1);
     drop(connection);
-    let wrong = State::read(&Place::File(other.clone())).await.unwrap().wrong(&all);
+    let wrong = State::read(&Location::File(other.clone())).await.unwrap().wrong(&all);
     assert!(wrong.is_some_and(|wrong| wrong.contains("is lost")), "a lost commit");
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsrc_core::{
-    Batch, Place, Sequence, StorageError, StreamName, ViewDefinition, ViewError, ViewStore, ZonedSequence,
+    Batch, Sequence, StorageError, StreamName, StreamPosition, ViewDefinition, ViewError, ViewStore,
+    ZonedSequence,
 };
 use eventsrc_sqlite::{Database, Settings, SqliteView, View};
 use eventsrc_testkit::conformance::{
@@ -42,7 +43,7 @@ struct InSqlite<S>(PhantomData<fn() -> S>);
 
 impl<S: Sequence> ViewBackend for InSqlite<S> {
     type Store = SqliteView<SampleKey, S, ViewSample, Ledger>;
-    type Place = TempDir;
+    type Location = TempDir;
 
     fn capabilities(&self) -> ViewCapabilities {
         ViewCapabilities::ALL
@@ -70,7 +71,7 @@ impl<S: Sequence> ViewBackend for InSqlite<S> {
         &self,
         store: &Self::Store,
         streams: &[StreamName],
-    ) -> Result<(Vec<Place<S>>, ViewRows), StorageError> {
+    ) -> Result<(Vec<StreamPosition<S>>, ViewRows), StorageError> {
         let table = store.definition().name().to_owned();
         store.read(streams, move |connection| rows(connection, &table)).await
     }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Commit, ErrorKind, EventStorage, Place as At, Put, Sequence, StreamName, ViewStore, Zone, ZonedSequence,
+    Commit, ErrorKind, EventStorage, Put, Sequence, StreamName, StreamPosition as At, ViewStore, Zone,
+    ZonedSequence,
 };
 use eventsrc_sqlite::{Database, Settings, SqliteStorage, SqliteView};
 use futures::future::{join_all, poll_immediate};
 
-use super::{Draft, Lines, Misdeed, Place, Storage, apply, assert_says, commit, line, name};
+use super::{Draft, Lines, Location, Misdeed, Storage, apply, assert_says, commit, line, name};
 
 /// A place whose storage applies the view.
-async fn following(view: Lines) -> Place {
-    let place = Place::new(view).await;
+async fn following(view: Lines) -> Location {
+    let place = Location::new(view).await;
     let storage = place.storage.clone().with_view(&place.view).unwrap();
-    Place { storage, ..place }
+    Location { storage, ..place }
 }
 
 async fn store(storage: &Storage, commit: &Draft) {
@@ -137,7 +138,7 @@ async fn a_view_that_rolls_everything_back_takes_no_other_view_with_it() {
     let text =
         second.read(&[], |connection| super::lines_of(connection, "lines_v2", "line/1")).await.unwrap().1;
     assert_eq!(text.as_deref(), Some("a b misdeed c"));
-    let places = second.places(&[name("line/1")]).await.unwrap();
+    let places = second.positions_of(&[name("line/1")]).await.unwrap();
     assert_eq!(places, [At { position: Some(4), quarantined: false }]);
 }
 
@@ -166,7 +167,7 @@ async fn a_full_file_stores_neither_the_commit_nor_the_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_was_added_later_is_left_until_it_stands_where_it_can_follow() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let commits: Vec<_> = (1..=4).map(|first| commit("line/1", first, &[&first.to_string()])).collect();
     store(&place.storage, &commits[0]).await;
     let storage = place.storage.clone().with_view(&place.view).unwrap();
@@ -194,7 +195,7 @@ async fn several_views_follow_and_one_that_was_retired_follows_no_more() {
     let storage = place.storage.clone().with_view(&second).unwrap();
     store(&storage, &commit("line/1", 1, &["a"])).await;
     for view in [&place.view, &second] {
-        assert_eq!(view.places(&[name("line/1")]).await.unwrap()[0].position, Some(1));
+        assert_eq!(view.positions_of(&[name("line/1")]).await.unwrap()[0].position, Some(1));
     }
     second.retire().await.unwrap();
     store(&storage, &commit("line/1", 2, &["b"])).await;
@@ -203,7 +204,7 @@ async fn several_views_follow_and_one_that_was_retired_follows_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_of_another_database_cannot_follow() {
-    let (place, other) = (Place::new(Lines::new(1)).await, Place::new(Lines::new(1)).await);
+    let (place, other) = (Location::new(Lines::new(1)).await, Location::new(Lines::new(1)).await);
     let error = place.storage.clone().with_view(&other.view).unwrap_err();
     assert_says(&error, ErrorKind::Invalid, &["lines v1", "another database"]);
     // Another opening of the file writes transactions of its own.
@@ -231,7 +232,7 @@ async fn a_view_follows_from_zone_to_zone() {
             payloads: commit.payloads.clone(),
         };
         assert!(matches!(storage.put(Arc::new(zoned)).await.unwrap(), Put::Stored));
-        let places = view.places(&[name("line/1")]).await.unwrap();
+        let places = view.positions_of(&[name("line/1")]).await.unwrap();
         assert_eq!(places, [At { position: Some(first), quarantined: false }]);
     }
 }

@@ -8,11 +8,13 @@ use eventsrc_sqlite::{Database, Settings, SqliteView};
 use futures::future::{join_all, poll_immediate};
 use rusqlite::Connection;
 
-use super::{Draft, Lines, Misdeed, Place, apply, assert_rejected, assert_says, batch, commit, line, name};
+use super::{
+    Draft, Lines, Location, Misdeed, apply, assert_rejected, assert_says, batch, commit, line, name,
+};
 
 /// Runs `misdeed` alone and among neighbours in one group; what it came to, after the neighbours were seen to be whole.
 async fn among_neighbours(misdeed: Misdeed) -> [Result<Applied, StorageError>; 2] {
-    let place = Place::new(Lines::that(1, misdeed)).await;
+    let place = Location::new(Lines::that(1, misdeed)).await;
     let first = commit("line/before", 1, &["a"]);
     apply(&place.view, &[&first]).await;
     let bad = commit("line/bad", 1, &["good", "misdeed"]);
@@ -44,7 +46,7 @@ async fn among_neighbours(misdeed: Misdeed) -> [Result<Applied, StorageError>; 2
 
     // Everything is as it was for what comes next, and on the disk.
     apply(&place.view, &[&commit("line/before", 3, &["d"])]).await;
-    let Place { folder, database, storage, view } = place;
+    let Location { folder, database, storage, view } = place;
     drop((database, storage, view));
     let database = Database::open(folder.path().join("events.db")).await.unwrap();
     let storage: super::Storage = super::SqliteStorage::new(&database);
@@ -205,7 +207,7 @@ async fn what_is_harmless_is_allowed() {
         assert_eq!((columns, events), (3, 0));
         Ok(())
     }
-    let place = Place::new(Lines::that(1, harmless)).await;
+    let place = Location::new(Lines::that(1, harmless)).await;
     apply(&place.view, &[&commit("line/1", 1, &["a", "misdeed"])]).await;
     assert_eq!(line(&place.view, "line/1").await, (Some("a misdeed".into()), Some(2)));
 }
@@ -249,6 +251,6 @@ async fn what_may_go_well_another_time_is_an_error_and_never_rejected() {
         assert_eq!(line(&view, "line/bad").await, (None, None));
         assert!(matches!(storage.put(commit("user/1", 1, &["b"])).await.unwrap(), Put::Stored));
         apply(&view, &[&commit("line/bad", 1, &["a"])]).await;
-        assert_eq!(view.places(&[name("line/bad")]).await.unwrap()[0].position, Some(1));
+        assert_eq!(view.positions_of(&[name("line/bad")]).await.unwrap()[0].position, Some(1));
     }
 }

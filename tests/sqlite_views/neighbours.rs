@@ -3,15 +3,18 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, EventStorage, Move, Place as At, Poison, Put, Skip, Timestamp, ViewStore};
+use eventsrc_core::{
+    Applied, EventStorage, PositionChange, Put, QuarantinedCommit, SkippedCommits, StreamPosition as At,
+    Timestamp, ViewStore,
+};
 use eventsrc_sqlite::{Database, SqliteView};
 use futures::future::{join_all, poll_immediate};
 
-use super::{Lines, LinesView, Place, batch, commit, line, name};
+use super::{Lines, LinesView, Location, batch, commit, line, name};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_and_commits_that_wait_together_share_one_sync() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let before = place.database.disk_commits();
     let held = place.hold();
     let commits: Vec<_> = (0..32).map(|id| commit(&format!("line/{id}"), 1, &["a"])).collect();
@@ -35,8 +38,8 @@ async fn batches_and_commits_that_wait_together_share_one_sync() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_batches_in_one_group_the_second_to_move_a_stream_is_moved() {
-    let place = Place::new(Lines::new(1)).await;
+async fn of_batches_in_one_group_the_second_to_move_a_stream_is_refused() {
+    let place = Location::new(Lines::new(1)).await;
     let held = place.hold();
     let (one, other) = (commit("line/1", 1, &["a"]), commit("line/1", 1, &["b"]));
     let beside = commit("line/0", 1, &["c"]);
@@ -48,7 +51,7 @@ async fn of_batches_in_one_group_the_second_to_move_a_stream_is_moved() {
     drop(held);
     let [first, second, third] = <[_; 3]>::try_from(join_all(applies).await).unwrap();
     assert!(matches!(first.unwrap(), Applied::Done));
-    assert!(matches!(second.unwrap(), Applied::Moved));
+    assert!(matches!(second.unwrap(), Applied::PositionDiffers));
     assert!(matches!(third.unwrap(), Applied::Done));
     assert_eq!(line(&place.view, "line/1").await, (Some("a d".into()), Some(2)));
     assert_eq!(line(&place.view, "line/0").await, (None, None), "what was moved before the stop is undone");
@@ -56,7 +59,7 @@ async fn of_batches_in_one_group_the_second_to_move_a_stream_is_moved() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_nobody_waits_for_is_applied_whole() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let held = place.hold();
     let commits = [commit("line/1", 1, &["a"]), commit("line/2", 1, &["b"])];
     {
@@ -67,18 +70,23 @@ async fn a_batch_that_nobody_waits_for_is_applied_whole() {
     drop(held);
     // The queue keeps its order, so the same batch comes late.
     let again = place.view.apply(&batch(&[&commits[0], &commits[1]])).await.unwrap();
-    assert!(matches!(again, Applied::Moved), "{again:?}");
+    assert!(matches!(again, Applied::PositionDiffers), "{again:?}");
     assert_eq!(line(&place.view, "line/2").await, (Some("b".into()), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_share_a_transaction_with_batches_and_are_undone_alone() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let time = Timestamp::from_microsecond(7).unwrap();
-    let poison =
-        |stream: &str| Poison { stream: name(stream), position: None, sequence: 1, error: "no".into(), time };
-    let skip = |stream: &str, from, to| Skip {
-        moves: Move { stream: name(stream), from, to },
+    let poison = |stream: &str| QuarantinedCommit {
+        stream: name(stream),
+        position: None,
+        sequence: 1,
+        error: "no".into(),
+        time,
+    };
+    let skip = |stream: &str, from, to| SkippedCommits {
+        change: PositionChange { stream: name(stream), from, to },
         reason: "of no use".into(),
         time,
     };
@@ -101,14 +109,14 @@ async fn decisions_share_a_transaction_with_batches_and_are_undone_alone() {
     drop(held);
     join_all(quarantines).await.into_iter().for_each(Result::unwrap);
     let [over, stays] = <[_; 2]>::try_from(join_all(skipping).await).unwrap();
-    assert!(matches!(over.unwrap(), Applied::Done));
-    assert!(matches!(stays.unwrap(), Applied::Moved));
+    assert!(over.unwrap());
+    assert!(!stays.unwrap());
     assert!(release.await.unwrap());
     assert!(matches!(applies.await.unwrap(), Applied::Done));
     let streams = ["line/1", "line/2", "line/3"].map(name);
     let places = [(Some(2), false), (None, true), (None, false)]
         .map(|(position, quarantined)| At { position, quarantined });
-    assert_eq!(place.view.places(&streams).await.unwrap(), places);
+    assert_eq!(place.view.positions_of(&streams).await.unwrap(), places);
     assert_eq!(place.view.quarantined().await.unwrap(), [poisons[1].clone()]);
     assert_eq!(place.view.skipped().await.unwrap(), [skips[0].clone()]);
 }
@@ -116,7 +124,7 @@ async fn decisions_share_a_transaction_with_batches_and_are_undone_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_that_race_for_one_file_apply_each_commit_once() {
     const COMMITS: u64 = 40;
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let mut handles: Vec<LinesView> = vec![place.view.clone()];
     for _ in 0..2 {
         let database = Database::open(place.path()).await.unwrap();
@@ -131,8 +139,8 @@ async fn handles_that_race_for_one_file_apply_each_commit_once() {
             for commit in commits.iter() {
                 match view.apply(&batch(&[commit])).await.unwrap() {
                     Applied::Done => done += 1,
-                    Applied::Moved => {}
-                    Applied::Rejected(error) => panic!("{error}"),
+                    Applied::PositionDiffers => {}
+                    other => panic!("{other:?}"),
                 }
             }
             done

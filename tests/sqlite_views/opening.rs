@@ -7,7 +7,7 @@ use eventsrc_sqlite::{Database, SqliteView, View};
 use futures::future::join_all;
 use rusqlite::Connection;
 
-use super::{Lines, Place, apply, assert_says, commit, line};
+use super::{Lines, Location, apply, assert_says, commit, line};
 
 /// A view of which a test says everything.
 struct Any {
@@ -56,7 +56,7 @@ async fn open(
 }
 
 /// What the schema of the file holds, without the library's own tables.
-fn schema(place: &Place) -> Vec<String> {
+fn schema(place: &Location) -> Vec<String> {
     let connection = Connection::open(place.path()).unwrap();
     let mut statement = connection
         .prepare(
@@ -69,7 +69,7 @@ fn schema(place: &Place) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_again_changes_nothing() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     apply(&place.view, &[&commit("line/1", 1, &["a"])]).await;
     let syncs = place.database.disk_commits();
     let again = SqliteView::open(&place.database, Lines::new(1)).await.unwrap();
@@ -103,7 +103,7 @@ async fn handles_that_open_a_new_view_at_once_all_get_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_are_badly_named_are_refused() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let names: [&'static [&'static str]; 8] = [
         &[""],
         &["Users"],
@@ -123,7 +123,7 @@ async fn tables_that_are_badly_named_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_taken_are_refused() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     Connection::open(place.path())
         .unwrap()
         .execute_batch("CREATE TABLE theirs (a); CREATE TABLE own_v1 (a)")
@@ -151,7 +151,7 @@ async fn names_that_are_taken_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     type Create = fn(&Connection) -> rusqlite::Result<()>;
     let cases: [(Create, &[&str]); 6] = [
         (|_| Ok(()), &["did not make the table names_v1"]),
@@ -175,14 +175,14 @@ async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_other_tables_than_it_was_made_with_is_refused() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let error = open(&place.database, Any::new("lines", &["lines", "words"], |_| Ok(()))).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["lines v1", "words", "was made with"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
     apply(&second, &[&commit("line/1", 1, &["a"])]).await;
     let clone = second.clone();

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use eventsrc_core::{Batch, ErrorKind, StreamName, ViewDefinition, ViewError};
 use eventsrc_sqlite::{Database, Settings, SqliteView, View};
+use eventsrc_tests::HANG;
 use rusqlite::Connection;
 
-use super::{Lines, Place, apply, assert_says, commit, line, lines_of, name};
+use super::{Lines, Location, apply, assert_says, commit, line, lines_of, name};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_and_places_are_of_one_moment() {
     const COMMITS: u64 = 200;
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let done = Arc::new(AtomicBool::new(false));
     let writer = {
         let (view, done) = (place.view.clone(), Arc::clone(&done));
@@ -45,7 +45,7 @@ async fn rows_and_places_are_of_one_moment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_fails_is_the_callers_to_mend() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let read = |sql: &'static str| {
         let view = place.view.clone();
         async move { view.read(&[], move |c| c.query_row(sql, [], |row| row.get::<_, String>(0))).await }
@@ -108,8 +108,8 @@ async fn a_query_that_panics_does_so_where_it_was_asked_and_stops_no_other() {
 /// Whoever closes a file waits for its threads, and a thread cannot wait for itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_lets_go_of_the_last_handle_closes_the_file() {
-    let place = Place::new(Lines::new(1)).await;
-    let super::Place { folder, database, storage, view } = place;
+    let place = Location::new(Lines::new(1)).await;
+    let super::Location { folder, database, storage, view } = place;
     drop(storage);
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let (done, closed) = tokio::sync::oneshot::channel();
@@ -125,7 +125,7 @@ async fn a_query_that_lets_go_of_the_last_handle_closes_the_file() {
     }
     drop(view);
     go.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(20), closed).await.expect("the thread ends").unwrap();
+    tokio::time::timeout(HANG, closed).await.expect("the thread ends").unwrap();
     let database = Database::open(folder.path().join("events.db")).await.unwrap();
     SqliteView::<StreamName, u64, String, _>::open(&database, Lines::new(1)).await.unwrap();
 }

@@ -1,7 +1,8 @@
 //! Files as the library once wrote them.
 
 use eventsrc_core::{
-    Applied, Batch, EventStorage, Move, Place as At, Poison, Run, Skip, Timestamp, VersionedStore, ViewStore,
+    Applied, Batch, CommitRun, EventStorage, PositionChange, QuarantinedCommit, SkippedCommits,
+    StreamPosition as At, TakeOver, Timestamp, VersionedStore, ViewStore,
 };
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
 use futures::TryStreamExt;
@@ -28,7 +29,7 @@ async fn a_file_of_version_2_stays_readable() {
     assert_eq!((first.serving().await.unwrap(), second.serving().await.unwrap()), (1, 1));
     assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
     let stream = name("line/1");
-    let poison = Poison {
+    let poison = QuarantinedCommit {
         stream: stream.clone(),
         position: Some(1),
         sequence: 2,
@@ -37,13 +38,13 @@ async fn a_file_of_version_2_stays_readable() {
     };
     assert_eq!(first.quarantined().await.unwrap(), [poison]);
     assert_eq!(
-        first.places(std::slice::from_ref(&stream)).await.unwrap(),
+        first.positions_of(std::slice::from_ref(&stream)).await.unwrap(),
         [At { position: Some(1), quarantined: true }]
     );
     let positions = [("line/1", 3), ("line/2", 1), ("line/3", 4)].map(|(stream, at)| (name(stream), at));
     assert_eq!(second.positions(None, 10).await.unwrap(), positions);
-    let skip = |stream, from, to, reason: &str, at| Skip {
-        moves: Move { stream: name(stream), from, to },
+    let skip = |stream, from, to, reason: &str, at| SkippedCommits {
+        change: PositionChange { stream: name(stream), from, to },
         reason: reason.into(),
         time: time(at),
     };
@@ -60,11 +61,11 @@ async fn a_file_of_version_2_stays_readable() {
     // And it goes on from there.
     assert!(first.release(&stream).await.unwrap());
     let pages: Vec<_> = storage.events(&stream, Some(2)).try_collect().await.unwrap();
-    let run = Run { stream, from: Some(1), commits: pages[0].commits().to_vec() };
+    let run = CommitRun { stream, from: Some(1), commits: pages[0].commits().to_vec() };
     assert!(matches!(first.apply(&Batch::new(vec![run])).await.unwrap(), Applied::Done));
     assert_eq!(line(&first, "line/1").await, (Some("a b c".into()), Some(3)));
     let level = Box::new(|moves| panic!("it lies nowhere behind: {moves:?}"));
-    assert!(matches!(second.take_over(level).await.unwrap(), Applied::Done));
+    assert!(matches!(second.take_over(level).await.unwrap(), TakeOver::Done));
     assert_eq!(line(&first, "line/3").await, (Some("d".into()), Some(4)));
 }
 

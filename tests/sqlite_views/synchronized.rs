@@ -1,10 +1,10 @@
 //! Views that a synchronizer keeps, in the file of the events and in another one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventsrc_core::{Operation, SaveApi, StreamName, Synchronizer, SynchronizerSettings};
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
+use eventsrc_tests::HANG;
 use futures::future::join_all;
 
 use super::{Lines, LinesView, Storage, lines_of};
@@ -27,7 +27,7 @@ async fn every_save_is_seen(storage: Storage, view: LinesView) {
                     let (view, stream) = (synchronizer.view().clone(), stream.to_string());
                     async move { view.read(&streams, move |c| lines_of(c, "lines", &stream)).await }
                 };
-                let line = synchronizer.at_least(&token, Duration::from_secs(10), read).await.unwrap();
+                let line = synchronizer.at_least(&token, HANG, read).await.unwrap();
                 assert_eq!(line, Some(text.join(" ")));
             }
         })

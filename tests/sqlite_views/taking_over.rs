@@ -2,24 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use eventsrc_core::{
-    Applied, Batch, CatchUp, ErrorKind, EventStorage, Put, Run, StorageError, StreamName, Synchronizer,
-    SynchronizerSettings, VersionedStore, ViewDefinition, ViewError, ViewStore,
+    Applied, Batch, CatchUp, CommitRun, ErrorKind, EventStorage, Put, StorageError, StreamName, Synchronizer,
+    SynchronizerSettings, TakeOver, VersionedStore, ViewDefinition, ViewError, ViewStore,
 };
 use eventsrc_sqlite::{Database, SqliteView, View};
+use eventsrc_tests::HANG;
 use futures::future::{join_all, join3, poll_immediate};
 use futures::{FutureExt, TryStreamExt};
 use rusqlite::Connection;
 
-use super::{Lines, LinesView, Place, apply, assert_rejected, assert_says, batch, commit, line};
-
-/// Long enough that only a hang gets there.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{Lines, LinesView, Location, apply, assert_says, batch, commit, line};
 
 /// Brings whatever is missing from the storage in the same file.
-fn from_storage(place: &Place) -> CatchUp<LinesView> {
+fn from_storage(place: &Location) -> CatchUp<LinesView> {
     let storage = place.storage.clone();
     Box::new(move |behind| {
         async move {
@@ -29,7 +26,7 @@ fn from_storage(place: &Place) -> CatchUp<LinesView> {
                 let pages: Vec<_> = storage.events(&moved.stream, from).try_collect().await?;
                 let commits = pages.iter().flat_map(|page| page.commits().to_vec());
                 let commits: Vec<_> = commits.filter(|commit| commit.last() <= moved.to).collect();
-                runs.push(Run { stream: moved.stream, from: moved.from, commits });
+                runs.push(CommitRun { stream: moved.stream, from: moved.from, commits });
             }
             Ok(Batch::new(runs))
         }
@@ -46,7 +43,7 @@ fn nothing() -> CatchUp<LinesView> {
 async fn a_version_takes_over_while_writers_and_readers_go_on() {
     const STREAMS: usize = 6;
     const COMMITS: u64 = 60;
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let storage = place.storage.clone().with_view(&place.view).unwrap();
     let writers: Vec<_> = (0..STREAMS)
         .map(|stream| {
@@ -94,14 +91,14 @@ async fn a_version_takes_over_while_writers_and_readers_go_on() {
     assert_eq!(second.digest().await.unwrap(), place.view.digest().await.unwrap());
     assert_eq!(second.digest().await.unwrap().rows, STREAMS as u64);
     // And back.
-    assert!(matches!(place.view.take_over(from_storage(&place)).await.unwrap(), Applied::Done));
+    assert!(matches!(place.view.take_over(from_storage(&place)).await.unwrap(), TakeOver::Done));
     assert_eq!(second.serving().await.unwrap(), 1);
     synchronizer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_that_nobody_waits_for_lets_the_file_go() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
     let (one, two) = (commit("line/1", 1, &["a"]), commit("line/1", 2, &["b"]));
     apply(&place.view, &[&one]).await;
@@ -132,36 +129,36 @@ async fn a_take_over_that_nobody_waits_for_lets_the_file_go() {
 /// A caller that does something else meanwhile waits for the take-over, which must not wait for the caller.
 #[tokio::test]
 async fn a_take_over_goes_on_while_its_caller_writes_to_the_file() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
     let (one, two) = (commit("line/1", 1, &["a"]), commit("line/1", 2, &["b"]));
     apply(&place.view, &[&one]).await;
     assert!(matches!(place.storage.put(one).await.unwrap(), Put::Stored));
     let mut take_over = Box::pin(second.take_over(from_storage(&place)));
     assert!(poll_immediate(&mut take_over).await.is_none());
-    let put = tokio::time::timeout(PATIENCE, place.storage.put(two)).await;
+    let put = tokio::time::timeout(HANG, place.storage.put(two)).await;
     assert!(matches!(put.expect("the take-over goes on").unwrap(), Put::Stored));
     assert_eq!(second.serving().await.unwrap(), 2);
-    assert!(matches!(take_over.await.unwrap(), Applied::Done));
+    assert!(matches!(take_over.await.unwrap(), TakeOver::Done));
     assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
 }
 
 #[test]
 fn a_version_takes_over_without_a_runtime() {
     futures::executor::block_on(async {
-        let place = Place::new(Lines::new(1)).await;
+        let place = Location::new(Lines::new(1)).await;
         let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
         let one = commit("line/1", 1, &["a"]);
         apply(&place.view, &[&one]).await;
         assert!(matches!(place.storage.put(one).await.unwrap(), Put::Stored));
-        assert!(matches!(second.take_over(from_storage(&place)).await.unwrap(), Applied::Done));
+        assert!(matches!(second.take_over(from_storage(&place)).await.unwrap(), TakeOver::Done));
         assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catch_up_that_goes_wrong_changes_nothing() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let rejecting = Lines::that(2, |_| Err("no such line".into()));
     let second = SqliteView::open(&place.database, rejecting).await.unwrap();
     let bad = commit("line/1", 1, &["a", "misdeed"]);
@@ -171,8 +168,11 @@ async fn a_catch_up_that_goes_wrong_changes_nothing() {
     assert!(matches!(place.storage.put(bad).await.unwrap(), Put::Stored));
 
     let answer = second.take_over(from_storage(&place)).await.unwrap();
-    assert_rejected(&answer, &["no such line"]);
-    assert!(matches!(second.take_over(nothing()).await.unwrap(), Applied::Moved));
+    assert!(
+        matches!(&answer, TakeOver::Rejected(error) if error.to_string() == "no such line"),
+        "{answer:?}"
+    );
+    assert!(matches!(second.take_over(nothing()).await.unwrap(), TakeOver::Behind));
     let fails: CatchUp<LinesView> =
         Box::new(|_| async { Err(StorageError::new(ErrorKind::Unavailable, "out of reach")) }.boxed());
     assert_says(&second.take_over(fails).await.unwrap_err(), ErrorKind::Unavailable, &["out of reach"]);
@@ -189,14 +189,14 @@ async fn a_catch_up_that_goes_wrong_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_through_one_handle_is_seen_through_all() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let elsewhere = Database::open(place.path()).await.unwrap();
     let second = SqliteView::open(&elsewhere, Lines::new(2)).await.unwrap();
     let draft = commit("line/1", 1, &["a"]);
     apply(&place.view, &[&draft]).await;
     assert!(matches!(place.storage.put(draft).await.unwrap(), Put::Stored));
     for (next, serving) in [(&second, 2), (&place.view, 1), (&second, 2)] {
-        assert!(matches!(next.take_over(from_storage(&place)).await.unwrap(), Applied::Done));
+        assert!(matches!(next.take_over(from_storage(&place)).await.unwrap(), TakeOver::Done));
         for view in [&place.view, &second] {
             assert_eq!(view.serving().await.unwrap(), serving);
             assert_eq!(line(view, "line/1").await, (Some("a".into()), Some(1)));
@@ -207,7 +207,7 @@ async fn a_take_over_through_one_handle_is_seen_through_all() {
 /// What a view followed in an append is not to be seen by readers before it is committed, so it has to be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_right_after_an_append_can_read_it() {
-    let place = Place::new(Lines::new(1)).await;
+    let place = Location::new(Lines::new(1)).await;
     let storage = place.storage.clone().with_view(&place.view).unwrap();
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
     let held = place.hold();
@@ -219,7 +219,7 @@ async fn a_take_over_right_after_an_append_can_read_it() {
     assert!(poll_immediate(&mut next).await.is_none());
     drop(held);
     let (put, take_over, next) = join3(put, take_over, next).await;
-    assert!(matches!(take_over.unwrap(), Applied::Done));
+    assert!(matches!(take_over.unwrap(), TakeOver::Done));
     for put in [put, next] {
         assert!(matches!(put.unwrap(), Put::Stored));
     }
@@ -262,7 +262,7 @@ async fn tables_and_streams_that_only_one_version_has_hinder_nobody() {
     for (next, public) in [(&second, ["both", "fresh"]), (&first, ["both", "old"])] {
         let level: CatchUp<SqliteView<StreamName, u64, String, Changing>> =
             Box::new(|behind| panic!("the second version does not follow pages: {behind:?}"));
-        assert!(matches!(next.take_over(level).await.unwrap(), Applied::Done));
+        assert!(matches!(next.take_over(level).await.unwrap(), TakeOver::Done));
         let names = next.read(&[], |connection| {
             connection
                 .prepare("SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name")?

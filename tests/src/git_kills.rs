@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use eventsrc_core::{
-    Clock, Digest, EventStorage, Randomness, ScanStorage, Segment, SystemClock, VersionedStore,
+    Clock, EventStorage, Randomness, ScanStorage, Segment, SystemClock, VersionedStore, ViewDigest,
 };
 use eventsrc_examples::git_history::{Archive, CommitImported, FileEvent, FilePath, History, Versions};
 use futures::TryStreamExt;
@@ -152,7 +152,7 @@ pub async fn kill_rebuild(program: &Path, repository: &Path, kills: u32, seed: u
 }
 
 /// Which version serves, what its rows come to, and whether the next one is begun.
-async fn versions(db: &Path) -> Result<(u32, Digest, bool)> {
+async fn versions(db: &Path) -> Result<(u32, ViewDigest, bool)> {
     let versions = Versions::open(&Archive::open(db).await?).await?;
     let serving = versions.serving().await?;
     let digest = versions.version(serving).await?.digest().await?;

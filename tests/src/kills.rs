@@ -14,7 +14,7 @@ use eventsrc_core::{Clock, Randomness, SystemClock};
 use futures::future::try_join;
 use tokio::process::Command;
 
-pub use place::Place;
+pub use place::Location;
 pub use state::{Acknowledged, State, acknowledged};
 pub use writer::write;
 
@@ -72,15 +72,15 @@ impl Backend {
     }
 
     /// A place with nothing in it; if it is a file, it is in `folder`.
-    async fn new_place(self, folder: &Path, runs: u64) -> Result<Place> {
+    async fn new_place(self, folder: &Path, runs: u64) -> Result<Location> {
         match self {
-            Self::Sqlite => Ok(Place::File(folder.join(format!("{runs}.db")))),
-            Self::Dynamo => Place::new_tables("killed").await,
+            Self::Sqlite => Ok(Location::File(folder.join(format!("{runs}.db")))),
+            Self::Dynamo => Location::new_tables("killed").await,
         }
     }
 
     /// What is stored there, right after a kill.
-    async fn state(self, place: &Place) -> Result<State> {
+    async fn state(self, place: &Location) -> Result<State> {
         match self {
             Self::Sqlite => State::read(place).await,
             Self::Dynamo => State::settled(place).await,
@@ -133,13 +133,13 @@ async fn kill(program: &Path, kills: u32, seed: u64, backend: Backend) -> Result
 
 /// One place, and the processes that were killed over it.
 struct Run {
-    place: Place,
+    place: Location,
     acknowledged: Vec<Acknowledged>,
     stored: usize,
 }
 
 impl Run {
-    fn at(place: Place) -> Self {
+    fn at(place: Location) -> Self {
         Self { place, acknowledged: Vec::new(), stored: 0 }
     }
 }
@@ -147,7 +147,7 @@ impl Run {
 /// A process that writes.
 struct Writer<'a> {
     program: &'a Path,
-    place: &'a Place,
+    place: &'a Location,
     acknowledged: PathBuf,
     complaints: PathBuf,
     seed: u64,

@@ -9,6 +9,8 @@ use eventsrc_kinesis::aws_sdk_kinesis::types::StreamStatus;
 use eventsrc_testkit::servers;
 use tokio::time::timeout;
 
+use crate::HANG;
+
 /// The configuration of somebody at a Kinesis that asks for no secret.
 pub fn config(endpoint: &str) -> Builder {
     Config::builder()
@@ -51,7 +53,7 @@ pub async fn create(client: &Client, name: &str, shards: i32) {
 ///
 /// # Panics
 ///
-/// If it is not so within half a minute.
+/// If it never is so.
 pub async fn active(client: &Client, name: &str) {
     let becomes_active = async {
         loop {
@@ -65,7 +67,5 @@ pub async fn active(client: &Client, name: &str) {
             SystemClock.sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(Duration::from_secs(30), becomes_active)
-        .await
-        .unwrap_or_else(|_| panic!("{name} does not become active"));
+    timeout(HANG, becomes_active).await.unwrap_or_else(|_| panic!("{name} does not become active"));
 }

@@ -10,3 +10,8 @@ pub mod kinesis;
 pub mod ledgers;
 pub mod seeded_bugs;
 pub mod view_kills;
+
+use std::time::Duration;
+
+/// Limit that ends a test that hangs. It measures nothing: a busy machine may be slow.
+pub const HANG: Duration = Duration::from_mins(10);

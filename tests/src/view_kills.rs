@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use eventsrc_core::{
-    Applied, Batch, Clock, Commit, EventStorage, Metadata, Put, Randomness, Run, ScanStorage, Segment,
+    Applied, Batch, Clock, Commit, CommitRun, EventStorage, Metadata, Put, Randomness, ScanStorage, Segment,
     StreamName, SystemClock, Vec1, ViewDefinition, ViewError, ViewStore,
 };
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView, View, rusqlite};
@@ -174,13 +174,13 @@ fn mark(commit: &Commit<StreamName, u64, u64>) -> String {
 
 /// A folder with events and a view in one file, and another view in another one.
 #[derive(Clone)]
-struct Place {
+struct Location {
     storage: Storage,
     following: TrailView,
     later: TrailView,
 }
 
-impl Place {
+impl Location {
     async fn open(folder: &Path) -> Result<Self> {
         let events = Database::open(folder.join("events.db")).await?;
         let views = Database::open(folder.join("views.db")).await?;
@@ -198,7 +198,7 @@ impl Place {
 ///
 /// If the storage or a view fails, or answers what it must not.
 pub async fn work(folder: &Path, seed: u64) -> Result<()> {
-    let place = Place::open(folder).await?;
+    let place = Location::open(folder).await?;
     let randomness = Arc::new(Randomness::seeded(seed));
     let streams: Vec<_> =
         (0..STREAMS).map(|id| StreamName::new("written", &id.to_string())).collect::<Result<_, _>>()?;
@@ -219,7 +219,7 @@ pub async fn work(folder: &Path, seed: u64) -> Result<()> {
 
 const STREAMS: usize = 3;
 
-async fn store(place: &Place, key: &StreamName, randomness: &Randomness) -> Result<()> {
+async fn store(place: &Location, key: &StreamName, randomness: &Randomness) -> Result<()> {
     let mut next = place.storage.latest(key).await?.map_or(1, |head| head.sequence + 1);
     loop {
         let time = SystemClock.now();
@@ -242,16 +242,16 @@ async fn store(place: &Place, key: &StreamName, randomness: &Randomness) -> Resu
 }
 
 /// Applies what is stored, some streams in a batch, racing with others who do the same.
-async fn apply(place: &Place, streams: &[StreamName]) -> Result<()> {
+async fn apply(place: &Location, streams: &[StreamName]) -> Result<()> {
     loop {
         let mut runs = Vec::new();
-        for (stream, at) in streams.iter().zip(place.later.places(streams).await?) {
+        for (stream, at) in streams.iter().zip(place.later.positions_of(streams).await?) {
             ensure!(!at.quarantined, "{stream} is in quarantine");
             let from = at.position.map_or(1, |position| position + 1);
             let page = place.storage.events(stream, Some(from)).try_next().await?;
             let commits: Vec<_> = page.map_or_else(Vec::new, |page| page.commits().to_vec());
             if !commits.is_empty() {
-                runs.push(Run { stream: stream.clone(), from: at.position, commits });
+                runs.push(CommitRun { stream: stream.clone(), from: at.position, commits });
             }
         }
         if runs.is_empty() {
@@ -261,17 +261,20 @@ async fn apply(place: &Place, streams: &[StreamName]) -> Result<()> {
         let batch = Batch::new(runs);
         match place.later.apply(&batch).await? {
             Applied::Done => {
-                batch.moves().iter().for_each(|moved| println!("{LATER}:{} {}", moved.stream, moved.to));
+                batch
+                    .position_changes()
+                    .iter()
+                    .for_each(|moved| println!("{LATER}:{} {}", moved.stream, moved.to));
             }
-            Applied::Moved => {}
-            Applied::Rejected(error) => bail!("a batch is rejected: {error}"),
+            Applied::PositionDiffers => {}
+            other => bail!("a batch is answered with {other:?}"),
         }
     }
 }
 
 /// How many commits are in the views, and what is wrong with a place of which all this was said.
 async fn audit(folder: &Path, said: &BTreeMap<String, u64>) -> Result<(u64, Vec<String>)> {
-    let place = Place::open(folder).await?;
+    let place = Location::open(folder).await?;
     let mut stored: BTreeMap<StreamName, Vec<(u64, String)>> = BTreeMap::new();
     let mut pages = place.storage.scan(Segment::ALL);
     while let Some(page) = pages.try_next().await? {

@@ -1,6 +1,6 @@
 //! A delivery is acknowledged once it was dealt with, and not before.
 
-use eventsrc_core::{Change, ErrorKind, FollowError, State, StorageError};
+use eventsrc_core::{Change, ErrorKind, FollowError, StorageError, SynchronizerState};
 
 use super::set_up::{
     REFUSED, feed, follow, payloads, picky_view, place, put, storage, stream, synchronizer, until, view,
@@ -86,6 +86,6 @@ async fn stopping_applies_what_was_handed_over_and_ends_following() {
     });
     until("the first", || async { hand.acknowledged() == 1 }).await;
     synchronizer.stop().await;
-    assert!(matches!(following.await.unwrap(), Err(FollowError::Stopped(State::Stopped))));
-    assert_eq!(synchronizer.status().await.unwrap().state, State::Stopped);
+    assert!(matches!(following.await.unwrap(), Err(FollowError::Stopped(SynchronizerState::Stopped))));
+    assert_eq!(synchronizer.status().await.unwrap().state, SynchronizerState::Stopped);
 }

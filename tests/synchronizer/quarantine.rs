@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventsrc_core::{
-    Breaker, FollowError, RepairError, State, Synchronizer, SynchronizerSettings, ViewStore,
+    CircuitBreaker, FollowError, RepairError, Synchronizer, SynchronizerSettings, SynchronizerState,
+    ViewStore,
 };
 
 use super::set_up::{
@@ -88,7 +89,7 @@ async fn a_skipped_commit_is_left_out_and_the_decision_is_recorded() {
     synchronizer.sweep().await.unwrap();
     assert!(place(&view, "a/1").quarantined);
     let skip = synchronizer.skip(&stream("a/1"), "Ada: a typing error of 1970").await.unwrap();
-    assert_eq!((skip.moves.from, skip.moves.to), (Some(1), 4));
+    assert_eq!((skip.change.from, skip.change.to), (Some(1), 4));
     until("what comes after it", || async { payloads(&view, "a/1") == [1, 3] }).await;
     assert_eq!(view.skipped().await.unwrap(), [skip]);
     assert!(view.quarantined().await.unwrap().is_empty());
@@ -105,12 +106,15 @@ async fn the_breaker_stops_a_view_that_cannot_apply_most_of_its_streams() {
     let synchronizer = synchronizer(&storage, &view);
     assert!(synchronizer.sweep().await.is_err());
     let status = synchronizer.status().await.unwrap();
-    let State::Broken { quarantined, met } = status.state else { panic!("{:?}", status.state) };
+    let SynchronizerState::Broken { quarantined, met } = status.state else { panic!("{:?}", status.state) };
     assert!(quarantined >= 10 && quarantined * 2 > met, "{quarantined} of {met}");
     assert!(status.quarantined.len() < 100, "it stopped early: {}", status.quarantined.len());
     let (hand, feed) = feed();
     hand.commits([&put(&storage, "a/1000", &[1]).await]);
-    assert!(matches!(synchronizer.follow(feed).await, Err(FollowError::Stopped(State::Broken { .. }))));
+    assert!(matches!(
+        synchronizer.follow(feed).await,
+        Err(FollowError::Stopped(SynchronizerState::Broken { .. }))
+    ));
 }
 
 #[tokio::test]
@@ -119,10 +123,13 @@ async fn the_breaker_lets_some_poison_pass() {
     for number in 0..200 {
         put(&storage, &format!("a/{number}"), &[if number % 10 == 0 { REFUSED } else { 1 }]).await;
     }
-    let breaker = Breaker { streams: 5, share: 0.5 };
+    let breaker = CircuitBreaker { streams: 5, share: 0.5 };
     let settings = SynchronizerSettings { breaker, ..settings() };
     let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&view), settings);
     synchronizer.sweep().await.unwrap();
     let status = synchronizer.status().await.unwrap();
-    assert_eq!((status.state, status.quarantined.len(), status.applied_events), (State::Running, 20, 180));
+    assert_eq!(
+        (status.state, status.quarantined.len(), status.applied_events),
+        (SynchronizerState::Running, 20, 180)
+    );
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{Progress, Rebuild, RebuildSettings};
+use eventsrc_core::{Rebuild, RebuildProgress, RebuildSettings};
+use eventsrc_tests::HANG;
 use tokio::time::timeout;
 
-use super::set_up::{PATIENCE, payloads, put, settings, storage, view};
+use super::set_up::{payloads, put, settings, storage, view};
 use super::trouble::Failing;
 
 #[tokio::test]
@@ -26,18 +27,19 @@ async fn what_is_in_the_way_of_a_rebuild_is_told_until_it_is_over() {
         };
         let rebuild = Rebuild::new(Arc::clone(&storage), Arc::clone(&failing)).with(settings);
         let mut told = Vec::new();
-        let progress = |now: Progress| {
+        let progress = |now: RebuildProgress| {
             // It is mended once it was told.
-            if now.trouble.is_some() {
+            if now.last_error.is_some() {
                 failing.fail(false);
             }
             told.push(now);
         };
-        let rebuilt = timeout(PATIENCE, rebuild.run(progress)).await.expect("the trouble is told").unwrap();
+        let rebuilt = timeout(HANG, rebuild.run(progress)).await.expect("the trouble is told").unwrap();
         assert_eq!(rebuilt.applied_events, 40);
         assert_eq!(payloads(&view, "a/7"), [1, 2]);
-        let trouble = told.iter().find_map(|now| now.trouble.clone()).unwrap();
-        assert!(trouble.contains("the database is out of reach"), "{trouble}");
-        assert_eq!(told.last().unwrap(), &Progress { read: 40, total: 40, trouble: None });
+        let error = told.iter().find_map(|now| now.last_error.clone()).unwrap();
+        assert!(format!("{error:?}").contains("the database is out of reach"), "{error:?}");
+        let last = told.last().unwrap();
+        assert!(matches!(last, RebuildProgress { read: 40, total: 40, last_error: None }), "{last:?}");
     }
 }

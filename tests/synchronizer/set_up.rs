@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Acknowledgement, Change, ChangeFeed, Commit, CommitId, Counted, Delivery, Event, EventStorage,
-    MemoryStorage, MemoryView, Metadata, Place, Put, StorageError, StreamName, Synchronizer,
+    Acknowledgement, Change, ChangeFeed, Commit, CommitId, CountingStorage, Delivery, Event, EventStorage,
+    MemoryStorage, MemoryView, Metadata, Put, StorageError, StreamName, StreamPosition, Synchronizer,
     SynchronizerSettings, Timestamp, Token, Vec1, ViewDefinition, ViewError,
 };
+use eventsrc_tests::HANG;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-pub(super) type Storage = Arc<Counted<MemoryStorage<StreamName, u64, i64>>>;
+pub(super) type Storage = Arc<CountingStorage<MemoryStorage<StreamName, u64, i64>>>;
 pub(super) type StoredCommit = Arc<Commit<StreamName, u64, i64>>;
 pub(super) type Rows = BTreeMap<String, Row>;
 pub(super) type View = Arc<MemoryView<StreamName, u64, i64, Rows>>;
@@ -31,7 +32,7 @@ pub(super) const REFUSED: i64 = -1;
 pub(super) const PANICS: i64 = -2;
 
 pub(super) fn storage() -> Storage {
-    Arc::new(Counted::new(MemoryStorage::default()))
+    Arc::new(CountingStorage::new(MemoryStorage::default()))
 }
 
 pub(super) fn view() -> View {
@@ -110,12 +111,9 @@ pub(super) fn payloads(view: &View, name: &str) -> Vec<i64> {
     rows(view).remove(name).unwrap_or_default().payloads
 }
 
-pub(super) fn place(view: &View, name: &str) -> Place<u64> {
+pub(super) fn place(view: &View, name: &str) -> StreamPosition<u64> {
     view.read(&[stream(name)], |_| ()).0[0]
 }
-
-/// Long enough that only a hang gets there.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds.
 pub(super) async fn until<Fut: Future<Output = bool>>(what: &str, condition: impl Fn() -> Fut) {
@@ -124,7 +122,7 @@ pub(super) async fn until<Fut: Future<Output = bool>>(what: &str, condition: imp
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+    tokio::time::timeout(HANG, waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 
 /// A feed and the hand that feeds it.
@@ -183,6 +181,6 @@ pub(super) async fn follow(storage: &Storage, view: &View, hand: impl FnOnce(&Ha
     let (held, feed) = feed();
     hand(&held);
     drop(held);
-    tokio::time::timeout(PATIENCE, synchronizer.follow(feed)).await.expect("the feed ends").unwrap();
+    tokio::time::timeout(HANG, synchronizer.follow(feed)).await.expect("the feed ends").unwrap();
     synchronizer.stop().await;
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventsrc_core::{
     Change, Commit, EventStorage, Head, HeadsOf, Page, Put, ScanStorage, Segment, StorageError, StreamName,
-    Swept, Synchronizer, SynchronizerSettings,
+    SweepReport, Synchronizer, SynchronizerSettings,
 };
+use eventsrc_tests::HANG;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::Semaphore;
@@ -49,12 +50,12 @@ async fn a_sweep_says_what_it_found_and_waits_until_it_is_repaired() {
     }
     let synchronizer = synchronizer(&storage, &view);
     let second = put(&storage, "a/2", &[2]).await;
-    synchronizer.catch_up(&token(&second), super::set_up::PATIENCE).await.unwrap();
-    assert_eq!(synchronizer.sweep().await.unwrap(), Swept { streams: 3, behind: 2 });
+    synchronizer.catch_up(&token(&second), HANG).await.unwrap();
+    assert_eq!(synchronizer.sweep().await.unwrap(), SweepReport { streams: 3, behind: 2 });
     for name in ["a/1", "a/2", "a/3"] {
         assert!(place(&view, name).position.is_some(), "{name}");
     }
-    assert_eq!(synchronizer.sweep().await.unwrap(), Swept { streams: 3, behind: 0 });
+    assert_eq!(synchronizer.sweep().await.unwrap(), SweepReport { streams: 3, behind: 0 });
 }
 
 #[tokio::test]
@@ -73,12 +74,15 @@ async fn lag_counts_what_a_sweep_found() {
     until("the lag to be seen", || async { synchronizer.status().await.unwrap().lag_events == 3 }).await;
     let status = synchronizer.status().await.unwrap();
     assert!(status.lag > Duration::from_secs(1), "the event is of 1970: {:?}", status.lag);
-    assert!(status.trouble.iter().any(|trouble| trouble.contains("out of reach")), "{status:?}");
+    assert!(
+        status.last_errors.iter().any(|error| format!("{error:?}").contains("out of reach")),
+        "{status:?}"
+    );
     failing.fail(false);
     sweeping.await.unwrap().unwrap();
     let status = synchronizer.status().await.unwrap();
     assert_eq!((status.lag_events, status.applied_events, status.lag), (0, 3, Duration::ZERO));
-    until("the trouble to be over", || async { synchronizer.status().await.unwrap().trouble.is_empty() })
+    until("the trouble to be over", || async { synchronizer.status().await.unwrap().last_errors.is_empty() })
         .await;
 }
 

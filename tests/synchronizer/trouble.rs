@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Applied, AtLeastError, BatchOf, ErrorKind, Place, Poison, Skip, StorageError, StreamName, Synchronizer,
-    SynchronizerSettings, ViewDefinition, ViewStore,
+    Applied, AtLeastError, BatchOf, ErrorKind, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
+    StreamPosition, Synchronizer, SynchronizerSettings, ViewDefinition, ViewStore,
 };
+use eventsrc_tests::HANG;
 
-use super::set_up::{
-    PATIENCE, View, feed, payloads, put, settings, storage, synchronizer, token, until, view,
-};
+use super::set_up::{View, feed, payloads, put, settings, storage, synchronizer, token, until, view};
 
 /// A view in a database that a test can make unreachable.
 pub(super) struct Failing {
@@ -69,9 +68,9 @@ impl ViewStore for Failing {
         Ok(applied)
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<u64>>, StorageError> {
+    async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<u64>>, StorageError> {
         self.check(&[DOWN])?;
-        self.view.places(streams).await
+        self.view.positions_of(streams).await
     }
 
     async fn positions(
@@ -82,12 +81,12 @@ impl ViewStore for Failing {
         self.view.positions(after, limit).await
     }
 
-    async fn quarantine(&self, poison: &Poison<u64>) -> Result<(), StorageError> {
+    async fn quarantine(&self, poison: &QuarantinedCommit<u64>) -> Result<(), StorageError> {
         self.check(&[DOWN])?;
         self.view.quarantine(poison).await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<u64>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<u64>>, StorageError> {
         self.check(&[DOWN])?;
         self.view.quarantined().await
     }
@@ -96,11 +95,11 @@ impl ViewStore for Failing {
         self.view.release(stream).await
     }
 
-    async fn skip(&self, skip: &Skip<u64>) -> Result<Applied, StorageError> {
+    async fn skip(&self, skip: &SkippedCommits<u64>) -> Result<bool, StorageError> {
         self.view.skip(skip).await
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<u64>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<u64>>, StorageError> {
         self.view.skipped().await
     }
 }
@@ -119,7 +118,8 @@ async fn a_database_that_is_down_is_waited_for_and_nothing_is_lost() {
         async move { synchronizer.follow(feed).await }
     });
     failing.fail_applying_only();
-    until("the trouble to show", || async { !synchronizer.status().await.unwrap().trouble.is_empty() }).await;
+    until("the trouble to show", || async { !synchronizer.status().await.unwrap().last_errors.is_empty() })
+        .await;
     assert_eq!(hand.acknowledged(), 0);
     failing.fail(false);
     until("the acknowledgement", || async { hand.acknowledged() == 1 }).await;
@@ -159,7 +159,7 @@ async fn stopping_does_not_wait_for_a_database_that_is_down() {
         async move { synchronizer.follow(feed).await }
     });
     until("the database to be asked", || async { failing.asked.load(Ordering::SeqCst) > 0 }).await;
-    tokio::time::timeout(PATIENCE, synchronizer.stop()).await.expect("it stops");
+    tokio::time::timeout(HANG, synchronizer.stop()).await.expect("it stops");
     assert!(following.await.unwrap().is_err());
     assert_eq!(hand.acknowledged(), 0, "what was not applied is not acknowledged");
 }
@@ -173,7 +173,7 @@ fn impatient() -> SynchronizerSettings {
 async fn a_read_of_what_is_yet_to_be_applied_is_told_that_the_database_is_down() {
     let (storage, failing) = (storage(), Arc::new(Failing::new(view())));
     let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), impatient());
-    synchronizer.catch_up(&token(&put(&storage, "a/1", &[1]).await), PATIENCE).await.unwrap();
+    synchronizer.catch_up(&token(&put(&storage, "a/1", &[1]).await), HANG).await.unwrap();
     let second = put(&storage, "a/1", &[2]).await;
     failing.fail(true);
     let read = synchronizer.catch_up(&token(&second), Duration::from_millis(200)).await;
@@ -188,9 +188,9 @@ async fn what_another_process_has_applied_is_read_while_our_own_workers_are_stuc
     let (storage, view) = (storage(), view());
     let failing = Arc::new(Failing::new(Arc::clone(&view)));
     let ours = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), impatient());
-    ours.catch_up(&token(&put(&storage, "a/1", &[1]).await), PATIENCE).await.unwrap();
+    ours.catch_up(&token(&put(&storage, "a/1", &[1]).await), HANG).await.unwrap();
     failing.fail_applying_only();
     let second = token(&put(&storage, "a/1", &[2]).await);
-    synchronizer(&storage, &view).catch_up(&second, PATIENCE).await.unwrap();
-    ours.catch_up(&second, PATIENCE).await.unwrap();
+    synchronizer(&storage, &view).catch_up(&second, HANG).await.unwrap();
+    ours.catch_up(&second, HANG).await.unwrap();
 }

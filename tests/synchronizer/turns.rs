@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::{Change, ScanStorage, Segment, Synchronizer, SynchronizerSettings};
+use eventsrc_tests::HANG;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};
 use rand::rngs::StdRng;
@@ -10,7 +11,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::set_up::{
-    PATIENCE, StoredCommit, feed, follow, payloads, place, put, rows, settings, storage, stream, view,
+    StoredCommit, feed, follow, payloads, place, put, rows, settings, storage, stream, view,
 };
 
 #[tokio::test]
@@ -120,7 +121,7 @@ async fn p9_however_a_feed_behaves_and_however_many_work_each_commit_is_applied_
                 synchronizer.stop().await;
             }
         });
-        tokio::time::timeout(PATIENCE, join_all(workers)).await.expect("all feeds end");
+        tokio::time::timeout(HANG, join_all(workers)).await.expect("all feeds end");
         let stored: Vec<_> = storage.scan(Segment::ALL).try_collect::<Vec<_>>().await.unwrap();
         let mut expected = super::set_up::Rows::new();
         for event in stored.iter().flat_map(|page| page.events()) {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use eventsrc_core::{
-    Event, MemoryView, Place, Sequence, StorageError, StreamName, SystemClock, ViewDefinition, ViewError,
-    ViewStore,
+    Event, MemoryView, Sequence, StorageError, StreamName, StreamPosition, SystemClock, ViewDefinition,
+    ViewError, ViewStore,
 };
 use eventsrc_testkit::conformance::{
     SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample, ViewSequenceOf,
@@ -44,17 +44,17 @@ where
     V: ViewStore<Key = SampleKey, Sequence = S, Payload = ViewSample>,
 {
     type Store = V;
-    type Place = Mutex<HashMap<ViewDefinition, Memory<S>>>;
+    type Location = Mutex<HashMap<ViewDefinition, Memory<S>>>;
 
     fn capabilities(&self) -> ViewCapabilities {
         ViewCapabilities { has_rules: false, has_rules_at_the_end: false, can_be_interrupted: false }
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         Mutex::default()
     }
 
-    async fn open(&self, place: &Self::Place, definition: &ViewDefinition) -> V {
+    async fn open(&self, place: &Self::Location, definition: &ViewDefinition) -> V {
         let mut views = place.lock().expect("nothing panics with it");
         let new = || Arc::new(MemoryView::new(definition.clone(), write::<S>));
         (self.0)(Arc::clone(views.entry(definition.clone()).or_insert_with(new)))
@@ -68,11 +68,11 @@ where
         &self,
         store: &V,
         streams: &[StreamName],
-    ) -> Result<(Vec<Place<ViewSequenceOf<Self>>>, ViewRows), StorageError> {
+    ) -> Result<(Vec<StreamPosition<ViewSequenceOf<Self>>>, ViewRows), StorageError> {
         Ok((self.1)(store).read(streams, ViewRows::clone))
     }
 
-    async fn interrupt(&self, _: &Self::Place) -> BoxFuture<'static, ()> {
+    async fn interrupt(&self, _: &Self::Location) -> BoxFuture<'static, ()> {
         std::future::ready(()).boxed()
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Acknowledgement, Applied, Batch, Change, ChangeFeed, Clock, Commit, Delivery, ErrorKind, EventStorage,
-    MemoryStorage, MemoryView, Metadata, Published, Put, Randomness, Run, StorageError, StreamName,
-    SystemClock, Timestamp, ViewDefinition, ViewStore, vec1,
+    Acknowledgement, Applied, Batch, Change, ChangeFeed, Clock, Commit, CommitRun, Delivery, ErrorKind,
+    EventStorage, MemoryStorage, MemoryView, Metadata, NotifyingStorage, Put, Randomness, StorageError,
+    StreamName, SystemClock, Timestamp, ViewDefinition, ViewStore, vec1,
 };
 use eventsrc_testkit::{Faults, FaultyFeed, FaultyView, FeedFaults, InjectedInFeed};
 use futures::FutureExt;
@@ -192,7 +192,7 @@ async fn a_delivery_is_acknowledged_once_its_changes_were_dealt_with_or_lost() {
 
 #[tokio::test]
 async fn nothing_is_held_back_while_the_other_feed_waits() {
-    let storage = Published::new(MemoryStorage::<StreamName, u64, u32>::default());
+    let storage = NotifyingStorage::new(MemoryStorage::<StreamName, u64, u32>::default());
     let faults = FeedFaults { reordered: 1.0, window: 100, ..FeedFaults::none() };
     let mut feed = FaultyFeed::new(storage.subscribe(100), faults, Arc::new(SystemClock));
     for number in 1..=5 {
@@ -255,7 +255,7 @@ fn view(faults: Faults) -> FaultyView<View> {
 
 fn batch(number: u64) -> Batch<StreamName, u64, u32> {
     let from = number.checked_sub(1).filter(|from| *from > 0);
-    Batch::new(vec![Run { stream: stream(1), from, commits: vec![commit(1, number)] }])
+    Batch::new(vec![CommitRun { stream: stream(1), from, commits: vec![commit(1, number)] }])
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_batch_that_fails_before_changes_nothing() {
     assert!(error.to_string().contains("seed 7"), "{error}");
     assert!(view.view().read(&[], Vec::is_empty).1);
     assert_eq!(view.injected().failed_before, 1);
-    assert!(view.places(&[stream(1)]).await.is_err());
+    assert!(view.positions_of(&[stream(1)]).await.is_err());
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn a_batch_whose_reply_is_lost_is_applied() {
     assert_eq!(view.view().read(&[], Vec::clone).1, [7]);
     assert_eq!(view.injected().replies_lost, 1);
     // What is only asked for is not lost.
-    assert_eq!(view.places(&[stream(1)]).await.unwrap()[0].position, Some(1));
+    assert_eq!(view.positions_of(&[stream(1)]).await.unwrap()[0].position, Some(1));
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn the_same_seed_fails_the_same_calls_of_a_view() {
             while failed {
                 // Applied or not, the next call settles it.
                 failed = match view.apply(&batch(number)).await {
-                    Ok(Applied::Done | Applied::Moved) => false,
+                    Ok(Applied::Done | Applied::PositionDiffers) => false,
                     Ok(other) => panic!("a sound batch came to {other:?}"),
                     Err(_) => true,
                 };

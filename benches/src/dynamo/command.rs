@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsrc_core::{Context, Operation, Outcome, SaveApi, StreamName, Unmet};
+use eventsrc_core::{Context, Operation, Outcome, PreconditionFailed, SaveApi, StreamName};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::primitives::Blob;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::{
@@ -151,7 +151,8 @@ fn saves(dynamo: &Dynamo) -> Saves {
 async fn save_each(saves: &Saves, numbers: Range<u64>) -> Result<()> {
     let key = key(0);
     for number in numbers {
-        let saved = saves.save(&key, Operation::<_, Unmet>::insert(Transfer::new(number))).await?;
+        let saved =
+            saves.save(&key, Operation::<_, PreconditionFailed>::insert(Transfer::new(number))).await?;
         ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
     }
     Ok(())
@@ -160,7 +161,7 @@ async fn save_each(saves: &Saves, numbers: Range<u64>) -> Result<()> {
 /// Saves these transfers in one command.
 async fn save_all(saves: &Saves, numbers: Range<u64>, stream: u64) -> Result<()> {
     let operations: Vec<_> =
-        numbers.map(|number| Operation::<_, Unmet>::insert(Transfer::new(number))).collect();
+        numbers.map(|number| Operation::<_, PreconditionFailed>::insert(Transfer::new(number))).collect();
     let saved = saves.save_all(&key(stream), &Context::default(), &operations).await?;
     ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
     Ok(())

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use eventsrc_core::{
-    Batch, MemoryLeases, Operation, Outcome, Randomness, SaveApi, StreamName, Synchronizer,
-    SynchronizerSettings, SystemClock, Unmet, ViewDefinition, ViewError,
+    Batch, MemoryLeases, Operation, Outcome, PreconditionFailed, Randomness, SaveApi, StreamName,
+    Synchronizer, SynchronizerSettings, SystemClock, ViewDefinition, ViewError,
 };
-use eventsrc_dynamo::Images;
+use eventsrc_dynamo::ItemDecoder;
 use eventsrc_kinesis::{Consumer, ConsumerSettings, DynamoStream, StreamRecords, forward};
 use eventsrc_postgres::{Postgres, PostgresView, Transaction, View};
 use futures::future::try_join_all;
@@ -127,7 +127,7 @@ async fn whole(
 ) -> Result<Duration> {
     let storage = Storage::new(&database.tables().await?);
     let changes = DynamoStream::of_table(alone::streams(database), EVENTS).await?.polled(every(WAIT));
-    let decoder = StreamRecords::new(Images::<StreamName, u64, Transfer>::new());
+    let decoder = StreamRecords::new(ItemDecoder::<StreamName, u64, Transfer>::new());
     let changes =
         Consumer::start(changes, MemoryLeases::default(), decoder, ConsumerSettings::default()).await?;
     let records = stream.consumer(MemoryLeases::default(), every(WAIT)).await?;
@@ -168,7 +168,7 @@ async fn save_all(storage: Storage) -> Result<()> {
         let saves = Arc::clone(&saves);
         tokio::spawn(async move {
             for number in 1..=COUNT / WRITERS {
-                let operation = Operation::<_, Unmet>::insert(Transfer::new(number));
+                let operation = Operation::<_, PreconditionFailed>::insert(Transfer::new(number));
                 let saved = saves.save(&key(writer), operation).await?;
                 ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use eventsrc_core::{Change, ChangeFeed as _, MemoryLeases};
-use eventsrc_kinesis::Aggregated;
+use eventsrc_kinesis::AggregatedRecord;
 use tokio::runtime::Builder;
 
 use super::by_hand::{Commit, Shard};
@@ -82,7 +82,7 @@ async fn raw(stream: &Stream) -> Result<Sums> {
     while sums.transfers < RECORDS {
         for record in shard.next().await? {
             let data = record.data.as_ref();
-            match Aggregated::read(data) {
+            match AggregatedRecord::read(data) {
                 Ok(aggregated) => {
                     for part in aggregated.parts() {
                         Commit::read(part?.data)?.events.iter().for_each(|transfer| sums.add(transfer));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use eventsrc_core::{
-    MemoryStorage, MemoryView, Operation, Outcome, Published, SaveApi, ScanStorage, StreamName, Synchronizer,
-    SynchronizerSettings, Token, Unmet, ViewDefinition,
+    MemoryStorage, MemoryView, NotifyingStorage, Operation, Outcome, PreconditionFailed, SaveApi,
+    ScanStorage, StreamName, Synchronizer, SynchronizerSettings, Token, ViewDefinition,
 };
 use eventsrc_postgres::{Postgres, PostgresStorage, PostgresView};
 use tokio_postgres::{Client, Statement};
@@ -88,7 +88,8 @@ fn in_postgres(bench: &Bench) -> Result<Vec<Row>> {
     let key = account(1);
     let (saves, synchronizer) = bench.runtime.block_on(async {
         let postgres = Postgres::connect(&url).await?;
-        let storage = Arc::new(Published::new(PostgresStorage::<StreamName, u64, i64>::new(&postgres)));
+        let storage =
+            Arc::new(NotifyingStorage::new(PostgresStorage::<StreamName, u64, i64>::new(&postgres)));
         let view = Arc::new(PostgresView::open(&postgres, Totals { each: false, version: 1 }).await?);
         let synchronizer = Synchronizer::start(Arc::clone(&storage), view, settings());
         let (feed, following) = (storage.subscribe(1024), synchronizer.clone());
@@ -172,7 +173,7 @@ async fn save<St>(saves: &SaveApi<St>, key: &StreamName) -> Result<Token>
 where
     St: ScanStorage<Key = StreamName, Sequence = u64, Payload = i64>,
 {
-    match saves.save(key, Operation::<_, Unmet, _>::insert(1)).await? {
+    match saves.save(key, Operation::<_, PreconditionFailed, _>::insert(1)).await? {
         Outcome::Saved(saved) => Ok(saved.token),
         _ => bail!("a stream with one writer was saved to, and it was not stored"),
     }

@@ -1,19 +1,19 @@
 //! Payloads to bytes and back.
 
+mod encoded_payloads;
 mod json;
-mod packed;
 mod postcard;
-mod verbatim;
+mod raw;
 mod versioned;
 
 use std::error::Error;
 
 use vec1::Vec1;
 
+pub use encoded_payloads::EncodedPayloads;
 pub use json::Json;
-pub use packed::Packed;
 pub use postcard::Postcard;
-pub use verbatim::{Encoded, Verbatim};
+pub use raw::{RawCodec, RawPayload};
 pub use versioned::Versioned;
 
 /// Turns values of type `T` into bytes and back; backends take one as an argument.
@@ -26,7 +26,7 @@ pub trait Codec<T>: Send + Sync + 'static {
     fn version(&self) -> u32;
 
     /// The version that [`encode`](Codec::encode) writes of `value`; another one than [`version`](Codec::version) only where
-    /// values bring theirs, as those of [`Verbatim`] do. The payloads of one commit are of one version.
+    /// values bring theirs, as those of [`RawCodec`] do. The payloads of one commit are of one version.
     fn version_of(&self, value: &T) -> u32 {
         let _ = value;
         self.version()
@@ -87,7 +87,7 @@ pub enum CodecError {
 /// # Errors
 ///
 /// [`CodecError::Unencodable`] if one of them is of another.
-pub fn version_of_all<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<u32, CodecError> {
+pub fn common_version<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<u32, CodecError> {
     let version = codec.version_of(payloads.first());
     match payloads.iter().map(|payload| codec.version_of(payload)).find(|other| *other != version) {
         None => Ok(version),

@@ -1,16 +1,16 @@
 //! Change feeds, which carry stored commits to those that keep views.
 
+mod notifying;
+mod pending;
 mod poll;
-mod published;
 mod reading;
 mod scan;
-mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use notifying::{NotifyingStorage, Subscription};
 pub use poll::{PollFeed, PollSettings};
-pub use published::{Published, Subscription};
 pub use scan::ScanFeed;
 
 use crate::commit::Commit;

@@ -53,7 +53,7 @@ impl<St: EventStorage> PollFeed<St> {
         settings: PollSettings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let place = |key| Place { after: after.sequence(&key), ends_commit: after.is_trusted(), key };
+        let place = |key| StreamCursor { after: after.sequence(&key), ends_commit: after.is_trusted(), key };
         let places = streams.into_iter().map(place).collect();
         Self(Reading::new(rounds(Arc::new(storage), places, settings, clock)))
     }
@@ -80,7 +80,7 @@ const LEAST: Duration = Duration::from_millis(1);
 
 /// A stream, and how far it was handed over.
 #[derive(Clone)]
-struct Place<K, S> {
+struct StreamCursor<K, S> {
     key: K,
     after: Option<S>,
     /// Whether that is known to be the end of a commit, and not a place inside one.
@@ -89,7 +89,7 @@ struct Place<K, S> {
 
 fn rounds<St: EventStorage>(
     storage: Arc<St>,
-    mut places: Vec<Place<St::Key, St::Sequence>>,
+    mut places: Vec<StreamCursor<St::Key, St::Sequence>>,
     settings: PollSettings,
     clock: Arc<dyn Clock>,
 ) -> impl Stream<Item = Result<ChangesOf<St>, StorageError>> + Send {
@@ -130,10 +130,10 @@ fn rounds<St: EventStorage>(
 /// What the stream has after `place`, each time with its last sequence.
 fn read<St: EventStorage>(
     storage: Arc<St>,
-    place: Place<St::Key, St::Sequence>,
+    place: StreamCursor<St::Key, St::Sequence>,
 ) -> impl Stream<Item = Result<(ChangesOf<St>, St::Sequence), StorageError>> + Send {
     stream! {
-        let Place { key, mut after, ends_commit } = place;
+        let StreamCursor { key, mut after, ends_commit } = place;
         let mut pages = match after.map(Sequence::least_greater) {
             Some(None) => return,
             Some(Some(from)) if !ends_commit => storage.events(&key, Some(from)),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Lease, Sighting};
+use super::{Lease, LeaseObservation};
 
 /// What a worker does next, given all leases as it sees them.
 ///
@@ -27,7 +27,7 @@ impl<'a> LeasePlan<'a> {
     /// The plan of `worker`, which holds those of the leases of which `holds` is true.
     pub fn new(
         leases: &'a [Lease],
-        sighting: &Sighting,
+        sighting: &LeaseObservation,
         worker: &str,
         holds: impl Fn(&Lease) -> bool,
     ) -> Self {
@@ -37,7 +37,7 @@ impl<'a> LeasePlan<'a> {
         let mut loads = HashMap::from([(worker, 0)]);
         let ready = ready(leases);
         for lease in &ready {
-            let (owner, heir) = (lease.owner.as_deref(), lease.heir.as_deref());
+            let (owner, next_owner) = (lease.owner.as_deref(), lease.next_owner.as_deref());
             let is_lost = owner == Some(worker) && !holds(lease);
             let is_expired = owner != Some(worker) && sighting.expired.contains(&lease.shard);
             let Some(owner) = owner.filter(|_| !is_expired) else {
@@ -45,10 +45,10 @@ impl<'a> LeasePlan<'a> {
                 continue;
             };
             loads.entry(owner).or_default();
-            *loads.entry(if is_lost { owner } else { heir.unwrap_or(owner) }).or_default() += 1;
-            if is_lost || heir == Some(worker) && sighting.overdue.contains(&lease.shard) {
+            *loads.entry(if is_lost { owner } else { next_owner.unwrap_or(owner) }).or_default() += 1;
+            if is_lost || next_owner == Some(worker) && sighting.overdue.contains(&lease.shard) {
                 take.push(*lease);
-            } else if heir.is_none() {
+            } else if next_owner.is_none() {
                 claimable.push((owner, *lease));
             }
         }
@@ -91,25 +91,25 @@ mod tests {
     /// Leases called after their place, each with an owner and an heir, which may be nobody.
     fn leases(owners: &[(&str, &str)]) -> Vec<Lease> {
         let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-        let lease = |(place, (owner, heir)): (usize, &(&str, &str))| Lease {
+        let lease = |(place, (owner, next_owner)): (usize, &(&str, &str))| Lease {
             shard: place.to_string(),
             parents: Vec::new(),
             owner: name(owner),
-            heir: name(heir),
+            next_owner: name(next_owner),
             counter: 1,
-            pulse: 1,
+            heartbeat: 1,
             checkpoint: Checkpoint::TrimHorizon,
         };
         owners.iter().enumerate().map(lease).collect()
     }
 
-    fn sighting(expired: &[&str], overdue: &[&str]) -> Sighting {
+    fn sighting(expired: &[&str], overdue: &[&str]) -> LeaseObservation {
         let set = |shards: &[&str]| shards.iter().map(ToString::to_string).collect();
-        Sighting { expired: set(expired), overdue: set(overdue) }
+        LeaseObservation { expired: set(expired), overdue: set(overdue) }
     }
 
     /// What `me` is to take and to claim; it holds all that it owns.
-    fn plan(leases: &[Lease], sighting: &Sighting) -> (Vec<String>, Option<String>) {
+    fn plan(leases: &[Lease], sighting: &LeaseObservation) -> (Vec<String>, Option<String>) {
         let LeasePlan { take, claim } = LeasePlan::new(leases, sighting, "me", |_| true);
         let mut take: Vec<_> = take.iter().map(|lease| lease.shard.clone()).collect();
         take.sort();
@@ -119,17 +119,20 @@ mod tests {
     #[test]
     fn a_worker_that_is_alone_takes_everything() {
         let all = leases(&[("", ""), ("", ""), ("", "")]);
-        assert_eq!(plan(&all, &Sighting::default()), (vec!["0".into(), "1".into(), "2".into()], None));
+        assert_eq!(
+            plan(&all, &LeaseObservation::default()),
+            (vec!["0".into(), "1".into(), "2".into()], None)
+        );
     }
 
     #[test]
     fn no_more_is_taken_than_a_share() {
         let all = leases(&[("a", ""), ("a", ""), ("", ""), ("", ""), ("", "")]);
-        assert_eq!(plan(&all, &Sighting::default()).0.len(), 3, "five for two");
+        assert_eq!(plan(&all, &LeaseObservation::default()).0.len(), 3, "five for two");
         let all = leases(&[("a", ""), ("a", ""), ("a", ""), ("", ""), ("", "")]);
-        assert_eq!(plan(&all, &Sighting::default()).0.len(), 2, "the other one has one more");
+        assert_eq!(plan(&all, &LeaseObservation::default()).0.len(), 2, "the other one has one more");
         let all = leases(&[("me", ""), ("me", ""), ("me", ""), ("", ""), ("a", "")]);
-        assert_eq!(plan(&all, &Sighting::default()), (vec![], None), "it has its share");
+        assert_eq!(plan(&all, &LeaseObservation::default()), (vec![], None), "it has its share");
     }
 
     #[test]
@@ -148,7 +151,7 @@ mod tests {
     #[test]
     fn what_it_owns_without_knowing_is_taken_again() {
         let all = leases(&[("me", ""), ("me", "a"), ("a", "")]);
-        let (everything, nothing) = (Sighting::default(), |_: &Lease| false);
+        let (everything, nothing) = (LeaseObservation::default(), |_: &Lease| false);
         let plan = LeasePlan::new(&all, &everything, "me", nothing);
         assert_eq!(plan, LeasePlan { take: vec![&all[0], &all[1]], claim: None });
     }
@@ -156,18 +159,26 @@ mod tests {
     #[test]
     fn one_is_claimed_from_who_holds_the_most() {
         let all = leases(&[("a", ""), ("b", ""), ("b", ""), ("b", "")]);
-        let (take, claim) = plan(&all, &Sighting::default());
+        let (take, claim) = plan(&all, &LeaseObservation::default());
         assert!(take.is_empty() && claim.is_some_and(|claim| claim != "0"));
         let all = leases(&[("a", ""), ("a", ""), ("b", ""), ("b", ""), ("b", "me"), ("me", "")]);
-        assert_eq!(plan(&all, &Sighting::default()), (vec![], None), "what is claimed counts for the heir");
+        assert_eq!(
+            plan(&all, &LeaseObservation::default()),
+            (vec![], None),
+            "what is claimed counts for the heir"
+        );
     }
 
     #[test]
     fn nothing_is_claimed_for_a_difference_of_one() {
         let all = leases(&[("a", ""), ("a", ""), ("me", "")]);
-        assert_eq!(plan(&all, &Sighting::default()), (vec![], None));
+        assert_eq!(plan(&all, &LeaseObservation::default()), (vec![], None));
         let all = leases(&[("a", "")]);
-        assert_eq!(plan(&all, &Sighting::default()), (vec![], None), "there are more workers than leases");
+        assert_eq!(
+            plan(&all, &LeaseObservation::default()),
+            (vec![], None),
+            "there are more workers than leases"
+        );
     }
 
     #[test]
@@ -180,11 +191,11 @@ mod tests {
     fn children_wait_for_all_their_parents() {
         let mut all = leases(&[("a", ""), ("a", ""), ("", "")]);
         all[2].parents = vec!["0".into(), "1".into(), "long gone".into()];
-        assert_eq!(plan(&all, &Sighting::default()).0, Vec::<String>::new());
+        assert_eq!(plan(&all, &LeaseObservation::default()).0, Vec::<String>::new());
         all[0].checkpoint = Checkpoint::End;
-        assert_eq!(plan(&all, &Sighting::default()).0, Vec::<String>::new());
+        assert_eq!(plan(&all, &LeaseObservation::default()).0, Vec::<String>::new());
         all[1].checkpoint = Checkpoint::End;
-        assert_eq!(plan(&all, &Sighting::default()).0, ["2"]);
-        assert_eq!(plan(&all[2..], &Sighting::default()).0, ["2"], "or until they are forgotten");
+        assert_eq!(plan(&all, &LeaseObservation::default()).0, ["2"]);
+        assert_eq!(plan(&all[2..], &LeaseObservation::default()).0, ["2"], "or until they are forgotten");
     }
 }

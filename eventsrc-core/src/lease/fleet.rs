@@ -98,7 +98,9 @@ impl Fleet {
     async fn is_at_rest(&mut self, seed: u64) {
         let owners = async |fleet: &Self| {
             let leases = fleet.leases.leases().await.unwrap().into_iter();
-            leases.map(|lease| (lease.shard, lease.owner, lease.heir, lease.counter)).collect::<Vec<_>>()
+            leases
+                .map(|lease| (lease.shard, lease.owner, lease.next_owner, lease.counter))
+                .collect::<Vec<_>>()
         };
         let before = owners(self).await;
         self.rounds(20).await;
@@ -111,7 +113,7 @@ impl Fleet {
             let holder = self.workers.iter().find(|worker| worker.held.contains_key(&lease.shard));
             let holder = holder.map(|worker| worker.name.clone());
             assert_eq!(holder.is_some(), is_ready, "seed {seed}: {lease:?}");
-            assert_eq!((&lease.owner, &lease.heir), (&holder, &None), "seed {seed}: {lease:?}");
+            assert_eq!((&lease.owner, &lease.next_owner), (&holder, &None), "seed {seed}: {lease:?}");
         }
         let loads = self.loads();
         assert!(
@@ -129,7 +131,7 @@ impl Worker {
             self.held.values().map(|lease| Renewal { lease: lease.clone(), checkpoint: None }).collect();
         for (lease, renewed) in renewals.iter().zip(store.renew(&self.name, &renewals).await.unwrap()) {
             match renewed {
-                Some(renewed) if renewed.heir.is_some() && !self.is_stubborn => {
+                Some(renewed) if renewed.next_owner.is_some() && !self.is_stubborn => {
                     let renewal = Renewal { lease: renewed, checkpoint: None };
                     assert!(store.release(&self.name, &renewal).await.unwrap());
                     self.held.remove(&lease.lease.shard);

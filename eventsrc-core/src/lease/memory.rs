@@ -22,9 +22,9 @@ impl LeaseStore for MemoryLeases {
                 shard: shard.clone(),
                 parents: parents.clone(),
                 owner: None,
-                heir: None,
+                next_owner: None,
                 counter: 0,
-                pulse: 0,
+                heartbeat: 0,
                 checkpoint: checkpoint.clone(),
             });
         }
@@ -36,7 +36,7 @@ impl LeaseStore for MemoryLeases {
         let Some(now) = all.get_mut(&lease.shard).filter(|now| !now.has_ended()) else { return Ok(None) };
         let taken = Lease {
             owner: Some(worker.to_owned()),
-            heir: None,
+            next_owner: None,
             counter: lease.counter + 1,
             checkpoint: now.checkpoint.clone(),
             ..lease.clone()
@@ -53,7 +53,7 @@ impl LeaseStore for MemoryLeases {
         if now.owner.is_none() || now.owner != lease.owner {
             return Ok(false);
         }
-        Ok(now.heir.get_or_insert_with(|| worker.to_owned()) == worker)
+        Ok(now.next_owner.get_or_insert_with(|| worker.to_owned()) == worker)
     }
 
     async fn renew(&self, worker: &str, held: &[Renewal]) -> Result<Vec<Option<Lease>>, StorageError> {
@@ -64,7 +64,7 @@ impl LeaseStore for MemoryLeases {
                 // The end that this renewal brings may have come already.
                 return (now.has_ended() && *checkpoint == Some(Checkpoint::End)).then(|| now.clone());
             }
-            now.pulse += 1;
+            now.heartbeat += 1;
             now.checkpoint = checkpoint.as_ref().unwrap_or(&now.checkpoint).clone();
             if now.has_ended() {
                 pass_on(now);
@@ -107,7 +107,7 @@ fn is_held(now: &Lease, worker: &str, lease: &Lease) -> bool {
 
 /// Its owner is done with it.
 fn pass_on(now: &mut Lease) {
-    let heir = now.heir.take();
-    now.owner = if now.has_ended() { None } else { heir };
+    let next_owner = now.next_owner.take();
+    now.owner = if now.has_ended() { None } else { next_owner };
     now.counter += 1;
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 pub use balance::LeasePlan;
 pub use memory::MemoryLeases;
-pub use watch::{LeaseWatch, Sighting};
+pub use watch::{LeaseObservation, LeaseWatch};
 
 use crate::error::StorageError;
 
@@ -24,7 +24,7 @@ use crate::error::StorageError;
 /// them. Two workers that read one shard at once cost reads, because a view compares positions, and a checkpoint that is lost
 /// costs reading again.
 ///
-/// No time is kept: whether an owner lives is judged by whoever looks, who has to see [`pulse`](Lease::pulse) stand still for a
+/// No time is kept: whether an owner lives is judged by whoever looks, who has to see [`heartbeat`](Lease::heartbeat) stand still for a
 /// while by his own clock, as [`LeaseWatch`] does. So clocks may differ as they like. [`LeasePlan`] says what to do next. Each
 /// worker needs a name that no other has or ever had.
 ///
@@ -138,11 +138,11 @@ pub struct Lease {
     /// The worker that reads it.
     pub owner: Option<String>,
     /// The worker that the owner is to hand it over to.
-    pub heir: Option<String>,
+    pub next_owner: Option<String>,
     /// Another one whenever the lease changes hands; a store may change it with every renewal as well.
     pub counter: u64,
     /// Another one with every renewal. A store may keep one for all leases of a worker.
-    pub pulse: u64,
+    pub heartbeat: u64,
     /// Up to where its records were dealt with.
     pub checkpoint: Checkpoint,
 }
@@ -184,14 +184,14 @@ pub enum Checkpoint {
     /// Nothing yet: begin with the first record from this time on, to the microsecond.
     At(Timestamp),
     /// Everything up to here.
-    After(ShardPlace),
+    After(ShardPosition),
     /// Everything there ever will be.
     End,
 }
 
 /// A place in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ShardPlace {
+pub struct ShardPosition {
     /// The sequence number of the record, as the bus writes it.
     pub sequence_number: Arc<str>,
     /// Which of the parts of the record, from 0, where it has several.

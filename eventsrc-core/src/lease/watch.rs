@@ -19,7 +19,7 @@ pub struct LeaseWatch {
 
 /// What one look at the leases said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sighting {
+pub struct LeaseObservation {
     /// The shards whose owners are to be taken for dead.
     pub expired: HashSet<String>,
     /// The shards whose owners have not handed them over to their heirs in time.
@@ -30,9 +30,9 @@ pub struct Sighting {
 #[derive(Debug)]
 struct Seen {
     owner: Option<String>,
-    heir: Option<String>,
+    next_owner: Option<String>,
     counter: u64,
-    pulse: u64,
+    heartbeat: u64,
     unchanged: Duration,
     claimed: Duration,
 }
@@ -45,10 +45,10 @@ impl LeaseWatch {
 
     /// Looks at all leases there are, at the time `elapsed` of [`Clock::elapsed`](crate::Clock::elapsed). Leases that are not
     /// there any more are forgotten.
-    pub fn look(&mut self, leases: &[Lease], elapsed: Duration) -> Sighting {
+    pub fn look(&mut self, leases: &[Lease], elapsed: Duration) -> LeaseObservation {
         let gone_by = elapsed.saturating_sub(self.last);
         self.last = elapsed;
-        let mut sighting = Sighting::default();
+        let mut sighting = LeaseObservation::default();
         let mut seen = HashMap::with_capacity(leases.len());
         for lease in leases.iter().filter(|lease| lease.owner.is_some()) {
             let mut now = Seen::new(lease);
@@ -59,7 +59,7 @@ impl LeaseWatch {
             if now.unchanged >= self.expiry {
                 sighting.expired.insert(lease.shard.clone());
             }
-            if now.heir.is_some() && now.claimed >= self.handover {
+            if now.next_owner.is_some() && now.claimed >= self.handover {
                 sighting.overdue.insert(lease.shard.clone());
             }
             seen.insert(lease.shard.clone(), now);
@@ -73,9 +73,9 @@ impl Seen {
     fn new(lease: &Lease) -> Self {
         Self {
             owner: lease.owner.clone(),
-            heir: lease.heir.clone(),
+            next_owner: lease.next_owner.clone(),
             counter: lease.counter,
-            pulse: lease.pulse,
+            heartbeat: lease.heartbeat,
             unchanged: Duration::ZERO,
             claimed: Duration::ZERO,
         }
@@ -83,13 +83,13 @@ impl Seen {
 
     /// For how long the owner has given no sign, `gone_by` later.
     fn unchanged_in(&self, now: &Self, gone_by: Duration) -> Duration {
-        let same = (&now.owner, now.counter, now.pulse) == (&self.owner, self.counter, self.pulse);
+        let same = (&now.owner, now.counter, now.heartbeat) == (&self.owner, self.counter, self.heartbeat);
         if same { self.unchanged + gone_by } else { Duration::ZERO }
     }
 
     /// For how long the heir has waited, `gone_by` later. The counter may change with every renewal.
     fn claimed_in(&self, now: &Self, gone_by: Duration) -> Duration {
-        let same = (&now.owner, &now.heir) == (&self.owner, &self.heir);
+        let same = (&now.owner, &now.next_owner) == (&self.owner, &self.next_owner);
         if same { self.claimed + gone_by } else { Duration::ZERO }
     }
 }
@@ -102,14 +102,14 @@ mod tests {
     const EXPIRY: Duration = Duration::from_secs(10);
     const HANDOVER: Duration = Duration::from_secs(30);
 
-    fn lease(owner: &str, counter: u64, pulse: u64) -> Lease {
+    fn lease(owner: &str, counter: u64, heartbeat: u64) -> Lease {
         Lease {
             shard: "a".into(),
             parents: Vec::new(),
             owner: (!owner.is_empty()).then(|| owner.to_owned()),
-            heir: None,
+            next_owner: None,
             counter,
-            pulse,
+            heartbeat,
             checkpoint: Checkpoint::TrimHorizon,
         }
     }
@@ -167,15 +167,15 @@ mod tests {
         assert!(watch.seen.is_empty());
         for second in 6..16 {
             let sighting = watch.look(&[lease("w", 1, 1)], Duration::from_secs(second));
-            assert_eq!(sighting, Sighting::default(), "at {second} s");
+            assert_eq!(sighting, LeaseObservation::default(), "at {second} s");
         }
     }
 
     #[test]
     fn a_claim_is_overdue_after_the_time_of_handover_whatever_the_pulse() {
         let mut watch = LeaseWatch::new(EXPIRY, HANDOVER);
-        let mut overdue = |second, heir: Option<&str>| {
-            let lease = Lease { heir: heir.map(str::to_owned), ..lease("w", second, second) };
+        let mut overdue = |second, next_owner: Option<&str>| {
+            let lease = Lease { next_owner: next_owner.map(str::to_owned), ..lease("w", second, second) };
             watch.look(&[lease], Duration::from_secs(second)).overdue.contains("a")
         };
         assert!((0..100).all(|second| !overdue(second, None)), "nobody claimed it");

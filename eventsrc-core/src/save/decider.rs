@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use quick_cache::sync::Cache;
 
-use super::attempt::{Attempt, Basis, Knowledge};
+use super::save_loop::{Basis, Knowledge, SaveLoop};
 use super::{Context, Outcome, SaveApi, SaveError};
 use crate::error::StorageError;
 use crate::fold::{Fold, Folding, Until};
@@ -88,7 +88,7 @@ where
     ) -> Result<Outcome<R, St::Sequence>, SaveError> {
         let stream = self.query.stream_of(key);
         let knowledge = Folded { decider: self, key };
-        Attempt { saves: &self.saves, key: &stream, context, operations, knowledge: &knowledge }.run().await
+        SaveLoop { saves: &self.saves, key: &stream, context, operations, knowledge: &knowledge }.run().await
     }
 
     /// The query that decisions are made on.

@@ -1,17 +1,17 @@
 //! Saving: check-and-set on a stream, bounded, and safe under lost replies.
 
-mod attempt;
 mod decider;
 mod outcome;
+mod save_loop;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use quick_cache::sync::Cache;
 
-use attempt::{Attempt, Basis, Knowledge};
 pub use decider::Decider;
 pub use outcome::{Outcome, SaveError, Saved};
+use save_loop::{Basis, Knowledge, SaveLoop};
 
 use crate::clock::{Clock, Randomness, SystemClock};
 use crate::commit::{CommitId, Head};
@@ -138,7 +138,7 @@ impl<St: EventStorage> SaveApi<St> {
         context: &Context,
         operations: &[Operation<St::Payload, R, Option<St::Sequence>>],
     ) -> Result<Outcome<R, St::Sequence>, SaveError> {
-        Attempt { saves: self, key, context, operations, knowledge: &Heads { saves: self, key } }.run().await
+        SaveLoop { saves: self, key, context, operations, knowledge: &Heads { saves: self, key } }.run().await
     }
 
     /// The storage.

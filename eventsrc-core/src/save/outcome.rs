@@ -4,13 +4,13 @@ use vec1::Vec1;
 
 use crate::commit::CommitId;
 use crate::error::StorageError;
-use crate::operation::Unmet;
+use crate::operation::PreconditionFailed;
 use crate::token::Token;
 
 /// What a save came to. Each says how many retries it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "the operation may have been rejected"]
-pub enum Outcome<R = Unmet, S = u64> {
+pub enum Outcome<R = PreconditionFailed, S = u64> {
     /// The events are stored.
     Saved(Saved<S>),
     /// The operation rejected, on what was read in this call; nothing is stored.
@@ -21,7 +21,7 @@ pub enum Outcome<R = Unmet, S = u64> {
         retries: u32,
     },
     /// Every try met another writer; nothing is stored.
-    TimedOut {
+    Contended {
         /// How many tries there were.
         attempts: u32,
     },
@@ -47,7 +47,7 @@ impl<R, S> Outcome<R, S> {
     pub fn saved(self) -> Option<Saved<S>> {
         match self {
             Self::Saved(saved) => Some(saved),
-            Self::Rejected { .. } | Self::TimedOut { .. } => None,
+            Self::Rejected { .. } | Self::Contended { .. } => None,
         }
     }
 
@@ -56,7 +56,7 @@ impl<R, S> Outcome<R, S> {
         match self {
             Self::Saved(saved) => saved.retries,
             Self::Rejected { retries, .. } => *retries,
-            Self::TimedOut { attempts } => attempts - 1,
+            Self::Contended { attempts } => attempts - 1,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where events are kept: the contract of every backend, and storages made of storages.
 
-mod beside;
-mod counted;
+mod counting;
+mod either;
 mod mapped;
 mod memory;
 mod merged;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-pub use beside::Beside;
-pub use counted::{Calls, Counted};
+pub use counting::{CallCounts, CountingStorage};
+pub use either::EitherStorage;
 pub use mapped::{MapKey, MapSequence};
 pub use memory::MemoryStorage;
 pub use merged::Merged;

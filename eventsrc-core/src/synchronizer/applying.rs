@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::worker::Worker;
 use crate::error::describe;
 use crate::sequence::Sequence;
-use crate::view::{Applied, Batch, Run, ViewStore};
+use crate::view::{Applied, Batch, CommitRun, ViewStore};
 
-type RunOf<V> = Run<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
+type RunOf<V> = CommitRun<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
 
 impl<V: ViewStore> Worker<V> {
     /// Applies runs. The positions of streams that did not move are asked for again.
@@ -21,32 +21,32 @@ impl<V: ViewStore> Worker<V> {
             }
             let batch = Batch::new(runs);
             let full = batch.event_count() >= self.events_per_batch;
-            let begun = self.shared.surroundings.clock.now();
+            let begun = self.shared.environment.clock.now();
             let outcome = self.shared.view.apply(&batch).await;
-            let took = self.shared.surroundings.clock.now().duration_since(begun).unsigned_abs();
+            let took = self.shared.environment.clock.now().duration_since(begun).unsigned_abs();
             match outcome {
                 Ok(Applied::Done) => {
-                    self.pace = None;
+                    self.backoff = None;
                     self.adapt(full, took);
                     self.shared.applied(&batch, took);
-                    for moved in batch.moves() {
+                    for moved in batch.position_changes() {
                         let inbox =
                             self.inboxes.get_mut(&moved.stream).expect("a stream under way has an inbox");
                         inbox.reached(moved.to);
                         self.shared.remember(&moved.stream, Some(moved.to));
-                        inbox.pace = None;
-                        inbox.trouble = None;
+                        inbox.backoff = None;
+                        inbox.stall = None;
                     }
                 }
-                Ok(Applied::Moved) => {
-                    self.pace = None;
-                    batch.moves().iter().for_each(|moved| self.forget(&moved.stream));
+                Ok(Applied::PositionDiffers | Applied::Quarantined) => {
+                    self.backoff = None;
+                    batch.position_changes().iter().for_each(|moved| self.forget(&moved.stream));
                 }
                 Ok(Applied::Rejected(error)) => {
-                    self.pace = None;
+                    self.backoff = None;
                     match halves(batch.into_runs()) {
                         Ok((first, second)) => parts.extend([second, first]),
-                        Err(Run { stream, from, commits }) => {
+                        Err(CommitRun { stream, from, commits }) => {
                             let text = describe(&*error);
                             self.quarantine(&stream, from, commits[0].first, text).await;
                         }
@@ -57,8 +57,8 @@ impl<V: ViewStore> Worker<V> {
                 }
                 Err(error) => {
                     // It may be applied all the same: positions tell.
-                    batch.moves().iter().for_each(|moved| self.forget(&moved.stream));
-                    self.pause("cannot apply a batch", &error).await;
+                    batch.position_changes().iter().for_each(|moved| self.forget(&moved.stream));
+                    self.pause("cannot apply a batch", error).await;
                 }
             }
         }
@@ -76,10 +76,12 @@ impl<V: ViewStore> Worker<V> {
     }
 }
 
-type Halves<K, S, E> = (Vec<Run<K, S, E>>, Vec<Run<K, S, E>>);
+type Halves<K, S, E> = (Vec<CommitRun<K, S, E>>, Vec<CommitRun<K, S, E>>);
 
 /// The runs in two halves, of which the first comes first; or the one run that is a single commit.
-fn halves<K: Clone, S: Sequence, E>(mut runs: Vec<Run<K, S, E>>) -> Result<Halves<K, S, E>, Run<K, S, E>> {
+fn halves<K: Clone, S: Sequence, E>(
+    mut runs: Vec<CommitRun<K, S, E>>,
+) -> Result<Halves<K, S, E>, CommitRun<K, S, E>> {
     if runs.len() > 1 {
         let second = runs.split_off(runs.len() / 2);
         return Ok((runs, second));

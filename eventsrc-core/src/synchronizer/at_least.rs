@@ -8,14 +8,14 @@ use futures::future::{self, Either};
 use tokio::sync::oneshot;
 
 use super::Synchronizer;
-use super::inbox::Looked;
-use super::status::State;
+use super::inbox::WaitOutcome;
+use super::status::SynchronizerState;
 use super::worker::Request;
-use crate::error::{ErrorKind, StorageError};
-use crate::sequence::{Sequence, Zone};
+use crate::error::{ErrorKind, StorageError, describe};
+use crate::sequence::Sequence;
 use crate::stream::{StreamKey, StreamName};
-use crate::token::Token;
-use crate::view::{Place, ViewStore};
+use crate::token::{Token, TokenPosition};
+use crate::view::{StreamPosition, ViewStore};
 
 /// An answer that could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -30,33 +30,33 @@ pub enum AtLeastError {
 }
 
 /// A view that is older than what was asked for, and what it lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Stale {
     /// The view, with its version.
     pub view: String,
     /// How long was waited.
     pub waited: Duration,
     /// What is missing; never empty.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingStream>,
 }
 
 /// A stream of which a view does not have enough.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+#[derive(Debug, Clone)]
+pub struct MissingStream {
     /// The stream.
     pub stream: StreamName,
-    /// The number and zone that were asked for.
-    pub wanted: (u64, Zone),
-    /// The number that the view has; 0 for nothing.
-    pub number: u64,
-    /// Why it has no more.
-    pub why: Why,
+    /// The position that was asked for.
+    pub wanted: TokenPosition,
+    /// The position that the view has; `None` before its first event.
+    pub actual: Option<TokenPosition>,
+    /// The reason for which it has no more.
+    pub reason: StaleReason,
 }
 
 /// Why a view does not have what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Why {
+pub enum StaleReason {
     /// It was not applied in time.
     Late,
     /// The event storage does not have it: the token is from the future, or of another system.
@@ -64,27 +64,27 @@ pub enum Why {
     /// The stream is in quarantine.
     Quarantined,
     /// The event storage could not be read.
-    Unreadable(String),
+    Unreadable(Arc<StorageError>),
     /// The view is not kept any more.
-    Stopped(State),
+    Stopped(SynchronizerState),
 }
 
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the view {} is older than asked for after {:?}:", self.view, self.waited)?;
-        for (place, missing) in self.missing.iter().enumerate() {
-            let Missing { stream, wanted: (wanted, zone), number, why } = missing;
-            let comma = if place == 0 { "" } else { "," };
-            write!(f, "{comma} {stream} is at {number} and not at {wanted}")?;
-            if *zone != Zone::default() {
-                write!(f, "@{zone}")?;
+        for (index, missing) in self.missing.iter().enumerate() {
+            let MissingStream { stream, wanted, actual, reason } = missing;
+            let comma = if index == 0 { "" } else { "," };
+            match actual {
+                Some(actual) => write!(f, "{comma} {stream} is at {actual} and not at {wanted}")?,
+                None => write!(f, "{comma} {stream} is at its start and not at {wanted}")?,
             }
-            match why {
-                Why::Late => f.write_str(" (late)")?,
-                Why::NotStored => f.write_str(" (not in the event storage)")?,
-                Why::Quarantined => f.write_str(" (in quarantine)")?,
-                Why::Unreadable(error) => write!(f, " ({error})")?,
-                Why::Stopped(state) => write!(f, " (the view is not kept any more: {state:?})")?,
+            match reason {
+                StaleReason::Late => f.write_str(" (late)")?,
+                StaleReason::NotStored => f.write_str(" (not in the event storage)")?,
+                StaleReason::Quarantined => f.write_str(" (in quarantine)")?,
+                StaleReason::Unreadable(error) => write!(f, " ({})", describe(&**error))?,
+                StaleReason::Stopped(state) => write!(f, " (the view is not kept any more: {state:?})")?,
             }
         }
         Ok(())
@@ -94,12 +94,12 @@ impl fmt::Display for Stale {
 impl std::error::Error for Stale {}
 
 /// A stream that a token names and that the view follows.
-struct Wish<S> {
+struct Target<S> {
     /// `None` if the key or the sequence is none of this system.
     key: Option<S>,
     stream: StreamName,
-    wanted: (u64, Zone),
-    why: Why,
+    wanted: TokenPosition,
+    reason: StaleReason,
 }
 
 impl<V: ViewStore> Synchronizer<V> {
@@ -123,31 +123,31 @@ impl<V: ViewStore> Synchronizer<V> {
         read: impl Fn(Arc<[StreamName]>) -> R,
     ) -> Result<T, AtLeastError>
     where
-        R: Future<Output = Result<(Vec<Place<V::Sequence>>, T), StorageError>>,
+        R: Future<Output = Result<(Vec<StreamPosition<V::Sequence>>, T), StorageError>>,
     {
         let shared = &self.0.shared;
-        let mut wishes: Vec<Wish<(V::Key, V::Sequence)>> = token
+        let mut targets: Vec<Target<(V::Key, V::Sequence)>> = token
             .positions()
-            .filter(|(stream, ..)| shared.follows(stream))
-            .map(|(stream, number, zone)| {
+            .filter(|(stream, _)| shared.follows(stream))
+            .map(|(stream, wanted)| {
                 let key = V::Key::from_parts(stream.category(), stream.id());
-                let key = key.zip(V::Sequence::from_parts(number, zone));
-                Wish { key, stream: stream.clone(), wanted: (number, zone), why: Why::Late }
+                let key = key.zip(V::Sequence::from_parts(wanted.number, wanted.zone));
+                Target { key, stream: stream.clone(), wanted, reason: StaleReason::Late }
             })
             .collect();
-        let streams: Arc<[StreamName]> = wishes.iter().map(|wish| wish.stream.clone()).collect();
-        let begun = shared.surroundings.clock.now();
-        let mut limit = shared.surroundings.clock.sleep(timeout);
-        let mut pace = shared.settings.retry.start();
-        let mut seen = vec![Place::default(); wishes.len()];
-        let late = wishes.iter_mut().zip(&mut seen).filter_map(|(wish, seen)| {
-            seen.position = shared.remembered(&wish.stream)?;
-            (!wish.is_met(seen)).then_some(wish)
+        let streams: Arc<[StreamName]> = targets.iter().map(|target| target.stream.clone()).collect();
+        let begun = shared.environment.clock.now();
+        let mut limit = shared.environment.clock.sleep(timeout);
+        let mut backoff = shared.settings.retry.start();
+        let mut seen = vec![StreamPosition::default(); targets.len()];
+        let late = targets.iter_mut().zip(&mut seen).filter_map(|(target, seen)| {
+            seen.position = shared.remembered(&target.stream)?;
+            (!target.is_met(seen)).then_some(target)
         });
         let late: Vec<_> = late.collect();
         if !late.is_empty() {
             // A read would come too early. But these workers may be stuck where those of another process are not.
-            let patience = shared.surroundings.clock.sleep(shared.settings.time_per_batch.min(timeout));
+            let patience = shared.environment.clock.sleep(shared.settings.time_per_batch.min(timeout));
             future::select(Box::pin(self.fetch(late)), patience).await;
         }
         // What the last read showed, if all that it lacked was fetched since.
@@ -161,10 +161,10 @@ impl<V: ViewStore> Synchronizer<V> {
             let mut failure = None;
             match outcome {
                 Ok((places, value)) => {
-                    if places.len() == wishes.len() {
+                    if places.len() == targets.len() {
                         seen = places;
                     }
-                    if wishes.iter().zip(&seen).all(|(wish, place)| wish.is_met(place)) {
+                    if targets.iter().zip(&seen).all(|(target, place)| target.is_met(place)) {
                         return Ok(value);
                     }
                 }
@@ -172,18 +172,18 @@ impl<V: ViewStore> Synchronizer<V> {
                 Err(error) => return Err(error.into()),
             }
             if shared.is_stopped() {
-                wishes.iter_mut().for_each(|wish| wish.why = Why::Stopped(shared.state()));
+                targets.iter_mut().for_each(|target| target.reason = StaleReason::Stopped(shared.state()));
                 break;
             }
             // Fetching did not help where the version that readers see is kept by somebody else.
             let helpless = failure.is_some() || lacking.take().as_ref() == Some(&seen);
             let fetching = async {
-                let missing = wishes.iter_mut().zip(&seen).filter(|(wish, place)| !wish.is_met(place));
-                let missing = missing.map(|(wish, _)| wish).collect();
+                let missing = targets.iter_mut().zip(&seen).filter(|(target, place)| !target.is_met(place));
+                let missing = missing.map(|(target, _)| target).collect();
                 let reached = !helpless && self.fetch(missing).await;
                 if !reached {
-                    let wait = pace.wait(&shared.surroundings.randomness).max(Duration::from_millis(1));
-                    shared.surroundings.clock.sleep(wait).await;
+                    let wait = backoff.wait(&shared.environment.randomness).max(Duration::from_millis(1));
+                    shared.environment.clock.sleep(wait).await;
                 }
                 reached
             };
@@ -196,15 +196,17 @@ impl<V: ViewStore> Synchronizer<V> {
                 },
             }
         }
-        let waited = shared.surroundings.clock.now().duration_since(begun);
-        let missing = wishes.into_iter().zip(seen).filter(|(wish, place)| !wish.is_met(place));
+        let waited = shared.environment.clock.now().duration_since(begun);
+        let missing = targets.into_iter().zip(seen).filter(|(target, place)| !target.is_met(place));
         Err(AtLeastError::Stale(Stale {
             view: shared.view.definition().to_string(),
             waited: Duration::try_from(waited).unwrap_or_default(),
             missing: missing
-                .map(|(Wish { stream, wanted, why, .. }, place)| {
-                    let number = place.position.map_or(0, Sequence::number);
-                    Missing { stream, wanted, number, why }
+                .map(|(Target { stream, wanted, reason, .. }, at)| MissingStream {
+                    stream,
+                    wanted,
+                    actual: at.position.map(TokenPosition::of),
+                    reason,
                 })
                 .collect(),
         }))
@@ -216,44 +218,48 @@ impl<V: ViewStore> Synchronizer<V> {
     ///
     /// As for [`at_least`](Synchronizer::at_least).
     pub async fn catch_up(&self, token: &Token, timeout: Duration) -> Result<(), AtLeastError> {
-        self.at_least(token, timeout, |streams| async move { Ok((self.view().places(&streams).await?, ())) })
-            .await
+        self.at_least(
+            token,
+            timeout,
+            |streams| async move { Ok((self.view().positions_of(&streams).await?, ())) },
+        )
+        .await
     }
 
     /// Has the workers bring forward what is missing; true if all of it was reached.
-    async fn fetch(&self, missing: Vec<&mut Wish<(V::Key, V::Sequence)>>) -> bool {
+    async fn fetch(&self, missing: Vec<&mut Target<(V::Key, V::Sequence)>>) -> bool {
         let mut replies = Vec::new();
         let mut progress = true;
-        for wish in missing {
-            let Some((key, wanted)) = wish.key.clone() else {
-                wish.why = Why::NotStored;
+        for target in missing {
+            let Some((key, wanted)) = target.key.clone() else {
+                target.reason = StaleReason::NotStored;
                 progress = false;
                 continue;
             };
             let (reply, looked) = oneshot::channel();
-            let request = Request::Wait(wish.stream.clone(), key, wanted, reply);
-            if self.0.desk.ask(&wish.stream, request).await {
-                replies.push(async move { (wish, looked.await) });
+            let request = Request::Wait(target.stream.clone(), key, wanted, reply);
+            if self.0.router.ask(&target.stream, request).await {
+                replies.push(async move { (target, looked.await) });
             } else {
                 progress = false;
             }
         }
-        for (wish, looked) in future::join_all(replies).await {
-            progress &= looked == Ok(Looked::Reached);
-            wish.why = match looked {
-                Ok(Looked::Reached) => Why::Late,
-                Ok(Looked::NotStored) => Why::NotStored,
-                Ok(Looked::Quarantined) => Why::Quarantined,
-                Ok(Looked::Unreadable(error)) => Why::Unreadable(error),
-                Err(_) => Why::Stopped(self.0.shared.state()),
+        for (target, looked) in future::join_all(replies).await {
+            progress &= matches!(looked, Ok(WaitOutcome::Reached));
+            target.reason = match looked {
+                Ok(WaitOutcome::Reached) => StaleReason::Late,
+                Ok(WaitOutcome::NotStored) => StaleReason::NotStored,
+                Ok(WaitOutcome::Quarantined) => StaleReason::Quarantined,
+                Ok(WaitOutcome::Unreadable(error)) => StaleReason::Unreadable(error),
+                Err(_) => StaleReason::Stopped(self.0.shared.state()),
             };
         }
         progress
     }
 }
 
-impl<K, S: Sequence> Wish<(K, S)> {
-    fn is_met(&self, place: &Place<S>) -> bool {
+impl<K, S: Sequence> Target<(K, S)> {
+    fn is_met(&self, place: &StreamPosition<S>) -> bool {
         self.key.as_ref().is_some_and(|(_, wanted)| place.position >= Some(*wanted))
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::receipt::{Open, Receipt};
-use super::status::State;
+use super::pending_ack::{Open, PendingAck};
+use super::status::SynchronizerState;
 use super::worker::Request;
-use super::{Desk, Shared, Synchronizer};
+use super::{Router, Shared, Synchronizer};
 use crate::error::{ErrorKind, StorageError, describe};
 use crate::feed::{Change, ChangeFeed, Delivery};
 use crate::stream::StreamName;
@@ -19,7 +19,7 @@ use crate::view::ViewStore;
 pub enum FollowError {
     /// The synchronizer has stopped, or its view is broken.
     #[error("the view is not kept any more: {0:?}")]
-    Stopped(State),
+    Stopped(SynchronizerState),
     /// The feed cannot go on.
     #[error("the feed cannot go on")]
     Feed(#[source] StorageError),
@@ -37,9 +37,9 @@ impl<V: ViewStore> Synchronizer<V> {
     where
         F: ChangeFeed<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
     {
-        let (shared, desk) = (&self.0.shared, &self.0.desk);
+        let (shared, router) = (&self.0.shared, &self.0.router);
         let (open, mut closed) = mpsc::channel(1);
-        let mut pace = shared.settings.retry.start();
+        let mut backoff = shared.settings.retry.start();
         loop {
             let next = tokio::select! {
                 next = feed.next() => next,
@@ -47,16 +47,16 @@ impl<V: ViewStore> Synchronizer<V> {
             };
             match next {
                 Ok(Some(delivery)) => {
-                    pace = shared.settings.retry.start();
-                    if !take(shared, desk, delivery, &open).await {
+                    backoff = shared.settings.retry.start();
+                    if !take(shared, router, delivery, &open).await {
                         return Err(FollowError::Stopped(shared.state()));
                     }
                 }
                 Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     tracing::warn!(view = %shared.view.definition(), error = %describe(&error), "the feed is out of reach; trying again");
-                    let wait = pace.wait(&shared.surroundings.randomness);
-                    shared.surroundings.clock.sleep(wait).await;
+                    let wait = backoff.wait(&shared.environment.randomness);
+                    shared.environment.clock.sleep(wait).await;
                 }
                 Err(error) => return Err(FollowError::Feed(error)),
             }
@@ -72,12 +72,12 @@ impl<V: ViewStore> Synchronizer<V> {
 /// Hands the changes of a delivery to the workers; false if they have stopped.
 async fn take<V: ViewStore>(
     shared: &Arc<Shared<V>>,
-    desk: &Desk<V>,
+    router: &Router<V>,
     delivery: Delivery<V::Key, V::Sequence, V::Payload>,
     open: &Open,
 ) -> bool {
-    let receipt = Receipt::new(delivery.acknowledgement, open.clone());
-    let mut commits: Vec<Vec<_>> = desk.workers.iter().map(|_| Vec::new()).collect();
+    let ack = PendingAck::new(delivery.acknowledgement, open.clone());
+    let mut commits: Vec<Vec<_>> = router.workers.iter().map(|_| Vec::new()).collect();
     let mut looks = Vec::new();
     let mut anything = false;
     for change in delivery.changes {
@@ -87,7 +87,7 @@ async fn take<V: ViewStore>(
                 if let Ok(stream) = StreamName::of(&commit.key)
                     && shared.follows(&stream)
                 {
-                    commits[desk.worker_of(&stream)].push((stream, commit));
+                    commits[router.worker_of(&stream)].push((stream, commit));
                 }
             }
             Change::Stream(key) => {
@@ -101,16 +101,16 @@ async fn take<V: ViewStore>(
         }
     }
     let mut running = true;
-    for (worker, commits) in desk.workers.iter().zip(commits).filter(|(_, commits)| !commits.is_empty()) {
-        running &= worker.send(Request::Commits(commits, receipt.clone())).await.is_ok();
+    for (worker, commits) in router.workers.iter().zip(commits).filter(|(_, commits)| !commits.is_empty()) {
+        running &= worker.send(Request::Commits(commits, ack.clone())).await.is_ok();
     }
     for (stream, key) in looks {
-        let request = Request::Look(stream.clone(), key, receipt.clone());
-        running &= desk.ask(&stream, request).await;
+        let request = Request::Look(stream.clone(), key, ack.clone());
+        running &= router.ask(&stream, request).await;
     }
     if anything {
-        running &= desk.sweeps.send(receipt.clone()).await.is_ok();
+        running &= router.sweeps.send(ack.clone()).await.is_ok();
     }
-    receipt.settle();
+    ack.settle();
     running
 }

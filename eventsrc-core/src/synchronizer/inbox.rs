@@ -5,10 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::receipt::Receipt;
-use super::upcoming::Upcoming;
+use super::pending_ack::PendingAck;
+use super::reorder_buffer::ReorderBuffer;
+use super::status::StallReason;
 use crate::commit::{Commit, Head};
-use crate::retry::Pace;
+use crate::error::StorageError;
+use crate::retry::Backoff;
 use crate::sequence::Sequence;
 
 /// The commits of a stream that are not applied yet, and who waits for them.
@@ -21,30 +23,30 @@ pub(super) struct Inbox<K, S, E> {
     /// Whether it is among those that are turned to next.
     pub(super) queued: bool,
     /// Commits that have come.
-    upcoming: Upcoming<K, S, E>,
+    buffer: ReorderBuffer<K, S, E>,
     /// The stream is known to go up to here.
     known: Option<S>,
     /// When the event there was made, where that is known.
     known_time: Option<Timestamp>,
     /// The stream may go further than is known.
     open: bool,
-    receipts: Vec<(Option<S>, Receipt)>,
+    acks: Vec<(Option<S>, PendingAck)>,
     waiters: Vec<Waiter<S>>,
     /// Set while the stream is tried again and again.
-    pub(super) pace: Option<Pace>,
+    pub(super) backoff: Option<Backoff>,
     /// Why the stream does not move, if that is not only a matter of its turn.
-    pub(super) trouble: Option<String>,
+    pub(super) stall: Option<StallReason>,
 }
 
 #[derive(Debug)]
 struct Waiter<S> {
     wanted: S,
-    reply: oneshot::Sender<Looked>,
+    reply: oneshot::Sender<WaitOutcome>,
 }
 
 /// What became of a wish to see a stream at a sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Looked {
+#[derive(Debug, Clone)]
+pub(super) enum WaitOutcome {
     /// The view has it.
     Reached,
     /// The event storage does not have it.
@@ -52,7 +54,7 @@ pub(super) enum Looked {
     /// The stream is in quarantine.
     Quarantined,
     /// The event storage could not be read.
-    Unreadable(String),
+    Unreadable(Arc<StorageError>),
 }
 
 impl<K, S: Sequence, E> Inbox<K, S, E> {
@@ -61,27 +63,27 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
             key,
             position,
             queued: false,
-            upcoming: Upcoming::new(),
+            buffer: ReorderBuffer::new(),
             known: None,
             known_time: None,
             open: false,
-            receipts: Vec::new(),
+            acks: Vec::new(),
             waiters: Vec::new(),
-            pace: None,
-            trouble: None,
+            backoff: None,
+            stall: None,
         }
     }
 
     /// Adds a commit.
     pub(super) fn add(&mut self, commit: Arc<Commit<K, S, E>>) {
-        self.upcoming.add(commit);
+        self.buffer.add(commit);
     }
 
     /// Keeps the receipt of a delivery that brought the stream up to `last`; `None` for as far as it goes.
-    pub(super) fn sign(&mut self, last: Option<S>, receipt: &Receipt) {
-        match self.receipts.last_mut() {
-            Some((signed, held)) if held.is(receipt) && signed.is_some() => *signed = last.max(*signed),
-            _ => self.receipts.push((last, receipt.clone())),
+    pub(super) fn sign(&mut self, last: Option<S>, ack: &PendingAck) {
+        match self.acks.last_mut() {
+            Some((signed, held)) if held.is(ack) && signed.is_some() => *signed = last.max(*signed),
+            _ => self.acks.push((last, ack.clone())),
         }
     }
 
@@ -99,24 +101,24 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
     }
 
     /// Has the storage read up to `wanted`, which somebody says is stored, and a reply sent.
-    pub(super) fn wait(&mut self, wanted: S, reply: oneshot::Sender<Looked>) {
+    pub(super) fn wait(&mut self, wanted: S, reply: oneshot::Sender<WaitOutcome>) {
         self.waiters.push(Waiter { wanted, reply });
     }
 
     /// How many events it holds.
     pub(super) fn events(&self) -> usize {
-        self.upcoming.events()
+        self.buffer.events()
     }
 
     /// Whether something is left to do.
     pub(super) fn wants_more(&self) -> bool {
         let behind = self.position.is_none_or(|position| self.known > position);
-        behind || self.open || !self.upcoming.is_empty() || !self.waiters.is_empty()
+        behind || self.open || !self.buffer.is_empty() || !self.waiters.is_empty()
     }
 
     /// The commits that come next, as long as `fits` takes them.
     pub(super) fn run(&self, fits: impl FnMut(&Commit<K, S, E>) -> bool) -> Vec<Arc<Commit<K, S, E>>> {
-        self.upcoming.run_from(self.number().saturating_add(1), fits)
+        self.buffer.run_from(self.number().saturating_add(1), fits)
     }
 
     /// The number of the last event that the view has, 0 if it has none.
@@ -128,15 +130,13 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
     /// to be repeated.
     pub(super) fn reached(&mut self, position: S) -> usize {
         self.position = Some(Some(position));
-        let passed = self.upcoming.pass(position);
-        for (_, receipt) in
-            self.receipts.extract_if(.., |(last, _)| last.is_some_and(|last| last <= position))
-        {
-            receipt.settle();
+        let passed = self.buffer.pass(position);
+        for (_, ack) in self.acks.extract_if(.., |(last, _)| last.is_some_and(|last| last <= position)) {
+            ack.settle();
         }
         for waiter in self.waiters.extract_if(.., |waiter| waiter.wanted <= position) {
             // Nobody may be waiting any more.
-            let _ = waiter.reply.send(Looked::Reached);
+            let _ = waiter.reply.send(WaitOutcome::Reached);
         }
         passed
     }
@@ -144,45 +144,45 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
     /// Notes that the storage shows no more than what is here.
     pub(super) fn saw_end(&mut self) {
         self.open = false;
-        self.tell(&Looked::NotStored);
-        for (_, receipt) in self.receipts.extract_if(.., |(last, _)| last.is_none()) {
-            receipt.settle();
+        self.tell(&WaitOutcome::NotStored);
+        for (_, ack) in self.acks.extract_if(.., |(last, _)| last.is_none()) {
+            ack.settle();
         }
     }
 
     /// Answers all who wait.
-    pub(super) fn tell(&mut self, looked: &Looked) {
+    pub(super) fn tell(&mut self, outcome: &WaitOutcome) {
         for waiter in self.waiters.drain(..) {
-            let _ = waiter.reply.send(looked.clone());
+            let _ = waiter.reply.send(outcome.clone());
         }
     }
 
     /// Ends the matter: the stream is in quarantine, from which it is read again.
     pub(super) fn quarantined(mut self) {
-        self.tell(&Looked::Quarantined);
-        for (_, receipt) in self.receipts {
-            receipt.settle();
+        self.tell(&WaitOutcome::Quarantined);
+        for (_, ack) in self.acks {
+            ack.settle();
         }
     }
 
     /// Forgets commits that are ahead of their turn if they are more than `limit` events: they are stored, and are read when
     /// it comes.
     pub(super) fn forget_beyond(&mut self, limit: usize) {
-        if self.upcoming.events() > limit
-            && let Some(last) = self.upcoming.last()
+        if self.buffer.events() > limit
+            && let Some(last) = self.buffer.last()
         {
             let head = last.head();
             self.known_time = self.lag().1;
             self.look_up_to(head);
-            self.upcoming.clear();
+            self.buffer.clear();
         }
     }
 
     /// How many events the view lacks, as far as is known, and when the oldest of them was made.
     pub(super) fn lag(&self) -> (u64, Option<Timestamp>) {
-        let last = self.upcoming.last().map(|commit| commit.last());
+        let last = self.buffer.last().map(|commit| commit.last());
         let behind = last.max(self.known).map_or(0, Sequence::number).saturating_sub(self.number());
-        let oldest = self.upcoming.first().map(|commit| commit.time);
+        let oldest = self.buffer.first().map(|commit| commit.time);
         let known = self.known_time.filter(|_| self.known > self.position.flatten());
         (behind, oldest.into_iter().chain(known).min())
     }

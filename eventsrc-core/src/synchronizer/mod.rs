@@ -4,7 +4,8 @@ mod applying;
 mod at_least;
 mod follow;
 mod inbox;
-mod receipt;
+mod pending_ack;
+mod reorder_buffer;
 mod repair;
 mod settings;
 mod shared;
@@ -12,7 +13,6 @@ mod source;
 mod status;
 mod sweep;
 mod take_over;
-mod upcoming;
 mod worker;
 
 use std::fmt;
@@ -23,15 +23,15 @@ use futures::future;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub use at_least::{AtLeastError, Missing, Stale, Why};
+pub use at_least::{AtLeastError, MissingStream, Stale, StaleReason};
 pub use follow::FollowError;
 pub use repair::RepairError;
-pub use settings::{Breaker, RetryPace, Surroundings, SynchronizerSettings};
-pub use status::{State, Status, Waiting};
-pub use sweep::Swept;
+pub use settings::{BackoffSettings, CircuitBreaker, Environment, SynchronizerSettings};
+pub use status::{StallReason, StalledStream, SynchronizerState, SynchronizerStatus};
+pub use sweep::SweepReport;
 pub use take_over::TakeOverError;
 
-use receipt::Receipt;
+use pending_ack::PendingAck;
 use shared::Shared;
 use source::Source;
 use worker::{Request, Worker};
@@ -98,7 +98,7 @@ pub struct Synchronizer<V: ViewStore>(Arc<Handle<V>>);
 
 struct Handle<V: ViewStore> {
     shared: Arc<Shared<V>>,
-    desk: Desk<V>,
+    router: Router<V>,
     /// There until the synchronizer was stopped.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -109,7 +109,7 @@ impl<V: ViewStore> Synchronizer<V> {
     where
         St: ScanStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
     {
-        Self::start_with(storage, view, settings, Surroundings::default())
+        Self::start_with(storage, view, settings, Environment::default())
     }
 
     /// The same, with a clock, randomness and weights of the caller's.
@@ -117,13 +117,13 @@ impl<V: ViewStore> Synchronizer<V> {
         storage: St,
         view: V,
         settings: SynchronizerSettings,
-        surroundings: Surroundings<V>,
+        environment: Environment<V>,
     ) -> Self
     where
         St: ScanStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
     {
         let source: Arc<dyn Source<V::Key, V::Sequence, V::Payload>> = Arc::new(storage);
-        let shared = Arc::new(Shared::new(source, view, settings, surroundings));
+        let shared = Arc::new(Shared::new(source, view, settings, environment));
         let (workers, queues): (Vec<_>, Vec<_>) = (0..shared.settings.workers.max(1))
             .map(|index| {
                 let (requests, queue) = mpsc::channel(REQUESTS);
@@ -131,10 +131,10 @@ impl<V: ViewStore> Synchronizer<V> {
             })
             .unzip();
         let (sweeps, asking) = mpsc::channel(REQUESTS);
-        let desk = Desk { workers, sweeps };
+        let router = Router { workers, sweeps };
         let mut tasks: Vec<_> = queues.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
-        tasks.push(tokio::spawn(sweep::whenever_asked(Arc::clone(&shared), desk.clone(), asking)));
-        Self(Arc::new(Handle { shared, desk, tasks: Mutex::new(tasks) }))
+        tasks.push(tokio::spawn(sweep::whenever_asked(Arc::clone(&shared), router.clone(), asking)));
+        Self(Arc::new(Handle { shared, router, tasks: Mutex::new(tasks) }))
     }
 
     /// The view.
@@ -156,13 +156,13 @@ impl<V: ViewStore> Synchronizer<V> {
 const REQUESTS: usize = 32;
 
 /// Where requests are handed to the worker whose stream they are about.
-struct Desk<V: ViewStore> {
+struct Router<V: ViewStore> {
     workers: Vec<mpsc::Sender<Request<V>>>,
     /// Where a sweep is asked for, of which whatever it finds is a part of the delivery.
-    sweeps: mpsc::Sender<Receipt>,
+    sweeps: mpsc::Sender<PendingAck>,
 }
 
-impl<V: ViewStore> Desk<V> {
+impl<V: ViewStore> Router<V> {
     /// Which worker has this stream.
     fn worker_of(&self, stream: &StreamName) -> usize {
         if self.workers.len() == 1 {
@@ -178,7 +178,7 @@ impl<V: ViewStore> Desk<V> {
     }
 }
 
-impl<V: ViewStore> Clone for Desk<V> {
+impl<V: ViewStore> Clone for Router<V> {
     fn clone(&self) -> Self {
         Self { workers: self.workers.clone(), sweeps: self.sweeps.clone() }
     }

@@ -3,12 +3,12 @@
 use futures::TryStreamExt;
 
 use super::worker::Request;
-use super::{Synchronizer, receipt::Receipt};
+use super::{Synchronizer, pending_ack::PendingAck};
 use crate::error::{ErrorKind, StorageError};
 use crate::feed::Acknowledgement;
 use crate::sequence::Sequence;
 use crate::stream::{StreamKey, StreamName};
-use crate::view::{Applied, Move, Poison, Skip, ViewStore};
+use crate::view::{PositionChange, QuarantinedCommit, SkippedCommits, ViewStore};
 
 /// A decision about a quarantine that could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -46,19 +46,22 @@ impl<V: ViewStore> Synchronizer<V> {
     /// # Errors
     ///
     /// [`RepairError`].
-    pub async fn skip(&self, stream: &StreamName, reason: &str) -> Result<Skip<V::Sequence>, RepairError> {
+    pub async fn skip(
+        &self,
+        stream: &StreamName,
+        reason: &str,
+    ) -> Result<SkippedCommits<V::Sequence>, RepairError> {
         let quarantined = self.view().quarantined().await?;
         let poison = quarantined.into_iter().find(|poison| poison.stream == *stream);
         let poison = poison.ok_or_else(|| RepairError::NotQuarantined(stream.clone()))?;
         let to = self.end_of(&poison).await?;
-        let skip = Skip {
-            moves: Move { stream: stream.clone(), from: poison.position, to },
+        let skip = SkippedCommits {
+            change: PositionChange { stream: stream.clone(), from: poison.position, to },
             reason: reason.to_owned(),
-            time: self.0.shared.surroundings.clock.now(),
+            time: self.0.shared.environment.clock.now(),
         };
-        match self.view().skip(&skip).await? {
-            Applied::Done => {}
-            Applied::Moved | Applied::Rejected(_) => return Err(RepairError::NotQuarantined(stream.clone())),
+        if !self.view().skip(&skip).await? {
+            return Err(RepairError::NotQuarantined(stream.clone()));
         }
         tracing::warn!(view = %self.view().definition(), %stream, sequence = %to, reason, "skipped a commit");
         self.look(stream).await;
@@ -66,7 +69,7 @@ impl<V: ViewStore> Synchronizer<V> {
     }
 
     /// Where the commit that cannot be applied ends.
-    async fn end_of(&self, poison: &Poison<V::Sequence>) -> Result<V::Sequence, StorageError> {
+    async fn end_of(&self, poison: &QuarantinedCommit<V::Sequence>) -> Result<V::Sequence, StorageError> {
         let stream = &poison.stream;
         let lost = |what: &str| StorageError::new(ErrorKind::Invalid, what).on(stream).at(poison.sequence);
         let key = V::Key::from_parts(stream.category(), stream.id())
@@ -101,8 +104,8 @@ impl<V: ViewStore> Synchronizer<V> {
     async fn look(&self, stream: &StreamName) {
         if let Some(key) = V::Key::from_parts(stream.category(), stream.id()) {
             let (open, _) = tokio::sync::mpsc::channel(1);
-            let receipt = Receipt::new(Acknowledgement::none(), open);
-            self.0.desk.ask(stream, Request::Look(stream.clone(), key, receipt)).await;
+            let ack = PendingAck::new(Acknowledgement::none(), open);
+            self.0.router.ask(stream, Request::Look(stream.clone(), key, ack)).await;
         }
     }
 }

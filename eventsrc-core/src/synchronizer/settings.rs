@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Randomness, SystemClock};
 use crate::commit::Commit;
-use crate::retry::Pace;
+use crate::retry::Backoff;
 use crate::sequence::Sequence;
 use crate::view::ViewStore;
 
@@ -18,7 +18,7 @@ pub struct SynchronizerSettings {
     pub workers: usize,
     /// How many events a transaction applies at most; a commit is never cut.
     pub events_per_batch: usize,
-    /// How many bytes a transaction applies at most, as far as commits are [weighed](Surroundings::weighing).
+    /// How many bytes a transaction applies at most, as far as commits are [weighed](Environment::weighing).
     pub bytes_per_batch: usize,
     /// How long a transaction should take; batches become smaller and larger to keep to it.
     pub time_per_batch: Duration,
@@ -26,9 +26,9 @@ pub struct SynchronizerSettings {
     /// lost at the end of a stream is missing until the stream grows.
     pub sweep_every: Option<Duration>,
     /// How long to wait before trying again what may go well another time, at least and at most. It is tried for ever.
-    pub retry: RetryPace,
+    pub retry: BackoffSettings,
     /// When to stop because the view cannot apply much of what it is given.
-    pub breaker: Breaker,
+    pub breaker: CircuitBreaker,
     /// How many positions are remembered, so that they need not be asked for.
     pub remembered_positions: usize,
 }
@@ -42,8 +42,8 @@ impl Default for SynchronizerSettings {
             bytes_per_batch: 16 << 20,
             time_per_batch: Duration::from_millis(500),
             sweep_every: Some(Duration::from_secs(60)),
-            retry: RetryPace::default(),
-            breaker: Breaker::default(),
+            retry: BackoffSettings::default(),
+            breaker: CircuitBreaker::default(),
             remembered_positions: 100_000,
         }
     }
@@ -51,7 +51,7 @@ impl Default for SynchronizerSettings {
 
 /// How long to wait between tries: exponential back-off with full jitter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetryPace {
+pub struct BackoffSettings {
     /// The longest wait before the second try.
     pub first_wait: Duration,
     /// The longest wait before any try.
@@ -59,22 +59,22 @@ pub struct RetryPace {
 }
 
 /// From 10 ms to 5 seconds.
-impl Default for RetryPace {
+impl Default for BackoffSettings {
     fn default() -> Self {
         Self { first_wait: Duration::from_millis(10), longest_wait: Duration::from_secs(5) }
     }
 }
 
-impl RetryPace {
+impl BackoffSettings {
     /// Waits between tries, from the first on.
-    pub fn start(&self) -> Pace {
-        Pace::new(self.first_wait, self.longest_wait)
+    pub fn start(&self) -> Backoff {
+        Backoff::new(self.first_wait, self.longest_wait)
     }
 }
 
 /// Stops a view that cannot apply much of what it is given: that is a bad deployment, not bad events.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     /// How many streams must have gone into quarantine before it can trip.
     pub streams: usize,
     /// The share of all streams met that must have gone into quarantine, between 0 and 1; more than 1 for never.
@@ -82,14 +82,14 @@ pub struct Breaker {
 }
 
 /// More than half of the streams, and at least 10.
-impl Default for Breaker {
+impl Default for CircuitBreaker {
     fn default() -> Self {
         Self { streams: 10, share: 0.5 }
     }
 }
 
 /// What a synchronizer is given to tell the time, to draw lots, and to weigh commits.
-pub struct Surroundings<V: ViewStore> {
+pub struct Environment<V: ViewStore> {
     /// Tells the time and waits.
     pub clock: Arc<dyn Clock>,
     /// Spreads retries.
@@ -99,7 +99,7 @@ pub struct Surroundings<V: ViewStore> {
 
 type Weigh<K, S, E> = dyn Fn(&Commit<K, S, E>) -> usize + Send + Sync;
 
-impl<V: ViewStore> Surroundings<V> {
+impl<V: ViewStore> Environment<V> {
     /// The same, but with commits weighed by `weigh`, in bytes.
     #[must_use]
     pub fn weighing(
@@ -115,8 +115,15 @@ impl<V: ViewStore> Surroundings<V> {
     }
 }
 
+impl<V: ViewStore> Clone for Environment<V> {
+    fn clone(&self) -> Self {
+        let Self { clock, randomness, weigh } = self;
+        Self { clock: Arc::clone(clock), randomness: Arc::clone(randomness), weigh: Arc::clone(weigh) }
+    }
+}
+
 /// The machine's clock and randomness; a commit weighs what its payloads take up without what they point to.
-impl<V: ViewStore> Default for Surroundings<V> {
+impl<V: ViewStore> Default for Environment<V> {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
@@ -130,8 +137,8 @@ fn shallow_weight<K, S: Sequence, E>(commit: &Commit<K, S, E>) -> usize {
     commit.len() * size_of::<E>()
 }
 
-impl<V: ViewStore> fmt::Debug for Surroundings<V> {
+impl<V: ViewStore> fmt::Debug for Environment<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").finish_non_exhaustive()
+        f.debug_struct("Environment").finish_non_exhaustive()
     }
 }

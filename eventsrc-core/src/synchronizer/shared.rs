@@ -9,24 +9,24 @@ use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use super::Synchronizer;
-use super::settings::{Surroundings, SynchronizerSettings};
+use super::settings::{Environment, SynchronizerSettings};
 use super::source::Source;
-use super::status::{State, Status, Waiting};
+use super::status::{StalledStream, SynchronizerState, SynchronizerStatus};
 use crate::error::StorageError;
 use crate::stream::StreamName;
-use crate::view::{BatchOf, Poison, ViewStore};
+use crate::view::{BatchOf, QuarantinedCommit, ViewStore};
 
 pub(super) struct Shared<V: ViewStore> {
     pub(super) source: Arc<dyn Source<V::Key, V::Sequence, V::Payload>>,
     pub(super) view: V,
     pub(super) settings: SynchronizerSettings,
-    pub(super) surroundings: Surroundings<V>,
+    pub(super) environment: Environment<V>,
     /// Where the view had the streams that moved lately; by now it may be further, by another process.
     positions: Cache<StreamName, Option<V::Sequence>>,
     /// What each worker says of itself.
     pub(super) reports: Vec<Report<V::Sequence>>,
     stopping: watch::Sender<bool>,
-    broken: OnceLock<State>,
+    broken: OnceLock<SynchronizerState>,
     /// How streams lately fared; see [`Shared::fared`].
     moved: AtomicUsize,
     quarantined: AtomicUsize,
@@ -44,7 +44,7 @@ impl<V: ViewStore> Shared<V> {
         source: Arc<dyn Source<V::Key, V::Sequence, V::Payload>>,
         view: V,
         settings: SynchronizerSettings,
-        surroundings: Surroundings<V>,
+        environment: Environment<V>,
     ) -> Self {
         let meters = Meters::new(&view);
         Self {
@@ -53,7 +53,7 @@ impl<V: ViewStore> Shared<V> {
             positions: Cache::new(settings.remembered_positions.max(1)),
             reports: (0..settings.workers.max(1)).map(|_| Report::default()).collect(),
             settings,
-            surroundings,
+            environment,
             stopping: watch::Sender::new(false),
             broken: OnceLock::new(),
             moved: AtomicUsize::new(0),
@@ -100,21 +100,21 @@ impl<V: ViewStore> Shared<V> {
         self.broken.get().is_some()
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> SynchronizerState {
         match self.broken.get() {
             Some(broken) => broken.clone(),
-            None if self.is_stopped() => State::Stopped,
-            None => State::Running,
+            None if self.is_stopped() => SynchronizerState::Stopped,
+            None => SynchronizerState::Running,
         }
     }
 
     pub(super) fn applied(&self, batch: &BatchOf<V>, took: Duration) {
         let events = batch.event_count() as u64;
-        tracing::debug!(view = %self.view.definition(), events, streams = batch.moves().len(), ?took, "applied");
+        tracing::debug!(view = %self.view.definition(), events, streams = batch.position_changes().len(), ?took, "applied");
         self.events.fetch_add(events, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.meters.applied(events, took);
-        self.fared(&self.moved, batch.moves().len());
+        self.fared(&self.moved, batch.position_changes().len());
     }
 
     pub(super) fn repeated(&self, commits: usize) {
@@ -132,9 +132,9 @@ impl<V: ViewStore> Shared<V> {
         sequence: V::Sequence,
         error: String,
     ) -> Result<(), StorageError> {
-        let time = self.surroundings.clock.now();
+        let time = self.environment.clock.now();
         tracing::error!(view = %self.view.definition(), %stream, %sequence, error, "quarantined a stream");
-        let poison = Poison { stream: stream.clone(), position, sequence, error, time };
+        let poison = QuarantinedCommit { stream: stream.clone(), position, sequence, error, time };
         self.view.quarantine(&poison).await?;
         self.meters.quarantines.increment(1);
         self.fared(&self.quarantined, 1);
@@ -161,7 +161,7 @@ impl<V: ViewStore> Shared<V> {
         let met = moved + quarantined;
         let breaker = self.settings.breaker;
         if quarantined >= breaker.streams.max(1) && quarantined as f64 > breaker.share * met as f64 {
-            let broken = State::Broken { quarantined, met };
+            let broken = SynchronizerState::Broken { quarantined, met };
             if self.broken.set(broken).is_ok() {
                 tracing::error!(view = %self.view.definition(), quarantined, met, "stopped a view that cannot apply its events");
             }
@@ -176,10 +176,10 @@ impl<V: ViewStore> Synchronizer<V> {
     /// # Errors
     ///
     /// Those of the view's database, which knows what is in quarantine.
-    pub async fn status(&self) -> Result<Status<V::Sequence>, StorageError> {
+    pub async fn status(&self) -> Result<SynchronizerStatus<V::Sequence>, StorageError> {
         let shared = &self.0.shared;
         let quarantined = shared.view.quarantined().await?;
-        let mut status = Status {
+        let mut status = SynchronizerStatus {
             view: shared.view.definition().clone(),
             state: shared.state(),
             applied_events: shared.events.load(Ordering::Relaxed),
@@ -187,11 +187,11 @@ impl<V: ViewStore> Synchronizer<V> {
             repeated_commits: shared.repeated.load(Ordering::Relaxed),
             lag_events: 0,
             lag: Duration::ZERO,
-            waiting: Vec::new(),
+            stalled: Vec::new(),
             quarantined,
-            trouble: Vec::new(),
+            last_errors: Vec::new(),
         };
-        let now = shared.surroundings.clock.now();
+        let now = shared.environment.clock.now();
         for report in &shared.reports {
             report.add_to(&mut status, now);
         }
@@ -208,36 +208,42 @@ pub(super) struct Report<S>(Mutex<Said<S>>);
 struct Said<S> {
     events: u64,
     oldest: Option<Timestamp>,
-    waiting: Vec<Waiting<S>>,
-    trouble: Option<String>,
+    stalled: Vec<StalledStream<S>>,
+    last_error: Option<Arc<StorageError>>,
 }
 
 impl<S> Default for Report<S> {
     fn default() -> Self {
-        Self(Mutex::new(Said { events: 0, oldest: None, waiting: Vec::new(), trouble: None }))
+        Self(Mutex::new(Said { events: 0, oldest: None, stalled: Vec::new(), last_error: None }))
     }
 }
 
 impl<S: Clone> Report<S> {
-    /// What is behind, and since when; the trouble is over if the worker is `well`.
-    pub(super) fn set(&self, events: u64, oldest: Option<Timestamp>, waiting: Vec<Waiting<S>>, well: bool) {
+    /// What is behind, and since when; the last error is dropped if the worker is `well`.
+    pub(super) fn set(
+        &self,
+        events: u64,
+        oldest: Option<Timestamp>,
+        stalled: Vec<StalledStream<S>>,
+        well: bool,
+    ) {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let trouble = said.trouble.take().filter(|_| !well);
-        *said = Said { events, oldest, waiting, trouble };
+        let last_error = said.last_error.take().filter(|_| !well);
+        *said = Said { events, oldest, stalled, last_error };
     }
 
-    pub(super) fn set_trouble(&self, trouble: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble);
+    pub(super) fn set_last_error(&self, error: Arc<StorageError>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(error);
     }
 
-    fn add_to(&self, status: &mut Status<S>, now: Timestamp) {
+    fn add_to(&self, status: &mut SynchronizerStatus<S>, now: Timestamp) {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         status.lag_events += said.events;
         if let Some(oldest) = said.oldest {
             status.lag = status.lag.max(Duration::try_from(now.duration_since(oldest)).unwrap_or_default());
         }
-        status.waiting.extend(said.waiting.iter().cloned());
-        status.trouble.extend(said.trouble.clone());
+        status.stalled.extend(said.stalled.iter().cloned());
+        status.last_errors.extend(said.last_error.clone());
     }
 }
 
@@ -281,7 +287,7 @@ impl Meters {
         self.seconds.record(took);
     }
 
-    fn show<S>(&self, status: &Status<S>) {
+    fn show<S>(&self, status: &SynchronizerStatus<S>) {
         self.lag_events.set(status.lag_events as f64);
         self.lag_seconds.set(status.lag.as_secs_f64());
         self.quarantined.set(status.quarantined.len() as f64);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures::{TryStreamExt, future};
 use tokio::sync::mpsc;
 
-use super::receipt::Receipt;
+use super::pending_ack::PendingAck;
 use super::worker::Request;
-use super::{Desk, Shared, Synchronizer};
+use super::{Router, Shared, Synchronizer};
 use crate::error::{StorageError, describe};
 use crate::feed::Acknowledgement;
 use crate::stream::StreamName;
@@ -15,7 +15,7 @@ use crate::view::ViewStore;
 
 /// What a sweep found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
+pub struct SweepReport {
     /// Streams that the view follows.
     pub streams: usize,
     /// Those of them that were behind.
@@ -28,19 +28,19 @@ impl<V: ViewStore> Synchronizer<V> {
     /// # Errors
     ///
     /// Those of the storage and of the view's database; `Unavailable` if the synchronizer has stopped.
-    pub async fn sweep(&self) -> Result<Swept, StorageError> {
+    pub async fn sweep(&self) -> Result<SweepReport, StorageError> {
         let (open, mut closed) = mpsc::channel(1);
         let (tell, told) = tokio::sync::oneshot::channel();
         let acknowledgement = Acknowledgement::new(move || {
             // Whoever asked for the sweep may be gone.
             let _ = tell.send(());
         });
-        let receipt = Receipt::new(acknowledgement, open);
-        let swept = once(&self.0.shared, &self.0.desk, &receipt).await?;
-        receipt.settle();
+        let ack = PendingAck::new(acknowledgement, open);
+        let report = once(&self.0.shared, &self.0.router, &ack).await?;
+        ack.settle();
         closed.recv().await;
         told.await.map_err(|_| stopped())?;
-        Ok(swept)
+        Ok(report)
     }
 }
 
@@ -55,10 +55,10 @@ fn stopped() -> StorageError {
 /// full of what cannot be read costs the storage at most half of a reader's time, and holds nothing else up.
 pub(super) async fn whenever_asked<V: ViewStore>(
     shared: Arc<Shared<V>>,
-    desk: Desk<V>,
-    mut asking: mpsc::Receiver<Receipt>,
+    router: Router<V>,
+    mut asking: mpsc::Receiver<PendingAck>,
 ) {
-    let clock = &shared.surroundings.clock;
+    let clock = &shared.environment.clock;
     let (mut first, mut before) = (true, None::<mpsc::Receiver<()>>);
     let sweeping = async {
         loop {
@@ -74,18 +74,18 @@ pub(super) async fn whenever_asked<V: ViewStore>(
             };
             let mut asked = tokio::select! {
                 () = in_time => Vec::new(),
-                Some(receipt) = asking.recv() => vec![receipt],
+                Some(ack) = asking.recv() => vec![ack],
             };
             asked.extend(std::iter::from_fn(|| asking.try_recv().ok()));
             let began = clock.elapsed();
             let (open, closed) = mpsc::channel(1);
-            let settle = move || asked.into_iter().for_each(Receipt::settle);
-            let receipt = Receipt::new(Acknowledgement::new(settle), open);
-            if sweep(&shared, &desk, &receipt).await.is_none() {
+            let settle = move || asked.into_iter().for_each(PendingAck::settle);
+            let ack = PendingAck::new(Acknowledgement::new(settle), open);
+            if sweep(&shared, &router, &ack).await.is_none() {
                 // Whoever asked is not told that it was done.
                 return;
             }
-            receipt.settle();
+            ack.settle();
             before = Some(closed);
             clock.sleep(clock.elapsed().saturating_sub(began)).await;
         }
@@ -99,30 +99,30 @@ pub(super) async fn whenever_asked<V: ViewStore>(
 /// Sweeps, however often that takes; `None` if the synchronizer has stopped.
 pub(super) async fn sweep<V: ViewStore>(
     shared: &Shared<V>,
-    desk: &Desk<V>,
-    receipt: &Receipt,
-) -> Option<Swept> {
-    let mut pace = shared.settings.retry.start();
+    router: &Router<V>,
+    ack: &PendingAck,
+) -> Option<SweepReport> {
+    let mut backoff = shared.settings.retry.start();
     loop {
-        match once(shared, desk, receipt).await {
-            Ok(swept) => return Some(swept),
+        match once(shared, router, ack).await {
+            Ok(report) => return Some(report),
             Err(_) if shared.is_stopped() => return None,
             Err(error) => {
                 tracing::warn!(view = %shared.view.definition(), error = %describe(&error), "cannot compare heads; trying again");
-                let wait = pace.wait(&shared.surroundings.randomness);
-                shared.surroundings.clock.sleep(wait).await;
+                let wait = backoff.wait(&shared.environment.randomness);
+                shared.environment.clock.sleep(wait).await;
             }
         }
     }
 }
 
-/// Has every stream that is behind brought forward; what that takes is a part of `receipt`.
+/// Has every stream that is behind brought forward; what that takes is a part of `ack`.
 async fn once<V: ViewStore>(
     shared: &Shared<V>,
-    desk: &Desk<V>,
-    receipt: &Receipt,
-) -> Result<Swept, StorageError> {
-    let mut swept = Swept::default();
+    router: &Router<V>,
+    ack: &PendingAck,
+) -> Result<SweepReport, StorageError> {
+    let mut report = SweepReport::default();
     let mut heads = shared.source.heads();
     while let Some(page) = heads.try_next().await? {
         let followed: Vec<_> = page
@@ -131,18 +131,18 @@ async fn once<V: ViewStore>(
             .filter(|(stream, ..)| shared.follows(stream))
             .collect();
         let streams: Vec<StreamName> = followed.iter().map(|(stream, ..)| stream.clone()).collect();
-        let places = shared.view.places(&streams).await?;
-        swept.streams += streams.len();
+        let places = shared.view.positions_of(&streams).await?;
+        report.streams += streams.len();
         for ((stream, key, head), place) in followed.into_iter().zip(places) {
             if place.quarantined || place.position >= Some(head.sequence) {
                 continue;
             }
-            swept.behind += 1;
-            let request = Request::Head(stream.clone(), key, head, receipt.clone());
-            if !desk.ask(&stream, request).await {
+            report.behind += 1;
+            let request = Request::Head(stream.clone(), key, head, ack.clone());
+            if !router.ask(&stream, request).await {
                 return Err(stopped());
             }
         }
     }
-    Ok(swept)
+    Ok(report)
 }

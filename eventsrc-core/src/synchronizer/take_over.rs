@@ -6,38 +6,40 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Synchronizer;
 use super::shared::Shared;
-use crate::error::{ErrorKind, StorageError, describe};
+use crate::error::{ErrorKind, StorageError};
 use crate::sequence::Sequence;
-use crate::stream::StreamKey;
-use crate::view::{Applied, Batch, Move, Poison, Run, VersionedStore, ViewStore};
+use crate::stream::{StreamKey, StreamName};
+use crate::view::{
+    Batch, CommitRun, PositionChange, TakeOver, VersionedStore, ViewDefinition, ViewError, ViewStore,
+};
 
-/// Why a version of a view did not take over. The other one goes on serving.
+/// A take-over that did not happen. The other version goes on serving.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TakeOverError {
-    /// Streams of this version are in quarantine, and it would serve less than the other one.
-    #[error("{view} cannot take over: {} of its streams are in quarantine, the first is {}", .quarantined.len(), .quarantined[0])]
+    /// Streams of this version are in quarantine that the serving version is past.
+    #[error("{view} cannot take over: {} of its streams are in quarantine, the first is {}", .streams.len(), .streams[0])]
     Quarantined {
-        /// The view, with its version.
-        view: String,
+        /// The view.
+        view: ViewDefinition,
         /// The streams; never empty.
-        quarantined: Vec<String>,
+        streams: Vec<StreamName>,
     },
-    /// The view cannot apply what the other version has applied.
-    #[error("{view} cannot take over: {error}")]
+    /// The view's code refuses a commit that the serving version has applied.
+    #[error("{view} cannot take over: it refuses a commit that the serving version has applied")]
     Rejected {
-        /// The view, with its version.
-        view: String,
-        /// Why, with its causes.
-        error: String,
+        /// The view.
+        view: ViewDefinition,
+        /// The error of the view's code.
+        source: ViewError,
     },
-    /// The versions moved on beside each other; trying again may do.
+    /// The serving version moved on meanwhile; retrying may help.
     #[error("{view} cannot take over: it is still behind the version that serves")]
     Behind {
-        /// The view, with its version.
-        view: String,
+        /// The view.
+        view: ViewDefinition,
     },
-    /// The storage or the view's database could not be worked with.
+    /// The event storage or the view's database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -62,37 +64,29 @@ impl<V: VersionedStore> Synchronizer<V> {
             }
         }
         let shared = Arc::clone(&self.0.shared);
-        let applied =
+        let outcome =
             self.view().take_over(Box::new(move |behind| Box::pin(between(shared, behind)))).await?;
-        let view = self.view().definition().to_string();
-        match applied {
-            Applied::Done => {
-                tracing::info!(view, "took over");
+        let view = self.view().definition().clone();
+        match outcome {
+            TakeOver::Done => {
+                tracing::info!(%view, "took over");
                 Ok(())
             }
-            Applied::Rejected(error) => Err(TakeOverError::Rejected { view, error: describe(&*error) }),
-            Applied::Moved => {
-                let quarantined = self.view().quarantined().await?;
-                let quarantined: Vec<_> =
-                    quarantined.into_iter().map(|Poison { stream, .. }| stream.to_string()).collect();
-                Err(if quarantined.is_empty() {
-                    TakeOverError::Behind { view }
-                } else {
-                    TakeOverError::Quarantined { view, quarantined }
-                })
-            }
+            TakeOver::Behind => Err(TakeOverError::Behind { view }),
+            TakeOver::Quarantined(streams) => Err(TakeOverError::Quarantined { view, streams }),
+            TakeOver::Rejected(source) => Err(TakeOverError::Rejected { view, source }),
         }
     }
 }
 
-/// The commits between the two ends of each move.
+/// Reads the commits between the two ends of each change.
 async fn between<V: ViewStore>(
     shared: Arc<Shared<V>>,
-    moves: Vec<Move<V::Sequence>>,
+    changes: Vec<PositionChange<V::Sequence>>,
 ) -> Result<Batch<V::Key, V::Sequence, V::Payload>, StorageError> {
     let shared = &shared;
-    let runs = stream::iter(moves).map(|moved| async move {
-        let Move { stream, from, to } = moved;
+    let runs = stream::iter(changes).map(|change| async move {
+        let PositionChange { stream, from, to } = change;
         let lost = |what: &str| StorageError::new(ErrorKind::Corrupt, what).on(&stream).at(to);
         let key = V::Key::from_parts(stream.category(), stream.id())
             .ok_or_else(|| lost("the other version has a stream that is none of this storage"))?;
@@ -107,7 +101,7 @@ async fn between<V: ViewStore>(
             reached = commits.last().map(|commit| commit.last());
         }
         drop(pages);
-        Ok(Run { stream, from, commits })
+        Ok(CommitRun { stream, from, commits })
     });
     Ok(Batch::new(runs.buffer_unordered(16).try_collect().await?))
 }

@@ -13,26 +13,26 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 
 use super::Shared;
-use super::inbox::{Inbox, Looked};
-use super::receipt::Receipt;
-use super::status::Waiting;
+use super::inbox::{Inbox, WaitOutcome};
+use super::pending_ack::PendingAck;
+use super::status::{StallReason, StalledStream};
 use crate::commit::{Commit, Head};
 use crate::error::{ErrorKind, StorageError, describe};
-use crate::retry::Pace;
+use crate::retry::Backoff;
 use crate::sequence::Sequence;
 use crate::stream::StreamName;
-use crate::view::{Run, ViewStore};
+use crate::view::{CommitRun, ViewStore};
 
 /// What a worker is asked to do; the streams are all its own.
 pub(super) enum Request<V: ViewStore> {
     /// These commits were stored.
-    Commits(Vec<(StreamName, CommitOf<V>)>, Receipt),
+    Commits(Vec<(StreamName, CommitOf<V>)>, PendingAck),
     /// This stream may have grown.
-    Look(StreamName, V::Key, Receipt),
+    Look(StreamName, V::Key, PendingAck),
     /// This stream goes up to here.
-    Head(StreamName, V::Key, Head<V::Sequence>, Receipt),
+    Head(StreamName, V::Key, Head<V::Sequence>, PendingAck),
     /// Somebody waits for the view to have this stream up to here.
-    Wait(StreamName, V::Key, V::Sequence, oneshot::Sender<Looked>),
+    Wait(StreamName, V::Key, V::Sequence, oneshot::Sender<WaitOutcome>),
 }
 
 type CommitOf<V> = Arc<Commit<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>>;
@@ -54,7 +54,7 @@ pub(super) struct Worker<V: ViewStore> {
     /// How many events a batch takes at the moment.
     pub(super) events_per_batch: usize,
     /// Set while the view's database cannot be worked with.
-    pub(super) pace: Option<Pace>,
+    pub(super) backoff: Option<Backoff>,
 }
 
 /// How many streams are turned to at once, at most.
@@ -64,7 +64,7 @@ const STREAMS_PER_TURN: usize = 4096;
 const READS: usize = 16;
 
 /// How often a worker lets others run before it reads.
-const MOMENT: usize = 4;
+const YIELDS_BEFORE_READ: usize = 4;
 
 impl<V: ViewStore> Worker<V> {
     pub(super) fn new(shared: Arc<Shared<V>>, index: usize, requests: mpsc::Receiver<Request<V>>) -> Self {
@@ -77,7 +77,7 @@ impl<V: ViewStore> Worker<V> {
             delayed: FuturesUnordered::new(),
             held: 0,
             events_per_batch: settings.events_per_batch.max(1),
-            pace: None,
+            backoff: None,
             shared,
         }
     }
@@ -88,7 +88,7 @@ impl<V: ViewStore> Worker<V> {
             self.turn().await;
             self.report();
             // What cannot be done at the end is left: it is stored, and nothing says that it was dealt with.
-            if self.shared.is_broken() || (self.pace.is_some() && self.shared.is_stopped()) {
+            if self.shared.is_broken() || (self.backoff.is_some() && self.shared.is_stopped()) {
                 return;
             }
         }
@@ -134,27 +134,27 @@ impl<V: ViewStore> Worker<V> {
 
     fn take(&mut self, request: Request<V>) {
         match request {
-            Request::Commits(commits, receipt) => {
+            Request::Commits(commits, ack) => {
                 for (stream, commit) in commits {
                     self.held += commit.len();
                     let last = commit.last();
                     let inbox = self.inbox(stream, &commit.key);
                     inbox.add(commit);
-                    inbox.sign(Some(last), &receipt);
+                    inbox.sign(Some(last), &ack);
                 }
-                receipt.settle();
+                ack.settle();
             }
-            Request::Look(stream, key, receipt) => {
+            Request::Look(stream, key, ack) => {
                 let inbox = self.inbox(stream, &key);
                 inbox.look_further();
-                inbox.sign(None, &receipt);
-                receipt.settle();
+                inbox.sign(None, &ack);
+                ack.settle();
             }
-            Request::Head(stream, key, head, receipt) => {
+            Request::Head(stream, key, head, ack) => {
                 let inbox = self.inbox(stream, &key);
                 inbox.look_up_to(head);
-                inbox.sign(Some(head.sequence), &receipt);
-                receipt.settle();
+                inbox.sign(Some(head.sequence), &ack);
+                ack.settle();
             }
             Request::Wait(stream, key, wanted, reply) => self.inbox(stream, &key).wait(wanted, reply),
         }
@@ -204,17 +204,17 @@ impl<V: ViewStore> Worker<V> {
     }
 
     async fn bring_forward(&mut self, streams: &[StreamName]) {
-        let mut room =
-            Room { events: self.events_per_batch, bytes: self.shared.settings.bytes_per_batch.max(1) };
+        let mut budget =
+            BatchBudget { events: self.events_per_batch, bytes: self.shared.settings.bytes_per_batch.max(1) };
         let mut runs = Vec::new();
-        let mut unread = self.runs(streams, &mut room, &mut runs);
+        let mut unread = self.runs(streams, &mut budget, &mut runs);
         if !unread.is_empty() {
             self.listen().await;
-            unread = self.runs(&unread, &mut room, &mut runs);
+            unread = self.runs(&unread, &mut budget, &mut runs);
         }
         for stream in self.read(unread).await {
             // What was read and does not fit is kept for the next turn.
-            runs.extend(run_of(&self.shared, &stream, &self.inboxes[&stream], &mut room));
+            runs.extend(run_of(&self.shared, &stream, &self.inboxes[&stream], &mut budget));
         }
         if !runs.is_empty() {
             self.apply(runs).await;
@@ -222,7 +222,12 @@ impl<V: ViewStore> Worker<V> {
     }
 
     /// Adds what comes next in these streams, as far as there is room, and gives those of which it is not at hand.
-    fn runs(&mut self, streams: &[StreamName], room: &mut Room, runs: &mut Vec<RunOf<V>>) -> Vec<StreamName> {
+    fn runs(
+        &mut self,
+        streams: &[StreamName],
+        budget: &mut BatchBudget,
+        runs: &mut Vec<RunOf<V>>,
+    ) -> Vec<StreamName> {
         let mut unread = Vec::new();
         for stream in streams {
             let Some(inbox) = self.inboxes.get_mut(stream) else { continue };
@@ -230,10 +235,10 @@ impl<V: ViewStore> Worker<V> {
                 let repeated = inbox.reached(position);
                 self.shared.repeated(repeated);
             }
-            if room.is_full() {
+            if budget.is_full() {
                 break;
             }
-            match run_of(&self.shared, stream, inbox, room) {
+            match run_of(&self.shared, stream, inbox, budget) {
                 Some(run) => runs.push(run),
                 None if inbox.wants_more() => unread.push(stream.clone()),
                 None => {}
@@ -245,7 +250,7 @@ impl<V: ViewStore> Worker<V> {
     /// Takes in what is asked for right now. Who waits for a stream has mostly just written to it, so that the feed is about
     /// to bring what would be read.
     async fn listen(&mut self) {
-        for _ in 0..MOMENT {
+        for _ in 0..YIELDS_BEFORE_READ {
             if !self.requests.is_empty() {
                 break;
             }
@@ -261,14 +266,14 @@ impl<V: ViewStore> Worker<V> {
         if unknown.is_empty() {
             return true;
         }
-        let places = match self.shared.view.places(&unknown).await {
+        let places = match self.shared.view.positions_of(&unknown).await {
             Ok(places) => places,
             Err(error) => {
-                self.pause("cannot read positions", &error).await;
+                self.pause("cannot read positions", error).await;
                 return false;
             }
         };
-        self.pace = None;
+        self.backoff = None;
         for (stream, place) in unknown.iter().zip(places) {
             if !place.quarantined {
                 self.shared.remember(stream, place.position);
@@ -315,16 +320,15 @@ impl<V: ViewStore> Worker<V> {
                         self.quarantine(&stream, position, first, error.into()).await;
                         continue;
                     }
-                    inbox.pace = None;
-                    inbox.trouble = None;
+                    inbox.backoff = None;
+                    inbox.stall = None;
                     page.commits().iter().for_each(|commit| inbox.add(Arc::clone(commit)));
                     grown.push(stream);
                 }
                 Ok(None) => {
                     inbox.saw_end();
                     if inbox.wants_more() {
-                        inbox.trouble =
-                            Some("the event storage does not show what is known to be stored".into());
+                        inbox.stall = Some(StallReason::NotShown);
                         self.delay(stream);
                     }
                 }
@@ -335,8 +339,9 @@ impl<V: ViewStore> Worker<V> {
                         self.quarantine(&stream, position, next, describe(&error)).await;
                     }
                     _ => {
-                        inbox.tell(&Looked::Unreadable(describe(&error)));
-                        inbox.trouble = Some(describe(&error));
+                        let error = Arc::new(error);
+                        inbox.tell(&WaitOutcome::Unreadable(Arc::clone(&error)));
+                        inbox.stall = Some(StallReason::Unreadable(error));
                         self.delay(stream);
                     }
                 },
@@ -350,16 +355,16 @@ impl<V: ViewStore> Worker<V> {
         let Some(inbox) = self.inboxes.get_mut(&stream) else { return };
         inbox.forget_beyond(self.shared.settings.events_per_batch);
         let retry = &self.shared.settings.retry;
-        let pace = inbox.pace.get_or_insert_with(|| retry.start());
-        let wait = pace.wait(&self.shared.surroundings.randomness).max(LEAST_WAIT);
-        self.delayed.push(self.shared.surroundings.clock.sleep(wait).map(|()| stream).boxed());
+        let backoff = inbox.backoff.get_or_insert_with(|| retry.start());
+        let wait = backoff.wait(&self.shared.environment.randomness).max(LEAST_WAIT);
+        self.delayed.push(self.shared.environment.clock.sleep(wait).map(|()| stream).boxed());
     }
 
     /// Keeps a stream that has more to do, or was asked for again meanwhile; it is ready, unless it is tried later anyway.
     fn put_back(&mut self, stream: StreamName) {
         let Some(inbox) = self.inboxes.get(&stream) else { return };
         if inbox.wants_more() {
-            if inbox.pace.is_none() {
+            if inbox.backoff.is_none() {
                 self.queue(stream);
             }
         } else if !inbox.queued {
@@ -387,50 +392,51 @@ impl<V: ViewStore> Worker<V> {
         match self.shared.quarantine(stream, position, sequence, error).await {
             // The next turn finds it in quarantine, or moved by another worker.
             Ok(()) => {}
-            Err(error) => self.pause("cannot record a quarantine", &error).await,
+            Err(error) => self.pause("cannot record a quarantine", error).await,
         }
     }
 
     /// Waits a while because the view's database cannot be worked with.
-    pub(super) async fn pause(&mut self, what: &str, error: &StorageError) {
-        tracing::warn!(view = %self.shared.view.definition(), error = %describe(error), "{what}; trying again");
-        self.shared.reports[self.index].set_trouble(format!("{what}: {}", describe(error)));
+    pub(super) async fn pause(&mut self, what: &str, error: StorageError) {
+        tracing::warn!(view = %self.shared.view.definition(), error = %describe(&error), "{what}; trying again");
+        let error = StorageError::new(error.kind(), what).because(error);
+        self.shared.reports[self.index].set_last_error(Arc::new(error));
         let retry = &self.shared.settings.retry;
-        let pace = self.pace.get_or_insert_with(|| retry.start());
-        let wait = pace.wait(&self.shared.surroundings.randomness).max(LEAST_WAIT);
-        let sleep = self.shared.surroundings.clock.sleep(wait);
+        let backoff = self.backoff.get_or_insert_with(|| retry.start());
+        let wait = backoff.wait(&self.shared.environment.randomness).max(LEAST_WAIT);
+        let sleep = self.shared.environment.clock.sleep(wait);
         future::select(sleep, Box::pin(self.shared.stopped())).await;
     }
 
     /// Shows how far this worker is.
     fn report(&mut self) {
-        let (mut waiting, mut events, mut oldest) = (Vec::new(), 0, None::<Timestamp>);
+        let (mut stalled, mut events, mut oldest) = (Vec::new(), 0, None::<Timestamp>);
         self.held = 0;
         for (stream, inbox) in &self.inboxes {
             self.held += inbox.events();
             let (behind, since) = inbox.lag();
             events += behind;
             oldest = oldest.into_iter().chain(since).min();
-            if let Some(reason) = inbox.trouble.as_ref().filter(|_| waiting.len() < MOST_SHOWN) {
+            if let Some(reason) = inbox.stall.as_ref().filter(|_| stalled.len() < MOST_SHOWN) {
                 let position = inbox.position.flatten();
-                waiting.push(Waiting { stream: stream.clone(), position, reason: reason.clone() });
+                stalled.push(StalledStream { stream: stream.clone(), position, reason: reason.clone() });
             }
         }
-        self.shared.reports[self.index].set(events, oldest, waiting, self.pace.is_none());
+        self.shared.reports[self.index].set(events, oldest, stalled, self.backoff.is_none());
     }
 }
 
-type RunOf<V> = Run<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
+type RunOf<V> = CommitRun<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
 
 fn run_of<V: ViewStore>(
     shared: &Shared<V>,
     stream: &StreamName,
     inbox: &InboxOf<V>,
-    room: &mut Room,
+    budget: &mut BatchBudget,
 ) -> Option<RunOf<V>> {
-    let commits = inbox.run(|commit| room.takes(commit.len(), shared.surroundings.weight(commit)));
+    let commits = inbox.run(|commit| budget.takes(commit.len(), shared.environment.weight(commit)));
     let from = inbox.position.flatten();
-    (!commits.is_empty()).then(|| Run { stream: stream.clone(), from, commits })
+    (!commits.is_empty()).then(|| CommitRun { stream: stream.clone(), from, commits })
 }
 
 /// How many waiting streams a worker shows.
@@ -440,12 +446,12 @@ const MOST_SHOWN: usize = 100;
 const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// How much more a batch takes.
-struct Room {
+struct BatchBudget {
     events: usize,
     bytes: usize,
 }
 
-impl Room {
+impl BatchBudget {
     fn is_full(&self) -> bool {
         self.events == 0 || self.bytes == 0
     }

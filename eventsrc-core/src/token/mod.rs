@@ -4,6 +4,7 @@ mod text;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,33 @@ pub struct Token {
 }
 
 type Positions = BTreeMap<StreamName, (u64, Zone)>;
+
+/// Sequence of one stream in a token, of whatever type: its number and the zone that wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenPosition {
+    /// The number; 1 for the first event of a stream.
+    pub number: u64,
+    /// The zone.
+    pub zone: Zone,
+}
+
+impl TokenPosition {
+    /// The parts of `sequence`.
+    pub fn of<S: Sequence>(sequence: S) -> Self {
+        Self { number: sequence.number(), zone: sequence.zone() }
+    }
+}
+
+/// `7`, and `7@2` in a zone other than the default one.
+impl fmt::Display for TokenPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number)?;
+        if self.zone != Zone::default() {
+            write!(f, "@{}", self.zone)?;
+        }
+        Ok(())
+    }
+}
 
 impl Token {
     /// "I know `sequence` of this stream", as somebody says: not trusted.
@@ -87,8 +115,8 @@ impl Token {
     }
 
     /// The streams and sequences, in the order of the names.
-    pub fn positions(&self) -> impl ExactSizeIterator<Item = (&StreamName, u64, Zone)> {
-        self.positions.iter().map(|(name, (number, zone))| (name, *number, *zone))
+    pub fn positions(&self) -> impl ExactSizeIterator<Item = (&StreamName, TokenPosition)> {
+        self.positions.iter().map(|(name, &(number, zone))| (name, TokenPosition { number, zone }))
     }
 
     /// All that either token knows.

@@ -57,7 +57,7 @@ impl TokenCodec {
     /// [`TokenError::TooLarge`] past the limit. Ask for less: a token of the streams that the reader needs.
     pub fn encode(&self, token: &Token) -> Result<String, TokenError> {
         let entries: Vec<_> =
-            token.positions().map(|(name, number, zone)| (name.as_str(), number, zone)).collect();
+            token.positions().map(|(name, at)| (name.as_str(), at.number, at.zone)).collect();
         let payload =
             postcard::to_allocvec(&entries).map_err(|_| TokenError::Malformed("it cannot be encoded"))?;
         let mut text = format!("{VERSION}.{}", URL_SAFE_NO_PAD.encode(payload));

@@ -13,19 +13,19 @@ use crate::stream::StreamName;
 #[derive(Debug)]
 pub struct Batch<K, S, E> {
     commits: Vec<Arc<Commit<K, S, E>>>,
-    moves: Vec<Move<S>>,
+    changes: Vec<PositionChange<S>>,
 }
 
 /// The same commits; they are shared.
 impl<K, S: Clone, E> Clone for Batch<K, S, E> {
     fn clone(&self) -> Self {
-        Self { commits: self.commits.clone(), moves: self.moves.clone() }
+        Self { commits: self.commits.clone(), changes: self.changes.clone() }
     }
 }
 
-/// How a batch moves one stream of a view.
+/// How a batch changes one stream of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Move<S> {
+pub struct PositionChange<S> {
     /// The stream.
     pub stream: StreamName,
     /// The position that the view must have for the batch to be applied; `None` before the first event.
@@ -40,21 +40,21 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
     /// # Panics
     ///
     /// If a run is empty or a stream comes twice, which is a mistake of the caller.
-    pub fn new(mut runs: Vec<Run<K, S, E>>) -> Self {
+    pub fn new(mut runs: Vec<CommitRun<K, S, E>>) -> Self {
         runs.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
         assert!(
             runs.windows(2).all(|pair| pair[0].stream < pair[1].stream),
             "a stream comes once in a batch"
         );
-        let moves = runs
+        let changes = runs
             .iter()
             .map(|run| {
                 let last = run.commits.last().expect("a run has a commit");
-                Move { stream: run.stream.clone(), from: run.from, to: last.last() }
+                PositionChange { stream: run.stream.clone(), from: run.from, to: last.last() }
             })
             .collect();
         let commits = runs.into_iter().flat_map(|run| run.commits).collect();
-        Self { commits, moves }
+        Self { commits, changes }
     }
 
     /// The commits: streams by name, each stream in order.
@@ -67,7 +67,7 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
         self.commits.iter().flat_map(|commit| commit.events())
     }
 
-    /// The commits of each stream, in the order of [`moves`](Batch::moves).
+    /// The commits of each stream, in the order of [`changes`](Batch::position_changes).
     pub fn streams(&self) -> impl Iterator<Item = &[Arc<Commit<K, S, E>>]>
     where
         K: PartialEq,
@@ -76,14 +76,14 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
     }
 
     /// How the positions move, by name of the stream.
-    pub fn moves(&self) -> &[Move<S>] {
-        &self.moves
+    pub fn position_changes(&self) -> &[PositionChange<S>] {
+        &self.changes
     }
 
     /// The runs that the batch was made of.
-    pub(crate) fn into_runs(self) -> Vec<Run<K, S, E>> {
+    pub(crate) fn into_runs(self) -> Vec<CommitRun<K, S, E>> {
         let mut commits = self.commits.into_iter();
-        let run = |Move { stream, from, to }| {
+        let run = |PositionChange { stream, from, to }| {
             let mut run = Vec::new();
             for commit in commits.by_ref() {
                 let ends = commit.last() == to;
@@ -92,9 +92,9 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
                     break;
                 }
             }
-            Run { stream, from, commits: run }
+            CommitRun { stream, from, commits: run }
         };
-        self.moves.into_iter().map(run).collect()
+        self.changes.into_iter().map(run).collect()
     }
 
     /// The number of events.
@@ -105,7 +105,7 @@ impl<K, S: Sequence, E> Batch<K, S, E> {
 
 /// The next commits of one stream, for a [`Batch`].
 #[derive(Debug)]
-pub struct Run<K, S, E> {
+pub struct CommitRun<K, S, E> {
     /// The stream.
     pub stream: StreamName,
     /// The position that the view is believed to have.
@@ -114,7 +114,7 @@ pub struct Run<K, S, E> {
     pub commits: Vec<Arc<Commit<K, S, E>>>,
 }
 
-impl<K: Clone, S: Sequence, E> Run<K, S, E> {
+impl<K: Clone, S: Sequence, E> CommitRun<K, S, E> {
     /// The same commits in two runs, the first of `middle` commits; `middle` lies inside.
     pub(crate) fn split(mut self, middle: usize) -> (Self, Self) {
         let rest = self.commits.split_off(middle);

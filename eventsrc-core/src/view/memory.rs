@@ -6,7 +6,10 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Applied, Batch, BatchOf, Place, Poison, Skip, ViewDefinition, ViewError, ViewStore, panicked};
+use super::{
+    Applied, Batch, BatchOf, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition,
+    ViewDefinition, ViewError, ViewStore, error_from_panic,
+};
 use crate::commit::Event;
 use crate::error::StorageError;
 use crate::sequence::Sequence;
@@ -27,8 +30,8 @@ type Apply<K, S, E, T> = dyn Fn(&mut T, Event<'_, K, S, E>) -> Result<(), ViewEr
 struct State<S, T> {
     rows: T,
     positions: BTreeMap<StreamName, S>,
-    quarantined: BTreeMap<StreamName, Poison<S>>,
-    skipped: Vec<Skip<S>>,
+    quarantined: BTreeMap<StreamName, QuarantinedCommit<S>>,
+    skipped: Vec<SkippedCommits<S>>,
 }
 
 impl<K: StreamKey, S: Sequence, E, T: Default> MemoryView<K, S, E, T> {
@@ -49,9 +52,13 @@ impl<K: StreamKey, S: Sequence, E, T: Default> MemoryView<K, S, E, T> {
 
 impl<K, S: Sequence, E, T> MemoryView<K, S, E, T> {
     /// What `query` makes of the rows, and where these streams were at that moment.
-    pub fn read<A>(&self, streams: &[StreamName], query: impl FnOnce(&T) -> A) -> (Vec<Place<S>>, A) {
+    pub fn read<A>(
+        &self,
+        streams: &[StreamName],
+        query: impl FnOnce(&T) -> A,
+    ) -> (Vec<StreamPosition<S>>, A) {
         let state = self.state();
-        (streams.iter().map(|stream| state.place(stream)).collect(), query(&state.rows))
+        (streams.iter().map(|stream| state.position_of(stream)).collect(), query(&state.rows))
     }
 
     fn state(&self) -> MutexGuard<'_, State<S, T>> {
@@ -76,24 +83,24 @@ where
 
     async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
         let mut state = self.state();
-        if !state.stands_before(batch) {
-            return Ok(Applied::Moved);
+        if let Some(applied) = state.refuses(batch) {
+            return Ok(applied);
         }
         let mut rows = state.rows.clone();
         let apply = || batch.events().try_for_each(|event| (self.apply)(&mut rows, event));
         match catch_unwind(AssertUnwindSafe(apply)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Ok(Applied::Rejected(error)),
-            Err(panic) => return Ok(Applied::Rejected(panicked(&*panic))),
+            Err(panic) => return Ok(Applied::Rejected(error_from_panic(&*panic))),
         }
         state.rows = rows;
-        for moved in batch.moves() {
+        for moved in batch.position_changes() {
             state.positions.insert(moved.stream.clone(), moved.to);
         }
         Ok(Applied::Done)
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
+    async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
         Ok(self.read(streams, |_| ()).0)
     }
 
@@ -108,7 +115,7 @@ where
         Ok(named.take(limit).map(|(name, position)| (name.clone(), *position)).collect())
     }
 
-    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
+    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
         let mut state = self.state();
         if state.positions.get(&poison.stream).copied() == poison.position {
             state.quarantined.entry(poison.stream.clone()).or_insert_with(|| poison.clone());
@@ -116,7 +123,7 @@ where
         Ok(())
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
         Ok(self.state().quarantined.values().cloned().collect())
     }
 
@@ -124,37 +131,40 @@ where
         Ok(self.state().quarantined.remove(stream).is_some())
     }
 
-    async fn skip(&self, skip: &Skip<S>) -> Result<Applied, StorageError> {
+    async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
         let mut state = self.state();
-        let moved = &skip.moves;
-        if state.positions.get(&moved.stream).copied() != moved.from {
-            return Ok(Applied::Moved);
+        let change = &skip.change;
+        if state.positions.get(&change.stream).copied() != change.from {
+            return Ok(false);
         }
-        state.positions.insert(moved.stream.clone(), moved.to);
-        state.quarantined.remove(&moved.stream);
+        state.positions.insert(change.stream.clone(), change.to);
+        state.quarantined.remove(&change.stream);
         state.skipped.push(skip.clone());
-        state.skipped.sort_by(|a, b| (&a.moves.stream, a.moves.to).cmp(&(&b.moves.stream, b.moves.to)));
-        Ok(Applied::Done)
+        state.skipped.sort_by(|a, b| (&a.change.stream, a.change.to).cmp(&(&b.change.stream, b.change.to)));
+        Ok(true)
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
         Ok(self.state().skipped.clone())
     }
 }
 
 impl<S: Sequence, T> State<S, T> {
-    fn place(&self, stream: &StreamName) -> Place<S> {
-        Place {
+    fn position_of(&self, stream: &StreamName) -> StreamPosition<S> {
+        StreamPosition {
             position: self.positions.get(stream).copied(),
             quarantined: self.quarantined.contains_key(stream),
         }
     }
 
-    fn stands_before<K, E>(&self, batch: &Batch<K, S, E>) -> bool {
-        batch
-            .moves()
-            .iter()
-            .all(|moved| self.place(&moved.stream) == Place { position: moved.from, quarantined: false })
+    /// Answer to a batch that cannot be applied here, whatever the view's code would say.
+    fn refuses<K, E>(&self, batch: &Batch<K, S, E>) -> Option<Applied> {
+        let differs = |change: &PositionChange<S>| self.position_of(&change.stream).position != change.from;
+        let quarantined = |change: &PositionChange<S>| self.quarantined.contains_key(&change.stream);
+        if batch.position_changes().iter().any(differs) {
+            return Some(Applied::PositionDiffers);
+        }
+        batch.position_changes().iter().any(quarantined).then_some(Applied::Quarantined)
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-pub use batch::{Batch, Move, Run};
+pub use batch::{Batch, CommitRun, PositionChange};
 pub use definition::{InvalidViewName, ViewDefinition};
 pub use memory::MemoryView;
 
@@ -27,7 +27,7 @@ pub type BatchOf<V> = Batch<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <
 pub type ViewError = Box<dyn Error + Send + Sync>;
 
 /// A panic of a view's code, as the error that it is for the view.
-pub fn panicked(panic: &(dyn Any + Send)) -> ViewError {
+pub fn error_from_panic(panic: &(dyn Any + Send)) -> ViewError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
@@ -49,7 +49,7 @@ pub fn panicked(panic: &(dyn Any + Send)) -> ViewError {
 /// - A batch is applied whole or not at all: rows and positions of all its streams.
 /// - An empty batch is `Done`, and changes nothing.
 /// - A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing
-///   changes, and the answer is [`Applied::Moved`], whatever the view's code would say to it.
+///   changes, and the answer is [`Applied::PositionDiffers`], whatever the view's code would say to it.
 /// - Of any number of racing batches that move one stream from the same position, exactly one is applied.
 /// - A batch of which the view's code refuses something, by an error or a panic, or whose rows break a rule of the
 ///   database, changes nothing, and the answer is [`Applied::Rejected`] with the cause.
@@ -72,10 +72,10 @@ pub fn panicked(panic: &(dyn Any + Send)) -> ViewError {
 /// - A stream in quarantine is shown as such by `places`, and by `quarantined` with all that was recorded.
 /// - A stream goes into quarantine only while it stands right before the commit in question; later it changes nothing.
 /// - A stream that is in quarantine keeps what was recorded first; a second quarantine changes nothing.
-/// - A batch that moves a stream in quarantine is [`Applied::Moved`].
+/// - A batch that moves a stream in quarantine changes nothing, and the answer is [`Applied::Quarantined`].
 /// - `release` ends it, and nothing else changes.
 /// - `skip` moves the position over a commit, ends the quarantine and records the decision, in one transaction, and only from
-///   the position that its move begins from; otherwise the answer is `Moved`.
+///   the position that its change begins from; otherwise nothing changes, and the answer is `false`.
 /// - `skipped` are all decisions that were recorded, in the order of their streams and sequences.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not keep a view",
@@ -96,10 +96,10 @@ pub trait ViewStore: Send + Sync + 'static {
     fn apply(&self, batch: &BatchOf<Self>) -> impl Future<Output = Result<Applied, StorageError>> + Send;
 
     /// Where these streams are.
-    fn places(
+    fn positions_of(
         &self,
         streams: &[StreamName],
-    ) -> impl Future<Output = Result<Vec<Place<Self::Sequence>>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<Vec<StreamPosition<Self::Sequence>>, StorageError>> + Send;
 
     /// The positions of the streams whose names come after `after`, at most `limit`, by name.
     fn positions(
@@ -111,38 +111,72 @@ pub trait ViewStore: Send + Sync + 'static {
     /// Puts a stream in quarantine, if it is where `poison` says.
     fn quarantine(
         &self,
-        poison: &Poison<Self::Sequence>,
+        poison: &QuarantinedCommit<Self::Sequence>,
     ) -> impl Future<Output = Result<(), StorageError>> + Send;
 
     /// The streams in quarantine, by name.
-    fn quarantined(&self) -> impl Future<Output = Result<Vec<Poison<Self::Sequence>>, StorageError>> + Send;
+    fn quarantined(
+        &self,
+    ) -> impl Future<Output = Result<Vec<QuarantinedCommit<Self::Sequence>>, StorageError>> + Send;
 
     /// Ends a quarantine, so that the commit is tried again; false if there was none.
     fn release(&self, stream: &StreamName) -> impl Future<Output = Result<bool, StorageError>> + Send;
 
-    /// Moves over a commit without applying it, and records who decided so.
-    fn skip(&self, skip: &Skip<Self::Sequence>)
-    -> impl Future<Output = Result<Applied, StorageError>> + Send;
+    /// Moves over commits without applying them, and records who decided so; `false` if the stream's position differs.
+    fn skip(
+        &self,
+        skip: &SkippedCommits<Self::Sequence>,
+    ) -> impl Future<Output = Result<bool, StorageError>> + Send;
 
     /// The decisions to skip.
-    fn skipped(&self) -> impl Future<Output = Result<Vec<Skip<Self::Sequence>>, StorageError>> + Send;
+    fn skipped(
+        &self,
+    ) -> impl Future<Output = Result<Vec<SkippedCommits<Self::Sequence>>, StorageError>> + Send;
 }
 
-/// What applying a batch came to.
+/// Outcome of applying a batch. Unless it is `Done`, nothing was changed.
 #[derive(Debug)]
 #[must_use = "a batch that was not applied is a value"]
 pub enum Applied {
-    /// Rows and positions have moved.
+    /// Rows and positions were written.
     Done,
-    /// A stream was not where the batch begins, or is in quarantine; nothing was changed.
-    Moved,
-    /// The view cannot apply something in the batch, however often it is tried; nothing was changed.
+    /// A stream is not at the position where the batch begins: another worker was first, or the caller's knowledge is old.
+    PositionDiffers,
+    /// A stream of the batch is in quarantine.
+    Quarantined,
+    /// The view's code or a rule of the database refuses the batch, however often it is tried.
     Rejected(ViewError),
+}
+
+/// Outcome of a take-over. Unless it is `Done`, nothing was changed, and the other version goes on serving.
+#[derive(Debug)]
+#[must_use = "a take-over that did not happen is a value"]
+pub enum TakeOver {
+    /// This version serves.
+    Done,
+    /// This version would still be behind the serving one.
+    Behind,
+    /// These streams are in quarantine in this version, and the serving one is past them; never empty.
+    Quarantined(Vec<StreamName>),
+    /// The view's code or a rule of the database refuses a commit by which this version is behind.
+    Rejected(ViewError),
+}
+
+/// The outcome of a take-over whose last batch was not applied.
+impl From<Applied> for TakeOver {
+    fn from(applied: Applied) -> Self {
+        match applied {
+            Applied::Done => Self::Done,
+            // Whatever holds the batch up, the version stays behind.
+            Applied::PositionDiffers | Applied::Quarantined => Self::Behind,
+            Applied::Rejected(error) => Self::Rejected(error),
+        }
+    }
 }
 
 /// Where a stream is in a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<S> {
+pub struct StreamPosition<S> {
     /// The sequence up to which the view has applied it; `None` before its first event.
     pub position: Option<S>,
     /// Whether it is in quarantine, and does not move.
@@ -150,7 +184,7 @@ pub struct Place<S> {
 }
 
 /// Nowhere yet.
-impl<S> Default for Place<S> {
+impl<S> Default for StreamPosition<S> {
     fn default() -> Self {
         Self { position: None, quarantined: false }
     }
@@ -158,7 +192,7 @@ impl<S> Default for Place<S> {
 
 /// A commit that a view cannot apply, and which stops its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poison<S> {
+pub struct QuarantinedCommit<S> {
     /// The stream.
     pub stream: StreamName,
     /// The position that the view has of it.
@@ -173,9 +207,9 @@ pub struct Poison<S> {
 
 /// The decision to leave a commit out of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skip<S> {
-    /// What is left out: the commits of this stream from its position to the end of the move.
-    pub moves: Move<S>,
+pub struct SkippedCommits<S> {
+    /// The change that leaves them out: from the stream's position to the end of the last one.
+    pub change: PositionChange<S>,
     /// Who decided, and why.
     pub reason: String,
     /// When.
@@ -190,10 +224,12 @@ pub struct Skip<S> {
 /// - `take_over` is one transaction, in which no position of the view moves but by `catch_up`: it is given every stream of
 ///   which this version lies behind the serving one, and brings the commits in between; it may bring later ones as well.
 /// - Where this version lies nowhere behind, `catch_up` is not called.
-/// - A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] with
+/// - A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`TakeOver::Rejected`] with
 ///   the cause; either changes nothing.
-/// - A version that would still lie behind anywhere, or has a stream in quarantine that the serving one is past, does not
-///   take over: nothing changes, and the answer is [`Applied::Moved`].
+/// - A version that would still lie behind anywhere does not take over: nothing changes, and the answer is
+///   [`TakeOver::Behind`].
+/// - A version with a stream in quarantine that the serving one is past does not take over: nothing changes, and the answer
+///   is [`TakeOver::Quarantined`] with the names of all such streams.
 /// - `retire` removes the rows, positions, quarantines and skips of this version, and of no other; the serving one is not
 ///   retired, which is an error of kind `Invalid`.
 /// - The digest is the same for equal rows, in whatever order they were written, and another one for other rows.
@@ -205,24 +241,26 @@ pub trait VersionedStore: ViewStore {
     fn take_over(
         &self,
         catch_up: CatchUp<Self>,
-    ) -> impl Future<Output = Result<Applied, StorageError>> + Send;
+    ) -> impl Future<Output = Result<TakeOver, StorageError>> + Send;
 
     /// Removes this version.
     fn retire(&self) -> impl Future<Output = Result<(), StorageError>> + Send;
 
     /// What the rows of this version come to.
-    fn digest(&self) -> impl Future<Output = Result<Digest, StorageError>> + Send;
+    fn digest(&self) -> impl Future<Output = Result<ViewDigest, StorageError>> + Send;
 }
 
 /// Brings the commits by which a version lies behind, while the positions of its view stand still.
 pub type CatchUp<V> = Box<
-    dyn FnOnce(Vec<Move<<V as ViewStore>::Sequence>>) -> BoxFuture<'static, Result<BatchOf<V>, StorageError>>
+    dyn FnOnce(
+            Vec<PositionChange<<V as ViewStore>::Sequence>>,
+        ) -> BoxFuture<'static, Result<BatchOf<V>, StorageError>>
         + Send,
 >;
 
 /// What the rows of a view come to, whatever their order: two builds that are equal have equal digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digest {
+pub struct ViewDigest {
     /// How many rows there are.
     pub rows: u64,
     /// A hash of the rows of all tables, as text that means something to the same kind of store only.
@@ -242,11 +280,11 @@ impl<V: ViewStore> ViewStore for Arc<V> {
         V::apply(self, batch)
     }
 
-    fn places(
+    fn positions_of(
         &self,
         streams: &[StreamName],
-    ) -> impl Future<Output = Result<Vec<Place<Self::Sequence>>, StorageError>> + Send {
-        V::places(self, streams)
+    ) -> impl Future<Output = Result<Vec<StreamPosition<Self::Sequence>>, StorageError>> + Send {
+        V::positions_of(self, streams)
     }
 
     fn positions(
@@ -259,12 +297,14 @@ impl<V: ViewStore> ViewStore for Arc<V> {
 
     fn quarantine(
         &self,
-        poison: &Poison<Self::Sequence>,
+        poison: &QuarantinedCommit<Self::Sequence>,
     ) -> impl Future<Output = Result<(), StorageError>> + Send {
         V::quarantine(self, poison)
     }
 
-    fn quarantined(&self) -> impl Future<Output = Result<Vec<Poison<Self::Sequence>>, StorageError>> + Send {
+    fn quarantined(
+        &self,
+    ) -> impl Future<Output = Result<Vec<QuarantinedCommit<Self::Sequence>>, StorageError>> + Send {
         V::quarantined(self)
     }
 
@@ -274,12 +314,14 @@ impl<V: ViewStore> ViewStore for Arc<V> {
 
     fn skip(
         &self,
-        skip: &Skip<Self::Sequence>,
-    ) -> impl Future<Output = Result<Applied, StorageError>> + Send {
+        skip: &SkippedCommits<Self::Sequence>,
+    ) -> impl Future<Output = Result<bool, StorageError>> + Send {
         V::skip(self, skip)
     }
 
-    fn skipped(&self) -> impl Future<Output = Result<Vec<Skip<Self::Sequence>>, StorageError>> + Send {
+    fn skipped(
+        &self,
+    ) -> impl Future<Output = Result<Vec<SkippedCommits<Self::Sequence>>, StorageError>> + Send {
         V::skipped(self)
     }
 }

@@ -4,15 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use eventsrc_core::{Checkpoint, Lease, NewLease};
 
-use super::settings::Initial;
+use super::settings::InitialPosition;
 use crate::shard::Shard;
 
 /// The leases of shards that have none, and of which a group that never read the stream need not read anything.
 ///
 /// They come first and by themselves: of several workers that begin at once and see different shards, the first one's word
 /// is kept, and all see which it was.
-pub(super) fn passed_over(shards: &[Shard], leases: &[Lease], initial: Initial) -> Vec<NewLease> {
-    if initial != Initial::Latest || !leases.is_empty() {
+pub(super) fn passed_over(shards: &[Shard], leases: &[Lease], initial: InitialPosition) -> Vec<NewLease> {
+    if initial != InitialPosition::Latest || !leases.is_empty() {
         return Vec::new();
     }
     shards.iter().filter(|shard| !shard.is_open).map(|shard| new(shard, Checkpoint::End)).collect()
@@ -22,7 +22,7 @@ pub(super) fn passed_over(shards: &[Shard], leases: &[Lease], initial: Initial) 
 pub(super) fn missing(
     shards: &[Shard],
     leases: &[Lease],
-    initial: Initial,
+    initial: InitialPosition,
     beginning: bool,
 ) -> Vec<NewLease> {
     let parents: HashMap<&str, &[String]> =
@@ -80,9 +80,9 @@ mod tests {
             shard: shard.into(),
             parents: Vec::new(),
             owner: None,
-            heir: None,
+            next_owner: None,
             counter: 0,
-            pulse: 0,
+            heartbeat: 0,
             checkpoint,
         }
     }
@@ -93,34 +93,34 @@ mod tests {
 
     #[test]
     fn a_stream_that_was_never_read_is_read_from_where_it_is_to_begin() {
-        let all = checkpoints(missing(&split(), &[], Initial::TrimHorizon, true));
+        let all = checkpoints(missing(&split(), &[], InitialPosition::TrimHorizon, true));
         assert_eq!(all, ["1", "2", "3"].map(|id| (id.to_owned(), Checkpoint::TrimHorizon)));
-        assert!(passed_over(&split(), &[], Initial::TrimHorizon).is_empty());
+        assert!(passed_over(&split(), &[], InitialPosition::TrimHorizon).is_empty());
     }
 
     #[test]
     fn whoever_begins_with_the_latest_passes_over_closed_shards() {
-        let ended = passed_over(&split(), &[], Initial::Latest);
+        let ended = passed_over(&split(), &[], InitialPosition::Latest);
         assert_eq!(checkpoints(ended), [("1".to_owned(), Checkpoint::End)]);
-        let then = missing(&split(), &[lease("1", Checkpoint::End)], Initial::Latest, true);
+        let then = missing(&split(), &[lease("1", Checkpoint::End)], InitialPosition::Latest, true);
         assert_eq!(checkpoints(then), ["2", "3"].map(|id| (id.to_owned(), Checkpoint::Latest)));
     }
 
     #[test]
     fn of_two_who_begin_while_a_shard_is_split_neither_misses_what_comes_between() {
         // The other saw the shard before it was split, and reads it.
-        let then = missing(&split(), &[lease("1", Checkpoint::Latest)], Initial::Latest, true);
+        let then = missing(&split(), &[lease("1", Checkpoint::Latest)], InitialPosition::Latest, true);
         assert_eq!(checkpoints(then), ["2", "3"].map(|id| (id.to_owned(), Checkpoint::TrimHorizon)));
         let deeper = [split(), vec![shard("4", &["2"], true)]].concat();
-        let then = missing(&deeper, &[lease("1", Checkpoint::Latest)], Initial::Latest, true);
+        let then = missing(&deeper, &[lease("1", Checkpoint::Latest)], InitialPosition::Latest, true);
         assert!(then.iter().all(|lease| lease.checkpoint == Checkpoint::TrimHorizon));
     }
 
     #[test]
     fn shards_that_come_later_are_read_from_their_first_record() {
         let known = [lease("1", Checkpoint::End), lease("2", Checkpoint::Latest)];
-        assert!(passed_over(&split(), &known, Initial::Latest).is_empty());
-        let later = missing(&split(), &known, Initial::Latest, false);
+        assert!(passed_over(&split(), &known, InitialPosition::Latest).is_empty());
+        let later = missing(&split(), &known, InitialPosition::Latest, false);
         assert_eq!(checkpoints(later), [("3".to_owned(), Checkpoint::TrimHorizon)]);
     }
 

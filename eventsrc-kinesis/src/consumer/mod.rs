@@ -14,7 +14,7 @@ use eventsrc_core::{ChangeFeed, Delivery, LeaseStore, Sequence, StorageError, St
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub use settings::{ConsumerSettings, Initial, Surroundings};
+pub use settings::{ConsumerEnvironment, ConsumerSettings, InitialPosition};
 pub use status::{ConsumerStatus, ShardStatus};
 
 use crate::record::Decoder;
@@ -68,10 +68,10 @@ where
         L: LeaseStore,
         D: Decoder<So::Record, Key = K, Sequence = S, Payload = E>,
     {
-        Self::start_with(source, leases, decoder, settings, Surroundings::default()).await
+        Self::start_with(source, leases, decoder, settings, ConsumerEnvironment::default()).await
     }
 
-    /// The same, with a clock, randomness and an ear for findings of the caller's.
+    /// The same, with a clock, randomness and an ear for anomalies of the caller's.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ where
         leases: L,
         decoder: D,
         settings: ConsumerSettings,
-        surroundings: Surroundings,
+        environment: ConsumerEnvironment,
     ) -> Result<Self, StorageError>
     where
         So: ShardSource,
@@ -92,12 +92,12 @@ where
         let board = Arc::new(Board::default());
         let (sender, deliveries) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
-        let name = surroundings.randomness.commit_id(surroundings.clock.now()).to_string();
+        let name = environment.randomness.commit_id(environment.clock.now()).to_string();
         let reading = Reading {
             source,
             decoder,
             settings,
-            surroundings,
+            environment,
             deliveries: sender,
             board: Arc::clone(&board),
             retention,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::{Acknowledgement, Checkpoint, ShardPlace};
+use eventsrc_core::{Acknowledgement, Checkpoint, ShardPosition};
 use tokio::sync::Notify;
 
 /// What was handed over of a shard, and what of it was dealt with. Deliveries are acknowledged in any order; the checkpoint is
@@ -24,7 +24,7 @@ struct State {
 
 struct Open {
     /// The last of the records; none if it was not made of records.
-    place: Option<ShardPlace>,
+    place: Option<ShardPosition>,
     done: bool,
 }
 
@@ -35,7 +35,7 @@ impl Progress {
     }
 
     /// What is handed over next ends at `place`; to be acknowledged once it was dealt with.
-    pub(super) fn hand_over(self: &Arc<Self>, place: Option<ShardPlace>) -> Acknowledgement {
+    pub(super) fn hand_over(self: &Arc<Self>, place: Option<ShardPosition>) -> Acknowledgement {
         let mut state = self.state();
         let number = state.first + state.open.len() as u64;
         state.open.push_back(Open { place, done: false });
@@ -44,7 +44,7 @@ impl Progress {
     }
 
     /// Records up to `place` were read, and there is nothing in them to be dealt with.
-    pub(super) fn pass(self: &Arc<Self>, place: ShardPlace) {
+    pub(super) fn pass(self: &Arc<Self>, place: ShardPosition) {
         self.hand_over(Some(place)).acknowledge();
     }
 
@@ -135,8 +135,8 @@ mod tests {
 
     use super::*;
 
-    fn place(number: usize) -> ShardPlace {
-        ShardPlace { sequence_number: number.to_string().into(), part: 0, time: None }
+    fn place(number: usize) -> ShardPosition {
+        ShardPosition { sequence_number: number.to_string().into(), part: 0, time: None }
     }
 
     proptest! {

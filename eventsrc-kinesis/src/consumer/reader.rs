@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{Change, Checkpoint, Delivery, ErrorKind, Lease, ShardPlace, StorageError};
+use eventsrc_core::{Change, Checkpoint, Delivery, ErrorKind, Lease, ShardPosition, StorageError};
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 
 use super::progress::Progress;
-use super::settings::{ConsumerSettings, Surroundings};
+use super::settings::{ConsumerEnvironment, ConsumerSettings};
 use super::status::Board;
-use crate::finding::Finding;
+use crate::anomaly::Anomaly;
 use crate::polling::before;
 use crate::record::{Decoded, Decoder};
-use crate::source::{Batch, Numbered, ReadError, ShardSource, Start};
+use crate::source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
 
 /// What a delivery of the decoder `D` is.
 pub(super) type DeliveryOf<D, R> =
@@ -37,7 +37,7 @@ pub(super) struct Reading<So: ShardSource, D: Decoder<So::Record>> {
     pub(super) source: So,
     pub(super) decoder: D,
     pub(super) settings: ConsumerSettings,
-    pub(super) surroundings: Surroundings,
+    pub(super) environment: ConsumerEnvironment,
     pub(super) deliveries: mpsc::Sender<DeliveryOf<D, So::Record>>,
     pub(super) board: Arc<Board>,
     pub(super) retention: Duration,
@@ -57,7 +57,7 @@ pub(super) async fn read<So: ShardSource, D: Decoder<So::Record>>(
     };
     if let Outcome::Stopped = outcome {
         // What is open is not lost if it is not settled in time: whoever comes next reads it again.
-        let limit = reading.surroundings.clock.sleep(reading.settings.handover);
+        let limit = reading.environment.clock.sleep(reading.settings.handover);
         tokio::select! {
             _ = progress.settled() => {}
             () = limit => {}
@@ -81,12 +81,12 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
     async fn run(&self, checkpoint: &Checkpoint) -> Outcome {
         let mut dealt_with = None;
         let mut start = match checkpoint {
-            Checkpoint::TrimHorizon => Start::TrimHorizon,
-            Checkpoint::Latest => Start::Latest,
-            Checkpoint::At(time) => Start::Time(*time),
+            Checkpoint::TrimHorizon => StartPosition::TrimHorizon,
+            Checkpoint::Latest => StartPosition::Latest,
+            Checkpoint::At(time) => StartPosition::Time(*time),
             Checkpoint::After(place) => {
                 dealt_with = Some(place);
-                Start::At(Arc::clone(&place.sequence_number))
+                StartPosition::At(Arc::clone(&place.sequence_number))
             }
             Checkpoint::End => return Outcome::Ended,
         };
@@ -97,7 +97,7 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                 return Outcome::Refused;
             }
         }
-        let began = self.reading.surroundings.clock.now();
+        let began = self.reading.environment.clock.now();
         let mut was_silent = false;
         loop {
             let mut batches = self.reading.source.records(self.shard, start.clone());
@@ -106,7 +106,7 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                     Some(Some(Ok(batch))) => {
                         was_silent = false;
                         if let Some(last) = batch.records.last() {
-                            start = Start::After(last.sequence_number.as_str().into());
+                            start = StartPosition::After(last.sequence_number.as_str().into());
                         }
                         if !self.take(batch, dealt_with).await {
                             return Outcome::Refused;
@@ -127,9 +127,9 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                     tracing::warn!(shard = self.shard, error = %error, "reading the shard anew");
                     metrics::counter!("eventsrc_kinesis_restarts_total").increment(1);
                     was_silent = true;
-                    if start == Start::Latest {
+                    if start == StartPosition::Latest {
                         // What came since it was first asked for must not be missed.
-                        start = Start::Time(before(began));
+                        start = StartPosition::Time(before(began));
                     }
                 }
                 Some(ReadError::Failed(error)) => return Outcome::Failed(error),
@@ -145,7 +145,7 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                     if is_gone {
                         return if self.progress.settled().await { Outcome::Ended } else { Outcome::Refused };
                     }
-                    start = Start::TrimHorizon;
+                    start = StartPosition::TrimHorizon;
                 }
             }
         }
@@ -153,7 +153,7 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
 
     /// What the source brings, unless it is silent for too long.
     async fn within_silence<T>(&self, next: impl Future<Output = T>) -> Option<T> {
-        let silence = self.reading.surroundings.clock.sleep(self.reading.settings.silence);
+        let silence = self.reading.environment.clock.sleep(self.reading.settings.silence);
         tokio::select! {
             next = next => Some(next),
             () = silence => None,
@@ -167,8 +167,8 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
     }
 
     /// Hands over what a batch says; false if that is of no use any more.
-    async fn take(&self, batch: Batch<So::Record>, dealt_with: Option<&ShardPlace>) -> bool {
-        let Batch { records, behind } = batch;
+    async fn take(&self, batch: RecordBatch<So::Record>, dealt_with: Option<&ShardPosition>) -> bool {
+        let RecordBatch { records, behind } = batch;
         self.reading.board.read(self.shard, records.len(), behind);
         if self.progress.is_refused() {
             return false;
@@ -178,7 +178,7 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
             let mut decoded = Decoded::default();
             let mut last = None;
             let some = records.by_ref().take(self.reading.settings.records_per_delivery.max(1));
-            for Numbered { sequence_number, arrived: time, record } in some {
+            for SequencedRecord { sequence_number, arrived: time, record } in some {
                 let from = dealt_with
                     .filter(|place| *place.sequence_number == *sequence_number)
                     .map_or(0, |place| place.part.saturating_add(1));
@@ -186,9 +186,9 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
                 last = Some((sequence_number, part, time));
             }
             let Some((sequence_number, part, time)) = last else { return true };
-            let place = ShardPlace { sequence_number: sequence_number.into(), part, time };
-            let Decoded { changes, findings } = decoded;
-            findings.iter().for_each(|finding| self.report(finding));
+            let place = ShardPosition { sequence_number: sequence_number.into(), part, time };
+            let Decoded { changes, anomalies } = decoded;
+            anomalies.iter().for_each(|anomaly| self.report(anomaly));
             if changes.is_empty() {
                 self.progress.pass(place);
             } else if !self.deliver(changes, Some(place)).await {
@@ -200,7 +200,7 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
     async fn deliver(
         &self,
         changes: Vec<Change<D::Key, D::Sequence, D::Payload>>,
-        place: Option<ShardPlace>,
+        place: Option<ShardPosition>,
     ) -> bool {
         if !self.progress.room(self.reading.settings.deliveries_ahead).await {
             return false;
@@ -212,20 +212,20 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
     }
 
     /// Whether records after `place` may have been removed because of their age.
-    fn is_too_old(&self, place: &ShardPlace) -> bool {
-        let now = self.reading.surroundings.clock.now();
+    fn is_too_old(&self, place: &ShardPosition) -> bool {
+        let now = self.reading.environment.clock.now();
         let age = place.time.map(|time| now.duration_since(time));
         age.is_some_and(|age| age.unsigned_abs() > self.reading.retention && age.is_positive())
     }
 
     /// The stream does not have some of what it had: the storage is asked for it.
     async fn lost(&self, why: String) -> bool {
-        self.report(&Finding::Lost { shard: self.shard.to_owned(), why });
+        self.report(&Anomaly::Lost { shard: self.shard.to_owned(), why });
         self.deliver(vec![Change::Anything], None).await
     }
 
-    fn report(&self, finding: &Finding) {
-        self.reading.board.found(self.shard, finding);
-        (self.reading.surroundings.on_finding)(finding);
+    fn report(&self, anomaly: &Anomaly) {
+        self.reading.board.found(self.shard, anomaly);
+        (self.reading.environment.on_anomaly)(anomaly);
     }
 }

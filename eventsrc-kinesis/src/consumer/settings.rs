@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{Checkpoint, Clock, Randomness, RetryPace, SystemClock, Timestamp};
+use eventsrc_core::{BackoffSettings, Checkpoint, Clock, Randomness, SystemClock, Timestamp};
 
-use crate::finding::Finding;
+use crate::anomaly::Anomaly;
 
 /// How a [`Consumer`](super::Consumer) works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerSettings {
     /// Where to begin with a stream that the group has never read. Shards that come later are read from their first record.
-    pub initial: Initial,
+    pub initial: InitialPosition,
     /// How long the owner of a lease may give no sign before others take it over. It gives three in that time.
     pub expiry: Duration,
     /// How long a worker that is asked for a shard, or told to end, may take for what it has handed over.
@@ -27,7 +27,7 @@ pub struct ConsumerSettings {
     /// How many records a delivery brings at most.
     pub records_per_delivery: usize,
     /// How long to wait before trying again what may go well another time.
-    pub retry: RetryPace,
+    pub retry: BackoffSettings,
 }
 
 /// From the oldest record; leases that expire after 10 seconds, handed over within 30; three minutes of silence, a look for
@@ -35,21 +35,21 @@ pub struct ConsumerSettings {
 impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
-            initial: Initial::TrimHorizon,
+            initial: InitialPosition::TrimHorizon,
             expiry: Duration::from_secs(10),
             handover: Duration::from_secs(30),
             silence: Duration::from_secs(180),
             discover_every: Duration::from_secs(60),
             deliveries_ahead: 8,
             records_per_delivery: 1000,
-            retry: RetryPace::default(),
+            retry: BackoffSettings::default(),
         }
     }
 }
 
 /// Where to begin with a stream that was never read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Initial {
+pub enum InitialPosition {
     /// At the oldest record that the stream still has.
     TrimHorizon,
     /// At what comes from now on.
@@ -58,7 +58,7 @@ pub enum Initial {
     Time(Timestamp),
 }
 
-impl Initial {
+impl InitialPosition {
     pub(super) fn checkpoint(self) -> Checkpoint {
         match self {
             Self::TrimHorizon => Checkpoint::TrimHorizon,
@@ -70,28 +70,28 @@ impl Initial {
 
 /// What a consumer is given to tell the time and to draw lots, and whom it tells what it meets.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ConsumerEnvironment {
     /// Tells the time and waits.
     pub clock: Arc<dyn Clock>,
     /// Names the worker, and spreads retries.
     pub randomness: Arc<Randomness>,
     /// Is told of what should not be; it is logged and counted whatever this does.
-    pub on_finding: Arc<dyn Fn(&Finding) + Send + Sync>,
+    pub on_anomaly: Arc<dyn Fn(&Anomaly) + Send + Sync>,
 }
 
-/// The machine's clock and randomness; findings are logged.
-impl Default for Surroundings {
+/// The machine's clock and randomness; anomalies are logged.
+impl Default for ConsumerEnvironment {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(Randomness::from_system()),
-            on_finding: Arc::new(|_| {}),
+            on_anomaly: Arc::new(|_| {}),
         }
     }
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for ConsumerEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").finish_non_exhaustive()
+        f.debug_struct("ConsumerEnvironment").finish_non_exhaustive()
     }
 }

@@ -1,15 +1,15 @@
 //! What a consumer shows of itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventsrc_core::{Checkpoint, StorageError};
 
-use crate::finding::Finding;
+use crate::anomaly::Anomaly;
 
 /// What a consumer does just now, and has done so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ConsumerStatus {
     /// The shards that it reads, by name.
@@ -22,12 +22,12 @@ pub struct ConsumerStatus {
     pub claimed: u64,
     /// How many leases it lost to others before it gave them up.
     pub lost: u64,
-    /// How many findings there were.
-    pub findings: u64,
+    /// How many anomalies there were.
+    pub anomalies: u64,
     /// Shards that cannot be read here, and why, until they are read after all, by this worker or another one.
-    pub unreadable: BTreeMap<String, String>,
-    /// Why it cannot keep its leases as it should; none if it can.
-    pub trouble: Option<String>,
+    pub unreadable: BTreeMap<String, Arc<StorageError>>,
+    /// The last error of the lease store; `None` once a call succeeded again.
+    pub last_error: Option<Arc<StorageError>>,
 }
 
 /// How far a shard was read.
@@ -70,22 +70,22 @@ impl Board {
         }
     }
 
-    pub(super) fn found(&self, shard: &str, finding: &Finding) {
-        self.lock().findings += 1;
-        let kind = match finding {
-            Finding::Unreadable { .. } => "unreadable",
-            Finding::Tampering { .. } => "tampering",
-            Finding::Foreign { .. } => "foreign",
-            Finding::Lost { .. } => "lost",
+    pub(super) fn found(&self, shard: &str, anomaly: &Anomaly) {
+        self.lock().anomalies += 1;
+        let kind = match anomaly {
+            Anomaly::Unreadable { .. } => "unreadable",
+            Anomaly::Tampered { .. } => "tampering",
+            Anomaly::Foreign { .. } => "foreign",
+            Anomaly::Lost { .. } => "lost",
         };
-        metrics::counter!("eventsrc_kinesis_findings_total", "kind" => kind).increment(1);
-        tracing::error!(shard, finding = ?finding, "the stream has something that should not be");
+        metrics::counter!("eventsrc_kinesis_anomalies_total", "kind" => kind).increment(1);
+        tracing::error!(shard, anomaly = ?anomaly, "the stream has something that should not be");
     }
 
-    pub(super) fn cannot_read(&self, shard: &str, error: &StorageError) {
+    pub(super) fn cannot_read(&self, shard: &str, error: StorageError) {
         tracing::warn!(shard, error = %error, "the shard cannot be read here; others shall try");
         metrics::counter!("eventsrc_kinesis_unreadable_shards_total").increment(1);
-        self.lock().unreadable.insert(shard.to_owned(), error.to_string());
+        self.lock().unreadable.insert(shard.to_owned(), Arc::new(error));
     }
 
     /// Somebody else reads these.
@@ -120,12 +120,12 @@ impl Board {
     }
 
     pub(super) fn is_well(&self) {
-        self.lock().trouble = None;
+        self.lock().last_error = None;
     }
 
-    pub(super) fn is_troubled(&self, error: &StorageError) {
+    pub(super) fn failed(&self, error: StorageError) {
         tracing::warn!(error = %error, "cannot keep the leases; trying again");
-        self.lock().trouble = Some(error.to_string());
+        self.lock().last_error = Some(Arc::new(error));
     }
 
     fn lock(&self) -> MutexGuard<'_, ConsumerStatus> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsrc_core::{
-    Checkpoint, ErrorKind, Lease, LeasePlan, LeaseStore, LeaseWatch, Pace, Renewal, StorageError,
+    Backoff, Checkpoint, ErrorKind, Lease, LeasePlan, LeaseStore, LeaseWatch, Renewal, StorageError,
 };
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -33,7 +33,7 @@ pub(super) struct Worker<So: ShardSource, L, D: Decoder<So::Record>> {
     looks: u32,
     /// When the leases were renewed last.
     renewed: Duration,
-    pace: Option<Pace>,
+    backoff: Option<Backoff>,
 }
 
 /// A lease that this worker holds.
@@ -48,7 +48,7 @@ struct Held {
 
 impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
     pub(super) fn new(reading: Arc<Reading<So, D>>, leases: L, name: String) -> Self {
-        let now = reading.surroundings.clock.elapsed();
+        let now = reading.environment.clock.elapsed();
         Self {
             watch: LeaseWatch::new(reading.settings.expiry, reading.settings.handover),
             reading,
@@ -60,7 +60,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
             discovery: now,
             looks: 0,
             renewed: now,
-            pace: None,
+            backoff: None,
         }
     }
 
@@ -69,19 +69,19 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         loop {
             let wait = match self.round().await {
                 Ok(()) => {
-                    self.pace = None;
+                    self.backoff = None;
                     self.reading.board.is_well();
                     self.reading.settings.expiry / 3
                 }
                 Err(error) => {
-                    self.reading.board.is_troubled(&error);
+                    self.reading.board.failed(error);
                     self.stop_what_expired();
                     let retry = &self.reading.settings.retry;
-                    let pace = self.pace.get_or_insert_with(|| retry.start());
-                    pace.wait(&self.reading.surroundings.randomness).max(LEAST_WAIT)
+                    let backoff = self.backoff.get_or_insert_with(|| retry.start());
+                    backoff.wait(&self.reading.environment.randomness).max(LEAST_WAIT)
                 }
             };
-            let round = self.reading.surroundings.clock.sleep(wait);
+            let round = self.reading.environment.clock.sleep(wait);
             tokio::pin!(round);
             loop {
                 tokio::select! {
@@ -139,7 +139,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
             let Some(held) = self.held.get_mut(&lease.shard) else { continue };
             match renewed {
                 Some(renewed) => {
-                    if renewed.heir.is_some() {
+                    if renewed.next_owner.is_some() {
                         held.stop.send_replace(true);
                     }
                     held.kept = checkpoint.unwrap_or_else(|| renewed.checkpoint.clone());
@@ -220,7 +220,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
                 self.discovery = self.now();
                 self.looks = 0;
                 if let Err(error) = self.discover().await {
-                    self.reading.board.is_troubled(&error);
+                    self.reading.board.failed(error);
                 }
                 renewal.checkpoint = Some(Checkpoint::End);
             }
@@ -229,7 +229,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
                 self.avoided.insert(shard.clone(), self.now() + self.reading.settings.expiry / 3);
             }
             Outcome::Failed(error) => {
-                self.reading.board.cannot_read(&shard, &error);
+                self.reading.board.cannot_read(&shard, error);
                 self.avoided.insert(shard.clone(), self.now() + self.reading.settings.expiry);
             }
         }
@@ -243,7 +243,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         match self.leases.release(&self.name, renewal).await {
             Ok(true) => {}
             Ok(false) => self.reading.board.lost(shard),
-            Err(error) => self.reading.board.is_troubled(&error),
+            Err(error) => self.reading.board.failed(error),
         }
     }
 
@@ -270,14 +270,14 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
             held.stop.send_replace(true);
         }
         while !self.readers.is_empty() {
-            let round = self.reading.surroundings.clock.sleep(self.reading.settings.expiry / 3);
+            let round = self.reading.environment.clock.sleep(self.reading.settings.expiry / 3);
             tokio::select! {
                 Some(ended) = self.readers.join_next_with_id() => {
                     self.ended(ended).await;
                 }
                 () = round => {
                     if let Err(error) = self.renew().await {
-                        self.reading.board.is_troubled(&error);
+                        self.reading.board.failed(error);
                     }
                 }
             }
@@ -296,7 +296,7 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
     }
 
     fn now(&self) -> Duration {
-        self.reading.surroundings.clock.elapsed()
+        self.reading.environment.clock.elapsed()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use eventsrc_core::{Checkpoint, Lease, NewLease, ShardPlace, Timestamp};
+use eventsrc_core::{Checkpoint, Lease, NewLease, ShardPosition, Timestamp};
 use eventsrc_dynamo::aws_sdk_dynamodb;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -63,10 +63,10 @@ pub(super) fn lease(item: &Item) -> Result<Option<Lease>, Unreadable> {
     let counter = counter.ok_or(Unreadable(COUNTER))?;
     let (first, second) = (string(item, OWNER)?, string(item, OWNER_UNTIL_DONE)?);
     let checkpoint = checkpoint(item)?;
-    let (owner, heir) = match (first, second) {
+    let (owner, next_owner) = match (first, second) {
         // The library keeps the owner of a shard that ended.
         _ if checkpoint == Checkpoint::End => (None, None),
-        (Some(heir), Some(owner)) => (Some(owner), Some(heir)),
+        (Some(next_owner), Some(owner)) => (Some(owner), Some(next_owner)),
         // Without an owner it is free, whoever has not finished.
         (owner, _) => (owner, None),
     };
@@ -78,9 +78,9 @@ pub(super) fn lease(item: &Item) -> Result<Option<Lease>, Unreadable> {
         shard: string(item, SHARD)?.ok_or(Unreadable(SHARD))?,
         parents,
         owner,
-        heir,
+        next_owner,
         counter,
-        pulse: counter,
+        heartbeat: counter,
         checkpoint,
     }))
 }
@@ -105,7 +105,7 @@ fn checkpoint(item: &Item) -> Result<Checkpoint, Unreadable> {
                 Some(part) => part.as_n().ok().and_then(|digits| digits.parse().ok()),
             };
             let part = part.ok_or(Unreadable(PART))?;
-            Checkpoint::After(ShardPlace { sequence_number: checkpoint.into(), part, time })
+            Checkpoint::After(ShardPosition { sequence_number: checkpoint.into(), part, time })
         }
     })
 }
@@ -136,16 +136,16 @@ pub(super) fn take(seen: &Lease, worker: &str) -> Change {
     let mut change = Change::new(seen.counter, worker);
     change.requires("checkpoint <> :end");
     change.value(":end", text(END));
-    match (&seen.owner, &seen.heir) {
+    match (&seen.owner, &seen.next_owner) {
         (None, _) => change.requires("attribute_not_exists(leaseOwner)"),
         (Some(owner), None) => {
             change.requires("leaseOwner = :owner AND attribute_not_exists(checkpointOwner)");
             change.value(":owner", text(owner));
         }
-        (Some(owner), Some(heir)) => {
+        (Some(owner), Some(next_owner)) => {
             change.requires("leaseOwner = :heir AND checkpointOwner = :owner");
             change.value(":owner", text(owner));
-            change.value(":heir", text(heir));
+            change.value(":heir", text(next_owner));
         }
     }
     change.sets("leaseOwner = :worker");
@@ -314,10 +314,14 @@ mod tests {
             shard: "shardId-000000000002".into(),
             parents: vec!["shardId-000000000000".into()],
             owner: Some("old worker".into()),
-            heir: Some("new worker".into()),
+            next_owner: Some("new worker".into()),
             counter: 42,
-            pulse: 42,
-            checkpoint: Checkpoint::After(ShardPlace { sequence_number: number.into(), part: 3, time: None }),
+            heartbeat: 42,
+            checkpoint: Checkpoint::After(ShardPosition {
+                sequence_number: number.into(),
+                part: 3,
+                time: None,
+            }),
         };
         assert_eq!(lease(&sample()), Ok(Some(expected)));
         let mut item = sample();
@@ -359,7 +363,7 @@ mod tests {
         let mut item = sample();
         item.insert("checkpoint".into(), text("SHARD_END"));
         let lease = lease(&item).unwrap().unwrap();
-        assert_eq!((lease.owner, lease.heir, lease.checkpoint), (None, None, Checkpoint::End));
+        assert_eq!((lease.owner, lease.next_owner, lease.checkpoint), (None, None, Checkpoint::End));
     }
 
     #[test]
@@ -367,7 +371,7 @@ mod tests {
         let mut item = sample();
         item.remove("leaseOwner");
         let lease = lease(&item).unwrap().unwrap();
-        assert_eq!((lease.owner, lease.heir), (None, None));
+        assert_eq!((lease.owner, lease.next_owner), (None, None));
     }
 
     #[test]
@@ -377,12 +381,12 @@ mod tests {
         let at = new_item(&new(Checkpoint::At(time)));
         assert_eq!(at["checkpointTime"], text("AT_TIMESTAMP 1767225600000001"));
         assert_eq!(checkpoint(&at), Ok(Checkpoint::At(time)));
-        let place = ShardPlace { sequence_number: "17".into(), part: 2, time: Some(time) };
+        let place = ShardPosition { sequence_number: "17".into(), part: 2, time: Some(time) };
         let mut after = new_item(&new(Checkpoint::After(place.clone())));
         assert_eq!(checkpoint(&after), Ok(Checkpoint::After(place)));
         // The library moves the checkpoint, and leaves the time alone.
         after.insert("checkpoint".into(), text("18"));
-        let moved = ShardPlace { sequence_number: "18".into(), part: 2, time: None };
+        let moved = ShardPosition { sequence_number: "18".into(), part: 2, time: None };
         assert_eq!(checkpoint(&after), Ok(Checkpoint::After(moved)));
         after.insert("checkpoint".into(), text("AT_TIMESTAMP"));
         assert_eq!(checkpoint(&after), Ok(Checkpoint::TrimHorizon), "which is earlier than any time");

@@ -108,7 +108,7 @@ impl LeaseStore for LeaseTable {
                 Ok(Some(now))
             }
             // It met itself.
-            Changed::Refused(now) if is_held(&now, worker, lease.counter + 1) && now.heir.is_none() => {
+            Changed::Refused(now) if is_held(&now, worker, lease.counter + 1) && now.next_owner.is_none() => {
                 Ok(Some(now))
             }
             Changed::Refused(_) | Changed::Missing => Ok(None),
@@ -120,7 +120,9 @@ impl LeaseStore for LeaseTable {
         let change = layout::claim(owner, worker);
         match self.0.table.change("claim a lease in", &lease.shard, change).await? {
             Changed::Done(_) => Ok(true),
-            Changed::Refused(now) => Ok(now.owner == lease.owner && now.heir.as_deref() == Some(worker)),
+            Changed::Refused(now) => {
+                Ok(now.owner == lease.owner && now.next_owner.as_deref() == Some(worker))
+            }
             Changed::Missing => Ok(false),
         }
     }
@@ -135,7 +137,7 @@ impl LeaseStore for LeaseTable {
     async fn release(&self, worker: &str, lease: &Renewal) -> Result<bool, StorageError> {
         let Renewal { lease, checkpoint } = lease;
         let mut counter = self.0.renewed.latest(lease);
-        let mut has_heir = lease.heir.is_some();
+        let mut has_heir = lease.next_owner.is_some();
         for _ in 0..RELEASES {
             let change = layout::release(counter, worker, has_heir, checkpoint.as_ref());
             match self.0.table.change("release a lease in", &lease.shard, change).await? {
@@ -147,7 +149,7 @@ impl LeaseStore for LeaseTable {
                 Changed::Refused(now)
                     if (counter..=counter + 1).any(|counter| is_held(&now, worker, counter)) =>
                 {
-                    (counter, has_heir) = (now.counter, now.heir.is_some());
+                    (counter, has_heir) = (now.counter, now.next_owner.is_some());
                 }
                 Changed::Refused(_) | Changed::Missing => return Ok(false),
             }

@@ -11,7 +11,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 use eventsrc_core::{
-    Change, Clock, Codec, ErrorKind, Randomness, RetryPace, Sequence, StorageError, StreamKey, StreamName,
+    BackoffSettings, Change, Clock, Codec, ErrorKind, Randomness, Sequence, StorageError, StreamKey,
+    StreamName,
 };
 
 use crate::named_stream::{NamedStream, is_open};
@@ -35,7 +36,7 @@ pub struct PublisherSettings {
     /// How many bytes a call has at most.
     pub bytes_per_call: usize,
     /// How long to wait before what failed is put again.
-    pub retry: RetryPace,
+    pub retry: BackoffSettings,
     /// For how long it is put again before the caller is told.
     pub give_up_after: Duration,
 }
@@ -48,7 +49,7 @@ impl Default for PublisherSettings {
             record_bytes: 1 << 20,
             records_per_call: 500,
             bytes_per_call: 4 << 20,
-            retry: RetryPace::default(),
+            retry: BackoffSettings::default(),
             give_up_after: Duration::from_secs(60),
         }
     }
@@ -129,7 +130,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
     pub async fn publish(&self, changes: &[Change<K, S, E>]) -> Result<(), StorageError> {
         let messages = changes.iter().map(|change| self.message(change)).collect::<Result<Vec<_>, _>>()?;
         let mut queue = Queue::new(messages);
-        let mut pace = self.settings.retry.start();
+        let mut backoff = self.settings.retry.start();
         let mut since = self.timing.clock.elapsed();
         while !queue.is_empty() {
             let shards = self.known_shards().await?;
@@ -140,7 +141,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
                 sent.iter().any(|(_, shard)| shard.as_deref().is_some_and(|shard| !shards.has(shard)));
             let shards = if is_astray { self.look_for_shards().await? } else { shards };
             if queue.take_back(sent, &shards) {
-                pace = self.settings.retry.start();
+                backoff = self.settings.retry.start();
                 since = self.timing.clock.elapsed();
                 continue;
             }
@@ -150,7 +151,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
             }
             tracing::warn!(stream = self.stream.name, error = %trouble, "cannot put records; trying again");
             metrics::counter!("eventsrc_kinesis_failed_puts_total").increment(1);
-            self.timing.clock.sleep(pace.wait(&self.timing.randomness).max(LEAST_WAIT)).await;
+            self.timing.clock.sleep(backoff.wait(&self.timing.randomness).max(LEAST_WAIT)).await;
         }
         Ok(())
     }

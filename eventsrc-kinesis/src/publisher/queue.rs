@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::shards::ShardMap;
-use crate::record::Aggregate;
+use crate::record::AggregatedRecordBuilder;
 
 /// Something to be put onto a stream.
 #[derive(Debug, Clone)]
@@ -28,14 +28,14 @@ pub(super) struct Limits {
 pub(super) struct Entry {
     shard: Option<String>,
     messages: Vec<Message>,
-    aggregate: Option<Aggregate>,
+    aggregate: Option<AggregatedRecordBuilder>,
 }
 
 impl Entry {
     fn new(shard: Option<&str>, message: &Message, limits: Limits) -> Self {
         let mut entry = Self {
             // Nothing joins a message whose shard is not known.
-            aggregate: limits.aggregate.filter(|_| shard.is_some()).map(Aggregate::new),
+            aggregate: limits.aggregate.filter(|_| shard.is_some()).map(AggregatedRecordBuilder::new),
             shard: shard.map(str::to_owned),
             messages: Vec::new(),
         };

@@ -16,23 +16,23 @@ const CHECKSUM: usize = 16;
 /// The records that one record of a Kinesis stream holds.
 ///
 /// ```
-/// use eventsrc_kinesis::{Aggregate, Aggregated};
+/// use eventsrc_kinesis::{AggregatedRecordBuilder, AggregatedRecord};
 ///
-/// let mut aggregate = Aggregate::new(1 << 20);
+/// let mut aggregate = AggregatedRecordBuilder::new(1 << 20);
 /// assert!(aggregate.add("user/1", b"first".to_vec()).is_ok());
 /// assert!(aggregate.add("user/2", b"second".to_vec()).is_ok());
 ///
-/// let aggregated = Aggregated::read(&aggregate.into_bytes())?;
+/// let aggregated = AggregatedRecord::read(&aggregate.into_bytes())?;
 /// let parts: Vec<_> = aggregated.parts().collect::<Result<_, _>>()?;
 /// assert_eq!((parts[1].partition_key, parts[1].data), ("user/2", b"second".as_slice()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Aggregated(AggregatedRecord);
+pub struct AggregatedRecord(AggregatedMessage);
 
 /// A record in an aggregated one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Part<'a> {
+pub struct SubRecord<'a> {
     /// What it was put under.
     pub partition_key: &'a str,
     /// Where it was to go instead of where its partition key goes: a decimal number of 128 bits.
@@ -59,13 +59,13 @@ pub enum NotAggregated {
 /// Why a part of an aggregated record cannot be read. Its neighbours can.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("part {part} of an aggregated record has no {what}")]
-pub struct BadPart {
+pub struct InvalidSubRecord {
     /// Which part, from 0.
     pub part: u64,
     what: &'static str,
 }
 
-impl Aggregated {
+impl AggregatedRecord {
     /// Reads `data`, which is copied once: to hash it takes far longer.
     ///
     /// # Errors
@@ -81,14 +81,14 @@ impl Aggregated {
             return Err(NotAggregated::Checksum);
         }
         // The data of the parts are slices of this copy.
-        let message = AggregatedRecord::decode(Bytes::copy_from_slice(message));
+        let message = AggregatedMessage::decode(Bytes::copy_from_slice(message));
         message.map(Self).map_err(|_| NotAggregated::Message)
     }
 
     /// Its records in the order in which they were added, those that cannot be read included.
-    pub fn parts(&self) -> impl ExactSizeIterator<Item = Result<Part<'_>, BadPart>> {
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = Result<SubRecord<'_>, InvalidSubRecord>> {
         self.0.records.iter().enumerate().map(|(part, record)| {
-            let bad = |what| BadPart { part: part as u64, what };
+            let bad = |what| InvalidSubRecord { part: part as u64, what };
             let partition_key =
                 record.partition_key_index.and_then(|index| entry(&self.0.partition_keys, index));
             let explicit_hash_key = match record.explicit_hash_key_index {
@@ -98,7 +98,7 @@ impl Aggregated {
                     Some(entry.ok_or_else(|| bad("explicit hash key of the number that it names"))?)
                 }
             };
-            Ok(Part {
+            Ok(SubRecord {
                 partition_key: partition_key
                     .ok_or_else(|| bad("partition key of the number that it names"))?,
                 explicit_hash_key,
@@ -120,14 +120,14 @@ fn entry(table: &[String], index: u64) -> Option<&str> {
 /// The Kinesis Client Library passes over a part whose own key belongs to another shard than the record that it came in. What is to be
 /// read by it has parts of one partition key, or of keys of one shard.
 #[derive(Debug)]
-pub struct Aggregate {
+pub struct AggregatedRecordBuilder {
     limit: usize,
     size: usize,
     places: HashMap<String, u64>,
     records: Vec<Record>,
 }
 
-impl Aggregate {
+impl AggregatedRecordBuilder {
     /// An empty one, of which the record may have `limit` bytes. The partition key that it is put under counts too for what Kinesis
     /// takes.
     pub fn new(limit: usize) -> Self {
@@ -189,7 +189,7 @@ impl Aggregate {
             partition_keys[place as usize] = partition_key;
         }
         let message =
-            AggregatedRecord { partition_keys, explicit_hash_keys: Vec::new(), records: self.records };
+            AggregatedMessage { partition_keys, explicit_hash_keys: Vec::new(), records: self.records };
         let mut bytes = Vec::with_capacity(self.size);
         bytes.extend(MAGIC);
         message.encode_raw(&mut bytes);
@@ -205,7 +205,7 @@ fn field(length: usize) -> usize {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct AggregatedRecord {
+struct AggregatedMessage {
     #[prost(string, repeated, tag = "1")]
     partition_keys: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -226,7 +226,7 @@ struct Record {
     data: Option<Bytes>,
 }
 
-impl fmt::Debug for Part<'_> {
+impl fmt::Debug for SubRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What it holds is nobody's business in a log.
         f.debug_struct("Part")
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn aggregated(records: &[(String, Vec<u8>)]) -> Vec<u8> {
-        let mut aggregate = Aggregate::new(usize::MAX);
+        let mut aggregate = AggregatedRecordBuilder::new(usize::MAX);
         for (partition_key, data) in records {
             assert_eq!(aggregate.add(partition_key, data.clone()), Ok(()));
         }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-        let aggregated = Aggregated::read(bytes).unwrap();
+        let aggregated = AggregatedRecord::read(bytes).unwrap();
         aggregated
             .parts()
             .map(Result::unwrap)
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_is_not_aggregated_is_told_from_what_is_damaged() {
-        let why = |bytes: &[u8]| Aggregated::read(bytes).unwrap_err();
+        let why = |bytes: &[u8]| AggregatedRecord::read(bytes).unwrap_err();
         assert_eq!(why(b""), NotAggregated::Plain);
         assert_eq!(why(br#"{"eventsrc":1}"#), NotAggregated::Plain);
         assert_eq!(why(&sealed(b"")), NotAggregated::Plain);
@@ -292,7 +292,7 @@ mod tests {
             explicit_hash_key_index,
             data: data.map(Bytes::from_static),
         };
-        let message = AggregatedRecord {
+        let message = AggregatedMessage {
             partition_keys: vec!["a".into()],
             explicit_hash_keys: vec!["7".into()],
             records: vec![
@@ -305,11 +305,11 @@ mod tests {
                 record(Some(0), None, Some(b"6")),
             ],
         };
-        let aggregated = Aggregated::read(&sealed(&message.encode_to_vec())).unwrap();
+        let aggregated = AggregatedRecord::read(&sealed(&message.encode_to_vec())).unwrap();
         let parts: Vec<_> = aggregated.parts().collect();
         let bad: Vec<_> = parts.iter().filter_map(|part| part.as_ref().err().map(|bad| bad.part)).collect();
         assert_eq!(bad, [0, 2, 3, 4, 5]);
-        assert_eq!(parts[1], Ok(Part { partition_key: "a", explicit_hash_key: Some("7"), data: b"1" }));
+        assert_eq!(parts[1], Ok(SubRecord { partition_key: "a", explicit_hash_key: Some("7"), data: b"1" }));
         assert_eq!(parts[6].as_ref().map(|part| part.data), Ok(b"6".as_slice()));
     }
 
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_record_that_has_no_room_is_given_back() {
-        let mut aggregate = Aggregate::new(sealed(&SAMPLE[4..]).len());
+        let mut aggregate = AggregatedRecordBuilder::new(sealed(&SAMPLE[4..]).len());
         assert_eq!(aggregate.add("a", b"x".to_vec()), Ok(()));
         assert_eq!(aggregate.add("b", b"y".to_vec()), Err(b"y".to_vec()));
         assert_eq!(aggregate.add("b", Vec::new()), Ok(()));
@@ -342,7 +342,7 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_and_has_the_size_that_was_foretold(records in records()) {
-            let mut aggregate = Aggregate::new(usize::MAX);
+            let mut aggregate = AggregatedRecordBuilder::new(usize::MAX);
             for (partition_key, data) in &records {
                 let size = aggregate.size_with(partition_key, data.len());
                 aggregate.add(partition_key, data.clone()).unwrap();
@@ -363,14 +363,14 @@ mod tests {
         ) {
             let mut bytes = aggregated(&records);
             let place = place.index(bytes.len());
-            prop_assert!(Aggregated::read(&bytes[..place]).is_err());
+            prop_assert!(AggregatedRecord::read(&bytes[..place]).is_err());
             bytes[place] ^= 1u8 << bit;
-            prop_assert!(Aggregated::read(&bytes).is_err());
+            prop_assert!(AggregatedRecord::read(&bytes).is_err());
         }
 
         #[test]
         fn any_message_with_its_checksum_is_read_without_a_panic(message in any::<Vec<u8>>()) {
-            if let Ok(aggregated) = Aggregated::read(&sealed(&message)) {
+            if let Ok(aggregated) = AggregatedRecord::read(&sealed(&message)) {
                 prop_assert!(aggregated.parts().count() <= message.len());
             }
         }

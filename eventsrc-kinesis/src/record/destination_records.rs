@@ -3,17 +3,17 @@
 use std::fmt;
 
 use eventsrc_core::{Codec, Json, Sequence, StreamKey};
-use eventsrc_dynamo::Images;
+use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute::JsonItem;
 use super::image::ItemChanges;
 use super::native::{self, Native, Unreadable};
 use super::{Decoded, Decoder, Record};
-use crate::finding::Finding;
+use crate::anomaly::Anomaly;
 
 /// Reads what DynamoDB itself puts on a Kinesis stream of a table of events, which needs no bridge.
 ///
-/// They are read as [`StreamRecords`](crate::StreamRecords) are. A record that names another table is [`Finding::Foreign`].
+/// They are read as [`StreamRecords`](crate::StreamRecords) are. A record that names another table is [`Anomaly::Foreign`].
 ///
 /// DynamoDB repeats such records, brings them out of order, and leaves some out for good. A
 /// [`Synchronizer`](eventsrc_core::Synchronizer) puts that right, at the price of reads.
@@ -25,7 +25,7 @@ pub struct DestinationRecords<K, S, E, C = Json> {
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> DestinationRecords<K, S, E, C> {
     /// Items of `table`, as `images` reads them.
-    pub fn new(table: impl Into<String>, images: Images<K, S, E, C>) -> Self {
+    pub fn new(table: impl Into<String>, images: ItemDecoder<K, S, E, C>) -> Self {
         Self { table: table.into(), items: ItemChanges::new(images) }
     }
 }
@@ -48,7 +48,7 @@ where
         match native::read(&record.data) {
             Ok(Native { table: Some(table), .. }) if table.0 != self.table => {
                 let why = format!("the record is of the table {}, and not of {}", table.0, self.table);
-                decoded.findings.push(Finding::Foreign { why });
+                decoded.anomalies.push(Anomaly::Foreign { why });
             }
             Ok(Native { what, dynamodb, .. }) => {
                 let key = || dynamodb.key.map(|JsonItem(key)| key);

@@ -3,25 +3,25 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventsrc_core::{Change, Codec, Sequence, StreamKey, StreamName};
-use eventsrc_dynamo::Images;
+use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute::Item;
 use super::{Decoded, described};
-use crate::finding::Finding;
+use crate::anomaly::Anomaly;
 
 /// Reads what was done to items.
 ///
-/// - A commit is an item that was inserted. One that was modified or removed is [`Finding::Tampering`] and is not applied: a view has
+/// - A commit is an item that was inserted. One that was modified or removed is [`Anomaly::Tampered`] and is not applied: a view has
 ///   the commit as it was saved.
-/// - Where the new item is not shown, its stream is read from the storage, and the first time that is a finding.
+/// - Where the new item is not shown, its stream is read from the storage, and the first time that is an anomaly.
 #[derive(Debug)]
 pub(super) struct ItemChanges<K, S, E, C> {
-    images: Images<K, S, E, C>,
+    images: ItemDecoder<K, S, E, C>,
     told_of_view_type: AtomicBool,
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
-    pub(super) fn new(images: Images<K, S, E, C>) -> Self {
+    pub(super) fn new(images: ItemDecoder<K, S, E, C>) -> Self {
         Self { images, told_of_view_type: AtomicBool::new(false) }
     }
 
@@ -53,7 +53,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
                     .as_ref()
                     .is_none_or(|stream| K::from_parts(stream.category(), stream.id()).is_some())
                 {
-                    decoded.findings.push(Finding::Tampering { stream, number, what: what.into() });
+                    decoded.anomalies.push(Anomaly::Tampered { stream, number, what: what.into() });
                 }
             }
             _ => {
@@ -64,12 +64,12 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemChanges<K, S, E, C> {
     }
 
     fn unseen(&self, stream: Option<StreamName>, decoded: &mut Decoded<K, S, E>) {
-        let findings = decoded.findings.len();
+        let anomalies = decoded.anomalies.len();
         let why =
             "the table's stream shows no new images, so each is read: its view type should be NEW_IMAGE";
         decoded.unreadable(stream, why.into());
-        if decoded.findings.len() > findings && self.told_of_view_type.swap(true, Ordering::Relaxed) {
-            decoded.findings.truncate(findings);
+        if decoded.anomalies.len() > anomalies && self.told_of_view_type.swap(true, Ordering::Relaxed) {
+            decoded.anomalies.truncate(anomalies);
         }
     }
 }

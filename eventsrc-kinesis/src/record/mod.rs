@@ -2,8 +2,8 @@
 
 mod aggregated;
 mod attribute;
-mod beside;
 mod destination_records;
+mod either;
 mod envelope;
 mod image;
 mod native;
@@ -16,13 +16,13 @@ use std::fmt;
 
 use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName};
 
-pub use aggregated::{Aggregate, Aggregated, BadPart, NotAggregated, Part};
-pub use beside::BesideDecoder;
+pub use aggregated::{AggregatedRecord, AggregatedRecordBuilder, InvalidSubRecord, NotAggregated, SubRecord};
 pub use destination_records::DestinationRecords;
+pub use either::EitherDecoder;
 pub use envelope::{Envelope, partition_key};
 pub use stream_records::StreamRecords;
 
-use crate::finding::Finding;
+use crate::anomaly::Anomaly;
 
 /// A record of a Kinesis stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct Record {
 /// Reads records of type `R`.
 ///
 /// - What was stored and can be read is a [`Change::Commit`].
-/// - What cannot be read is a [`Finding`], and a [`Change::Stream`] or [`Change::Anything`] in its place: nothing is passed over.
-/// - What is not of this storage, or was done to it by no writer of eventsrc, is a [`Finding`] alone.
+/// - What cannot be read is a [`Anomaly`], and a [`Change::Stream`] or [`Change::Anything`] in its place: nothing is passed over.
+/// - What is not of this storage, or was done to it by no writer of eventsrc, is a [`Anomaly`] alone.
 /// - Streams that the key type does not know are passed over: they are of another service, or of another kind.
 /// - A record may have several parts. They are numbered from 0, whether or not they are read, and `from` says which is the first
 ///   one wanted.
@@ -64,7 +64,7 @@ pub struct Decoded<K, S, E> {
     /// What happened in the storage.
     pub changes: Vec<Change<K, S, E>>,
     /// What should not be.
-    pub findings: Vec<Finding>,
+    pub anomalies: Vec<Anomaly>,
 }
 
 impl<K: StreamKey, S, E> Decoded<K, S, E> {
@@ -77,13 +77,13 @@ impl<K: StreamKey, S, E> Decoded<K, S, E> {
             },
             None => self.changes.push(Change::Anything),
         }
-        self.findings.push(Finding::Unreadable { stream, why });
+        self.anomalies.push(Anomaly::Unreadable { stream, why });
     }
 }
 
 impl<K, S, E> Default for Decoded<K, S, E> {
     fn default() -> Self {
-        Self { changes: Vec::new(), findings: Vec::new() }
+        Self { changes: Vec::new(), anomalies: Vec::new() }
     }
 }
 

@@ -19,11 +19,11 @@ pub(super) struct Native<'a> {
     pub(super) what: Text<'a>,
     #[serde(rename = "tableName", borrow)]
     pub(super) table: Option<Text<'a>>,
-    pub(super) dynamodb: Images,
+    pub(super) dynamodb: ItemImages,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Images {
+pub(super) struct ItemImages {
     #[serde(rename = "Keys")]
     pub(super) key: Option<JsonItem>,
     #[serde(rename = "NewImage")]

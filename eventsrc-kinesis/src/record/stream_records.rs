@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_sdk_dynamodbstreams::types::Record as Streamed;
 use eventsrc_core::{Codec, Json, Sequence, StreamKey};
-use eventsrc_dynamo::Images;
+use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute;
 use super::image::ItemChanges;
@@ -12,16 +12,16 @@ use super::{Decoded, Decoder};
 
 /// Reads the records of the DynamoDB Streams of a table of events.
 ///
-/// - A commit is an item that was inserted. One that was modified or removed is [`Finding::Tampering`](crate::Finding::Tampering) and is
+/// - A commit is an item that was inserted. One that was modified or removed is [`Anomaly::Tampered`](crate::Anomaly::Tampered) and is
 ///   not applied: a view has the commit as it was saved.
 /// - Where the new item is not shown, because of another view type of the stream, its stream is read from the storage, and the first
-///   time that is a finding.
+///   time that is an anomaly.
 #[derive(Debug)]
 pub struct StreamRecords<K, S, E, C = Json>(ItemChanges<K, S, E, C>);
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> StreamRecords<K, S, E, C> {
     /// Items as `images` reads them.
-    pub fn new(images: Images<K, S, E, C>) -> Self {
+    pub fn new(images: ItemDecoder<K, S, E, C>) -> Self {
         Self(ItemChanges::new(images))
     }
 }

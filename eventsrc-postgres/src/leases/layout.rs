@@ -5,7 +5,7 @@
 //! unmakes it an owner, so that of a renewal and a take one comes first; and whoever makes it an owner or an heir keeps its row
 //! from being removed.
 
-use eventsrc_core::{Checkpoint, Lease, ShardPlace, Timestamp};
+use eventsrc_core::{Checkpoint, Lease, ShardPosition, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -216,10 +216,11 @@ impl LeaseLayout {
         fleet: &str,
         worker: &str,
         seen: &Lease,
-        [counter, pulse]: [i64; 2],
+        [counter, heartbeat]: [i64; 2],
     ) -> Result<Option<LeaseRow>, Failure> {
-        let Lease { shard, owner, heir, .. } = seen;
-        let parameters: [&(dyn ToSql + Sync); 7] = [&fleet, shard, &worker, owner, heir, &counter, &pulse];
+        let Lease { shard, owner, next_owner, .. } = seen;
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&fleet, shard, &worker, owner, next_owner, &counter, &heartbeat];
         Ok(read(&connections.query("cannot take the lease", &self.take, &parameters).await?)?.pop())
     }
 
@@ -292,9 +293,9 @@ pub(super) struct LeaseRow {
     shard: String,
     parents: Vec<String>,
     owner: Option<String>,
-    heir: Option<String>,
+    next_owner: Option<String>,
     counter: i64,
-    pulse: i64,
+    heartbeat: i64,
     checkpoint: String,
     sequence_number: Option<String>,
     part: Option<i64>,
@@ -307,9 +308,9 @@ impl LeaseRow {
             shard: row.try_get(0)?,
             parents: row.try_get(1)?,
             owner: row.try_get(2)?,
-            heir: row.try_get(3)?,
+            next_owner: row.try_get(3)?,
             counter: row.try_get(4)?,
-            pulse: row.try_get(5)?,
+            heartbeat: row.try_get(5)?,
             checkpoint: row.try_get(6)?,
             sequence_number: row.try_get(7)?,
             part: row.try_get(8)?,
@@ -325,18 +326,20 @@ impl LeaseRow {
             ("latest", None, None, None) => Checkpoint::Latest,
             ("end", None, None, None) => Checkpoint::End,
             ("at", None, None, Some(time)) => Checkpoint::At(time),
-            ("after", Some(number), Some(part), time) => {
-                Checkpoint::After(ShardPlace { sequence_number: number.into(), part: part.try_into()?, time })
-            }
+            ("after", Some(number), Some(part), time) => Checkpoint::After(ShardPosition {
+                sequence_number: number.into(),
+                part: part.try_into()?,
+                time,
+            }),
             (other, ..) => return Err(format!("the checkpoint {other:?} is none").into()),
         };
         Ok(Lease {
             shard: self.shard,
             parents: self.parents,
             owner: self.owner,
-            heir: self.heir,
+            next_owner: self.next_owner,
             counter: self.counter.try_into()?,
-            pulse: self.pulse.try_into()?,
+            heartbeat: self.heartbeat.try_into()?,
             checkpoint,
         })
     }

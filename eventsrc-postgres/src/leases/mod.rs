@@ -53,11 +53,12 @@ impl LeaseStore for PostgresLeases {
     }
 
     async fn take(&self, lease: &Lease, worker: &str) -> Result<Option<Lease>, StorageError> {
-        let (Ok(counter), Ok(pulse)) = (i64::try_from(lease.counter), i64::try_from(lease.pulse)) else {
+        let (Ok(counter), Ok(heartbeat)) = (i64::try_from(lease.counter), i64::try_from(lease.heartbeat))
+        else {
             return Ok(None);
         };
         let connections = self.postgres.reading();
-        let row = self.layout.take(connections, &self.group, worker, lease, [counter, pulse]).await?;
+        let row = self.layout.take(connections, &self.group, worker, lease, [counter, heartbeat]).await?;
         row.map(|row| self.lease(row)).transpose()
     }
 

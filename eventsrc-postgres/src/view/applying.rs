@@ -4,29 +4,29 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use deadpool_postgres::Object;
-use eventsrc_core::{Applied, Batch, ErrorKind, Sequence, StorageError, StreamKey, ViewError, panicked};
+use eventsrc_core::{
+    Applied, Batch, ErrorKind, Sequence, StorageError, StreamKey, ViewError, error_from_panic,
+};
 use futures::FutureExt;
 use futures::future;
 use tokio_postgres::Error;
 
 use super::View;
-use super::kept::Kept;
-use super::layout::{self, MoveRows, Moving, Presence};
+use super::classification::Classification;
+use super::inner::ViewInner;
+use super::layout::{self, LockMode, PositionChangeRows, PreparedStatements};
 use super::rows;
-use super::transaction::{Open, Transaction, Uncommitted};
-use super::verdict::Verdict;
+use super::transaction::{OpenTransaction, Transaction, Uncommitted};
 use crate::failure::Failure;
 
 /// How often a batch is tried whose code kept to itself why a statement failed.
 const TRIES: usize = 3;
 
-/// What an attempt came to.
-pub(super) enum Attempt {
-    /// That is the answer.
+/// Outcome of one transaction that was to apply a batch.
+pub(super) enum ApplyOutcome {
+    /// The answer.
     Answered(Applied),
-    /// Somebody is alone with the view.
-    Held,
-    /// A statement failed, and nobody knows whether it always will.
+    /// A statement failed, and its error does not tell whether it always will.
     Unexplained(ViewError),
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Stopped {
     Advancing(Error),
 }
 
-impl<K, S, E, V> Kept<K, S, E, V>
+impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
@@ -47,16 +47,16 @@ where
 {
     /// Applies `batch`, if every stream is where it begins.
     pub(super) async fn apply(&self, batch: &Batch<K, S, E>) -> Result<Applied, StorageError> {
-        let Some(moves) = rows::moves(batch)? else { return Ok(Applied::Moved) };
+        let Some(moves) = rows::moves(batch)? else { return Ok(Applied::PositionDiffers) };
         if moves.streams.is_empty() {
             return Ok(Applied::Done);
         }
         let mut tries = 0;
         loop {
             match self.attempt(batch, &moves).await? {
-                Attempt::Answered(applied) => return Ok(applied),
-                Attempt::Held => self.wait().await?,
-                Attempt::Unexplained(error) => {
+                None => self.wait().await?,
+                Some(ApplyOutcome::Answered(applied)) => return Ok(applied),
+                Some(ApplyOutcome::Unexplained(error)) => {
                     tries += 1;
                     if tries == TRIES {
                         return Ok(Applied::Rejected(error));
@@ -74,24 +74,35 @@ where
     }
 
     /// A transaction that is about to begin, and what it needs.
-    pub(super) async fn open(&self, doing: &str, presence: Presence) -> Result<(Open, Moving), StorageError> {
+    pub(super) async fn open(
+        &self,
+        doing: &str,
+        lock_mode: LockMode,
+    ) -> Result<(OpenTransaction, PreparedStatements), StorageError> {
         let transaction = Transaction::new(self.postgres.connection().await?);
-        let moving = self.layout.prepare(&transaction, presence).await.map_err(self.failure(doing))?;
-        Ok((Open::new(transaction), moving))
+        let statements = self.layout.prepare(&transaction, lock_mode).await.map_err(self.failure(doing))?;
+        Ok((OpenTransaction::new(transaction), statements))
     }
 
-    async fn attempt(&self, batch: &Batch<K, S, E>, moves: &MoveRows<'_>) -> Result<Attempt, StorageError> {
-        let (open, moving) = self.open("apply", Presence::Shared).await?;
-        let begin = open.begin(&moving, &self.name);
-        match self.change(&open, &moving, begin, batch, moves).await {
-            Ok((mark, Ok(()))) => match open.commit(&moving, &mark).await {
-                Ok(()) => Ok(Attempt::Answered(Applied::Done)),
-                Err(uncommitted) => self.uncommitted(uncommitted),
+    /// Applies `batch` in one transaction; `None` if another transaction holds the view's lock exclusively.
+    async fn attempt(
+        &self,
+        batch: &Batch<K, S, E>,
+        moves: &PositionChangeRows<'_>,
+    ) -> Result<Option<ApplyOutcome>, StorageError> {
+        let (open, statements) = self.open("apply", LockMode::Shared).await?;
+        let begin = open.begin(&statements, &self.name);
+        match self.change(&open, &statements, begin, batch, moves).await {
+            Ok((mark, Ok(()))) => match open.commit(&statements, &mark).await {
+                Ok(()) => Ok(Some(ApplyOutcome::Answered(Applied::Done))),
+                Err(uncommitted) => self.uncommitted(uncommitted).map(Some),
             },
-            Ok((_, Err(error))) => self.refused(&open, error).await,
-            Err(Stopped::Beginning(error)) if layout::says_no(&error) => Ok(Attempt::Held),
+            Ok((_, Err(error))) => self.refused(&open, error).await.map(Some),
+            Err(Stopped::Beginning(error)) if layout::is_locked(&error) => Ok(None),
             Err(Stopped::Beginning(error)) => Err(self.failure("apply")(error)),
-            Err(Stopped::Advancing(error)) => self.stopped(error).map(Attempt::Answered),
+            Err(Stopped::Advancing(error)) => {
+                self.stopped(error).map(|applied| Some(ApplyOutcome::Answered(applied)))
+            }
         }
     }
 
@@ -101,14 +112,14 @@ where
     /// sends comes to nothing, and nobody waits for it.
     pub(super) async fn change<T>(
         &self,
-        open: &Open,
-        moving: &Moving,
+        open: &OpenTransaction,
+        statements: &PreparedStatements,
         begin: impl Future<Output = Result<T, Error>>,
         batch: &Batch<K, S, E>,
-        moves: &MoveRows<'_>,
+        moves: &PositionChangeRows<'_>,
     ) -> Result<(T, Result<(), ViewError>), Stopped> {
         let before = async {
-            let (begun, advanced) = future::join(begin, moving.advance(open, self.at(), moves)).await;
+            let (begun, advanced) = future::join(begin, statements.advance(open, self.at(), moves)).await;
             let begun = begun.map_err(Stopped::Beginning)?;
             advanced.map_err(Stopped::Advancing)?;
             Ok(begun)
@@ -119,34 +130,43 @@ where
 
     /// What it comes to that positions did not move.
     pub(super) fn stopped(&self, error: Error) -> Result<Applied, StorageError> {
-        if layout::says_no(&error) {
-            return Ok(Applied::Moved);
+        if layout::position_differs(&error) {
+            return Ok(Applied::PositionDiffers);
+        }
+        if layout::is_quarantined(&error) {
+            return Ok(Applied::Quarantined);
         }
         if layout::lacks_the_version(&error) {
             return Err(self.retired().because(error));
         }
-        match Verdict::on(&error) {
+        match Classification::on(&error) {
             // Such as a name that is too long for an index.
-            Verdict::Lasts => Ok(Applied::Rejected(error.into())),
+            Classification::Lasts => Ok(Applied::Rejected(error.into())),
             _ => Err(self.failure("apply")(error)),
         }
     }
 
     /// What it comes to that the code refused something.
-    pub(super) async fn refused(&self, open: &Open, error: ViewError) -> Result<Attempt, StorageError> {
-        match Verdict::on(&*error) {
-            Verdict::Passes(kind, why) => Err(self.passing(kind, why, error)),
-            Verdict::Lasts => Ok(Attempt::Answered(Applied::Rejected(error))),
-            Verdict::Ends => Ok(Attempt::Answered(Applied::Rejected(ends().because(error).into()))),
-            Verdict::Outdated => {
+    pub(super) async fn refused(
+        &self,
+        open: &OpenTransaction,
+        error: ViewError,
+    ) -> Result<ApplyOutcome, StorageError> {
+        match Classification::on(&*error) {
+            Classification::Passes(kind, why) => Err(self.passing(kind, why, error)),
+            Classification::Lasts => Ok(ApplyOutcome::Answered(Applied::Rejected(error))),
+            Classification::Ends => {
+                Ok(ApplyOutcome::Answered(Applied::Rejected(ends().because(error).into())))
+            }
+            Classification::Outdated => {
                 forget_statements(open);
-                Ok(Attempt::Unexplained(error))
+                Ok(ApplyOutcome::Unexplained(error))
             }
             // If a statement has failed, or the connection, it shows here.
-            Verdict::Unknown => match open.batch_execute("SELECT").await {
-                Ok(()) => Ok(Attempt::Answered(Applied::Rejected(error))),
-                Err(failed) => match Verdict::on(&failed) {
-                    Verdict::Unknown => Ok(Attempt::Unexplained(error)),
+            Classification::Unknown => match open.batch_execute("SELECT").await {
+                Ok(()) => Ok(ApplyOutcome::Answered(Applied::Rejected(error))),
+                Err(failed) => match Classification::on(&failed) {
+                    Classification::Unknown => Ok(ApplyOutcome::Unexplained(error)),
                     _ => Err(Failure::new(&self.cannot("apply"), failed).into()),
                 },
             },
@@ -154,24 +174,24 @@ where
     }
 
     /// What it comes to that the transaction was not committed, though the code was content.
-    pub(super) fn uncommitted(&self, uncommitted: Uncommitted) -> Result<Attempt, StorageError> {
+    pub(super) fn uncommitted(&self, uncommitted: Uncommitted) -> Result<ApplyOutcome, StorageError> {
         let error = match uncommitted {
             Uncommitted::NotOurs(error) if layout::is_not_ours(&error) => {
                 let error =
                     StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction");
-                return Ok(Attempt::Answered(Applied::Rejected(error.into())));
+                return Ok(ApplyOutcome::Answered(Applied::Rejected(error.into())));
             }
-            Uncommitted::NotOurs(error) if Verdict::on(&error) == Verdict::Unknown => {
+            Uncommitted::NotOurs(error) if Classification::on(&error) == Classification::Unknown => {
                 let what = "the code of the view went on after a statement had failed";
                 let error = StorageError::new(ErrorKind::Invalid, what).because(error);
-                return Ok(Attempt::Unexplained(error.into()));
+                return Ok(ApplyOutcome::Unexplained(error.into()));
             }
             Uncommitted::NotOurs(error) => return Err(self.failure("apply")(error)),
             Uncommitted::Commit(error) => error,
         };
-        match Verdict::on(&error) {
+        match Classification::on(&error) {
             // Some constraints are checked at the end only.
-            Verdict::Lasts => Ok(Attempt::Answered(Applied::Rejected(error.into()))),
+            Classification::Lasts => Ok(ApplyOutcome::Answered(Applied::Rejected(error.into()))),
             _ => Err(self.failure("apply")(error)),
         }
     }
@@ -179,7 +199,7 @@ where
 
 /// What `code` comes to; a panic is an error.
 pub(super) async fn caught<T>(code: impl Future<Output = Result<T, ViewError>>) -> Result<T, ViewError> {
-    AssertUnwindSafe(code).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
+    AssertUnwindSafe(code).catch_unwind().await.unwrap_or_else(|panic| Err(error_from_panic(&*panic)))
 }
 
 /// The error of code that ended the transaction.

@@ -61,7 +61,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::Poll;
 
-    use eventsrc_core::{Commit, Metadata, Randomness, Run, StreamName, Timestamp, Vec1};
+    use eventsrc_core::{Commit, CommitRun, Metadata, Randomness, StreamName, Timestamp, Vec1};
     use futures::future::poll_fn;
 
     use super::*;
@@ -81,7 +81,7 @@ mod tests {
                     payloads: Vec1::try_from_vec(payloads.into()).unwrap(),
                 })
             });
-            Run { stream, from: None, commits: commits.to_vec() }
+            CommitRun { stream, from: None, commits: commits.to_vec() }
         });
         Batch::new(runs.into())
     }

@@ -9,7 +9,7 @@ mod versions;
 
 use tokio_postgres::{Error, Row, Statement};
 
-pub(super) use records::{PoisonRow, SkipRow};
+pub(super) use records::{QuarantineRow, SkipRow};
 pub(super) use versions::{
     BehindRow, VersionRow, be_patient, be_patient_with_readers, begin_digest, digest, drop_tables, kind_of,
     publish, rights, unpublish,
@@ -119,7 +119,7 @@ pub(super) const COMMIT: &str = "COMMIT; RESET default_transaction_read_only";
 pub(super) const ROLLBACK: &str = "ROLLBACK; RESET default_transaction_read_only";
 
 /// Takes part in what others do with the view as well. While one is alone with it, this fails at once, as
-/// [`says_no`] tells: a transaction that waited would keep its connection from the one that it waits for.
+/// [`is_locked`] tells: a transaction that waited would keep its connection from the one that it waits for.
 const ENTER: &str = "
     WITH unfinished AS (INSERT INTO {schema}.view_unfinished VALUES (0) RETURNING ctid::text AS mark)
     SELECT mark, 1 / pg_try_advisory_xact_lock_shared(hashtextextended($1, 0))::integer FROM unfinished";
@@ -132,7 +132,7 @@ const ENTER_ALONE: &str = "
 /// Waits until nobody is alone with the view.
 const WAIT: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
 
-/// Fails, as [`says_no`] tells, unless this transaction is the one that entered.
+/// Fails, as [`is_not_ours`] tells, unless this transaction is the one that entered.
 const FINISH: &str = "
     WITH finished AS (DELETE FROM {schema}.view_unfinished WHERE ctid = $1::text::tid RETURNING 1)
     SELECT 1 / count(*) FROM finished";
@@ -140,8 +140,8 @@ const FINISH: &str = "
 /// The version `$2` of the view `$1`; NULL if there is none, which no row can have.
 const VERSION: &str = "(SELECT id FROM {schema}.view_versions WHERE view = $1 AND version = $2)";
 
-/// Moves positions, and fails, as [`says_no`] tells, unless all of them are where they are expected and free: so
-/// whatever was sent behind it in the same transaction comes to nothing.
+/// Moves positions; fails unless all of them are where they are expected and none is in quarantine, so that what was sent behind
+/// it in the same transaction has no effect. [`position_differs`] and [`is_quarantined`] recognise the two errors.
 ///
 /// A row that is there is only changed if it is as expected. A row that is not there is written as it stands, so it comes
 /// back with what was expected of it, which has to be nothing. The order of the streams is that in which rows are locked.
@@ -158,7 +158,14 @@ const ADVANCE: &str = r#"
             AND own.zone IS NOT DISTINCT FROM excluded.expected_zone AND own.stopped IS NULL
         RETURNING expected_number
     )
-    SELECT 1 / (count(*) FILTER (WHERE expected_number IS NULL) = cardinality($3))::integer FROM moved"#;
+    SELECT CASE
+        WHEN count(*) FILTER (WHERE expected_number IS NULL) = cardinality($3) THEN 1
+        WHEN EXISTS (
+            SELECT FROM {schema}.view_positions AS own
+            WHERE own.version = {version} AND own.stream = ANY ($3) AND own.stopped IS NOT NULL
+        ) THEN sqrt(-1 - count(*))::integer
+        ELSE 1 / (count(*) - count(*))::integer
+    END FROM moved"#;
 
 const PLACES: &str = "SELECT number, zone, stopped FROM {schema}.view_places({version}, $3) ORDER BY place";
 
@@ -185,29 +192,29 @@ pub(crate) struct ViewLayout {
 
 /// Which version of which view.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct At<'a> {
+pub(super) struct VersionKey<'a> {
     pub(super) view: &'a str,
     pub(super) version: i64,
 }
 
 /// How to be in the transactions of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(super) enum LockMode {
     /// Beside others.
     Shared,
     /// Without any others.
-    Alone,
+    Exclusive,
 }
 
 /// Statements that are prepared, so that they are on their way as soon as they are called for.
-pub(super) struct Moving {
+pub(super) struct PreparedStatements {
     enter: Statement,
     advance: Statement,
     finish: Statement,
 }
 
 /// What marks a transaction as begun and not yet finished.
-pub(super) struct Mark(String);
+pub(super) struct TransactionMark(String);
 
 impl ViewLayout {
     /// The statements for the tables in `schema`.
@@ -230,18 +237,18 @@ impl ViewLayout {
     pub(super) async fn prepare(
         &self,
         transaction: &Transaction,
-        presence: Presence,
-    ) -> Result<Moving, Error> {
-        let enter = match presence {
-            Presence::Shared => &self.enter,
-            Presence::Alone => &self.enter_alone,
+        lock_mode: LockMode,
+    ) -> Result<PreparedStatements, Error> {
+        let enter = match lock_mode {
+            LockMode::Shared => &self.enter,
+            LockMode::Exclusive => &self.enter_alone,
         };
         let (enter, advance, finish) = futures::try_join!(
             transaction.prepare_cached(enter),
             transaction.prepare_cached(&self.advance),
             transaction.prepare_cached(&self.finish)
         )?;
-        Ok(Moving { enter, advance, finish })
+        Ok(PreparedStatements { enter, advance, finish })
     }
 
     /// Prepares what a reader needs.
@@ -250,22 +257,22 @@ impl ViewLayout {
     }
 
     /// Where the streams are in a version.
-    pub(super) async fn places(
+    pub(super) async fn positions_of(
         &self,
         connections: &Connections,
-        at: At<'_>,
+        at: VersionKey<'_>,
         streams: &[&str],
-    ) -> Result<Vec<PlaceRow>, Failure> {
+    ) -> Result<Vec<StreamPositionRow>, Failure> {
         let parameters = [&at.view as _, &at.version as _, &streams as _];
         let rows = connections.query(READ, &self.places, &parameters).await?;
-        rows.iter().map(PlaceRow::read).collect::<Result<_, _>>().map_err(unreadable)
+        rows.iter().map(StreamPositionRow::read).collect::<Result<_, _>>().map_err(unreadable)
     }
 
     /// The positions of the streams of a version whose names come after `after`, at most `limit`, by name.
     pub(super) async fn positions(
         &self,
         connections: &Connections,
-        at: At<'_>,
+        at: VersionKey<'_>,
         after: &str,
         limit: i64,
     ) -> Result<Vec<(String, PositionRow)>, Failure> {
@@ -286,20 +293,24 @@ impl ViewLayout {
     }
 }
 
-impl Moving {
+impl PreparedStatements {
     /// Marks the transaction as unfinished, and says to others who share `name` that somebody is in.
-    pub(super) async fn enter(&self, transaction: &Transaction, name: &str) -> Result<Mark, Error> {
-        Ok(Mark(transaction.query_one(&self.enter, &[&name]).await?.try_get(0)?))
+    pub(super) async fn enter(
+        &self,
+        transaction: &Transaction,
+        name: &str,
+    ) -> Result<TransactionMark, Error> {
+        Ok(TransactionMark(transaction.query_one(&self.enter, &[&name]).await?.try_get(0)?))
     }
 
     /// Moves positions of a version, if all are where they are expected.
     pub(super) async fn advance(
         &self,
         transaction: &Transaction,
-        at: At<'_>,
-        moves: &MoveRows<'_>,
+        at: VersionKey<'_>,
+        moves: &PositionChangeRows<'_>,
     ) -> Result<(), Error> {
-        let MoveRows { streams, from_numbers, from_zones, numbers, zones } = moves;
+        let PositionChangeRows { streams, from_numbers, from_zones, numbers, zones } = moves;
         transaction
             .query_one(
                 &self.advance,
@@ -310,7 +321,11 @@ impl Moving {
     }
 
     /// Removes the mark, if this is the transaction that it was set in.
-    pub(super) async fn finish(&self, transaction: &Transaction, mark: &Mark) -> Result<(), Error> {
+    pub(super) async fn finish(
+        &self,
+        transaction: &Transaction,
+        mark: &TransactionMark,
+    ) -> Result<(), Error> {
         transaction.query_one(&self.finish, &[&mark.0]).await.map(drop)
     }
 }
@@ -326,10 +341,10 @@ pub(super) async fn served_places(
     statement: &Statement,
     view: &str,
     streams: &[&str],
-) -> Result<Option<(i64, Vec<PlaceRow>)>, Error> {
+) -> Result<Option<(i64, Vec<StreamPositionRow>)>, Error> {
     let rows = transaction.query(statement, &[&view, &streams]).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let places = rows.iter().take(streams.len()).map(PlaceRow::read).collect::<Result<_, _>>()?;
+    let places = rows.iter().take(streams.len()).map(StreamPositionRow::read).collect::<Result<_, _>>()?;
     Ok(Some((first.try_get(3)?, places)))
 }
 
@@ -351,14 +366,29 @@ pub(super) fn misses_a_name(error: &Error) -> bool {
     error.code().is_some_and(|code| code.code() == "42P01")
 }
 
-/// Whether an error is the answer no of one of our own statements: they divide by zero.
-pub(super) fn says_no(error: &Error) -> bool {
+/// True for the error of [`PreparedStatements::enter`] that says that another transaction holds the view's lock exclusively.
+pub(super) fn is_locked(error: &Error) -> bool {
+    divides_by_zero(error)
+}
+
+/// True for the error of [`PreparedStatements::advance`] that says that a stream is not at the expected position.
+pub(super) fn position_differs(error: &Error) -> bool {
+    divides_by_zero(error)
+}
+
+/// True for the error of [`PreparedStatements::advance`] that says that a stream is in quarantine: it takes the root of a negative number.
+pub(super) fn is_quarantined(error: &Error) -> bool {
+    error.code().is_some_and(|code| code.code() == "2201F")
+}
+
+/// True if one of our own statements answered no by dividing by zero.
+fn divides_by_zero(error: &Error) -> bool {
     error.code().is_some_and(|code| code.code() == "22012")
 }
 
-/// Whether an error of [`Moving::finish`] says that the transaction is not the one that was begun.
+/// Whether an error of [`PreparedStatements::finish`] says that the transaction is not the one that was begun.
 pub(super) fn is_not_ours(error: &Error) -> bool {
-    says_no(error) || error.code().is_some_and(|code| code.code() == BEHIND_THE_FENCE)
+    divides_by_zero(error) || error.code().is_some_and(|code| code.code() == BEHIND_THE_FENCE)
 }
 
 /// What Postgres says to those who write behind the fence.
@@ -391,12 +421,12 @@ impl PositionRow {
 
 /// Where a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct PlaceRow {
+pub(super) struct StreamPositionRow {
     pub(super) position: Option<PositionRow>,
     pub(super) stopped: bool,
 }
 
-impl PlaceRow {
+impl StreamPositionRow {
     fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self { position: PositionRow::read_if_any(row, 0)?, stopped: row.try_get(2)? })
     }
@@ -404,7 +434,7 @@ impl PlaceRow {
 
 /// How streams move, a column at a time.
 #[derive(Debug, Default)]
-pub(super) struct MoveRows<'a> {
+pub(super) struct PositionChangeRows<'a> {
     pub(super) streams: Vec<&'a str>,
     pub(super) from_numbers: Vec<Option<i64>>,
     pub(super) from_zones: Vec<Option<i32>>,

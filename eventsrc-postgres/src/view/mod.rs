@@ -1,15 +1,15 @@
 //! Views in Postgres.
 
 mod applying;
+mod classification;
 mod each;
-mod kept;
+mod inner;
 pub(crate) mod layout;
 mod reading;
 mod rows;
 mod store;
 mod take_over;
 mod transaction;
-mod verdict;
 mod versions;
 
 use eventsrc_core::{Batch, ViewDefinition, ViewError};

@@ -3,15 +3,15 @@
 use std::fmt;
 
 use deadpool_postgres::Object;
-use eventsrc_core::{ErrorKind, Place, Sequence, StorageError, StreamKey, StreamName};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName, StreamPosition};
 use futures::future;
 use tokio_postgres::Error;
 
 use super::applying::forget_statements;
-use super::kept::Kept;
-use super::layout::{self, PlaceRow};
-use super::transaction::{Open, Transaction};
-use super::verdict::Verdict;
+use super::classification::Classification;
+use super::inner::ViewInner;
+use super::layout::{self, StreamPositionRow};
+use super::transaction::{OpenTransaction, Transaction};
 use super::{View, rows};
 use crate::failure::Failure;
 
@@ -19,15 +19,15 @@ use crate::failure::Failure;
 const TRIES: usize = 10;
 
 /// What an attempt came to.
-enum Attempt<T> {
-    Read(Vec<PlaceRow>, T),
+enum ReadOutcome<T> {
+    Read(Vec<StreamPositionRow>, T),
     /// Another version serves than the one whose names were looked up.
     Elsewhere,
     /// A statement, or the connection, was from before something changed.
     Outdated,
 }
 
-impl<K, S, E, V> Kept<K, S, E, V>
+impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
@@ -39,15 +39,17 @@ where
         &self,
         streams: &[StreamName],
         query: impl Fn(Transaction) -> Q,
-    ) -> Result<(Vec<Place<S>>, T), StorageError>
+    ) -> Result<(Vec<StreamPosition<S>>, T), StorageError>
     where
         Q: Future<Output = Result<T, Error>>,
     {
         for _ in 0..TRIES {
             match self.attempt_to_read(streams, &query).await? {
-                Attempt::Read(places, found) => return Ok((rows::places(streams, &places)?, found)),
-                Attempt::Elsewhere => self.note_serving(&self.versions().await?)?,
-                Attempt::Outdated => {}
+                ReadOutcome::Read(places, found) => {
+                    return Ok((rows::positions_of(streams, &places)?, found));
+                }
+                ReadOutcome::Elsewhere => self.note_serving(&self.versions().await?)?,
+                ReadOutcome::Outdated => {}
             }
         }
         let what = format!("{}: it changes again and again", self.cannot("read"));
@@ -58,7 +60,7 @@ where
         &self,
         streams: &[StreamName],
         query: impl Fn(Transaction) -> Q,
-    ) -> Result<Attempt<T>, StorageError>
+    ) -> Result<ReadOutcome<T>, StorageError>
     where
         Q: Future<Output = Result<T, Error>>,
     {
@@ -67,13 +69,13 @@ where
         let was_idle = Object::metrics(transaction.connection()).recycle_count > 0;
         let ours = |error| {
             let failure = Failure::new(&self.cannot("read"), error);
-            if failure.is_lost() && was_idle { Ok(Attempt::Outdated) } else { Err(failure.into()) }
+            if failure.is_lost() && was_idle { Ok(ReadOutcome::Outdated) } else { Err(failure.into()) }
         };
         let statement = match self.layout.prepare_places(&transaction).await {
             Ok(statement) => statement,
             Err(error) => return ours(error),
         };
-        let open = Open::new(transaction);
+        let open = OpenTransaction::new(transaction);
         let names = rows::names(streams);
         let (begun, places, found) = future::join3(
             open.batch_execute(&serving.begin),
@@ -83,7 +85,7 @@ where
         .await;
         let places = match begun {
             Ok(()) => places,
-            Err(error) if layout::misses_a_name(&error) => return Ok(Attempt::Elsewhere),
+            Err(error) if layout::misses_a_name(&error) => return Ok(ReadOutcome::Elsewhere),
             Err(error) => return ours(error),
         };
         let places = match places {
@@ -91,22 +93,22 @@ where
             Err(error) => return ours(error),
         };
         if places.as_ref().map(|(version, _)| *version) != serving.version {
-            return Ok(Attempt::Elsewhere);
+            return Ok(ReadOutcome::Elsewhere);
         }
         let error = match found {
             Ok(found) => {
-                let nowhere = || vec![PlaceRow::default(); streams.len()];
-                return Ok(Attempt::Read(places.map_or_else(nowhere, |(_, places)| places), found));
+                let nowhere = || vec![StreamPositionRow::default(); streams.len()];
+                return Ok(ReadOutcome::Read(places.map_or_else(nowhere, |(_, places)| places), found));
             }
             Err(error) => error,
         };
-        match Verdict::on(&error) {
-            Verdict::Passes(..) => ours(error),
-            Verdict::Outdated => {
+        match Classification::on(&error) {
+            Classification::Passes(..) => ours(error),
+            Classification::Outdated => {
                 forget_statements(&open);
-                Ok(Attempt::Outdated)
+                Ok(ReadOutcome::Outdated)
             }
-            Verdict::Lasts | Verdict::Ends | Verdict::Unknown => {
+            Classification::Lasts | Classification::Ends | Classification::Unknown => {
                 let what = format!("{}: its query fails", self.cannot("read"));
                 Err(StorageError::new(ErrorKind::Invalid, what).because(error))
             }

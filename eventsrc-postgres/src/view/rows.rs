@@ -1,10 +1,11 @@
 //! Positions, quarantine and skips as rows, and back.
 
 use eventsrc_core::{
-    Batch, ErrorKind, Move, Place, Poison, Sequence, Skip, StorageError, StreamName, Timestamp, Zone,
+    Batch, ErrorKind, PositionChange, QuarantinedCommit, Sequence, SkippedCommits, StorageError, StreamName,
+    StreamPosition, Timestamp, Zone,
 };
 
-use super::layout::{BehindRow, MoveRows, PlaceRow, PoisonRow, PositionRow, SkipRow};
+use super::layout::{BehindRow, PositionChangeRows, PositionRow, QuarantineRow, SkipRow, StreamPositionRow};
 
 /// The row of a position; `None` past the last one that can be kept.
 fn row<S: Sequence>(position: S) -> Option<PositionRow> {
@@ -17,10 +18,12 @@ fn row<S: Sequence>(position: S) -> Option<PositionRow> {
 /// # Errors
 ///
 /// `Invalid` for a batch that would leave a position past the last one that can be kept.
-pub(super) fn moves<K, S: Sequence, E>(batch: &Batch<K, S, E>) -> Result<Option<MoveRows<'_>>, StorageError> {
-    let mut rows = MoveRows::default();
+pub(super) fn moves<K, S: Sequence, E>(
+    batch: &Batch<K, S, E>,
+) -> Result<Option<PositionChangeRows<'_>>, StorageError> {
+    let mut rows = PositionChangeRows::default();
     let mut is_possible = true;
-    for Move { stream, from, to } in batch.moves() {
+    for PositionChange { stream, from, to } in batch.position_changes() {
         let to = kept(stream, *to)?;
         let from = match from.map(row) {
             Some(None) => {
@@ -44,13 +47,13 @@ pub(super) fn names(streams: &[StreamName]) -> Vec<&str> {
 }
 
 /// Where the streams are.
-pub(super) fn places<S: Sequence>(
+pub(super) fn positions_of<S: Sequence>(
     streams: &[StreamName],
-    rows: &[PlaceRow],
-) -> Result<Vec<Place<S>>, StorageError> {
-    let place = |(stream, row): (&StreamName, &PlaceRow)| {
+    rows: &[StreamPositionRow],
+) -> Result<Vec<StreamPosition<S>>, StorageError> {
+    let place = |(stream, row): (&StreamName, &StreamPositionRow)| {
         let position = optional(stream, row.position)?;
-        Ok(Place { position, quarantined: row.stopped })
+        Ok(StreamPosition { position, quarantined: row.stopped })
     };
     streams.iter().zip(rows).map(place).collect()
 }
@@ -63,16 +66,18 @@ pub(super) fn position<S: Sequence>(stream: &str, row: PositionRow) -> Result<(S
 }
 
 /// The move by which a stream lies behind.
-pub(super) fn behind<S: Sequence>(row: &BehindRow) -> Result<Move<S>, StorageError> {
+pub(super) fn behind<S: Sequence>(row: &BehindRow) -> Result<PositionChange<S>, StorageError> {
     let stream = name(&row.stream)?;
     let (from, to) = (optional(&stream, row.from)?, sequence(&stream, row.to)?);
-    Ok(Move { stream, from, to })
+    Ok(PositionChange { stream, from, to })
 }
 
 /// The row of a quarantine.
-pub(super) fn poison_row<S: Sequence>(poison: &Poison<S>) -> Result<PoisonRow, StorageError> {
+pub(super) fn quarantine_row<S: Sequence>(
+    poison: &QuarantinedCommit<S>,
+) -> Result<QuarantineRow, StorageError> {
     let stream = &poison.stream;
-    Ok(PoisonRow {
+    Ok(QuarantineRow {
         stream: stream.as_str().to_owned(),
         position: poison.position.map(|position| kept(stream, position)).transpose()?,
         commit: kept(stream, poison.sequence)?,
@@ -82,16 +87,16 @@ pub(super) fn poison_row<S: Sequence>(poison: &Poison<S>) -> Result<PoisonRow, S
 }
 
 /// The quarantine of a row.
-pub(super) fn poison<S: Sequence>(row: PoisonRow) -> Result<Poison<S>, StorageError> {
+pub(super) fn poison<S: Sequence>(row: QuarantineRow) -> Result<QuarantinedCommit<S>, StorageError> {
     let stream = name(&row.stream)?;
     let (position, sequence) = (optional(&stream, row.position)?, sequence(&stream, row.commit)?);
     let time = time(&stream, row.time)?;
-    Ok(Poison { stream, position, sequence, error: row.error, time })
+    Ok(QuarantinedCommit { stream, position, sequence, error: row.error, time })
 }
 
 /// The row of a decision to skip; `None` if it begins past the last position that can be kept, where no stream is.
-pub(super) fn skip_row<S: Sequence>(skip: &Skip<S>) -> Result<Option<SkipRow>, StorageError> {
-    let Move { stream, from, to } = &skip.moves;
+pub(super) fn skip_row<S: Sequence>(skip: &SkippedCommits<S>) -> Result<Option<SkipRow>, StorageError> {
+    let PositionChange { stream, from, to } = &skip.change;
     let to = kept(stream, *to)?;
     let from = match from.map(row) {
         Some(None) => return Ok(None),
@@ -107,11 +112,11 @@ pub(super) fn skip_row<S: Sequence>(skip: &Skip<S>) -> Result<Option<SkipRow>, S
 }
 
 /// The decision of a row.
-pub(super) fn skip<S: Sequence>(row: SkipRow) -> Result<Skip<S>, StorageError> {
+pub(super) fn skip<S: Sequence>(row: SkipRow) -> Result<SkippedCommits<S>, StorageError> {
     let stream = name(&row.stream)?;
     let (from, to) = (optional(&stream, row.from)?, sequence(&stream, row.to)?);
     let time = time(&stream, row.time)?;
-    Ok(Skip { moves: Move { stream, from, to }, reason: row.reason, time })
+    Ok(SkippedCommits { change: PositionChange { stream, from, to }, reason: row.reason, time })
 }
 
 fn kept<S: Sequence>(stream: &StreamName, position: S) -> Result<PositionRow, StorageError> {

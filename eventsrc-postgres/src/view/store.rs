@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Applied, BatchOf, CatchUp, Digest, ErrorKind, Place, Poison, Sequence, Skip, StorageError, StreamKey,
-    StreamName, VersionedStore, ViewDefinition, ViewStore,
+    Applied, BatchOf, CatchUp, ErrorKind, QuarantinedCommit, Sequence, SkippedCommits, StorageError,
+    StreamKey, StreamName, StreamPosition, TakeOver, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
 };
 
-use super::applying::Attempt;
-use super::kept::Kept;
-use super::layout::{self, Presence};
+use super::inner::ViewInner;
+use super::layout::{self, LockMode};
 use super::{Transaction, View, rows};
 use crate::postgres::Postgres;
 
@@ -18,7 +17,7 @@ use crate::postgres::Postgres;
 ///
 /// Any number of clones, and of other processes, may keep the same view. A batch takes two round trips and those that
 /// the view's code waits for by itself.
-pub struct PostgresView<K, S, E, V>(Arc<Kept<K, S, E, V>>);
+pub struct PostgresView<K, S, E, V>(Arc<ViewInner<K, S, E, V>>);
 
 impl<K, S, E, V> PostgresView<K, S, E, V>
 where
@@ -36,7 +35,7 @@ where
     /// one of the names, this very version was made with other tables, or the permission to make tables is missing;
     /// `Unavailable` if the server cannot be reached.
     pub async fn open(postgres: &Postgres, view: V) -> Result<Self, StorageError> {
-        let kept = Kept::new(postgres, view)?;
+        let kept = ViewInner::new(postgres, view)?;
         kept.make().await?;
         Ok(Self(Arc::new(kept)))
     }
@@ -74,7 +73,7 @@ where
         &self,
         streams: &[StreamName],
         query: impl Fn(Transaction) -> Q,
-    ) -> Result<(Vec<Place<S>>, T), StorageError>
+    ) -> Result<(Vec<StreamPosition<S>>, T), StorageError>
     where
         Q: Future<Output = Result<T, tokio_postgres::Error>>,
     {
@@ -101,10 +100,10 @@ where
         self.0.apply(batch).await
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
-        let Kept { layout, postgres, .. } = &*self.0;
-        let found = layout.places(postgres.connections(), self.0.at(), &rows::names(streams)).await?;
-        rows::places(streams, &found)
+    async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
+        let ViewInner { layout, postgres, .. } = &*self.0;
+        let found = layout.positions_of(postgres.connections(), self.0.at(), &rows::names(streams)).await?;
+        rows::positions_of(streams, &found)
     }
 
     async fn positions(
@@ -112,15 +111,15 @@ where
         after: Option<&StreamName>,
         limit: usize,
     ) -> Result<Vec<(StreamName, S)>, StorageError> {
-        let Kept { layout, postgres, .. } = &*self.0;
+        let ViewInner { layout, postgres, .. } = &*self.0;
         let after = after.map_or("", StreamName::as_str);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = layout.positions(postgres.connections(), self.0.at(), after, limit).await?;
         found.into_iter().map(|(stream, row)| rows::position(&stream, row)).collect()
     }
 
-    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
-        let row = rows::poison_row(poison)?;
+    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
+        let row = rows::quarantine_row(poison)?;
         let connection = self.0.postgres.connection().await?;
         self.0.layout.records().quarantine(&connection, self.0.at(), &row).await.map_err(|error| {
             if layout::lacks_the_version(&error) {
@@ -130,8 +129,8 @@ where
         })
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
-        let Kept { layout, postgres, .. } = &*self.0;
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
+        let ViewInner { layout, postgres, .. } = &*self.0;
         let found = layout.records().quarantined(postgres.connections(), self.0.at()).await?;
         found.into_iter().map(rows::poison).collect()
     }
@@ -142,32 +141,32 @@ where
         released.map_err(|error| self.0.failure("write")(error).on(stream))
     }
 
-    async fn skip(&self, skip: &Skip<S>) -> Result<Applied, StorageError> {
-        let Some(row) = rows::skip_row(skip)? else { return Ok(Applied::Moved) };
+    async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
+        let Some(row) = rows::skip_row(skip)? else { return Ok(false) };
         let kept = &*self.0;
-        let failure = |error| kept.failure("write")(error).on(&skip.moves.stream);
-        let (open, moving, mark) = loop {
-            let (open, moving) = kept.open("write", Presence::Shared).await?;
-            match open.begin(&moving, &kept.name).await {
-                Ok(mark) => break (open, moving, mark),
-                Err(error) if layout::says_no(&error) => drop(open),
+        let failure = |error| kept.failure("write")(error).on(&skip.change.stream);
+        let (open, statements, mark) = loop {
+            let (open, statements) = kept.open("write", LockMode::Shared).await?;
+            match open.begin(&statements, &kept.name).await {
+                Ok(mark) => break (open, statements, mark),
+                Err(error) if layout::is_locked(&error) => drop(open),
                 Err(error) => return Err(failure(error)),
             }
             kept.wait().await?;
         };
         match kept.layout.records().skip(&open, kept.at(), &row).await {
             Ok(true) => {}
-            Ok(false) => return Ok(Applied::Moved),
+            Ok(false) => return Ok(false),
             Err(error) if layout::lacks_the_version(&error) => return Err(kept.retired().because(error)),
             Err(error) => return Err(failure(error)),
         }
-        let committed = open.commit(&moving, &mark).await;
-        committed.map_err(|uncommitted| kept.not_committed("write", uncommitted).on(&skip.moves.stream))?;
-        Ok(Applied::Done)
+        let committed = open.commit(&statements, &mark).await;
+        committed.map_err(|uncommitted| kept.not_committed("write", uncommitted).on(&skip.change.stream))?;
+        Ok(true)
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
-        let Kept { layout, postgres, .. } = &*self.0;
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
+        let ViewInner { layout, postgres, .. } = &*self.0;
         let found = layout.records().skipped(postgres.connections(), self.0.at()).await?;
         found.into_iter().map(rows::skip).collect()
     }
@@ -190,22 +189,15 @@ where
         })
     }
 
-    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<Applied, StorageError> {
-        match self.0.take_over(catch_up).await? {
-            Attempt::Answered(applied) => Ok(applied),
-            Attempt::Held => unreachable!("whoever takes over waits"),
-            Attempt::Unexplained(error) => {
-                let why = "a statement failed, and the code of the view kept why";
-                Err(self.0.passing(ErrorKind::Unavailable, why, error))
-            }
-        }
+    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<TakeOver, StorageError> {
+        self.0.take_over(catch_up).await
     }
 
     async fn retire(&self) -> Result<(), StorageError> {
         self.0.retire().await
     }
 
-    async fn digest(&self) -> Result<Digest, StorageError> {
+    async fn digest(&self) -> Result<ViewDigest, StorageError> {
         self.0.digest().await
     }
 }

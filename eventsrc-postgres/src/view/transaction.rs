@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::layout::{BEGIN, COMMIT, FENCE, Mark, Moving, ROLLBACK};
+use super::layout::{BEGIN, COMMIT, FENCE, PreparedStatements, ROLLBACK, TransactionMark};
 use crate::connections::Connection;
 
 /// A transaction in which a view's code writes, or a reader reads: a [`Client`] of tokio-postgres, which takes everything that
@@ -65,7 +65,7 @@ impl fmt::Debug for Transaction {
 
 /// A transaction from before it begins until it has ended; it is rolled back when it is dropped. Nobody waits for that: who has
 /// the connection next comes after it.
-pub(super) struct Open {
+pub(super) struct OpenTransaction {
     transaction: Transaction,
     ended: bool,
 }
@@ -78,34 +78,42 @@ pub(super) enum Uncommitted {
     Commit(Error),
 }
 
-impl Open {
+impl OpenTransaction {
     /// A transaction that is about to begin.
     pub(super) fn new(transaction: Transaction) -> Self {
         Self { transaction, ended: false }
     }
 
     /// Begins a transaction that writes, and enters under `name`. What is sent right behind belongs to it.
-    pub(super) async fn begin(&self, moving: &Moving, name: &str) -> Result<Mark, Error> {
+    pub(super) async fn begin(
+        &self,
+        statements: &PreparedStatements,
+        name: &str,
+    ) -> Result<TransactionMark, Error> {
         let (fenced, begun, mark) = future::join3(
             self.batch_execute(FENCE),
             self.batch_execute(BEGIN),
-            moving.enter(&self.transaction, name),
+            statements.enter(&self.transaction, name),
         )
         .await;
         fenced.and(begun).and(mark)
     }
 
     /// Commits what was begun; both its checks and COMMIT are on their way at once, and if the checks fail COMMIT rolls back.
-    pub(super) async fn commit(mut self, moving: &Moving, mark: &Mark) -> Result<(), Uncommitted> {
+    pub(super) async fn commit(
+        mut self,
+        statements: &PreparedStatements,
+        mark: &TransactionMark,
+    ) -> Result<(), Uncommitted> {
         let (finished, committed) =
-            future::join(moving.finish(&self.transaction, mark), self.batch_execute(COMMIT)).await;
+            future::join(statements.finish(&self.transaction, mark), self.batch_execute(COMMIT)).await;
         self.ended = committed.is_ok();
         finished.map_err(Uncommitted::NotOurs)?;
         committed.map_err(Uncommitted::Commit)
     }
 }
 
-impl Deref for Open {
+impl Deref for OpenTransaction {
     type Target = Transaction;
 
     fn deref(&self) -> &Transaction {
@@ -113,7 +121,7 @@ impl Deref for Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenTransaction {
     fn drop(&mut self) {
         if !self.ended {
             self.transaction.send(ROLLBACK);

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use eventsrc_core::{Digest, ErrorKind, Sequence, StorageError, StreamKey};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, ViewDigest};
 
 use super::View;
-use super::kept::{Kept, identifiers, versioned};
-use super::layout::{self, Presence, VersionRow};
-use super::transaction::{Open, Transaction};
+use super::inner::{ViewInner, identifiers, versioned};
+use super::layout::{self, LockMode, VersionRow};
+use super::transaction::{OpenTransaction, Transaction};
 use crate::identifier::Identifier;
 
-impl<K, S, E, V> Kept<K, S, E, V>
+impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
@@ -29,8 +29,8 @@ where
     /// Makes this version, and gives all that there are then.
     async fn make_new(&self) -> Result<Vec<VersionRow>, StorageError> {
         let failure = self.failure("open");
-        let (open, moving) = self.open("open", Presence::Alone).await?;
-        let mark = open.begin(&moving, &self.name_of_all).await.map_err(&failure)?;
+        let (open, statements) = self.open("open", LockMode::Exclusive).await?;
+        let mark = open.begin(&statements, &self.name_of_all).await.map_err(&failure)?;
         // Another process may have been faster, so this is asked again.
         let mut versions = self.versions_in(&open, "open").await?;
         if self.is_among(&versions)? {
@@ -52,7 +52,9 @@ where
         if serves {
             self.publish(&open, &[]).await?;
         }
-        open.commit(&moving, &mark).await.map_err(|uncommitted| self.not_committed("open", uncommitted))?;
+        open.commit(&statements, &mark)
+            .await
+            .map_err(|uncommitted| self.not_committed("open", uncommitted))?;
         versions.push(row);
         Ok(versions)
     }
@@ -60,8 +62,8 @@ where
     /// Removes this version, unless it serves.
     pub(super) async fn retire(&self) -> Result<(), StorageError> {
         let failure = self.failure("retire");
-        let (open, moving) = self.open("retire", Presence::Alone).await?;
-        let mark = self.begin_alone(&open, &moving).await.map_err(&failure)?;
+        let (open, statements) = self.open("retire", LockMode::Exclusive).await?;
+        let mark = self.begin_alone(&open, &statements).await.map_err(&failure)?;
         let versions = self.versions_in(&open, "retire").await?;
         let Some(own) = versions.iter().find(|row| row.version == self.at().version) else { return Ok(()) };
         if own.serves {
@@ -72,13 +74,13 @@ where
             identifiers(&own.tables)?.iter().map(|table| versioned(table, own.version)).collect();
         layout::drop_tables(&open, &tables).await.map_err(&failure)?;
         self.layout.versions().remove(&open, own.id).await.map_err(&failure)?;
-        open.commit(&moving, &mark).await.map_err(|uncommitted| self.not_committed("retire", uncommitted))
+        open.commit(&statements, &mark).await.map_err(|uncommitted| self.not_committed("retire", uncommitted))
     }
 
     /// What the rows of this version come to.
-    pub(super) async fn digest(&self) -> Result<Digest, StorageError> {
+    pub(super) async fn digest(&self) -> Result<ViewDigest, StorageError> {
         let failure = self.failure("read");
-        let open = Open::new(Transaction::new(self.postgres.connection().await?));
+        let open = OpenTransaction::new(Transaction::new(self.postgres.connection().await?));
         layout::begin_digest(&open).await.map_err(&failure)?;
         let tables = self.tables.iter().map(|table| (table, versioned(table, self.at().version)));
         let row = layout::digest(&open, tables).await.map_err(&failure)?;
@@ -86,12 +88,16 @@ where
         let sums = row.sums.map(|sum| sum.parse::<i128>().expect("a sum is a number"));
         // The lower half of a sum of hashes says as much.
         let hash = sums.map(|sum| format!("{:016x}", sum as u64)).concat();
-        Ok(Digest { rows, hash })
+        Ok(ViewDigest { rows, hash })
     }
 
     /// Has the public names show the rows of this version, in place of the rows of `before`, whose public names are taken
     /// back.
-    pub(super) async fn publish(&self, open: &Open, before: &[Identifier]) -> Result<(), StorageError> {
+    pub(super) async fn publish(
+        &self,
+        open: &OpenTransaction,
+        before: &[Identifier],
+    ) -> Result<(), StorageError> {
         let failure = self.failure("publish");
         let mut rights = Vec::new();
         for table in &self.tables {
@@ -113,7 +119,7 @@ where
     /// The versions that there are, as a transaction sees them.
     pub(super) async fn versions_in(
         &self,
-        open: &Open,
+        open: &OpenTransaction,
         doing: &str,
     ) -> Result<Vec<VersionRow>, StorageError> {
         let found = self.layout.versions().in_transaction(open, self.at().view).await;
@@ -136,7 +142,7 @@ where
     }
 
     /// Refuses names that are taken.
-    async fn check_names(&self, open: &Open, versions: &[VersionRow]) -> Result<(), StorageError> {
+    async fn check_names(&self, open: &OpenTransaction, versions: &[VersionRow]) -> Result<(), StorageError> {
         let failure = self.failure("open");
         for table in &self.tables {
             let other = self.layout.versions().other_owner(open, self.at().view, table.as_str());

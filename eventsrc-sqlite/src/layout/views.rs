@@ -233,13 +233,13 @@ impl<'a> Mover<'a> {
 
 /// Where a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct PlaceRow {
+pub(crate) struct StreamPositionRow {
     pub(crate) position: Option<PositionRow>,
     pub(crate) quarantined: bool,
 }
 
 /// Where a stream is in the version that goes by `id`.
-pub(crate) fn place(connection: &Connection, id: i64, stream: &str) -> Result<PlaceRow> {
+pub(crate) fn place(connection: &Connection, id: i64, stream: &str) -> Result<StreamPositionRow> {
     connection
         .prepare_cached(
             "SELECT number, zone,
@@ -247,7 +247,7 @@ pub(crate) fn place(connection: &Connection, id: i64, stream: &str) -> Result<Pl
              FROM (SELECT 1) LEFT JOIN view_positions ON view_version = ?1 AND stream = ?2",
         )?
         .query_row(params![id, stream], |row| {
-            Ok(PlaceRow { position: PositionRow::read(row, 0)?, quarantined: row.get(2)? })
+            Ok(StreamPositionRow { position: PositionRow::read(row, 0)?, quarantined: row.get(2)? })
         })
 }
 
@@ -303,7 +303,7 @@ pub(crate) fn behind(connection: &Connection, id: i64, other: i64) -> Result<Vec
 
 /// A commit that cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PoisonRow {
+pub(crate) struct QuarantineRow {
     pub(crate) stream: String,
     pub(crate) position: Option<PositionRow>,
     /// Where the commit begins.
@@ -314,11 +314,11 @@ pub(crate) struct PoisonRow {
 }
 
 /// Puts a stream in quarantine, if it is where `poison` says and not there yet.
-pub(crate) fn quarantine(connection: &Connection, id: i64, poison: &PoisonRow) -> Result<()> {
+pub(crate) fn quarantine(connection: &Connection, id: i64, poison: &QuarantineRow) -> Result<()> {
     if place(connection, id, &poison.stream)?.position != poison.position {
         return Ok(());
     }
-    let PoisonRow { stream, commit, error, time, .. } = poison;
+    let QuarantineRow { stream, commit, error, time, .. } = poison;
     connection
         .prepare_cached("INSERT OR IGNORE INTO view_quarantine VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![id, stream, commit.number, commit.zone, error, time])
@@ -334,7 +334,7 @@ pub(crate) fn release(connection: &Connection, id: i64, stream: &str) -> Result<
 }
 
 /// The streams in quarantine, by name.
-pub(crate) fn quarantined(connection: &Connection, id: i64) -> Result<Vec<PoisonRow>> {
+pub(crate) fn quarantined(connection: &Connection, id: i64) -> Result<Vec<QuarantineRow>> {
     connection
         .prepare_cached(
             "SELECT stream, own.number, own.zone, poison.number, poison.zone, error, time
@@ -342,7 +342,7 @@ pub(crate) fn quarantined(connection: &Connection, id: i64) -> Result<Vec<Poison
              WHERE view_version = ?1 ORDER BY stream",
         )?
         .query_map([id], |row| {
-            Ok(PoisonRow {
+            Ok(QuarantineRow {
                 stream: row.get(0)?,
                 position: PositionRow::read(row, 1)?,
                 commit: PositionRow { number: row.get(3)?, zone: row.get(4)? },

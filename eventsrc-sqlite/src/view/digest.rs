@@ -1,18 +1,18 @@
 //! What the rows of a view come to, whatever their order.
 
-use eventsrc_core::Digest;
+use eventsrc_core::ViewDigest;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use sha2::{Digest as _, Sha256};
 
-use super::kept::Kept;
+use super::inner::ViewInner;
 use crate::failure::Failure;
 use crate::layout::views as layout;
 
-impl<K, S, E, V> Kept<K, S, E, V> {
+impl<K, S, E, V> ViewInner<K, S, E, V> {
     /// The sum, modulo 2^128, of the hashes of all rows. Versions that have the same rows in tables of the same public names
     /// have the same digest.
-    pub(super) fn digest(&self, connection: &Connection) -> Result<Digest, Failure> {
+    pub(super) fn digest(&self, connection: &Connection) -> Result<ViewDigest, Failure> {
         self.id(connection)?;
         let (mut rows, mut sum) = (0, 0_u128);
         for table in &self.tables {
@@ -22,7 +22,7 @@ impl<K, S, E, V> Kept<K, S, E, V> {
             })
             .map_err(|error| Failure::new(&self.cannot("read"), error))?;
         }
-        Ok(Digest { rows, hash: format!("{sum:032x}") })
+        Ok(ViewDigest { rows, hash: format!("{sum:032x}") })
     }
 }
 

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, Batch, Commit, Run, Sequence, StreamKey, StreamName, Zone};
+use eventsrc_core::{Applied, Batch, Commit, CommitRun, Sequence, StreamKey, StreamName, Zone};
 
 use super::View;
-use super::kept::Kept;
+use super::inner::ViewInner;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::HeadRow;
-use crate::layout::views::{self as layout, PoisonRow, PositionRow};
+use crate::layout::views::{self as layout, PositionRow, QuarantineRow};
 
 /// A commit on its way into a view, once it is stored.
 pub(crate) trait Inline: Send {
@@ -28,7 +28,7 @@ pub(crate) trait Follower<K, S, E>: Send + Sync {
 }
 
 /// Applies a view in the transactions in which events are stored.
-pub(super) struct InTheAppend<K, S, E, V>(pub(super) Arc<Kept<K, S, E, V>>);
+pub(super) struct InTheAppend<K, S, E, V>(pub(super) Arc<ViewInner<K, S, E, V>>);
 
 impl<K, S, E, V> Follower<K, S, E> for InTheAppend<K, S, E, V>
 where
@@ -47,7 +47,7 @@ where
 }
 
 struct Following<K, S, E, V> {
-    kept: Arc<Kept<K, S, E, V>>,
+    kept: Arc<ViewInner<K, S, E, V>>,
     stream: StreamName,
     commit: Arc<Commit<K, S, E>>,
     /// Why the view does not take the commit.
@@ -94,7 +94,7 @@ where
         let from = head.map(|head| S::from_parts(head.number as u64, Zone(head.zone)));
         // A head of another type of sequence is no position of this view.
         let (None | Some(Some(_))) = from else { return Ok(None) };
-        let run = Run {
+        let run = CommitRun {
             stream: self.stream.clone(),
             from: from.flatten(),
             commits: vec![Arc::clone(&self.commit)],
@@ -119,7 +119,7 @@ where
         why: &str,
     ) -> Result<(), Failure> {
         let first = self.commit.first;
-        let poison = PoisonRow {
+        let poison = QuarantineRow {
             stream: self.stream.as_str().to_owned(),
             position: head.map(|head| PositionRow { number: head.number, zone: head.zone }),
             commit: PositionRow { number: first.number() as i64, zone: first.zone().0 },

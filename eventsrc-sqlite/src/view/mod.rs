@@ -2,7 +2,7 @@
 
 mod digest;
 pub(crate) mod inline;
-mod kept;
+mod inner;
 mod rows;
 mod store;
 mod take_over;

@@ -1,10 +1,11 @@
 //! Positions, quarantine and skips as rows, and back.
 
 use eventsrc_core::{
-    Batch, ErrorKind, Move, Place, Poison, Sequence, Skip, StorageError, StreamName, Timestamp,
+    Batch, ErrorKind, PositionChange, QuarantinedCommit, Sequence, SkippedCommits, StorageError, StreamName,
+    StreamPosition, Timestamp,
 };
 
-use crate::layout::views::{BehindRow, PlaceRow, PoisonRow, PositionRow, SkipRow};
+use crate::layout::views::{BehindRow, PositionRow, QuarantineRow, SkipRow, StreamPositionRow};
 use crate::rows::sequence;
 
 /// The row of a position; `None` past the last one that can be kept.
@@ -15,17 +16,17 @@ pub(super) fn row<S: Sequence>(position: S) -> Option<PositionRow> {
 
 /// Refuses a batch that would leave a position past the last one that can be kept.
 pub(super) fn check<K, S: Sequence, E>(batch: &Batch<K, S, E>) -> Result<(), StorageError> {
-    batch.moves().iter().try_for_each(|moved| kept(&moved.stream, moved.to).map(drop))
+    batch.position_changes().iter().try_for_each(|moved| kept(&moved.stream, moved.to).map(drop))
 }
 
 /// Where the streams are.
-pub(super) fn places<S: Sequence>(
+pub(super) fn positions_of<S: Sequence>(
     streams: &[StreamName],
-    rows: &[PlaceRow],
-) -> Result<Vec<Place<S>>, StorageError> {
-    let place = |(stream, row): (&StreamName, &PlaceRow)| {
+    rows: &[StreamPositionRow],
+) -> Result<Vec<StreamPosition<S>>, StorageError> {
+    let place = |(stream, row): (&StreamName, &StreamPositionRow)| {
         let position = optional(stream, row.position)?;
-        Ok(Place { position, quarantined: row.quarantined })
+        Ok(StreamPosition { position, quarantined: row.quarantined })
     };
     streams.iter().zip(rows).map(place).collect()
 }
@@ -38,16 +39,18 @@ pub(super) fn position<S: Sequence>(stream: &str, row: PositionRow) -> Result<(S
 }
 
 /// The move by which a stream lies behind.
-pub(super) fn behind<S: Sequence>(row: &BehindRow) -> Result<Move<S>, StorageError> {
+pub(super) fn behind<S: Sequence>(row: &BehindRow) -> Result<PositionChange<S>, StorageError> {
     let stream = name(&row.stream)?;
     let from = optional(&stream, row.from)?;
     let to = sequence(&stream, row.to.number, row.to.zone)?;
-    Ok(Move { stream, from, to })
+    Ok(PositionChange { stream, from, to })
 }
 
-pub(super) fn poison_row<S: Sequence>(poison: &Poison<S>) -> Result<PoisonRow, StorageError> {
+pub(super) fn quarantine_row<S: Sequence>(
+    poison: &QuarantinedCommit<S>,
+) -> Result<QuarantineRow, StorageError> {
     let stream = &poison.stream;
-    Ok(PoisonRow {
+    Ok(QuarantineRow {
         stream: stream.as_str().to_owned(),
         position: poison.position.map(|position| kept(stream, position)).transpose()?,
         commit: kept(stream, poison.sequence)?,
@@ -56,16 +59,16 @@ pub(super) fn poison_row<S: Sequence>(poison: &Poison<S>) -> Result<PoisonRow, S
     })
 }
 
-pub(super) fn poison<S: Sequence>(row: PoisonRow) -> Result<Poison<S>, StorageError> {
+pub(super) fn poison<S: Sequence>(row: QuarantineRow) -> Result<QuarantinedCommit<S>, StorageError> {
     let stream = name(&row.stream)?;
     let position = optional(&stream, row.position)?;
     let sequence = sequence(&stream, row.commit.number, row.commit.zone)?;
     let time = time(&stream, row.time)?;
-    Ok(Poison { stream, position, sequence, error: row.error, time })
+    Ok(QuarantinedCommit { stream, position, sequence, error: row.error, time })
 }
 
-pub(super) fn skip_row<S: Sequence>(skip: &Skip<S>) -> Result<SkipRow, StorageError> {
-    let Move { stream, from, to } = &skip.moves;
+pub(super) fn skip_row<S: Sequence>(skip: &SkippedCommits<S>) -> Result<SkipRow, StorageError> {
+    let PositionChange { stream, from, to } = &skip.change;
     Ok(SkipRow {
         stream: stream.as_str().to_owned(),
         from: from.map(|from| kept(stream, from)).transpose()?,
@@ -75,12 +78,12 @@ pub(super) fn skip_row<S: Sequence>(skip: &Skip<S>) -> Result<SkipRow, StorageEr
     })
 }
 
-pub(super) fn skip<S: Sequence>(row: SkipRow) -> Result<Skip<S>, StorageError> {
+pub(super) fn skip<S: Sequence>(row: SkipRow) -> Result<SkippedCommits<S>, StorageError> {
     let stream = name(&row.stream)?;
     let from = optional(&stream, row.from)?;
     let to = sequence(&stream, row.to.number, row.to.zone)?;
     let time = time(&stream, row.time)?;
-    Ok(Skip { moves: Move { stream, from, to }, reason: row.reason, time })
+    Ok(SkippedCommits { change: PositionChange { stream, from, to }, reason: row.reason, time })
 }
 
 fn kept<S: Sequence>(stream: &StreamName, position: S) -> Result<PositionRow, StorageError> {

@@ -4,18 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Applied, BatchOf, CatchUp, Digest, ErrorKind, Place, Poison, Sequence, Skip, StorageError, StreamKey,
-    StreamName, VersionedStore, ViewDefinition, ViewStore,
+    Applied, BatchOf, CatchUp, ErrorKind, QuarantinedCommit, Sequence, SkippedCommits, StorageError,
+    StreamKey, StreamName, StreamPosition, TakeOver, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
 };
 use rusqlite::Connection;
 
 use super::inline::{Follower, InTheAppend};
-use super::kept::Kept;
+use super::inner::ViewInner;
 use super::{View, rows, take_over};
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::guard::Guarded;
-use crate::layout::views::{self as layout, PlaceRow};
+use crate::layout::views::{self as layout, StreamPositionRow};
 use crate::work::Worked;
 
 /// One version of one [`View`], kept in a [`Database`]: in the file of the events, or in another one. Cheap to clone.
@@ -26,7 +26,7 @@ use crate::work::Worked;
 /// long as its caller keeps the future.
 pub struct SqliteView<K, S, E, V> {
     database: Database,
-    kept: Arc<Kept<K, S, E, V>>,
+    kept: Arc<ViewInner<K, S, E, V>>,
 }
 
 impl<K, S, E, V> SqliteView<K, S, E, V>
@@ -44,7 +44,7 @@ where
     /// `Invalid` if a table's name is malformed, or its code cannot make the tables; `Refused` if another view or table has
     /// one of the names, or this very version was made with other tables; otherwise as for writing.
     pub async fn open(database: &Database, view: V) -> Result<Self, StorageError> {
-        let kept = Arc::new(Kept::new(view)?);
+        let kept = Arc::new(ViewInner::new(view)?);
         let opened = Arc::clone(&kept);
         database.work_alone(move |connection| opened.open(connection)).await?;
         Ok(Self { database: database.clone(), kept })
@@ -60,14 +60,14 @@ where
         &self,
         streams: &[StreamName],
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<(Vec<Place<S>>, T), StorageError> {
+    ) -> Result<(Vec<StreamPosition<S>>, T), StorageError> {
         let (kept, names) = (Arc::clone(&self.kept), streams.to_vec());
         let read = move |connection: &Guarded| {
             let _state = connection.one_state()?;
             let serving = layout::serving(connection, kept.name()).map_err(unreadable)?;
             let places = match serving {
                 Some((_, id)) => place_rows(connection, id, &names).map_err(unreadable)?,
-                None => vec![PlaceRow::default(); names.len()],
+                None => vec![StreamPositionRow::default(); names.len()],
             };
             let rows = connection.lend(|connection| Ok(query(connection)?)).map_err(|error| {
                 Failure::of_code("cannot read the view", error).unwrap_or_else(|error| {
@@ -77,7 +77,7 @@ where
             Ok((places, rows))
         };
         let (places, found) = self.database.read_guarded(read).await?;
-        Ok((rows::places(streams, &places)?, found))
+        Ok((rows::positions_of(streams, &places)?, found))
     }
 
     /// What applies the view in the transactions in which events are stored in `database`.
@@ -152,12 +152,12 @@ where
         }
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
+    async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
         let names = streams.to_vec();
-        let nowhere = vec![PlaceRow::default(); streams.len()];
+        let nowhere = vec![StreamPositionRow::default(); streams.len()];
         let places =
             self.read_version(nowhere, move |connection, id| place_rows(connection, id, &names)).await?;
-        rows::places(streams, &places)
+        rows::positions_of(streams, &places)
     }
 
     async fn positions(
@@ -173,13 +173,13 @@ where
         found.into_iter().map(|(stream, row)| rows::position(&stream, row)).collect()
     }
 
-    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
-        let row = rows::poison_row(poison)?;
+    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
+        let row = rows::quarantine_row(poison)?;
         self.change_version(move |connection, id| layout::quarantine(connection, id, &row).map(Worked::Kept))
             .await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
         let found = self.read_version(Vec::new(), layout::quarantined).await?;
         found.into_iter().map(rows::poison).collect()
     }
@@ -190,20 +190,20 @@ where
             .await
     }
 
-    async fn skip(&self, skip: &Skip<S>) -> Result<Applied, StorageError> {
+    async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
         let row = rows::skip_row(skip)?;
         self.change_version(move |connection, id| {
             layout::release(connection, id, &row.stream)?;
             if !layout::Mover::new(connection, id)?.advance(&row.stream, row.from, row.to)? {
-                return Ok(Worked::Undone(Applied::Moved));
+                return Ok(Worked::Undone(false));
             }
             layout::record_skip(connection, id, &row)?;
-            Ok(Worked::Kept(Applied::Done))
+            Ok(Worked::Kept(true))
         })
         .await
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
         let found = self.read_version(Vec::new(), layout::skipped).await?;
         found.into_iter().map(rows::skip).collect()
     }
@@ -225,7 +225,7 @@ where
         })
     }
 
-    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<Applied, StorageError> {
+    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<TakeOver, StorageError> {
         take_over::take_over(&self.database, &self.kept, catch_up).await
     }
 
@@ -234,7 +234,7 @@ where
         Ok(self.database.work_alone(move |connection| kept.retire(connection)).await?)
     }
 
-    async fn digest(&self) -> Result<Digest, StorageError> {
+    async fn digest(&self) -> Result<ViewDigest, StorageError> {
         let kept = Arc::clone(&self.kept);
         let read = move |connection: &Guarded| {
             let _state = connection.one_state()?;
@@ -244,7 +244,11 @@ where
     }
 }
 
-fn place_rows(connection: &Connection, id: i64, streams: &[StreamName]) -> rusqlite::Result<Vec<PlaceRow>> {
+fn place_rows(
+    connection: &Connection,
+    id: i64,
+    streams: &[StreamName],
+) -> rusqlite::Result<Vec<StreamPositionRow>> {
     streams.iter().map(|stream| layout::place(connection, id, stream.as_str())).collect()
 }
 

@@ -4,14 +4,16 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, BatchOf, CatchUp, ErrorKind, Sequence, StorageError, StreamKey, StreamName};
+use eventsrc_core::{
+    Applied, BatchOf, CatchUp, ErrorKind, Sequence, StorageError, StreamKey, StreamName, TakeOver,
+};
 use futures::future::join;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::kept::Kept;
+use super::inner::ViewInner;
 use super::{SqliteView, View, rows};
 use crate::database::Database;
 use crate::failure::Failure;
@@ -25,9 +27,9 @@ use crate::work::Worked;
 /// learns of it and undoes everything.
 pub(super) async fn take_over<K, S, E, V>(
     database: &Database,
-    kept: &Arc<Kept<K, S, E, V>>,
+    kept: &Arc<ViewInner<K, S, E, V>>,
     catch_up: CatchUp<SqliteView<K, S, E, V>>,
-) -> Result<Applied, StorageError>
+) -> Result<TakeOver, StorageError>
 where
     K: StreamKey,
     S: Sequence,
@@ -58,7 +60,7 @@ where
     match switched {
         Ok(applied) => Ok(applied),
         Err(failure) => match failure.broken_rule() {
-            Some(error) => Ok(Applied::Rejected(error)),
+            Some(error) => Ok(TakeOver::Rejected(error)),
             None => Err(failure.into()),
         },
     }
@@ -83,7 +85,7 @@ async fn beside_its_caller(
     }
 }
 
-impl<K, S, E, V> Kept<K, S, E, V>
+impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
@@ -94,16 +96,18 @@ where
         &self,
         connection: &Guarded,
         fetch: impl FnOnce(Vec<BehindRow>) -> Option<BatchOf<SqliteView<K, S, E, V>>>,
-    ) -> Result<Worked<Applied>, Failure> {
+    ) -> Result<Worked<TakeOver>, Failure> {
         let own = self.id(connection)?;
         let serving = layout::serving(connection, self.name())
             .map_err(|error| Failure::new(&self.cannot("switch to"), error))?;
         let Some((before, other)) = serving.filter(|(_, id)| *id != own) else {
-            return Ok(Worked::Undone(Applied::Done));
+            return Ok(Worked::Undone(TakeOver::Done));
         };
         let behind = self.behind(connection, own, other)?;
-        if behind.iter().any(|row| row.quarantined) {
-            return Ok(Worked::Undone(Applied::Moved));
+        let quarantined: Vec<StreamName> =
+            behind.iter().filter(|row| row.quarantined).filter_map(|row| row.stream.parse().ok()).collect();
+        if !quarantined.is_empty() {
+            return Ok(Worked::Undone(TakeOver::Quarantined(quarantined)));
         }
         if !behind.is_empty() {
             let Some(batch) = fetch(behind) else {
@@ -112,14 +116,14 @@ where
             };
             match self.apply(connection, &batch)? {
                 Applied::Done => {}
-                other => return Ok(Worked::Undone(other)),
+                other => return Ok(Worked::Undone(other.into())),
             }
             if !self.behind(connection, own, other)?.is_empty() {
-                return Ok(Worked::Undone(Applied::Moved));
+                return Ok(Worked::Undone(TakeOver::Behind));
             }
         }
         self.replace(connection, before)?;
-        Ok(Worked::Kept(Applied::Done))
+        Ok(Worked::Kept(TakeOver::Done))
     }
 
     /// The followed streams of which this version lies behind the other one.

@@ -6,13 +6,13 @@ use eventsrc_core::{ErrorKind, Sequence, StreamKey};
 use rusqlite::Connection;
 
 use super::View;
-use super::kept::Kept;
+use super::inner::ViewInner;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::views::{self as layout, VersionRow};
 use crate::work::Worked;
 
-impl<K, S, E, V> Kept<K, S, E, V>
+impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,

@@ -4,32 +4,32 @@ use eventsrc_core::{Commit, CommitId, Metadata, Sequence, Timestamp, Token, Vec1
 use uuid::Uuid;
 
 use super::backend::Backend;
-use super::report::Kept;
+use super::report::RuleResult;
 use super::sample::{Sample, SampleKey};
 use super::trial::{SequenceOf, Trial};
 
 /// Times come back to the microsecond.
-pub async fn times_come_back_to_the_microsecond<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn times_come_back_to_the_microsecond<B: Backend>(on: &Trial<B>) -> RuleResult {
     times(on, [1_767_225_600_000_001, 1_767_225_600_999_999, 1_767_225_601_000_000, 1_767_225_601_123_456])
         .await
 }
 
 /// Times before 1970 come back.
-pub async fn times_before_1970_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn times_before_1970_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     // The last microsecond of 1969, some of the 1960s, and the year 1 and before.
     times(on, [-1, -1_000_001, -157_766_399_999_999, -62_135_596_799_999_999, -62_198_755_200_000_001, 0])
         .await
 }
 
 /// Times of the far future come back.
-pub async fn times_of_the_far_future_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn times_of_the_far_future_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     // 2038, 2262 and 9999: where seconds of 32 bits and nanoseconds of 64 bits end, and the last year of all.
     times(on, [2_147_483_648_000_001, 9_223_372_036_854_776, 9_223_372_037_000_001, 253_370_764_799_999_999])
         .await
 }
 
 /// A time finer than a microsecond comes back as the microsecond that it lies in, or as it was.
-pub async fn times_finer_than_a_microsecond_come_back_rounded_down<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn times_finer_than_a_microsecond_come_back_rounded_down<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| {
         commit.time = Timestamp::from_nanosecond(1_767_225_600_123_456_999).expect("in range");
     })
@@ -37,12 +37,12 @@ pub async fn times_finer_than_a_microsecond_come_back_rounded_down<B: Backend>(o
 }
 
 /// Times come back also where they run backwards.
-pub async fn times_that_run_backwards_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn times_that_run_backwards_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     times(on, [1_767_225_600_000_003, 1_767_225_600_000_002, 5, -5]).await
 }
 
 /// The commit id comes back, whatever kind of UUID it is.
-pub async fn commit_ids_of_every_kind_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn commit_ids_of_every_kind_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let ids = [
         0,
         1,
@@ -60,27 +60,27 @@ pub async fn commit_ids_of_every_kind_come_back<B: Backend>(on: &Trial<B>) -> Ke
 }
 
 /// The correlation id comes back.
-pub async fn the_correlation_id_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_correlation_id_comes_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| commit.metadata.correlation_id = Some("conversation 7".into())).await
 }
 
 /// The causation id comes back.
-pub async fn the_causation_id_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_causation_id_comes_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| commit.metadata.causation_id = Some("command 8".into())).await
 }
 
 /// The actor comes back.
-pub async fn the_actor_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_actor_comes_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| commit.metadata.actor = Some("somebody".into())).await
 }
 
 /// The dependencies come back.
-pub async fn the_dependencies_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_dependencies_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| commit.metadata.dependencies = seen(&"b".into(), 7, 0)).await
 }
 
 /// Dependencies on many streams, of all names and zones, come back.
-pub async fn dependencies_on_many_streams_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn dependencies_on_many_streams_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| {
         let tokens = (1..=60)
             .map(|at| seen(&("group 🙂", &*format!("é/{at}")).into(), at * 999_999_999, at as u16 * 1_000));
@@ -90,7 +90,7 @@ pub async fn dependencies_on_many_streams_come_back<B: Backend>(on: &Trial<B>) -
 }
 
 /// All metadata together comes back, each field in its place.
-pub async fn all_metadata_together_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn all_metadata_together_comes_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| {
         commit.metadata = Metadata {
             commit_id: commit.metadata.commit_id,
@@ -104,7 +104,7 @@ pub async fn all_metadata_together_comes_back<B: Backend>(on: &Trial<B>) -> Kept
 }
 
 /// Metadata of all scripts, with quotes and line ends, comes back.
-pub async fn unicode_metadata_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn unicode_metadata_comes_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| {
         commit.metadata.correlation_id = Some("日本語 🙂 \"quoted\" \\ back".into());
         commit.metadata.causation_id = Some("line\nline\r\n\ttab 'x' \u{7f}".into());
@@ -114,7 +114,7 @@ pub async fn unicode_metadata_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// An empty text in the metadata comes back as that, and not as none.
-pub async fn an_empty_text_is_not_none<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_empty_text_is_not_none<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| {
         commit.metadata.correlation_id = Some(String::new());
         commit.metadata.actor = Some(String::new());
@@ -123,18 +123,18 @@ pub async fn an_empty_text_is_not_none<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Metadata of 10,000 bytes comes back.
-pub async fn long_metadata_comes_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn long_metadata_comes_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     fields(on, |commit| commit.metadata.actor = Some("somebody ".repeat(1_100))).await
 }
 
 /// A payload without any data comes back, and so do empty texts, bytes and lists.
-pub async fn empty_payloads_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn empty_payloads_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let numbers = Sample::Numbers { signed: 0, unsigned: 0, pairs: vec![] };
     payloads(on, vec![Sample::Nothing, Sample::Text(String::new()), Sample::Bytes(vec![]), numbers]).await
 }
 
 /// Texts of all scripts, with every control character, come back.
-pub async fn texts_of_every_character_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn texts_of_every_character_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let texts = [
         "日本語 🙂 e\u{301} é",
         "\"quoted\" \\ 'x' %_ ]]>",
@@ -146,7 +146,7 @@ pub async fn texts_of_every_character_come_back<B: Backend>(on: &Trial<B>) -> Ke
 }
 
 /// Bytes of every value come back.
-pub async fn bytes_of_every_value_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn bytes_of_every_value_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     payloads(
         on,
         vec![Sample::Bytes((0..=255).collect()), Sample::Bytes(vec![0; 300]), Sample::Bytes(vec![255])],
@@ -155,7 +155,7 @@ pub async fn bytes_of_every_value_come_back<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Numbers at the ends of their range come back exactly.
-pub async fn numbers_at_the_ends_of_their_range_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn numbers_at_the_ends_of_their_range_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let pairs = vec![(0, None), (255, Some(true)), (7, Some(false))];
     let numbers = [(i64::MIN, u64::MAX), (i64::MAX, 0), (-1, (1 << 53) + 1), (0, 1 << 63)];
     let samples =
@@ -164,20 +164,20 @@ pub async fn numbers_at_the_ends_of_their_range_come_back<B: Backend>(on: &Trial
 }
 
 /// Events of one commit come back in the order in which they were put, the same payload as often as it was put.
-pub async fn events_of_a_commit_come_back_in_order<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_of_a_commit_come_back_in_order<B: Backend>(on: &Trial<B>) -> RuleResult {
     let words = ["b", "a", "c", "a", "a", "10", "9", "b"];
     payloads(on, words.map(|word| Sample::Text(word.into())).into()).await
 }
 
 /// Payloads of different sizes in one commit come back, each in its place.
-pub async fn payloads_of_different_sizes_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn payloads_of_different_sizes_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let largest = on.capabilities().largest_commit.min(1 << 20) / 2;
     let sizes = [0, 1, 127, 128, 255, 256, 16_383, 16_384, 65_536, 0, largest - 85_000, 1];
     payloads(on, sizes.map(Sample::of_length).into()).await
 }
 
 /// Events come back in the commits in which they were put.
-pub async fn events_come_back_in_their_commits<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_come_back_in_their_commits<B: Backend>(on: &Trial<B>) -> RuleResult {
     // Commits of one writer at one time differ in no more than their id.
     let storage = on.open().await;
     let mut commits = Vec::new();
@@ -192,7 +192,7 @@ pub async fn events_come_back_in_their_commits<B: Backend>(on: &Trial<B>) -> Kep
 }
 
 /// Zones come back, those of one stream each in its place.
-pub async fn zones_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn zones_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let mut commits = Vec::new();
     for (number, zone) in (1..).zip([0, 1, 255, 256, 32_768, u16::MAX, 3, 0]) {
         let mut commit = on.draft("a", number, 1);
@@ -203,7 +203,7 @@ pub async fn zones_come_back<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// The key comes back as it was put, also where it has letters that stores use for themselves.
-pub async fn keys_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn keys_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let names =
         [("user", "Ada Lovelace "), ("Имя", "a/b/c"), ("🙂", "'%_\"\\"), (" ", "\n"), ("a#b", "e\u{301}")];
@@ -214,7 +214,7 @@ pub async fn keys_come_back<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Large sequences come back exactly.
-pub async fn large_sequences_come_back<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn large_sequences_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for number in [255, 65_535, u64::from(u32::MAX), (1 << 53) + 1, i64::MAX as u64 - 8] {
         let key = number.to_string();
@@ -223,7 +223,7 @@ pub async fn large_sequences_come_back<B: Backend>(on: &Trial<B>) -> Kept {
     Ok(())
 }
 
-async fn times<B: Backend>(on: &Trial<B>, microseconds: impl IntoIterator<Item = i64>) -> Kept {
+async fn times<B: Backend>(on: &Trial<B>, microseconds: impl IntoIterator<Item = i64>) -> RuleResult {
     let mut commits = Vec::new();
     for (number, time) in (1..).zip(microseconds) {
         let mut commit = on.draft("a", number, 1);
@@ -237,14 +237,14 @@ async fn times<B: Backend>(on: &Trial<B>, microseconds: impl IntoIterator<Item =
 async fn fields<B: Backend>(
     on: &Trial<B>,
     change: impl FnOnce(&mut Commit<SampleKey, SequenceOf<B>, Sample>),
-) -> Kept {
+) -> RuleResult {
     let mut changed = on.draft("a", 2, 2);
     change(&mut changed);
     on.open().await.keeps(&[on.commit("a", 1, 1), changed.into(), on.commit("a", 4, 1)]).await
 }
 
 /// Stores the payloads in one commit, and each in a commit of its own.
-async fn payloads<B: Backend>(on: &Trial<B>, payloads: Vec<Sample>) -> Kept {
+async fn payloads<B: Backend>(on: &Trial<B>, payloads: Vec<Sample>) -> RuleResult {
     let storage = on.open().await;
     let mut alone = Vec::new();
     for (number, payload) in (1..).zip(&payloads) {

@@ -11,16 +11,16 @@ pub trait Backend: Send + Sync + 'static {
     /// The storage.
     type Storage: EventStorage<Key = SampleKey, Payload = Sample>;
     /// Where one set of data lives: a directory, a schema, a table. It is dropped when the rule is done.
-    type Place: Send + Sync + 'static;
+    type Location: Send + Sync + 'static;
 
     /// What the contract leaves to the backend, and this one does.
     fn capabilities(&self) -> Capabilities;
 
     /// A new place without any events.
-    fn create(&self) -> impl Future<Output = Self::Place> + Send;
+    fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
     /// A handle on the data at `place`, as another process would open it: it shares no more than that process would.
-    fn open(&self, place: &Self::Place) -> impl Future<Output = Self::Storage> + Send;
+    fn open(&self, place: &Self::Location) -> impl Future<Output = Self::Storage> + Send;
 }
 
 /// What the contract says "where the backend can" of. What is declared is checked; what is not is shown as
@@ -58,16 +58,16 @@ pub trait SnapshotBackend: Send + Sync + 'static {
     /// The storage.
     type Storage: SnapshotStorage<Key = SampleKey, Value = Sample>;
     /// Where one set of data lives. It is dropped when the rule is done.
-    type Place: Send + Sync + 'static;
+    type Location: Send + Sync + 'static;
 
     /// What the contract leaves to the backend, and this one does.
     fn capabilities(&self) -> SnapshotCapabilities;
 
     /// A new place without any snapshots.
-    fn create(&self) -> impl Future<Output = Self::Place> + Send;
+    fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
     /// A handle on the snapshots called `name` at `place`, as another process would open it.
-    fn open(&self, place: &Self::Place, name: &str) -> impl Future<Output = Self::Storage> + Send;
+    fn open(&self, place: &Self::Location, name: &str) -> impl Future<Output = Self::Storage> + Send;
 }
 
 /// What a snapshot backend may have or not.

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use eventsrc_core::Head;
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::trial::{Trial, same_commit, together};
 
 /// A put at a taken sequence is a conflict.
-pub async fn a_put_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores(&on.commit("a", 1, 1)).await?;
     storage.conflicts(&on.commit("a", 1, 1)).await.map(drop)
 }
 
 /// A put at a taken sequence changes nothing, neither events nor the head.
-pub async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 1]);
     storage.stores_all(&stored).await?;
@@ -25,7 +25,7 @@ pub async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>
 }
 
 /// A put at the first sequence of any earlier commit is a conflict, and changes nothing.
-pub async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 3, 2, 1, 1]);
     storage.stores_all(&stored).await?;
@@ -36,7 +36,7 @@ pub async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>)
 }
 
 /// A put of more events than those in its way stores none of them.
-pub async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2]);
     storage.stores_all(&stored).await?;
@@ -45,7 +45,7 @@ pub async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(on: 
 }
 
 /// A put of fewer events than those in its way is a conflict as well.
-pub async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [5]);
     storage.stores_all(&stored).await?;
@@ -54,7 +54,7 @@ pub async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(on: 
 }
 
 /// A put of the same payloads under another commit id is a conflict: somebody else had the same to say.
-pub async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 2);
     storage.stores(&stored).await?;
@@ -65,7 +65,7 @@ pub async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(on: &
 }
 
 /// A put under a commit id that is stored at another sequence is a conflict: the id alone is no proof.
-pub async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 1]);
     storage.stores_all(&stored).await?;
@@ -76,7 +76,7 @@ pub async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(on
 }
 
 /// A conflict does not stop the put at the right place.
-pub async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let (first, second) = (on.commit("a", 1, 1), on.commit("a", 2, 2));
     storage.stores(&first).await?;
@@ -86,7 +86,7 @@ pub async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> Kept
 }
 
 /// The commit that lost may be put again, under its id, at the next free sequence.
-pub async fn a_commit_that_lost_may_be_put_at_the_next_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_commit_that_lost_may_be_put_at_the_next_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let (winner, loser) = (on.commit("a", 1, 1), on.commit("a", 1, 2));
     storage.stores(&winner).await?;
@@ -99,7 +99,7 @@ pub async fn a_commit_that_lost_may_be_put_at_the_next_sequence<B: Backend>(on: 
 }
 
 /// Many conflicts in a row change nothing.
-pub async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 1]);
     storage.stores_all(&stored).await?;
@@ -111,7 +111,7 @@ pub async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> Ke
 }
 
 /// What is in the way of a put is in sight of a read that follows.
-pub async fn what_a_put_met_is_there_to_read<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn what_a_put_met_is_there_to_read<B: Backend>(on: &Trial<B>) -> RuleResult {
     let (one, other) = (on.open().await, on.open().await);
     let stored = on.chain("a", [2]);
     one.stores_all(&stored).await?;
@@ -120,7 +120,7 @@ pub async fn what_a_put_met_is_there_to_read<B: Backend>(on: &Trial<B>) -> Kept 
 }
 
 /// A conflict carries the commit in the way.
-pub async fn a_conflict_carries_the_commit_in_the_way<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_conflict_carries_the_commit_in_the_way<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 1);
     storage.stores(&stored).await?;
@@ -130,7 +130,7 @@ pub async fn a_conflict_carries_the_commit_in_the_way<B: Backend>(on: &Trial<B>)
 }
 
 /// A conflict carries the commit in the way whole, with all its events and metadata.
-pub async fn a_conflict_carries_the_commit_whole<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_conflict_carries_the_commit_whole<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut stored = on.draft("a", 1, 30);
     stored.metadata.actor = Some("somebody".into());
@@ -142,7 +142,7 @@ pub async fn a_conflict_carries_the_commit_whole<B: Backend>(on: &Trial<B>) -> K
 }
 
 /// A conflict with an earlier commit carries that one, not the latest.
-pub async fn a_conflict_carries_the_commit_at_its_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_conflict_carries_the_commit_at_its_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2, 1, 1]);
     storage.stores_all(&stored).await?;
@@ -155,7 +155,7 @@ pub async fn a_conflict_carries_the_commit_at_its_sequence<B: Backend>(on: &Tria
 }
 
 /// Those who lost a race are told who won.
-pub async fn losers_of_a_race_are_told_the_winner<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn losers_of_a_race_are_told_the_winner<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits: Vec<_> = (0..8).map(|_| on.commit("a", 1, 2)).collect();
     let puts = commits.into_iter().map(|commit| {
@@ -175,7 +175,7 @@ pub async fn losers_of_a_race_are_told_the_winner<B: Backend>(on: &Trial<B>) -> 
 }
 
 /// A conflict carries the head of the stream.
-pub async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 3);
     storage.stores(&stored).await?;
@@ -185,7 +185,7 @@ pub async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// A conflict with an earlier commit carries the head of the whole stream, with its time.
-pub async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2, 4]);
     storage.stores_all(&stored).await?;
@@ -197,7 +197,7 @@ pub async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(on: &T
 }
 
 /// What a conflict carries is true: a backend that has it not at hand says nothing rather than something wrong.
-pub async fn what_a_conflict_carries_is_true<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn what_a_conflict_carries_is_true<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 3, 1]);
     storage.stores_all(&stored).await?;

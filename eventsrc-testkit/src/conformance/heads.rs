@@ -6,13 +6,13 @@ use eventsrc_core::{Head, ScanStorage, Segment, Sequence};
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::{Sample, SampleKey, Unreadable};
 use super::scanning::stored;
 use super::trial::{CommitOf, Handle, HeadOf, SequenceOf, Trial, to_the_microsecond, together};
 
 /// A storage without events has no heads, in one segment and in many.
-pub async fn an_empty_storage_has_no_heads<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn an_empty_storage_has_no_heads<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for segment in Segment::split(3).chain([Segment::ALL]) {
         ensure_eq!(storage.heads(segment).await?, vec![], "the heads");
@@ -21,14 +21,16 @@ pub async fn an_empty_storage_has_no_heads<B: Backend<Storage: ScanStorage>>(on:
 }
 
 /// Every stream is delivered once, however many commits it has.
-pub async fn heads_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
 /// What was acknowledged right before is in the heads, through any handle.
-pub async fn heads_deliver_what_was_just_stored<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_deliver_what_was_just_stored<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let (storage, other) = (on.open().await, on.open().await);
     let mut streams: Vec<Vec<CommitOf<B>>> = Vec::new();
     for at in 0..6 {
@@ -45,7 +47,9 @@ pub async fn heads_deliver_what_was_just_stored<B: Backend<Storage: ScanStorage>
 }
 
 /// Keys come back as they were put.
-pub async fn heads_give_keys_back_as_they_were_put<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_give_keys_back_as_they_were_put<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let names =
         [("user", "Ada "), ("user", "ada"), ("Имя", "a/b"), ("🙂", "'%_\"\\"), ("a", "b/c"), ("a#b", "c")];
@@ -57,7 +61,9 @@ pub async fn heads_give_keys_back_as_they_were_put<B: Backend<Storage: ScanStora
 }
 
 /// A stream that begins later than at its first sequence has a head like any other.
-pub async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let streams = [vec![on.commit("a", 9, 2), on.commit("a", 11, 1)], on.chain("b", [1])];
     for stream in &streams {
@@ -69,7 +75,7 @@ pub async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStor
 /// Beside writers, every stream that was there comes once, with the head that it had or has; others come once or not.
 pub async fn heads_beside_writers_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let streams: Vec<_> = (0..600).map(|at| on.commit(&*format!("stream {at}"), 1, 2)).collect();
     stores_side_by_side(&storage, &streams).await?;
@@ -96,7 +102,7 @@ pub async fn heads_beside_writers_deliver_every_stream_once<B: Backend<Storage: 
 }
 
 /// A head is what `latest` answers: of commits of one event and of many, in every zone, with the time of the last.
-pub async fn heads_are_what_latest_answers<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_are_what_latest_answers<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 10).await?;
     let mut earlier = on.draft("back in time", 4, 1);
@@ -116,7 +122,9 @@ pub async fn heads_are_what_latest_answers<B: Backend<Storage: ScanStorage>>(on:
 }
 
 /// A head is never of a part of a commit.
-pub async fn a_head_never_lies_inside_a_commit<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_head_never_lies_inside_a_commit<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let (storage, reader) = (on.open().await, on.open().await);
     let commits = on.chain("a", [40; 12]);
     let ends: BTreeSet<_> = commits.iter().map(|commit| commit.last()).collect();
@@ -133,7 +141,7 @@ pub async fn a_head_never_lies_inside_a_commit<B: Backend<Storage: ScanStorage>>
 /// The segments of one total are disjoint, and together they are everything.
 pub async fn heads_of_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     for total in [2, 3, 7, 100] {
@@ -149,7 +157,7 @@ pub async fn heads_of_segments_are_disjoint_and_everything<B: Backend<Storage: S
 /// The streams of a segment are those of a scan of the segment, through any handle.
 pub async fn heads_are_of_the_streams_that_a_scan_delivers<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let (storage, other) = (on.open().await, on.open().await);
     stored(on, &storage, 40).await?;
     for segment in Segment::split(4) {
@@ -164,7 +172,7 @@ pub async fn heads_are_of_the_streams_that_a_scan_delivers<B: Backend<Storage: S
 /// The heads of 2,000 streams come in pages, none of them of more than 1,000 streams.
 pub async fn heads_of_many_streams_come_in_several_pages<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let streams: Vec<_> = (0..2_000).map(|at| on.commit(&*format!("stream {at}"), 1, 1)).collect();
     stores_side_by_side(&storage, &streams).await?;
@@ -176,7 +184,7 @@ pub async fn heads_of_many_streams_come_in_several_pages<B: Backend<Storage: Sca
 }
 
 /// Heads that are dropped early hold nobody up.
-pub async fn heads_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 40).await?;
     let mut waiting = storage.storage().heads(Segment::ALL);
@@ -192,7 +200,7 @@ pub async fn heads_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &T
 }
 
 /// An unreadable event, also the last one, hides neither its stream nor others.
-pub async fn heads_do_not_decode<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn heads_do_not_decode<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 10).await?;
     for (at, stream) in streams.iter_mut().enumerate().skip(3).take(4) {
@@ -205,7 +213,7 @@ pub async fn heads_do_not_decode<B: Backend<Storage: ScanStorage>>(on: &Trial<B>
     every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-async fn stores_side_by_side<B: Backend>(storage: &Handle<B>, commits: &[CommitOf<B>]) -> Kept {
+async fn stores_side_by_side<B: Backend>(storage: &Handle<B>, commits: &[CommitOf<B>]) -> RuleResult {
     let writers = commits.chunks(50).map(|commits| {
         let (storage, commits) = (storage.clone(), commits.to_vec());
         async move { storage.stores_all(&commits).await }
@@ -214,7 +222,7 @@ async fn stores_side_by_side<B: Backend>(storage: &Handle<B>, commits: &[CommitO
 }
 
 /// Expects the heads to be those of `streams`, in any order.
-fn every_head<B: Backend>(heads: Vec<HeadOf<B>>, streams: &[Vec<CommitOf<B>>]) -> Kept {
+fn every_head<B: Backend>(heads: Vec<HeadOf<B>>, streams: &[Vec<CommitOf<B>>]) -> RuleResult {
     let mut found = once::<B>(heads)?;
     for stream in streams {
         let (key, head) = (&stream[0].key, stream[stream.len() - 1].head());

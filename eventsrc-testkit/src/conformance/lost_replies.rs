@@ -5,12 +5,12 @@ use std::sync::Arc;
 use eventsrc_core::{EventStorage, Put};
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::Sample;
 use super::trial::{Trial, together};
 
 /// A put of the only commit of a stream again is repeated.
-pub async fn a_put_of_the_only_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_of_the_only_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 1);
     storage.stores(&stored).await?;
@@ -18,7 +18,7 @@ pub async fn a_put_of_the_only_commit_again_is_repeated<B: Backend>(on: &Trial<B
 }
 
 /// A put of the latest commit again is repeated.
-pub async fn a_put_of_the_latest_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_of_the_latest_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2]);
     storage.stores_all(&stored).await?;
@@ -26,7 +26,7 @@ pub async fn a_put_of_the_latest_commit_again_is_repeated<B: Backend>(on: &Trial
 }
 
 /// A put of any earlier commit again, which others have followed, is repeated, with the last sequence of that commit.
-pub async fn a_put_of_an_earlier_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_of_an_earlier_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2, 1, 3]);
     storage.stores_all(&stored).await?;
@@ -37,7 +37,7 @@ pub async fn a_put_of_an_earlier_commit_again_is_repeated<B: Backend>(on: &Trial
 }
 
 /// A put again changes nothing: no second copy is stored.
-pub async fn a_put_again_stores_no_second_copy<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_again_stores_no_second_copy<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2]);
     storage.stores_all(&stored).await?;
@@ -49,7 +49,7 @@ pub async fn a_put_again_stores_no_second_copy<B: Backend>(on: &Trial<B>) -> Kep
 }
 
 /// A put of a commit of many events again is repeated, and stores none of them twice.
-pub async fn a_put_of_many_events_again_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_of_many_events_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [30]);
     storage.stores_all(&stored).await?;
@@ -58,7 +58,7 @@ pub async fn a_put_of_many_events_again_is_repeated<B: Backend>(on: &Trial<B>) -
 }
 
 /// A put of a stored commit again through another handle is repeated: the writer may have been restarted.
-pub async fn a_put_again_through_another_handle_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_again_through_another_handle_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let stored = on.chain("a", [2, 1]);
     on.open().await.stores_all(&stored).await?;
     let other = on.open().await;
@@ -68,7 +68,7 @@ pub async fn a_put_again_through_another_handle_is_repeated<B: Backend>(on: &Tri
 }
 
 /// The same commit put by many at once is stored by one, repeated by the others, and there once.
-pub async fn the_same_commit_put_by_many_at_once_is_stored_once<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_same_commit_put_by_many_at_once_is_stored_once<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commit = on.commit("a", 1, 3);
     let puts = (0..16).map(|_| {
@@ -88,7 +88,7 @@ pub async fn the_same_commit_put_by_many_at_once_is_stored_once<B: Backend>(on: 
 }
 
 /// A commit is known by its id: put again with another time and other payloads it is repeated, and stays as it was.
-pub async fn a_put_again_is_known_by_its_commit_id<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_again_is_known_by_its_commit_id<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 1);
     storage.stores(&stored).await?;
@@ -100,7 +100,7 @@ pub async fn a_put_again_is_known_by_its_commit_id<B: Backend>(on: &Trial<B>) ->
 }
 
 /// A put again tells the last sequence that is stored, also where it was decided anew and came out longer.
-pub async fn a_put_again_tells_the_last_sequence_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_again_tells_the_last_sequence_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 3);
     storage.stores(&stored).await?;
@@ -116,7 +116,7 @@ pub async fn a_put_again_tells_the_last_sequence_stored<B: Backend>(on: &Trial<B
 }
 
 /// After a put again, the stream goes on where it ended.
-pub async fn a_put_again_does_not_move_the_head<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_again_does_not_move_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut stored = on.chain("a", [2, 2]);
     storage.stores_all(&stored).await?;

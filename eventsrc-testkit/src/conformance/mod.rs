@@ -17,18 +17,18 @@
 //!
 //! impl Backend for Memory {
 //!     type Storage = Arc<MemoryStorage<SampleKey, u64, Sample>>;
-//!     type Place = Self::Storage;
+//!     type Location = Self::Storage;
 //!
 //!     fn capabilities(&self) -> Capabilities {
 //!         // Payloads are kept as they are, so none is ever unreadable.
 //!         Capabilities { decodes: false, ..Capabilities::ALL }
 //!     }
 //!
-//!     async fn create(&self) -> Self::Place {
+//!     async fn create(&self) -> Self::Location {
 //!         Arc::default()
 //!     }
 //!
-//!     async fn open(&self, place: &Self::Place) -> Self::Storage {
+//!     async fn open(&self, place: &Self::Location) -> Self::Storage {
 //!         Arc::clone(place)
 //!     }
 //! }
@@ -80,7 +80,7 @@ pub mod whole;
 pub use backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 pub use contract::{scan_suite, storage_suite};
 pub use leases::{LeaseBackend, LeaseHandle, LeaseTrial, lease_suite, leases};
-pub use report::{Kept, Report, Row, Rule, Suite, Verdict, Violation};
+pub use report::{Report, Row, Rule, RuleResult, Suite, Verdict, Violation};
 pub use sample::{Sample, SampleKey, Unreadable};
 pub use snapshot_contract::snapshot_suite;
 pub use snapshot_trial::{SnapshotHandle, SnapshotOf, SnapshotSequenceOf, SnapshotTrial};

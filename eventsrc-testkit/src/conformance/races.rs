@@ -5,11 +5,11 @@ use std::sync::Arc;
 use eventsrc_core::{EventStorage, Put, Sequence, Zone};
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::trial::{CommitOf, Handle, SequenceOf, Trial, together};
 
 /// Of two racing puts at one sequence, exactly one is stored.
-pub async fn of_two_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn of_two_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for round in 0..20 {
         let key = format!("round {round}");
@@ -19,13 +19,13 @@ pub async fn of_two_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept
 }
 
 /// Of 64 racing puts at one sequence, exactly one is stored.
-pub async fn of_64_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn of_64_racing_puts_one_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     race::<B>(&storage, (0..64).map(|_| on.commit("a", 1, 1)).collect()).await
 }
 
 /// Of racing puts through different handles, exactly one is stored.
-pub async fn of_racing_puts_through_two_handles_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn of_racing_puts_through_two_handles_one_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let (one, other) = (on.open().await, on.open().await);
     for round in 0..20 {
         let key = format!("round {round}");
@@ -46,13 +46,13 @@ pub async fn of_racing_puts_through_two_handles_one_is_stored<B: Backend>(on: &T
 }
 
 /// Of racing puts of different lengths, exactly one is stored, and nothing of the others.
-pub async fn of_racing_puts_of_different_lengths_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn of_racing_puts_of_different_lengths_one_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     race::<B>(&storage, (0..16).map(|at| on.commit("a", 1, 1 + at * 3)).collect()).await
 }
 
 /// Of racing puts after a stored commit, exactly one is stored.
-pub async fn of_racing_puts_after_a_commit_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn of_racing_puts_after_a_commit_one_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2]);
     storage.stores_all(&stored).await?;
@@ -62,7 +62,7 @@ pub async fn of_racing_puts_after_a_commit_one_is_stored<B: Backend>(on: &Trial<
 }
 
 /// Of puts that race at one number from different zones, exactly one is stored: within one storage numbers are unique.
-pub async fn of_racing_puts_from_different_zones_one_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn of_racing_puts_from_different_zones_one_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let zoned = |zone| {
         let mut commit = on.draft("a", 1, 2);
@@ -73,7 +73,9 @@ pub async fn of_racing_puts_from_different_zones_one_is_stored<B: Backend>(on: &
 }
 
 /// Racing writers who go on after each conflict store every commit once, without a hole.
-pub async fn writers_who_go_on_after_conflicts_store_every_commit_once<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn writers_who_go_on_after_conflicts_store_every_commit_once<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     const WRITERS: usize = 8;
     const COMMITS: usize = 6;
     let mut writers = Vec::new();
@@ -109,14 +111,14 @@ pub async fn writers_who_go_on_after_conflicts_store_every_commit_once<B: Backen
 }
 
 /// Writers on streams of their own do not meet.
-pub async fn writers_on_different_streams_do_not_meet<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn writers_on_different_streams_do_not_meet<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let chains: Vec<_> = (0..32).map(|writer| on.chain(&*format!("{writer}"), [1, 2, 1, 3])).collect();
     let writers = chains.clone().into_iter().map(|chain| {
         let storage = storage.clone();
         async move { storage.stores_all(&chain).await }
     });
-    together(writers).await?.into_iter().collect::<Kept>()?;
+    together(writers).await?.into_iter().collect::<RuleResult>()?;
     for chain in chains {
         storage.holds(&chain[0].key, &chain).await?;
     }
@@ -124,7 +126,7 @@ pub async fn writers_on_different_streams_do_not_meet<B: Backend>(on: &Trial<B>)
 }
 
 /// Two handles that write by turns see each other's commits as their own.
-pub async fn two_handles_may_write_by_turns<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn two_handles_may_write_by_turns<B: Backend>(on: &Trial<B>) -> RuleResult {
     let handles = [on.open().await, on.open().await];
     let stored = on.chain("a", (0..20).map(|at| 1 + at % 2));
     for (turn, commit) in stored.iter().enumerate() {
@@ -136,7 +138,7 @@ pub async fn two_handles_may_write_by_turns<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Puts all at once on one key; expects one to be stored and the stream to be that one.
-async fn race<B: Backend>(storage: &Handle<B>, commits: Vec<CommitOf<B>>) -> Kept {
+async fn race<B: Backend>(storage: &Handle<B>, commits: Vec<CommitOf<B>>) -> RuleResult {
     let key = commits[0].key.clone();
     let winner = winner::<B>(storage, commits).await?;
     storage.holds(key, &[winner]).await

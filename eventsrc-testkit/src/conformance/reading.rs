@@ -6,12 +6,12 @@ use eventsrc_core::{EventStorage, Head, Sequence, Zone};
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::Sample;
 use super::trial::{SequenceOf, Trial, events_from, events_in, same, seen, sequence, together};
 
 /// `latest` is none for a stream without events.
-pub async fn latest_is_none_without_events<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_is_none_without_events<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     ensure_eq!(storage.latest("a").await?, None, "latest of an empty storage");
     storage.stores(&on.commit("b", 1, 1)).await?;
@@ -20,7 +20,7 @@ pub async fn latest_is_none_without_events<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// `latest` is the last sequence of a commit of several events, not the first.
-pub async fn latest_is_the_last_sequence_of_the_commit<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_is_the_last_sequence_of_the_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commit = on.commit("a", 1, 5);
     storage.stores(&commit).await?;
@@ -30,7 +30,7 @@ pub async fn latest_is_the_last_sequence_of_the_commit<B: Backend>(on: &Trial<B>
 }
 
 /// `latest` has the time of the last commit.
-pub async fn latest_has_the_time_of_the_last_commit<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_has_the_time_of_the_last_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2]);
     storage.stores_all(&stored).await?;
@@ -39,7 +39,7 @@ pub async fn latest_has_the_time_of_the_last_commit<B: Backend>(on: &Trial<B>) -
 }
 
 /// `latest` moves with each commit, over ten and a hundred: numbers are no texts.
-pub async fn latest_moves_with_each_commit<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_moves_with_each_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for commit in on.chain("a", [1; 120]) {
         storage.stores(&commit).await?;
@@ -49,7 +49,7 @@ pub async fn latest_moves_with_each_commit<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// `latest` is the last commit, also where an earlier one bears a later time.
-pub async fn latest_goes_by_sequence_and_not_by_time<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_goes_by_sequence_and_not_by_time<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let (second, first) = (on.draft("a", 2, 1), on.commit("a", 1, 1));
     let second = Arc::new(second);
@@ -60,7 +60,7 @@ pub async fn latest_goes_by_sequence_and_not_by_time<B: Backend>(on: &Trial<B>) 
 }
 
 /// Events are in order, without holes or repetitions, over a stream of many commits.
-pub async fn events_are_in_order_without_holes_or_repetitions<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_are_in_order_without_holes_or_repetitions<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", (0..130).map(|at| 1 + at % 4));
     storage.stores_all(&stored).await?;
@@ -73,7 +73,7 @@ pub async fn events_are_in_order_without_holes_or_repetitions<B: Backend>(on: &T
 }
 
 /// A long stream comes in several pages, so that a reader of any stream holds a part of it.
-pub async fn a_long_stream_comes_in_several_pages<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_long_stream_comes_in_several_pages<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(30_000));
     let commits = (1..=300).map(|number| {
@@ -90,7 +90,7 @@ pub async fn a_long_stream_comes_in_several_pages<B: Backend>(on: &Trial<B>) -> 
 }
 
 /// A long stream is read the same from each of its sequences, whichever page it lies in.
-pub async fn a_long_stream_is_read_from_each_of_its_sequences<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_long_stream_is_read_from_each_of_its_sequences<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", (0..270).map(|at| 1 + at % 3));
     storage.stores_all(&stored).await?;
@@ -104,7 +104,7 @@ pub async fn a_long_stream_is_read_from_each_of_its_sequences<B: Backend>(on: &T
 }
 
 /// Events from the first sequence are all events.
-pub async fn events_from_the_first_sequence_are_all<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_the_first_sequence_are_all<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 1, 3]);
     storage.stores_all(&stored).await?;
@@ -113,7 +113,7 @@ pub async fn events_from_the_first_sequence_are_all<B: Backend>(on: &Trial<B>) -
 }
 
 /// Events from the first sequence of any commit begin there.
-pub async fn events_from_the_first_of_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_the_first_of_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 3, 1, 1, 4, 2]);
     storage.stores_all(&stored).await?;
@@ -124,7 +124,7 @@ pub async fn events_from_the_first_of_a_commit_begin_there<B: Backend>(on: &Tria
 }
 
 /// Events from any sequence inside a commit begin at that very event.
-pub async fn events_from_inside_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_inside_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [3, 5, 1, 2]);
     storage.stores_all(&stored).await?;
@@ -137,7 +137,7 @@ pub async fn events_from_inside_a_commit_begin_there<B: Backend>(on: &Trial<B>) 
 }
 
 /// Events from every place of a commit of 101 events begin there.
-pub async fn events_from_every_place_of_a_long_commit_begin_there<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_every_place_of_a_long_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 101, 1]);
     storage.stores_all(&stored).await?;
@@ -148,7 +148,7 @@ pub async fn events_from_every_place_of_a_long_commit_begin_there<B: Backend>(on
 }
 
 /// Events from the last sequence are the last event.
-pub async fn events_from_the_last_sequence_are_the_last_event<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_the_last_sequence_are_the_last_event<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 3]);
     storage.stores_all(&stored).await?;
@@ -157,7 +157,7 @@ pub async fn events_from_the_last_sequence_are_the_last_event<B: Backend>(on: &T
 }
 
 /// Events from right beyond the end are empty.
-pub async fn events_from_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&on.chain("a", [2, 3])).await?;
     ensure_eq!(storage.events("a", Some(sequence(6))).await?.len(), 0, "the number of events");
@@ -165,7 +165,7 @@ pub async fn events_from_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> 
 }
 
 /// Events from far beyond the end are empty.
-pub async fn events_from_far_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_far_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&on.chain("a", [2, 3])).await?;
     for number in [1_000, u64::from(u32::MAX), i64::MAX as u64] {
@@ -175,7 +175,7 @@ pub async fn events_from_far_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>)
 }
 
 /// Events from before the beginning of a stream that begins later are all its events.
-pub async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = [on.commit("a", 10, 2), on.commit("a", 12, 1)];
     storage.stores_all(&stored).await?;
@@ -186,7 +186,7 @@ pub async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>)
 }
 
 /// Events after the end of a commit are those from the next sequence on, and all of them after no commit.
-pub async fn events_after_a_commit_are_those_from_the_next_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_after_a_commit_are_those_from_the_next_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [3, 1, 2, 1]);
     storage.stores_all(&stored).await?;
@@ -201,7 +201,7 @@ pub async fn events_after_a_commit_are_those_from_the_next_sequence<B: Backend>(
 }
 
 /// Events from a sequence of another zone begin at the first event that is not less.
-pub async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 3, 1]);
     storage.stores_all(&stored).await?;
@@ -216,7 +216,7 @@ pub async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(on
 }
 
 /// A stream without events reads as empty.
-pub async fn a_stream_without_events_is_empty<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stream_without_events_is_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.holds("a", &[]).await?;
     storage.stores(&on.commit("b", 1, 3)).await?;
@@ -224,7 +224,7 @@ pub async fn a_stream_without_events_is_empty<B: Backend>(on: &Trial<B>) -> Kept
 }
 
 /// A stream without events is empty from any sequence.
-pub async fn a_stream_without_events_is_empty_from_any_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stream_without_events_is_empty_from_any_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for number in [1, 2, 1_000, i64::MAX as u64] {
         ensure_eq!(storage.events("a", Some(sequence(number))).await?.len(), 0, "events from {number}");
@@ -233,7 +233,7 @@ pub async fn a_stream_without_events_is_empty_from_any_sequence<B: Backend>(on: 
 }
 
 /// Reading a stream does not make it: it may begin anywhere afterwards.
-pub async fn reading_a_stream_changes_nothing<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn reading_a_stream_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.holds("a", &[]).await?;
     storage.events("a", Some(sequence(3))).await?;
@@ -241,7 +241,7 @@ pub async fn reading_a_stream_changes_nothing<B: Backend>(on: &Trial<B>) -> Kept
 }
 
 /// Events that have begun show all that was stored before, and later commits whole or not at all.
-pub async fn events_that_have_begun_go_on_beside_a_writer<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_that_have_begun_go_on_beside_a_writer<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(30_000));
     let commits = on.chain("a", [2; 90]).into_iter().map(|commit| {
@@ -263,7 +263,7 @@ pub async fn events_that_have_begun_go_on_beside_a_writer<B: Backend>(on: &Trial
 }
 
 /// Many may read one stream at once.
-pub async fn many_may_read_one_stream_at_once<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn many_may_read_one_stream_at_once<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", (0..60).map(|at| 1 + at % 5));
     storage.stores_all(&stored).await?;
@@ -275,7 +275,7 @@ pub async fn many_may_read_one_stream_at_once<B: Backend>(on: &Trial<B>) -> Kept
 }
 
 /// A head that was read is a head to write after.
-pub async fn a_put_right_after_latest_is_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_right_after_latest_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut stored = Vec::new();
     for length in [1, 4, 2, 1, 7] {

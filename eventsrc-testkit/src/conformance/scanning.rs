@@ -7,12 +7,12 @@ use eventsrc_core::{ScanStorage, Segment};
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::{Sample, SampleKey};
 use super::trial::{CommitOf, Handle, Seen, Trial, events_from, events_in, same, together};
 
 /// A storage without events scans as empty, in one segment and in many.
-pub async fn an_empty_storage_scans_as_empty<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn an_empty_storage_scans_as_empty<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for segment in Segment::split(3).chain([Segment::ALL]) {
         ensure_eq!(storage.scan(segment).await?.len(), 0, "the number of events");
@@ -21,14 +21,16 @@ pub async fn an_empty_storage_scans_as_empty<B: Backend<Storage: ScanStorage>>(o
 }
 
 /// A scan delivers every event of every stream.
-pub async fn a_scan_delivers_every_event<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_delivers_every_event<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     everything::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
 /// A scan delivers what was acknowledged right before, through any handle.
-pub async fn a_scan_delivers_what_was_just_stored<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_delivers_what_was_just_stored<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let (storage, other) = (on.open().await, on.open().await);
     let mut streams = Vec::new();
     for at in 0..12 {
@@ -44,35 +46,35 @@ pub async fn a_scan_delivers_what_was_just_stored<B: Backend<Storage: ScanStorag
 /// Two segments are disjoint, and together everything.
 pub async fn two_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     segments(on, 2).await
 }
 
 /// Three segments are disjoint, and together everything.
 pub async fn three_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     segments(on, 3).await
 }
 
 /// Seven segments are disjoint, and together everything.
 pub async fn seven_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     segments(on, 7).await
 }
 
 /// More segments than streams are disjoint, and together everything.
 pub async fn more_segments_than_streams_are_everything<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     segments(on, 300).await
 }
 
 /// Segments that are scanned through different handles are disjoint, and together everything.
 pub async fn segments_through_different_handles_are_everything<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let streams = stored(on, &on.open().await, 40).await?;
     let mut events = Vec::new();
     for segment in Segment::split(4) {
@@ -82,7 +84,9 @@ pub async fn segments_through_different_handles_are_everything<B: Backend<Storag
 }
 
 /// Segments that are scanned side by side are disjoint, and together everything.
-pub async fn segments_side_by_side_are_everything<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn segments_side_by_side_are_everything<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     let scans = Segment::split(4).map(|segment| {
@@ -97,7 +101,7 @@ pub async fn segments_side_by_side_are_everything<B: Backend<Storage: ScanStorag
 }
 
 /// A stream lies in one segment as a whole.
-pub async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     stored(on, &storage, 40).await?;
     let mut segment_of: BTreeMap<SampleKey, u32> = BTreeMap::new();
@@ -117,7 +121,7 @@ pub async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(on: 
 }
 
 /// The events of each stream come in order, without holes or repetitions, also those of a stream of many pages.
-pub async fn scanned_streams_are_in_order<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn scanned_streams_are_in_order<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(30_000));
     let long = on.chain("long", [2; 100]).into_iter().map(|commit| {
@@ -140,7 +144,7 @@ pub async fn scanned_streams_are_in_order<B: Backend<Storage: ScanStorage>>(on: 
 /// A commit of 1,000 events is scanned whole.
 pub async fn a_scan_delivers_a_commit_of_1000_events<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let streams = [on.chain("a", [1, 1_000, 1]), on.chain("b", [1_000])];
     for stream in &streams {
@@ -152,7 +156,7 @@ pub async fn a_scan_delivers_a_commit_of_1000_events<B: Backend<Storage: ScanSto
 /// A stream that begins later than at its first sequence is scanned from where it begins.
 pub async fn a_scan_delivers_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let streams = [vec![on.commit("a", 9, 2), on.commit("a", 11, 1)], on.chain("b", [1])];
     for stream in &streams {
@@ -164,7 +168,7 @@ pub async fn a_scan_delivers_streams_that_begin_later<B: Backend<Storage: ScanSt
 /// Keys and all fields come back from a scan as they were put.
 pub async fn a_scan_gives_commits_back_as_they_were_put<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let names =
         [("user", "Ada "), ("user", "ada"), ("Имя", "a/b"), ("🙂", "'%_\"\\"), ("a", "b/c"), ("a#b", "c")];
@@ -183,7 +187,7 @@ pub async fn a_scan_gives_commits_back_as_they_were_put<B: Backend<Storage: Scan
 /// A scan beside writers delivers all that was stored when it began, and of the rest no more than whole commits.
 pub async fn a_scan_beside_writers_delivers_what_was_there<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(20_000));
     let mut streams = Vec::new();
@@ -213,7 +217,7 @@ pub async fn a_scan_beside_writers_delivers_what_was_there<B: Backend<Storage: S
 }
 
 /// A scan may be dropped early, and holds nobody up.
-pub async fn a_scan_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 40).await?;
     let mut waiting = storage.storage().scan(Segment::ALL);
@@ -229,7 +233,9 @@ pub async fn a_scan_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &
 }
 
 /// 2,000 streams are scanned, each once.
-pub async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let streams: Vec<_> =
         (0..2_000).map(|at| vec![on.commit(&*format!("stream {at}"), 1, 1 + at % 2)]).collect();
@@ -237,7 +243,7 @@ pub async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorag
         let (storage, commits) = (storage.clone(), streams.concat());
         async move { storage.stores_all(&commits).await }
     });
-    together(writers).await?.into_iter().collect::<Kept>()?;
+    together(writers).await?.into_iter().collect::<RuleResult>()?;
     let mut events = Vec::new();
     for segment in Segment::split(4) {
         events.extend(storage.scan(segment).await?);
@@ -246,7 +252,7 @@ pub async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorag
 }
 
 /// A scan agrees with reading each stream.
-pub async fn a_scan_agrees_with_the_streams<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_agrees_with_the_streams<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     let scanned = by_stream::<B>(storage.scan(Segment::ALL).await?);
@@ -258,12 +264,24 @@ pub async fn a_scan_agrees_with_the_streams<B: Backend<Storage: ScanStorage>>(on
     Ok(())
 }
 
-async fn segments<B: Backend<Storage: ScanStorage>>(on: &Trial<B>, total: u32) -> Kept {
+async fn segments<B: Backend<Storage: ScanStorage>>(on: &Trial<B>, total: u32) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
+    let segments: Vec<_> = Segment::split(total).collect();
+    // Where there are many, several are scanned side by side.
+    let scans = segments.chunks(20).map(|segments| {
+        let (storage, segments) = (storage.clone(), segments.to_vec());
+        async move {
+            let mut events = Vec::new();
+            for segment in segments {
+                events.extend(storage.scan(segment).await?);
+            }
+            Ok::<_, Violation>(events)
+        }
+    });
     let mut events = Vec::new();
-    for segment in Segment::split(total) {
-        events.extend(storage.scan(segment).await?);
+    for part in together(scans).await? {
+        events.extend(part?);
     }
     everything::<B>(events, &streams)
 }
@@ -280,12 +298,12 @@ pub(super) async fn stored<B: Backend>(
         let storage = storage.clone();
         async move { storage.stores_all(&stream).await }
     });
-    together(writers).await?.into_iter().collect::<Kept>()?;
+    together(writers).await?.into_iter().collect::<RuleResult>()?;
     Ok(streams)
 }
 
 /// Expects the events to be those of `streams`, each stream in order; streams may be mixed.
-fn everything<B: Backend>(events: Vec<Seen<B>>, streams: &[Vec<CommitOf<B>>]) -> Kept {
+fn everything<B: Backend>(events: Vec<Seen<B>>, streams: &[Vec<CommitOf<B>>]) -> RuleResult {
     let mut scanned = by_stream::<B>(events);
     for stream in streams {
         let found = scanned.remove(&stream[0].key).unwrap_or_default();

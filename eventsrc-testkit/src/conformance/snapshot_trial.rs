@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use eventsrc_core::{
     Commit, CommitId, Event, EventStorage, Head, MemoryStorage, Metadata, Query, QueryApi, Snapshot,
-    SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, Timestamp, fold_fn, to_microseconds, vec1,
+    SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, Timestamp, fold_fn, truncate_to_microseconds,
+    vec1,
 };
 use uuid::Uuid;
 
 use super::backend::{SnapshotBackend, SnapshotCapabilities};
-use super::report::{Kept, Violation};
+use super::report::{RuleResult, Violation};
 use super::sample::{Sample, SampleKey};
 use super::trial::sequence;
 
@@ -22,7 +23,7 @@ pub type SnapshotOf<B> = Snapshot<SnapshotSequenceOf<B>, Sample>;
 /// A place of its own for one rule.
 pub struct SnapshotTrial<B: SnapshotBackend> {
     backend: Arc<B>,
-    place: B::Place,
+    place: B::Location,
 }
 
 impl<B: SnapshotBackend> SnapshotTrial<B> {
@@ -94,12 +95,12 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
     }
 
     /// Keeps a snapshot of version 1 as the cached one.
-    pub async fn caches(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> Kept {
+    pub async fn caches(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> RuleResult {
         self.put(key, 1, snapshot, SnapshotMode::Cache).await
     }
 
     /// Keeps a snapshot of version 1 for good.
-    pub async fn keeps(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> Kept {
+    pub async fn keeps(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> RuleResult {
         self.put(key, 1, snapshot, SnapshotMode::Epoch).await
     }
 
@@ -110,7 +111,7 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         version: u32,
         snapshot: &SnapshotOf<B>,
         mode: SnapshotMode,
-    ) -> Kept {
+    ) -> RuleResult {
         Ok(self.0.put(&key.into(), version, snapshot, mode).await?)
     }
 
@@ -130,7 +131,7 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         key: impl Into<SampleKey>,
         which: SnapshotAt<SnapshotSequenceOf<B>>,
         expected: Option<&SnapshotOf<B>>,
-    ) -> Kept {
+    ) -> RuleResult {
         self.gives_version(key, 1, which, expected).await
     }
 
@@ -141,10 +142,11 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         version: u32,
         which: SnapshotAt<SnapshotSequenceOf<B>>,
         expected: Option<&SnapshotOf<B>>,
-    ) -> Kept {
+    ) -> RuleResult {
         let key = key.into();
         let rounded = |mut snapshot: SnapshotOf<B>| {
-            snapshot.head = snapshot.head.map(|head| Head { time: to_microseconds(head.time), ..head });
+            snapshot.head =
+                snapshot.head.map(|head| Head { time: truncate_to_microseconds(head.time), ..head });
             snapshot
         };
         let found = self.get(&key, version, which).await?.map(rounded);

@@ -7,13 +7,13 @@ use eventsrc_core::{
 };
 
 use super::backend::SnapshotBackend;
-use super::report::{Kept, Violation};
+use super::report::{RuleResult, Violation};
 use super::sample::{Sample, SampleKey};
 use super::snapshot_trial::{SnapshotSequenceOf, SnapshotTrial, at, of};
 use super::trial::sequence;
 
 /// A snapshot is not found under another version of the fold, newer or older.
-pub async fn versions_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn versions_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.put("a", 2, &at::<B>(5), SnapshotMode::Cache).await?;
     for version in [0, 1, 3, 20, u32::MAX] {
@@ -23,7 +23,7 @@ pub async fn versions_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Ke
 }
 
 /// Each version has its own cached snapshot and its own epochs.
-pub async fn each_version_has_its_own_snapshots<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn each_version_has_its_own_snapshots<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for version in [1, 2, u32::MAX] {
         let number = u64::from(version % 1_000) + 10;
@@ -39,18 +39,20 @@ pub async fn each_version_has_its_own_snapshots<B: SnapshotBackend>(on: &Snapsho
 }
 
 /// Keys are independent, whatever their names share.
-pub async fn keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     apart(on, [("a", "b"), ("a", "c"), ("ab", "c"), ("a", "bc"), ("a", "b/c"), ("a#b", "c"), ("a", "b#c")])
         .await
 }
 
 /// Keys that differ in case or in spaces are independent.
-pub async fn keys_that_differ_in_case_or_spaces_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn keys_that_differ_in_case_or_spaces_are_apart<B: SnapshotBackend>(
+    on: &SnapshotTrial<B>,
+) -> RuleResult {
     apart(on, [("a", "b"), ("a", "B"), ("A", "b"), ("a", "b "), ("a", " b"), ("a", "1"), ("a", "01")]).await
 }
 
 /// Keys of all scripts, with quotes and wildcards, are independent.
-pub async fn unicode_keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn unicode_keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     apart(
         on,
         [
@@ -67,13 +69,13 @@ pub async fn unicode_keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -
 }
 
 /// Very long keys that differ at their end are independent.
-pub async fn long_keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn long_keys_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let ids = ["a", "b", ""].map(|end| format!("{}{end}", "x".repeat(999)));
     apart(on, ids.iter().map(|id| ("a", id.as_str()))).await
 }
 
 /// Storages of different names that share a place are independent.
-pub async fn names_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn names_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let names = ["users", "Users", "users ", "user", "groups", "users/1", "🙂"];
     for (number, name) in (1..).zip(names) {
         let storage = on.open_named(name).await;
@@ -87,7 +89,7 @@ pub async fn names_are_apart<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept 
 }
 
 /// `Latest` is the greatest of all, whichever was put last and in whichever mode.
-pub async fn latest_is_the_greatest<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn latest_is_the_greatest<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for number in [3, 9, 100, 20] {
         storage.keeps("a", &at::<B>(number)).await?;
@@ -100,7 +102,7 @@ pub async fn latest_is_the_greatest<B: SnapshotBackend>(on: &SnapshotTrial<B>) -
 }
 
 /// `Earliest` is the least of all, whichever was put first and in whichever mode.
-pub async fn earliest_is_the_least<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn earliest_is_the_least<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for number in [20, 100, 9, 30] {
         storage.keeps("a", &at::<B>(number)).await?;
@@ -111,7 +113,7 @@ pub async fn earliest_is_the_least<B: SnapshotBackend>(on: &SnapshotTrial<B>) ->
 }
 
 /// `Before` a sequence is the greatest that is less.
-pub async fn before_is_the_greatest_that_is_less<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn before_is_the_greatest_that_is_less<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for number in [4, 9, 30, 100] {
         storage.keeps("a", &at::<B>(number)).await?;
@@ -125,7 +127,7 @@ pub async fn before_is_the_greatest_that_is_less<B: SnapshotBackend>(on: &Snapsh
 }
 
 /// `Before` the sequence of a snapshot is not that one.
-pub async fn before_a_sequence_is_not_the_one_at_it<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn before_a_sequence_is_not_the_one_at_it<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.keeps("a", &at::<B>(4)).await?;
     storage.caches("a", &at::<B>(9)).await?;
@@ -134,7 +136,9 @@ pub async fn before_a_sequence_is_not_the_one_at_it<B: SnapshotBackend>(on: &Sna
 }
 
 /// `Before` a sequence may be the cached one.
-pub async fn before_a_sequence_may_be_the_cached_one<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn before_a_sequence_may_be_the_cached_one<B: SnapshotBackend>(
+    on: &SnapshotTrial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     storage.keeps("a", &at::<B>(4)).await?;
     storage.caches("a", &at::<B>(9)).await?;
@@ -142,7 +146,7 @@ pub async fn before_a_sequence_may_be_the_cached_one<B: SnapshotBackend>(on: &Sn
 }
 
 /// Sequences of several zones are in their order: by number, then by zone.
-pub async fn zones_are_in_order<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn zones_are_in_order<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     let zoned = |zone| {
         let sequence =
@@ -161,7 +165,7 @@ pub async fn zones_are_in_order<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Ke
 }
 
 /// What is not there is none: an unknown key, an unknown version, nothing before the first.
-pub async fn what_is_not_there_is_none<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn what_is_not_there_is_none<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for which in [Earliest, Latest, Before(sequence(1)), Before(sequence(1_000))] {
         storage.gives("a", which, None).await?;
@@ -172,7 +176,7 @@ pub async fn what_is_not_there_is_none<B: SnapshotBackend>(on: &SnapshotTrial<B>
 }
 
 /// A value comes back as it was put.
-pub async fn values_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn values_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     let numbers =
         Sample::Numbers { signed: i64::MIN, unsigned: u64::MAX, pairs: vec![(1, None), (2, Some(true))] };
@@ -195,7 +199,7 @@ pub async fn values_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept
 }
 
 /// A deletion comes back as such: events, and no value.
-pub async fn deletions_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn deletions_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.keeps("a", &of::<B>(4, None)).await?;
     storage.gives("a", Latest, Some(&of::<B>(4, None))).await?;
@@ -204,7 +208,7 @@ pub async fn deletions_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> K
 }
 
 /// A deletion replaces a value, and a value a deletion.
-pub async fn a_deletion_replaces_a_value<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn a_deletion_replaces_a_value<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for snapshot in [at::<B>(4), of::<B>(5, None), at::<B>(6), of::<B>(7, None)] {
         storage.caches("a", &snapshot).await?;
@@ -214,7 +218,7 @@ pub async fn a_deletion_replaces_a_value<B: SnapshotBackend>(on: &SnapshotTrial<
 }
 
 /// The sequence comes back exactly, with its zone, also a large one.
-pub async fn sequences_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn sequences_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     for number in [1, 2, 3, 255, 65_536, u64::from(u32::MAX), (1 << 53) + 1, i64::MAX as u64] {
         storage.keeps("a", &at::<B>(number)).await?;
@@ -224,7 +228,7 @@ pub async fn sequences_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> K
 }
 
 /// The time comes back to the microsecond, also one before 1970 or of the far future.
-pub async fn times_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn times_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     let times = [
         1_767_225_600_123_456_000,
@@ -244,7 +248,7 @@ pub async fn times_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept 
 }
 
 /// A value of a megabyte, or as large as the backend takes, comes back.
-pub async fn large_values_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn large_values_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
     let storage = on.open().await;
     let value = Sample::of_length(on.capabilities().largest_value.min(1 << 20));
     let snapshot = of::<B>(4, Some(value));
@@ -255,7 +259,9 @@ pub async fn large_values_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -
 }
 
 /// What was put is there through every handle, earlier or later.
-pub async fn what_was_put_is_there_through_every_handle<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> Kept {
+pub async fn what_was_put_is_there_through_every_handle<B: SnapshotBackend>(
+    on: &SnapshotTrial<B>,
+) -> RuleResult {
     let (writer, earlier) = (on.open().await, on.open().await);
     earlier.gives("a", Latest, None).await?;
     for number in 1..5 {
@@ -270,7 +276,7 @@ pub async fn what_was_put_is_there_through_every_handle<B: SnapshotBackend>(on: 
 async fn apart<'a, B: SnapshotBackend>(
     on: &SnapshotTrial<B>,
     keys: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let keys: Vec<SampleKey> = keys.into_iter().map(SampleKey::from).collect();
     for (number, key) in (1..).zip(&keys) {

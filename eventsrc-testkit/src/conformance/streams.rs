@@ -1,28 +1,28 @@
 //! Streams are independent, whatever their names share.
 
 use super::backend::Backend;
-use super::report::{Kept, ensure_eq};
+use super::report::{RuleResult, ensure_eq};
 use super::sample::SampleKey;
 use super::trial::{Trial, together};
 
 /// The same id in two categories names two streams.
-pub async fn the_same_id_in_two_categories_is_two_streams<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn the_same_id_in_two_categories_is_two_streams<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(on, [("user", "1"), ("group", "1"), ("users", "1")]).await
 }
 
 /// Categories that begin alike are apart, and so are ids.
-pub async fn names_that_begin_alike_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn names_that_begin_alike_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(on, [("user", "1"), ("user", "12"), ("user", "123"), ("user1", "2"), ("us", "er1")]).await
 }
 
 /// An id may have slashes, at any place.
-pub async fn ids_with_slashes_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn ids_with_slashes_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(on, [("a", "b/c"), ("a", "b"), ("a", "/b"), ("a", "b/"), ("a", "//"), ("a", "/"), ("a", "c/b")])
         .await
 }
 
 /// Marks that stores put between the parts of their keys are ordinary letters in a name.
-pub async fn ids_with_separators_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn ids_with_separators_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     let separators = ["#", ":", "|", "::", "--", ".", ",", ";", "\u{1}", "\u{1f}", "$", "@"];
     let keys = separators
         .iter()
@@ -32,7 +32,7 @@ pub async fn ids_with_separators_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Upper and lower case are apart.
-pub async fn names_that_differ_in_case_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn names_that_differ_in_case_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(
         on,
         [("user", "ada"), ("user", "Ada"), ("user", "ADA"), ("User", "ada"), ("user", "é"), ("user", "É")],
@@ -41,7 +41,7 @@ pub async fn names_that_differ_in_case_are_apart<B: Backend>(on: &Trial<B>) -> K
 }
 
 /// Spaces count, before, after and within.
-pub async fn names_that_differ_in_spaces_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn names_that_differ_in_spaces_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(
         on,
         [
@@ -59,13 +59,13 @@ pub async fn names_that_differ_in_spaces_are_apart<B: Backend>(on: &Trial<B>) ->
 }
 
 /// Control characters count.
-pub async fn ids_with_control_characters_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn ids_with_control_characters_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(on, [("a", "b\nc"), ("a", "b\tc"), ("a", "b\rc"), ("a", "b\r\nc"), ("a", "bc"), ("a", "b\u{7f}c")])
         .await
 }
 
 /// Letters of all scripts may name a stream; those that only look alike are apart.
-pub async fn unicode_names_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn unicode_names_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     // The two last are one letter and a letter with a combining mark.
     apart(
         on,
@@ -84,7 +84,7 @@ pub async fn unicode_names_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Emoji, which are longer than two bytes in UTF-16, may name a stream.
-pub async fn emoji_names_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn emoji_names_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(
         on,
         [("🙂", "🙂"), ("🙂", "🙃"), ("a", "👩\u{200d}💻"), ("a", "👩"), ("a", "👩💻"), ("a", "\u{feff}b")],
@@ -93,7 +93,7 @@ pub async fn emoji_names_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Quotes and backslashes are ordinary letters.
-pub async fn ids_with_quotes_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn ids_with_quotes_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(
         on,
         [
@@ -111,7 +111,7 @@ pub async fn ids_with_quotes_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// The wildcards of query languages are ordinary letters.
-pub async fn ids_with_wildcards_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn ids_with_wildcards_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(
         on,
         [
@@ -130,7 +130,7 @@ pub async fn ids_with_wildcards_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// Ids that are the same number are apart.
-pub async fn ids_that_look_like_numbers_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn ids_that_look_like_numbers_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     apart(
         on,
         [
@@ -148,14 +148,14 @@ pub async fn ids_that_look_like_numbers_are_apart<B: Backend>(on: &Trial<B>) -> 
 }
 
 /// Ids of 1,000 bytes that differ in the last are apart.
-pub async fn very_long_ids_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn very_long_ids_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
     let long = "x".repeat(999);
     let ids = [format!("{long}a"), format!("{long}b"), long.clone(), "é".repeat(500)];
     apart(on, ids.iter().map(|id| ("a", id.as_str()))).await
 }
 
 /// A conflict on one stream is none on another.
-pub async fn a_sequence_taken_on_one_stream_is_free_on_another<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_sequence_taken_on_one_stream_is_free_on_another<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&on.chain("a", [1, 2, 3])).await?;
     let others = on.chain("b", [3, 2, 1]);
@@ -164,7 +164,7 @@ pub async fn a_sequence_taken_on_one_stream_is_free_on_another<B: Backend>(on: &
 }
 
 /// The same commit id on two streams is two commits: a command may touch both.
-pub async fn a_commit_id_may_be_stored_on_two_streams<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_commit_id_may_be_stored_on_two_streams<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let one = on.commit("a", 1, 1);
     let mut other = on.draft("b", 1, 2);
@@ -174,23 +174,33 @@ pub async fn a_commit_id_may_be_stored_on_two_streams<B: Backend>(on: &Trial<B>)
 }
 
 /// 2,000 streams are kept apart.
-pub async fn two_thousand_streams_are_apart<B: Backend>(on: &Trial<B>) -> Kept {
-    const WRITERS: u64 = 50;
+pub async fn two_thousand_streams_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
+    const WRITERS: usize = 50;
+    const READERS: usize = 20;
     let storage = on.open().await;
     let commits: Vec<_> = (0..2_000).map(|at| on.commit(&*format!("stream {at}"), 1, 1 + at % 2)).collect();
-    let writers = commits.chunks(commits.len() / WRITERS as usize).map(|commits| {
+    let writers = commits.chunks(commits.len() / WRITERS).map(|commits| {
         let (storage, commits) = (storage.clone(), commits.to_vec());
         async move { storage.stores_all(&commits).await }
     });
-    together(writers).await?.into_iter().collect::<Kept>()?;
-    for commit in &commits {
-        storage.holds(&commit.key, std::slice::from_ref(commit)).await?;
-    }
-    Ok(())
+    together(writers).await?.into_iter().collect::<RuleResult>()?;
+    let readers = commits.chunks(commits.len() / READERS).map(|commits| {
+        let (storage, commits) = (storage.clone(), commits.to_vec());
+        async move {
+            for commit in &commits {
+                storage.holds(&commit.key, std::slice::from_ref(commit)).await?;
+            }
+            Ok(())
+        }
+    });
+    together(readers).await?.into_iter().collect()
 }
 
 /// Stores two commits on each stream, by turns, and expects each to be there and nothing else.
-async fn apart<'a, B: Backend>(on: &Trial<B>, keys: impl IntoIterator<Item = (&'a str, &'a str)>) -> Kept {
+async fn apart<'a, B: Backend>(
+    on: &Trial<B>,
+    keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> RuleResult {
     let storage = on.open().await;
     let keys: Vec<SampleKey> = keys.into_iter().map(SampleKey::from).collect();
     let chains: Vec<_> = keys.iter().enumerate().map(|(at, key)| on.chain(key, [1 + at % 3, 2])).collect();

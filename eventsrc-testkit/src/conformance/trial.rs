@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsrc_core::{
     Commit, Conflict, ErrorKind, EventStorage, Head, Metadata, Page, Put, Randomness, ScanStorage, Segment,
-    Sequence, StorageError, Timestamp, Vec1, Zone, to_microseconds,
+    Sequence, StorageError, Timestamp, Vec1, Zone, truncate_to_microseconds,
 };
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 
 use super::backend::{Backend, Capabilities};
-use super::report::{Kept, Violation, ensure_eq};
+use super::report::{RuleResult, Violation, ensure_eq};
 use super::sample::{Sample, SampleKey};
 
 /// The sequence of a backend's storage.
@@ -32,7 +32,7 @@ pub type Seen<B> = (CommitOf<B>, usize);
 /// A place of its own for one rule, and a source of commits that are all different.
 pub struct Trial<B: Backend> {
     backend: Arc<B>,
-    place: B::Place,
+    place: B::Location,
     ids: Randomness,
     commits: AtomicU64,
 }
@@ -120,7 +120,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Puts, and expects the commit to be stored.
-    pub async fn stores(&self, commit: &CommitOf<B>) -> Kept {
+    pub async fn stores(&self, commit: &CommitOf<B>) -> RuleResult {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Stored) => Ok(()),
             other => Err(Violation::new(format!("{} was to be stored: {other:?}", tell(commit)))),
@@ -128,7 +128,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Puts, and expects the commit to have been stored before.
-    pub async fn repeats(&self, commit: &CommitOf<B>) -> Kept {
+    pub async fn repeats(&self, commit: &CommitOf<B>) -> RuleResult {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Repeated { last }) if last == commit.last() => Ok(()),
             other => Err(Violation::new(format!("{} was to be repeated: {other:?}", tell(commit)))),
@@ -136,7 +136,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Puts, and expects the commit to be stored, now or before.
-    pub async fn settles(&self, commit: &CommitOf<B>) -> Kept {
+    pub async fn settles(&self, commit: &CommitOf<B>) -> RuleResult {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Stored) => Ok(()),
             Ok(Put::Repeated { last }) if last == commit.last() => Ok(()),
@@ -145,7 +145,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Puts one after the other, and expects all to be stored.
-    pub async fn stores_all(&self, commits: &[CommitOf<B>]) -> Kept {
+    pub async fn stores_all(&self, commits: &[CommitOf<B>]) -> RuleResult {
         for commit in commits {
             self.stores(commit).await?;
         }
@@ -184,7 +184,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Expects the stream to be these commits, as read whole and as its head says.
-    pub async fn holds(&self, key: impl Into<SampleKey>, commits: &[CommitOf<B>]) -> Kept {
+    pub async fn holds(&self, key: impl Into<SampleKey>, commits: &[CommitOf<B>]) -> RuleResult {
         let key = key.into();
         same::<B>(&self.events(&key, None).await?, &events_from::<B>(commits, None))?;
         let head = commits.last().map(|commit| commit.head());
@@ -194,7 +194,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Puts the commits and expects to read them back.
-    pub async fn keeps(&self, commits: &[CommitOf<B>]) -> Kept {
+    pub async fn keeps(&self, commits: &[CommitOf<B>]) -> RuleResult {
         self.stores_all(commits).await?;
         self.holds(&commits[0].key, commits).await
     }
@@ -205,7 +205,7 @@ impl<B: Backend> Handle<B> {
         key: impl Into<SampleKey>,
         from: SequenceOf<B>,
         commits: &[CommitOf<B>],
-    ) -> Kept {
+    ) -> RuleResult {
         let (key, from) = (key.into(), Some(from));
         same::<B>(&self.events(&key, from).await?, &events_from::<B>(commits, from))
             .map_err(|violation| Violation::new(format!("events from {from:?}: {violation}")))
@@ -226,7 +226,7 @@ impl<B: Backend<Storage: ScanStorage>> Handle<B> {
 
 /// The same head, with its time as precise as every backend keeps it.
 pub(super) fn to_the_microsecond<S>(head: Head<S>) -> Head<S> {
-    Head { time: to_microseconds(head.time), ..head }
+    Head { time: truncate_to_microseconds(head.time), ..head }
 }
 
 /// The events of all pages.
@@ -255,7 +255,7 @@ pub(super) fn events_from<B: Backend>(commits: &[CommitOf<B>], from: Option<Sequ
 }
 
 /// Expects the same events, in the same commits, in the same order; the first difference is told.
-pub(super) fn same<B: Backend>(found: &[Seen<B>], expected: &[Seen<B>]) -> Kept {
+pub(super) fn same<B: Backend>(found: &[Seen<B>], expected: &[Seen<B>]) -> RuleResult {
     // Events of one commit are compared as parts of one comparison of the commits.
     let mut compared = None;
     for (at, ((found, place), (expected, expected_place))) in found.iter().zip(expected).enumerate() {
@@ -284,12 +284,16 @@ pub(super) fn same<B: Backend>(found: &[Seen<B>], expected: &[Seen<B>]) -> Kept 
 }
 
 /// Expects the same commit, with its time to the microsecond.
-pub(super) fn same_commit<B: Backend>(found: &CommitOf<B>, expected: &CommitOf<B>) -> Kept {
+pub(super) fn same_commit<B: Backend>(found: &CommitOf<B>, expected: &CommitOf<B>) -> RuleResult {
     let what = tell(expected);
     ensure_eq!(found.key, expected.key, "the key of {what}");
     ensure_eq!(found.first, expected.first, "the first sequence of {what}");
     ensure_eq!(found.metadata, expected.metadata, "the metadata of {what}");
-    ensure_eq!(to_microseconds(found.time), to_microseconds(expected.time), "the time of {what}");
+    ensure_eq!(
+        truncate_to_microseconds(found.time),
+        truncate_to_microseconds(expected.time),
+        "the time of {what}"
+    );
     ensure_eq!(found.len(), expected.len(), "the number of events in {what}");
     for (place, (found, expected)) in found.payloads.iter().zip(&expected.payloads).enumerate() {
         ensure_eq!(found, expected, "the payload at place {place} of {what}");

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 
 use super::backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 use super::contract::rules;
-use super::report::{Kept, Suite, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Suite, Violation, ensure, ensure_eq};
 use super::sample::{Sample, SampleKey};
 use super::snapshot_trial::{SnapshotOf, SnapshotTrial, at};
 use super::trial::{CommitOf, Handle, Seen, Trial, events_from, events_in, same, sequence, together};
@@ -36,17 +36,17 @@ impl<B> FaultyBackend<B> {
 
 impl<B: Backend> Backend for FaultyBackend<B> {
     type Storage = Faulty<B::Storage>;
-    type Place = B::Place;
+    type Location = B::Location;
 
     fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         self.backend.create().await
     }
 
-    async fn open(&self, place: &Self::Place) -> Self::Storage {
+    async fn open(&self, place: &Self::Location) -> Self::Storage {
         Faulty::with(self.backend.open(place).await, Arc::clone(&self.source))
     }
 }
@@ -67,17 +67,17 @@ impl<B> FaultySnapshotBackend<B> {
 
 impl<B: SnapshotBackend> SnapshotBackend for FaultySnapshotBackend<B> {
     type Storage = FaultySnapshots<B::Storage>;
-    type Place = B::Place;
+    type Location = B::Location;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         self.backend.capabilities()
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         self.backend.create().await
     }
 
-    async fn open(&self, place: &Self::Place, name: &str) -> Self::Storage {
+    async fn open(&self, place: &Self::Location, name: &str) -> Self::Storage {
         FaultySnapshots::with(self.backend.open(place, name).await, Arc::clone(&self.source))
     }
 }
@@ -124,7 +124,7 @@ fn snapshot_fault_rules<B: SnapshotBackend>() -> Vec<super::Rule<FaultySnapshotB
 type Faults<B> = Trial<FaultyBackend<B>>;
 
 /// A writer who puts again on every error is alone in the end as it was before: no conflict, no copy, no hole.
-pub async fn putting_again_settles_every_error<B: Backend>(on: &Faults<B>) -> Kept {
+pub async fn putting_again_settles_every_error<B: Backend>(on: &Faults<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", (0..60).map(|at| 1 + at % 4));
     for commit in &commits {
@@ -134,7 +134,9 @@ pub async fn putting_again_settles_every_error<B: Backend>(on: &Faults<B>) -> Ke
 }
 
 /// After an error, and before anything is put again, the commit is there whole or not at all.
-pub async fn a_commit_whose_put_failed_is_stored_whole_or_not_at_all<B: Backend>(on: &Faults<B>) -> Kept {
+pub async fn a_commit_whose_put_failed_is_stored_whole_or_not_at_all<B: Backend>(
+    on: &Faults<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [5; 50]);
     for (at, commit) in commits.iter().enumerate() {
@@ -149,7 +151,7 @@ pub async fn a_commit_whose_put_failed_is_stored_whole_or_not_at_all<B: Backend>
 }
 
 /// A writer who comes back after an error, with no more than the commit, settles it.
-pub async fn a_writer_who_was_restarted_settles_its_puts<B: Backend>(on: &Faults<B>) -> Kept {
+pub async fn a_writer_who_was_restarted_settles_its_puts<B: Backend>(on: &Faults<B>) -> RuleResult {
     let commits = on.chain("a", (0..30).map(|at| 1 + at % 3));
     for commit in &commits {
         loop {
@@ -164,7 +166,7 @@ pub async fn a_writer_who_was_restarted_settles_its_puts<B: Backend>(on: &Faults
 }
 
 /// Writers side by side on streams of their own store every commit once.
-pub async fn writers_of_many_streams_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) -> Kept {
+pub async fn writers_of_many_streams_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) -> RuleResult {
     let storage = on.open().await;
     let chains: Vec<_> = (0..12).map(|writer| on.chain(&*format!("{writer}"), [1, 3, 2, 1, 5])).collect();
     let writers = chains.clone().into_iter().map(|chain| {
@@ -176,7 +178,7 @@ pub async fn writers_of_many_streams_lose_and_repeat_nothing<B: Backend>(on: &Fa
             Ok(())
         }
     });
-    together(writers).await?.into_iter().collect::<Kept>()?;
+    together(writers).await?.into_iter().collect::<RuleResult>()?;
     for chain in &chains {
         leaves(&storage, chain).await?;
     }
@@ -184,7 +186,7 @@ pub async fn writers_of_many_streams_lose_and_repeat_nothing<B: Backend>(on: &Fa
 }
 
 /// Writers who race on one stream, put again on errors, and go on after conflicts store every commit once.
-pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) -> Kept {
+pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) -> RuleResult {
     let mut writers = Vec::new();
     for writer in 0..6 {
         let storage = on.open().await;
@@ -215,7 +217,7 @@ pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) 
 }
 
 /// A reader who goes on right after the last event it got reads every event once.
-pub async fn a_reader_who_reads_on_after_errors_reads_everything<B: Backend>(on: &Faults<B>) -> Kept {
+pub async fn a_reader_who_reads_on_after_errors_reads_everything<B: Backend>(on: &Faults<B>) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(20_000));
     let mut long = on.chain("long", [2; 150]);
@@ -260,7 +262,7 @@ async fn read_on<B: Backend>(
 /// Of many that cache at once, and again on errors, the greatest is kept.
 pub async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
     on: &SnapshotTrial<FaultySnapshotBackend<B>>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let puts = (1..=64u64).map(|turn| {
         let (storage, number) = (storage.clone(), 1 + turn * 37 % 64);
@@ -269,7 +271,7 @@ pub async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
             again(async || storage.storage().put(&key, 1, &snapshot, SnapshotMode::Cache).await).await
         }
     });
-    together(puts).await?.into_iter().collect::<Kept>()?;
+    together(puts).await?.into_iter().collect::<RuleResult>()?;
     for which in [SnapshotAt::Latest, SnapshotAt::Earliest] {
         let kept = storage.storage().snapshots().get(&"a".into(), 1, which).await?;
         ensure_eq!(kept, Some(at::<B>(64)), "{which:?}");
@@ -280,7 +282,7 @@ pub async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
 /// Epochs that are put again on errors are all kept, and got again on errors they are all found.
 pub async fn epochs_put_again_are_all_kept<B: SnapshotBackend>(
     on: &SnapshotTrial<FaultySnapshotBackend<B>>,
-) -> Kept {
+) -> RuleResult {
     let storage = on.open().await;
     let key = SampleKey::from("a");
     for number in 1..=60 {
@@ -296,7 +298,7 @@ pub async fn epochs_put_again_are_all_kept<B: SnapshotBackend>(
 }
 
 /// Puts until there is an answer, and expects the commit to be stored: nobody else writes.
-async fn settles<B: Backend>(storage: &Handle<FaultyBackend<B>>, commit: &CommitOf<B>) -> Kept {
+async fn settles<B: Backend>(storage: &Handle<FaultyBackend<B>>, commit: &CommitOf<B>) -> RuleResult {
     match again(async || storage.storage().put(Arc::clone(commit)).await).await? {
         Put::Stored => Ok(()),
         Put::Repeated { last } => {
@@ -322,13 +324,13 @@ async fn again<T, F: Future<Output = Result<T, StorageError>>>(call: impl Fn() -
     }
 }
 
-fn injected(error: StorageError) -> Kept {
+fn injected(error: StorageError) -> RuleResult {
     let injected = error.kind() == ErrorKind::Unavailable && error.to_string().starts_with("injected");
     if injected { Ok(()) } else { Err(error.into()) }
 }
 
 /// Expects the stream to be these commits, as read without faults.
-async fn leaves<B: Backend>(storage: &Handle<FaultyBackend<B>>, commits: &[CommitOf<B>]) -> Kept {
+async fn leaves<B: Backend>(storage: &Handle<FaultyBackend<B>>, commits: &[CommitOf<B>]) -> RuleResult {
     let found = without_faults(storage, &commits[0].key).await?;
     same::<FaultyBackend<B>>(&found, &events_from::<FaultyBackend<B>>(commits, None))
 }

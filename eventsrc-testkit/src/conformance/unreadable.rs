@@ -4,19 +4,19 @@ use eventsrc_core::{ErrorKind, EventStorage, ScanStorage, Segment, StorageError}
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure, ensure_eq};
+use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::{Sample, Unreadable};
 use super::trial::{CommitOf, Handle, Seen, SequenceOf, Trial, events_from, events_in, same, sequence};
 
 /// An event that cannot be read is an error of kind `Corrupt`.
-pub async fn an_unreadable_event_is_a_corrupt_error<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_unreadable_event_is_a_corrupt_error<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&broken_at_five(on)).await?;
     corrupt(&read_to_the_error(&storage, None).await?.1)
 }
 
 /// The error of an unreadable event names the stream.
-pub async fn an_unreadable_event_names_its_stream<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_unreadable_event_names_its_stream<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&broken_at_five(on)).await?;
     let (_, error) = read_to_the_error(&storage, None).await?;
@@ -25,7 +25,7 @@ pub async fn an_unreadable_event_names_its_stream<B: Backend>(on: &Trial<B>) -> 
 }
 
 /// The error of an unreadable event names its very sequence, also inside a commit.
-pub async fn an_unreadable_event_names_its_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_unreadable_event_names_its_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits).await?;
@@ -36,7 +36,7 @@ pub async fn an_unreadable_event_names_its_sequence<B: Backend>(on: &Trial<B>) -
 }
 
 /// The error of an unreadable event keeps its cause.
-pub async fn an_unreadable_event_keeps_its_cause<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_unreadable_event_keeps_its_cause<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&broken_at_five(on)).await?;
     let (_, error) = read_to_the_error(&storage, None).await?;
@@ -45,7 +45,7 @@ pub async fn an_unreadable_event_keeps_its_cause<B: Backend>(on: &Trial<B>) -> K
 }
 
 /// The commits before an unreadable event are delivered first.
-pub async fn what_lies_before_an_unreadable_event_is_delivered<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn what_lies_before_an_unreadable_event_is_delivered<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits).await?;
@@ -54,7 +54,7 @@ pub async fn what_lies_before_an_unreadable_event_is_delivered<B: Backend>(on: &
 }
 
 /// Events after an unreadable one can be read from where they begin.
-pub async fn events_after_an_unreadable_one_can_be_read<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn events_after_an_unreadable_one_can_be_read<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits).await?;
@@ -62,7 +62,7 @@ pub async fn events_after_an_unreadable_one_can_be_read<B: Backend>(on: &Trial<B
 }
 
 /// `latest` does not decode payloads.
-pub async fn latest_does_not_decode<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_does_not_decode<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits[..3]).await?;
@@ -71,7 +71,7 @@ pub async fn latest_does_not_decode<B: Backend>(on: &Trial<B>) -> Kept {
 }
 
 /// An unreadable event does not stop its stream's writers.
-pub async fn an_unreadable_event_does_not_stop_writers<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_unreadable_event_does_not_stop_writers<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits[..3]).await?;
@@ -82,14 +82,14 @@ pub async fn an_unreadable_event_does_not_stop_writers<B: Backend>(on: &Trial<B>
 }
 
 /// A put that meets an unreadable commit is a conflict like any other.
-pub async fn a_put_that_meets_an_unreadable_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_that_meets_an_unreadable_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&broken_at_five(on)).await?;
     storage.conflicts(&on.commit("a", 4, 1)).await.map(drop)
 }
 
 /// A put again of a commit that turned out to be unreadable is repeated: its id can be read.
-pub async fn a_put_again_of_an_unreadable_commit_is_repeated<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_put_again_of_an_unreadable_commit_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits).await?;
@@ -97,7 +97,7 @@ pub async fn a_put_again_of_an_unreadable_commit_is_repeated<B: Backend>(on: &Tr
 }
 
 /// An unreadable event stops the reading of its own stream only.
-pub async fn an_unreadable_event_stops_its_own_stream_only<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn an_unreadable_event_stops_its_own_stream_only<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&broken_at_five(on)).await?;
     storage.keeps(&on.chain("b", [2, 1])).await?;
@@ -105,7 +105,7 @@ pub async fn an_unreadable_event_stops_its_own_stream_only<B: Backend>(on: &Tria
 }
 
 /// A scan that meets an unreadable event is an error of kind `Corrupt` that names it.
-pub async fn a_scan_names_an_unreadable_event<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_names_an_unreadable_event<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = broken_at_five(on);
     storage.stores_all(&commits).await?;
@@ -147,7 +147,7 @@ async fn read_to_the_error<B: Backend>(
     }
 }
 
-fn corrupt(error: &StorageError) -> Kept {
+fn corrupt(error: &StorageError) -> RuleResult {
     ensure_eq!(error.kind(), ErrorKind::Corrupt, "the kind of {error:?}");
     Ok(())
 }

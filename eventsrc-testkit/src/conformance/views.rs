@@ -9,7 +9,7 @@
 //! use std::collections::HashMap;
 //! use std::sync::{Arc, Mutex};
 //!
-//! use eventsrc_core::{Event, MemoryView, Place, StorageError, StreamName, ViewDefinition, ViewError};
+//! use eventsrc_core::{Event, MemoryView, StreamPosition, StorageError, StreamName, ViewDefinition, ViewError};
 //! use eventsrc_testkit::conformance::{
 //!     self, SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample,
 //! };
@@ -32,17 +32,17 @@
 //!
 //! impl ViewBackend for Memory {
 //!     type Store = Store;
-//!     type Place = Mutex<HashMap<ViewDefinition, Store>>;
+//!     type Location = Mutex<HashMap<ViewDefinition, Store>>;
 //!
 //!     fn capabilities(&self) -> ViewCapabilities {
 //!         ViewCapabilities { has_rules: false, has_rules_at_the_end: false, can_be_interrupted: false }
 //!     }
 //!
-//!     async fn create(&self) -> Self::Place {
+//!     async fn create(&self) -> Self::Location {
 //!         Mutex::default()
 //!     }
 //!
-//!     async fn open(&self, place: &Self::Place, definition: &ViewDefinition) -> Store {
+//!     async fn open(&self, place: &Self::Location, definition: &ViewDefinition) -> Store {
 //!         let mut views = place.lock().unwrap();
 //!         let new = || Arc::new(MemoryView::new(definition.clone(), apply));
 //!         Arc::clone(views.entry(definition.clone()).or_insert_with(new))
@@ -56,11 +56,11 @@
 //!         &self,
 //!         store: &Store,
 //!         streams: &[StreamName],
-//!     ) -> Result<(Vec<Place<u64>>, ViewRows), StorageError> {
+//!     ) -> Result<(Vec<StreamPosition<u64>>, ViewRows), StorageError> {
 //!         Ok(store.read(streams, ViewRows::clone))
 //!     }
 //!
-//!     async fn interrupt(&self, _: &Self::Place) -> BoxFuture<'static, ()> {
+//!     async fn interrupt(&self, _: &Self::Location) -> BoxFuture<'static, ()> {
 //!         std::future::ready(()).boxed()
 //!     }
 //! }
@@ -85,8 +85,8 @@ mod backend;
 pub mod caught_up;
 pub mod dropped;
 pub mod failing;
-pub mod moved;
 pub mod places;
+pub mod position_differs;
 pub mod quarantine;
 pub mod racing;
 pub mod rejecting;
@@ -167,23 +167,23 @@ fn applying_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             an_empty_batch_changes_nothing,
         ];
         "A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing \
-         changes, and the answer is [`Applied::Moved`], whatever the view's code would say to it." => moved [
-            a_batch_applied_again_is_moved,
-            a_batch_of_an_earlier_position_is_moved,
-            a_batch_ahead_of_its_stream_is_moved,
-            a_batch_that_goes_on_in_a_new_stream_is_moved,
-            a_batch_that_begins_a_stream_anew_is_moved,
-            a_batch_from_inside_a_commit_is_moved,
+         changes, and the answer is [`Applied::PositionDiffers`], whatever the view's code would say to it." => position_differs [
+            a_batch_applied_again_is_refused,
+            a_batch_of_an_earlier_position_is_refused,
+            a_batch_ahead_of_its_stream_is_refused,
+            a_batch_that_goes_on_in_a_new_stream_is_refused,
+            a_batch_that_begins_a_stream_anew_is_refused,
+            a_batch_from_inside_a_commit_is_refused,
             a_position_of_another_zone_is_another,
-            one_stream_that_has_moved_holds_up_the_whole_batch,
+            one_stream_elsewhere_holds_up_the_whole_batch,
             new_and_old_streams_hold_each_other_up,
-            a_batch_that_was_moved_may_be_applied_later,
-            a_batch_elsewhere_is_moved_whatever_the_code_would_say,
+            a_batch_that_was_refused_may_be_applied_later,
+            a_batch_elsewhere_is_refused_whatever_the_code_would_say,
             one_of_1000_streams_holds_up_the_batch,
         ];
         "A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing \
-         changes, and the answer is [`Applied::Moved`], whatever the view's code would say to it." needs has_rules => moved [
-            a_batch_elsewhere_is_moved_whatever_rule_its_rows_break,
+         changes, and the answer is [`Applied::PositionDiffers`], whatever the view's code would say to it." needs has_rules => position_differs [
+            a_batch_elsewhere_is_refused_whatever_rule_its_rows_break,
         ];
         "Of any number of racing batches that move one stream from the same position, exactly one is applied." => racing [
             of_two_racing_batches_one_is_applied,
@@ -285,8 +285,8 @@ fn quarantine_rules<B: ViewBackend>() -> Vec<Rule<B>> {
         "A stream that is in quarantine keeps what was recorded first; a second quarantine changes nothing." => quarantine [
             a_second_quarantine_keeps_the_first_record,
         ];
-        "A batch that moves a stream in quarantine is [`Applied::Moved`]." => quarantine [
-            a_batch_of_a_stream_in_quarantine_is_moved,
+        "A batch that moves a stream in quarantine changes nothing, and the answer is [`Applied::Quarantined`]." => quarantine [
+            a_batch_of_a_stream_in_quarantine_is_refused,
             streams_beside_a_quarantine_go_on,
         ];
         "`release` ends it, and nothing else changes." => quarantine [
@@ -295,12 +295,12 @@ fn quarantine_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             a_released_stream_may_be_quarantined_again,
         ];
         "`skip` moves the position over a commit, ends the quarantine and records the decision, in one transaction, and only \
-         from the position that its move begins from; otherwise the answer is `Moved`." => skipping [
+         from the position that its change begins from; otherwise nothing changes, and the answer is `false`." => skipping [
             a_skip_moves_over_a_commit,
             the_first_commit_may_be_skipped,
             several_commits_may_be_skipped,
             a_skip_ends_the_quarantine,
-            a_skip_from_elsewhere_is_moved,
+            a_skip_from_elsewhere_is_refused,
             a_skip_is_carried_out_once,
             of_racing_skips_and_batches_one_comes_true,
             a_skip_is_one_transaction,
@@ -342,22 +342,25 @@ fn version_rules<B: ViewBackend<Store: VersionedStore>>() -> Vec<Rule<B>> {
         "Where this version lies nowhere behind, `catch_up` is not called." => taking_over [
             catch_up_is_not_called_for_nothing,
         ];
-        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] \
+        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`TakeOver::Rejected`] \
          with the cause; either changes nothing." => caught_up [
             a_catch_up_that_fails_changes_nothing,
             a_catch_up_that_the_code_refuses_changes_nothing,
         ];
-        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] \
+        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`TakeOver::Rejected`] \
          with the cause; either changes nothing." needs has_rules => caught_up [
             a_catch_up_that_breaks_a_rule_changes_nothing,
         ];
-        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`Applied::Rejected`] \
+        "A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`TakeOver::Rejected`] \
          with the cause; either changes nothing." needs has_rules_at_the_end => caught_up [
             a_catch_up_that_breaks_a_rule_at_the_end_changes_nothing,
         ];
-        "A version that would still lie behind anywhere, or has a stream in quarantine that the serving one is past, does not \
-         take over: nothing changes, and the answer is [`Applied::Moved`]." => taking_over [
+        "A version that would still lie behind anywhere does not take over: nothing changes, and the answer is \
+         [`TakeOver::Behind`]." => taking_over [
             a_version_that_would_lie_behind_does_not_take_over,
+        ];
+        "A version with a stream in quarantine that the serving one is past does not take over: nothing changes, and the \
+         answer is [`TakeOver::Quarantined`] with the names of all such streams." => taking_over [
             a_version_with_a_quarantine_behind_does_not_take_over,
             a_quarantine_that_lies_nowhere_behind_hinders_nobody,
         ];
@@ -383,7 +386,7 @@ fn fault_rules<B: ViewBackend>() -> Vec<Rule<FaultyViewBackend<B>>> {
             racing_workers_whose_calls_fail_apply_every_commit_once,
         ];
         "`skip` moves the position over a commit, ends the quarantine and records the decision, in one transaction, and only \
-         from the position that its move begins from; otherwise the answer is `Moved`." => under_faults [
+         from the position that its change begins from; otherwise nothing changes, and the answer is `false`." => under_faults [
             decisions_whose_calls_fail_are_recorded_once,
         ];
     }

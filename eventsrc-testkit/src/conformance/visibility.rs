@@ -1,11 +1,11 @@
 //! What has been acknowledged is there for everybody.
 
 use super::backend::Backend;
-use super::report::{Kept, ensure_eq};
+use super::report::{RuleResult, ensure_eq};
 use super::trial::{Trial, together};
 
 /// A commit is there to read as soon as its put has answered.
-pub async fn a_stored_commit_is_read_at_once<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stored_commit_is_read_at_once<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [1, 2, 1, 3, 1]);
     for stored in 1..=commits.len() {
@@ -16,7 +16,7 @@ pub async fn a_stored_commit_is_read_at_once<B: Backend>(on: &Trial<B>) -> Kept 
 }
 
 /// A commit is there for reads from inside the stream as soon as its put has answered.
-pub async fn a_stored_commit_is_read_at_once_from_its_sequence<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stored_commit_is_read_at_once_from_its_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [1, 2, 1, 3, 1]);
     for (at, commit) in commits.iter().enumerate() {
@@ -27,19 +27,22 @@ pub async fn a_stored_commit_is_read_at_once_from_its_sequence<B: Backend>(on: &
 }
 
 /// A commit is there for another task.
-pub async fn a_stored_commit_is_read_from_another_task<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stored_commit_is_read_from_another_task<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [1, 2, 1]);
     for stored in 1..=commits.len() {
         storage.stores(&commits[stored - 1]).await?;
         let (storage, commits) = (storage.clone(), commits[..stored].to_vec());
-        together([async move { storage.holds("a", &commits).await }]).await?.into_iter().collect::<Kept>()?;
+        together([async move { storage.holds("a", &commits).await }])
+            .await?
+            .into_iter()
+            .collect::<RuleResult>()?;
     }
     Ok(())
 }
 
 /// A commit is there through a handle that was opened before it was put.
-pub async fn a_stored_commit_is_read_through_an_earlier_handle<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stored_commit_is_read_through_an_earlier_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
     let (writer, reader) = (on.open().await, on.open().await);
     reader.holds("a", &[]).await?;
     let commits = on.chain("a", [1, 2, 1]);
@@ -51,7 +54,7 @@ pub async fn a_stored_commit_is_read_through_an_earlier_handle<B: Backend>(on: &
 }
 
 /// A commit is there through a handle that was opened after it was put, when the writer's is gone.
-pub async fn a_stored_commit_outlives_the_handle<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_stored_commit_outlives_the_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
     let commits = on.chain("a", [1, 2, 1]);
     for stored in 1..=commits.len() {
         on.open().await.stores(&commits[stored - 1]).await?;
@@ -61,7 +64,7 @@ pub async fn a_stored_commit_outlives_the_handle<B: Backend>(on: &Trial<B>) -> K
 }
 
 /// `latest` is up to date through every handle.
-pub async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
     let handles = [on.open().await, on.open().await, on.open().await];
     for (turn, commit) in on.chain("a", [1, 3, 2, 1, 1, 2]).into_iter().enumerate() {
         handles[turn % 3].stores(&commit).await?;
@@ -73,7 +76,7 @@ pub async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &Trial<B>
 }
 
 /// Each of many writers reads its own commit at once, while the others go on.
-pub async fn writers_side_by_side_read_what_they_stored<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn writers_side_by_side_read_what_they_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let writers = (0..24).map(|writer| {
         let (storage, commits) = (storage.clone(), on.chain(&*format!("{writer}"), [1, 2, 1, 3]));

@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use eventsrc_core::{ScanStorage, Segment};
 
 use super::backend::Backend;
-use super::report::{Kept, Violation, ensure};
+use super::report::{RuleResult, Violation, ensure};
 use super::trial::{Handle, Seen, Trial, events_from, same};
 
 const COMMITS: usize = 12;
 const EVENTS: usize = 40;
 
 /// A reader beside a writer sees commits whole, and those it saw before.
-pub async fn a_reader_never_sees_a_part_of_a_commit<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_reader_never_sees_a_part_of_a_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     beside_a_writer(on, |storage| async move { storage.events("a", None).await }).await
 }
 
 /// A reader through another handle sees commits whole.
-pub async fn a_reader_through_another_handle_never_sees_a_part<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn a_reader_through_another_handle_never_sees_a_part<B: Backend>(on: &Trial<B>) -> RuleResult {
     let other = on.open().await;
     beside_a_writer(on, move |_| {
         let other = other.clone();
@@ -28,7 +28,7 @@ pub async fn a_reader_through_another_handle_never_sees_a_part<B: Backend>(on: &
 }
 
 /// `latest` beside a writer is always the end of a commit, and the events up to there can be read.
-pub async fn latest_never_lies_inside_a_commit<B: Backend>(on: &Trial<B>) -> Kept {
+pub async fn latest_never_lies_inside_a_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     beside_a_writer(on, |storage| async move {
         let head = storage.latest("a").await?;
         let mut events = storage.events("a", None).await?;
@@ -44,12 +44,14 @@ pub async fn latest_never_lies_inside_a_commit<B: Backend>(on: &Trial<B>) -> Kep
 }
 
 /// A scan beside a writer sees commits whole.
-pub async fn a_scan_never_sees_a_part_of_a_commit<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> Kept {
+pub async fn a_scan_never_sees_a_part_of_a_commit<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     beside_a_writer(on, |storage| async move { storage.scan(Segment::ALL).await }).await
 }
 
 /// Lets a writer store long commits, one after the other, and compares what `read` gives meanwhile.
-async fn beside_a_writer<B: Backend, F>(on: &Trial<B>, read: impl Fn(Handle<B>) -> F) -> Kept
+async fn beside_a_writer<B: Backend, F>(on: &Trial<B>, read: impl Fn(Handle<B>) -> F) -> RuleResult
 where
     F: Future<Output = Result<Vec<Seen<B>>, Violation>>,
 {

@@ -172,10 +172,10 @@ impl fmt::Debug for FeedFaultSource {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use eventsrc_core::{MemoryStorage, Published, StreamName, SystemClock};
+/// use eventsrc_core::{MemoryStorage, NotifyingStorage, StreamName, SystemClock};
 /// use eventsrc_testkit::{FaultyFeed, FeedFaults};
 ///
-/// let storage = Published::new(MemoryStorage::<StreamName, u64, String>::default());
+/// let storage = NotifyingStorage::new(MemoryStorage::<StreamName, u64, String>::default());
 /// let feed = FaultyFeed::new(storage.subscribe(1_000), FeedFaults::seeded(7), Arc::new(SystemClock));
 /// assert_eq!(feed.source().injected().dropped, 0);
 /// ```

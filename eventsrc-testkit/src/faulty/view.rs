@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Applied, BatchOf, CatchUp, Clock, Digest, Place, Poison, Skip, StorageError, StreamName, VersionedStore,
-    ViewDefinition, ViewStore,
+    Applied, BatchOf, CatchUp, Clock, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
+    StreamPosition, TakeOver, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
 };
 
 use super::{FaultSource, Faults, Injected};
@@ -69,8 +69,11 @@ impl<V: ViewStore> ViewStore for FaultyView<V> {
         self.told(self.view.apply(batch)).await
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<Self::Sequence>>, StorageError> {
-        self.asked(self.view.places(streams)).await
+    async fn positions_of(
+        &self,
+        streams: &[StreamName],
+    ) -> Result<Vec<StreamPosition<Self::Sequence>>, StorageError> {
+        self.asked(self.view.positions_of(streams)).await
     }
 
     async fn positions(
@@ -81,11 +84,11 @@ impl<V: ViewStore> ViewStore for FaultyView<V> {
         self.asked(self.view.positions(after, limit)).await
     }
 
-    async fn quarantine(&self, poison: &Poison<Self::Sequence>) -> Result<(), StorageError> {
+    async fn quarantine(&self, poison: &QuarantinedCommit<Self::Sequence>) -> Result<(), StorageError> {
         self.told(self.view.quarantine(poison)).await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<Self::Sequence>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<Self::Sequence>>, StorageError> {
         self.asked(self.view.quarantined()).await
     }
 
@@ -93,11 +96,11 @@ impl<V: ViewStore> ViewStore for FaultyView<V> {
         self.told(self.view.release(stream)).await
     }
 
-    async fn skip(&self, skip: &Skip<Self::Sequence>) -> Result<Applied, StorageError> {
+    async fn skip(&self, skip: &SkippedCommits<Self::Sequence>) -> Result<bool, StorageError> {
         self.told(self.view.skip(skip)).await
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<Self::Sequence>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<Self::Sequence>>, StorageError> {
         self.asked(self.view.skipped()).await
     }
 }
@@ -107,7 +110,7 @@ impl<V: VersionedStore> VersionedStore for FaultyView<V> {
         self.asked(self.view.serving()).await
     }
 
-    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<Applied, StorageError> {
+    async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<TakeOver, StorageError> {
         self.told(self.view.take_over(catch_up)).await
     }
 
@@ -115,7 +118,7 @@ impl<V: VersionedStore> VersionedStore for FaultyView<V> {
         self.told(self.view.retire()).await
     }
 
-    async fn digest(&self) -> Result<Digest, StorageError> {
+    async fn digest(&self) -> Result<ViewDigest, StorageError> {
         self.asked(self.view.digest()).await
     }
 }

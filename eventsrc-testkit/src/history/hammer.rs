@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use eventsrc_core::{
-    Clock, Commit, CommitOf, Context, EventStorage, Metadata, Operation, Outcome, Put, Randomness, SaveApi,
-    SaveSettings, Sequence, StreamName, Timestamp, Token, Unmet, Vec1, Zone,
+    Clock, Commit, CommitOf, Context, EventStorage, Metadata, Operation, Outcome, PreconditionFailed, Put,
+    Randomness, SaveApi, SaveSettings, Sequence, StreamName, Timestamp, Token, Vec1, Zone,
 };
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -50,7 +50,7 @@ where
             clock: Arc::clone(&clock),
             random: StdRng::seed_from_u64(load.seed.wrapping_mul(load.tasks).wrapping_add(task)),
             ids: Randomness::seeded(!load.seed.wrapping_mul(load.tasks).wrapping_add(task)),
-            streams: (0..load.streams).map(Place::of_stream).collect(),
+            streams: (0..load.streams).map(Location::of_stream).collect(),
             events: 0,
         };
         let operations = load.operations / load.tasks + u64::from(task < load.operations % load.tasks);
@@ -92,17 +92,17 @@ struct Caller<St: EventStorage> {
     clock: Arc<Ticks>,
     random: StdRng,
     ids: Randomness,
-    streams: Vec<Place<St::Sequence>>,
+    streams: Vec<Location<St::Sequence>>,
     events: u64,
 }
 
 /// A stream, and where the caller last saw its end.
-struct Place<S> {
+struct Location<S> {
     key: StreamName,
     end: Option<S>,
 }
 
-impl<S> Place<S> {
+impl<S> Location<S> {
     fn of_stream(stream: u64) -> Self {
         let key = StreamName::new("raced", &stream.to_string()).expect("a number names a stream");
         Self { key, end: None }
@@ -158,7 +158,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
         let end = self.streams[stream].end;
         let mut event = || {
             self.events += 1;
-            Operation::<u64, Unmet, _>::insert(self.events)
+            Operation::<u64, PreconditionFailed, _>::insert(self.events)
         };
         let operations = match self.random.random_range(0..10) {
             0..5 => vec![event()],
@@ -177,7 +177,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
                         return;
                     }
                 }
-                Ok(Outcome::Rejected { .. } | Outcome::TimedOut { .. }) => return,
+                Ok(Outcome::Rejected { .. } | Outcome::Contended { .. }) => return,
                 Err(error) => context.commit_id = Some(error.commit_id),
             }
             tokio::task::yield_now().await;
@@ -193,7 +193,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
 
     /// Reads from near the end, from past it, or all, and gives up early at times.
     async fn read(&mut self, stream: usize) {
-        let Place { key, end } = &self.streams[stream];
+        let Location { key, end } = &self.streams[stream];
         let end = end.map_or(0, Sequence::number);
         let from = match self.random.random_range(0..LONG_READS) {
             0 => None,
@@ -211,7 +211,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
     }
 
     fn commit(&mut self, stream: usize) -> Option<Arc<CommitOf<St>>> {
-        let Place { key, end } = &self.streams[stream];
+        let Location { key, end } = &self.streams[stream];
         let first = St::Sequence::following(*end, Zone::default())?;
         let length = if self.random.random_bool(0.7) { 1 } else { self.random.random_range(2..5) };
         let time = self.clock.now();

@@ -47,7 +47,7 @@ impl DynamoLocal {
     /// # Errors
     ///
     /// [`ServerError::NotInstalled`] and [`ServerError::Missing`] where it or its Java is not installed,
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds, and [`ServerError::Machine`] if there is no
+    /// [`ServerError::Failed`] if it does not answer within ten minutes, and [`ServerError::Machine`] if there is no
     /// folder, port or process to be had.
     pub async fn start_with(settings: DynamoLocalSettings) -> Result<Self, ServerError> {
         let mut process = on_a_thread(move || Jar::prepare(settings)).await?;
@@ -92,7 +92,7 @@ impl DynamoLocal {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.process.stop().await
     }
@@ -101,7 +101,7 @@ impl DynamoLocal {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill().await
     }
@@ -111,7 +111,7 @@ impl DynamoLocal {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds.
+    /// [`ServerError::Failed`] if it does not answer within ten minutes.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process.restart().await
     }

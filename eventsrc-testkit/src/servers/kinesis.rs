@@ -63,8 +63,8 @@ impl Ferrokinesis {
     ///
     /// # Errors
     ///
-    /// [`ServerError::NotInstalled`] where it is not installed, [`ServerError::Failed`] if it does not answer within 30
-    /// seconds, and [`ServerError::Machine`] if there is no folder, port or process to be had.
+    /// [`ServerError::NotInstalled`] where it is not installed, [`ServerError::Failed`] if it does not answer within ten
+    /// minutes, and [`ServerError::Machine`] if there is no folder, port or process to be had.
     pub async fn start_with(settings: FerrokinesisSettings) -> Result<Self, ServerError> {
         let mut process = on_a_thread(move || Binary::prepare(settings)).await?;
         process.start().await?;
@@ -104,7 +104,7 @@ impl Ferrokinesis {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.process.stop().await
     }
@@ -113,7 +113,7 @@ impl Ferrokinesis {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill().await
     }
@@ -123,7 +123,7 @@ impl Ferrokinesis {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds.
+    /// [`ServerError::Failed`] if it does not answer within ten minutes.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process.restart().await
     }

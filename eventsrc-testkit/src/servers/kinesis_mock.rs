@@ -31,7 +31,7 @@ impl KinesisMock {
     /// # Errors
     ///
     /// [`ServerError::NotInstalled`] and [`ServerError::Missing`] where it or its Node is not installed,
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds, and [`ServerError::Machine`] if there is no
+    /// [`ServerError::Failed`] if it does not answer within ten minutes, and [`ServerError::Machine`] if there is no
     /// folder, port or process to be had.
     pub async fn start() -> Result<Self, ServerError> {
         let mut process = on_a_thread(Script::prepare).await?;
@@ -67,7 +67,7 @@ impl KinesisMock {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.process.stop().await
     }
@@ -76,7 +76,7 @@ impl KinesisMock {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill().await
     }
@@ -85,7 +85,7 @@ impl KinesisMock {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds.
+    /// [`ServerError::Failed`] if it does not answer within ten minutes.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process.restart().await
     }

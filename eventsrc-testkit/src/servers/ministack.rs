@@ -28,8 +28,8 @@ impl Ministack {
     ///
     /// # Errors
     ///
-    /// [`ServerError::NotInstalled`] where it is not installed, [`ServerError::Failed`] if it does not answer within 30
-    /// seconds, and [`ServerError::Machine`] if there is no folder, port or process to be had.
+    /// [`ServerError::NotInstalled`] where it is not installed, [`ServerError::Failed`] if it does not answer within ten
+    /// minutes, and [`ServerError::Machine`] if there is no folder, port or process to be had.
     pub async fn start() -> Result<Self, ServerError> {
         let mut process = on_a_thread(Module::prepare).await?;
         process.start().await?;
@@ -61,7 +61,7 @@ impl Ministack {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.process.stop().await
     }
@@ -70,7 +70,7 @@ impl Ministack {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill().await
     }
@@ -79,7 +79,7 @@ impl Ministack {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds.
+    /// [`ServerError::Failed`] if it does not answer within ten minutes.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process.restart().await
     }

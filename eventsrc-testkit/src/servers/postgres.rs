@@ -51,8 +51,8 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Missing`] where Postgres is not installed, [`ServerError::Failed`] if it does not answer within 30
-    /// seconds, and [`ServerError::Machine`] if there is no folder, port or process to be had.
+    /// [`ServerError::Missing`] where Postgres is not installed, [`ServerError::Failed`] if it does not answer within ten
+    /// minutes, and [`ServerError::Machine`] if there is no folder, port or process to be had.
     pub async fn start_with(settings: PostgresSettings) -> Result<Self, ServerError> {
         let mut process = on_a_thread(move || Cluster::prepare(settings)).await?;
         process.start().await?;
@@ -100,7 +100,7 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.process.stop().await
     }
@@ -110,7 +110,7 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it has not ended within 30 seconds.
+    /// [`ServerError::Failed`] if it has not ended within ten minutes.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill().await
     }
@@ -120,7 +120,7 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Failed`] if it does not answer within 30 seconds.
+    /// [`ServerError::Failed`] if it does not answer within ten minutes.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process.restart().await
     }

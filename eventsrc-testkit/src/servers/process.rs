@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::ServerError;
 use super::guarded_folder::GuardedFolder;
 use super::port::free_port;
+use crate::HANG;
 
 /// What kind of server it is.
 pub(super) trait Program: Send + Sync {
@@ -52,16 +53,22 @@ impl<P: Program> Process<P> {
 
     /// Starts it for the first time, and waits until it is ready.
     pub(super) async fn start(&mut self) -> Result<(), ServerError> {
-        let mut tries = 1;
-        while let Err(error) = self.run().await {
-            // Another process may have been given the same port.
-            if tries == TRIES {
-                return Err(error);
+        let started = timeout(HANG, async {
+            let mut tries = 1;
+            while let Err(error) = self.run().await {
+                // Another process may have been given the same port.
+                if tries == TRIES {
+                    return Err(error);
+                }
+                tries += 1;
+                self.port = new_port()?;
             }
-            tries += 1;
-            self.port = new_port()?;
+            Ok(())
+        });
+        match started.await {
+            Ok(started) => started,
+            Err(_) => Err(self.failed("does not answer")),
         }
-        Ok(())
     }
 
     pub(super) fn program(&self) -> &P {
@@ -102,7 +109,7 @@ impl<P: Program> Process<P> {
     pub(super) async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await?;
         // What was killed may take a moment to let go of the port and of the shared memory.
-        let started = timeout(LIMIT, async {
+        let started = timeout(HANG, async {
             while self.run().await.is_err() {
                 SystemClock.sleep(PAUSE).await;
             }
@@ -110,30 +117,19 @@ impl<P: Program> Process<P> {
         started.await.map_err(|_| self.failed("did not start again"))
     }
 
-    /// Starts it on its port, and waits until it is ready.
+    /// Starts it on its port, and waits until it is ready, however long that takes.
     async fn run(&mut self) -> Result<(), ServerError> {
         let server = self.spawn().map_err(ServerError::machine(format!("start {}", P::NAME)))?;
         let (id, guarded) = (server.id(), self.folder.guard(Some(&server)));
         self.server = Some(server);
         guarded.map_err(ServerError::machine(format!("guard {}", P::NAME)))?;
-        let ready = timeout(LIMIT, async {
-            while self.is_running() {
-                if self.program.is_ready(id, self.folder.path(), self.port).await {
-                    return true;
-                }
-                SystemClock.sleep(PAUSE).await;
+        while self.is_running() {
+            if self.program.is_ready(id, self.folder.path(), self.port).await {
+                return Ok(());
             }
-            false
-        });
-        match ready.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.failed("ended before it answered")),
-            Err(_) => {
-                let error = self.failed("does not answer");
-                self.kill().await?;
-                Err(error)
-            }
+            SystemClock.sleep(PAUSE).await;
         }
+        Err(self.failed("ended before it answered"))
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -156,7 +152,7 @@ impl<P: Program> Process<P> {
     }
 
     async fn ended(&mut self) -> Result<(), ServerError> {
-        let ended = timeout(LIMIT, async {
+        let ended = timeout(HANG, async {
             while self.is_running() {
                 SystemClock.sleep(PAUSE).await;
             }
@@ -197,10 +193,7 @@ pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Se
 /// What it says goes to this file in its folder.
 const LOG: &str = "log";
 
-/// How long a server may take to start or to end.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Between two looks at whether it has.
+/// Between two looks at whether a server has started or ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How many ports are tried.

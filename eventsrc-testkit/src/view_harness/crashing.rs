@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use eventsrc_core::{
-    Applied, BatchOf, ErrorKind, Place, Poison, Skip, StorageError, StreamName, ViewDefinition, ViewStore,
+    Applied, BatchOf, ErrorKind, QuarantinedCommit, SkippedCommits, StorageError, StreamName, StreamPosition,
+    ViewDefinition, ViewStore,
 };
 use tokio::sync::Notify;
 
@@ -72,8 +73,11 @@ impl<V: ViewStore> ViewStore for Crashing<V> {
         }
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<Self::Sequence>>, StorageError> {
-        self.call(self.view.places(streams)).await
+    async fn positions_of(
+        &self,
+        streams: &[StreamName],
+    ) -> Result<Vec<StreamPosition<Self::Sequence>>, StorageError> {
+        self.call(self.view.positions_of(streams)).await
     }
 
     async fn positions(
@@ -84,11 +88,11 @@ impl<V: ViewStore> ViewStore for Crashing<V> {
         self.call(self.view.positions(after, limit)).await
     }
 
-    async fn quarantine(&self, poison: &Poison<Self::Sequence>) -> Result<(), StorageError> {
+    async fn quarantine(&self, poison: &QuarantinedCommit<Self::Sequence>) -> Result<(), StorageError> {
         self.call(self.view.quarantine(poison)).await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<Self::Sequence>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<Self::Sequence>>, StorageError> {
         self.call(self.view.quarantined()).await
     }
 
@@ -96,11 +100,11 @@ impl<V: ViewStore> ViewStore for Crashing<V> {
         self.call(self.view.release(stream)).await
     }
 
-    async fn skip(&self, skip: &Skip<Self::Sequence>) -> Result<Applied, StorageError> {
+    async fn skip(&self, skip: &SkippedCommits<Self::Sequence>) -> Result<bool, StorageError> {
         self.call(self.view.skip(skip)).await
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<Self::Sequence>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<Self::Sequence>>, StorageError> {
         self.call(self.view.skipped()).await
     }
 }

@@ -57,7 +57,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsrc_core::{
-    Applied, Batch, Commit, Metadata, Randomness, Run, Sequence, StreamName, Timestamp, Vec1, ViewStore, Zone,
+    Applied, Batch, Commit, CommitRun, Metadata, Randomness, Sequence, StreamName, Timestamp, Vec1,
+    ViewStore, Zone,
 };
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -65,6 +66,7 @@ use futures::future::LocalBoxFuture;
 pub use finding::Finding;
 pub use schedule::{Disturbance, Schedule};
 
+use crate::HANG;
 use finding::diff;
 
 /// Checks one kind of view. See the [module](self).
@@ -120,7 +122,7 @@ impl<'a, V: ViewStore, R: PartialEq + Debug> ViewHarness<'a, V, R> {
             }),
             reopen: None,
             seeds: (0..27).collect(),
-            limit: Duration::from_secs(60),
+            limit: HANG,
         }
     }
 
@@ -147,7 +149,8 @@ impl<'a, V: ViewStore, R: PartialEq + Debug> ViewHarness<'a, V, R> {
         self
     }
 
-    /// Takes a schedule that does not end within `limit` for a failure; a minute, unless it is said.
+    /// Takes a schedule that does not end within `limit` for a failure; ten minutes, unless it is said. The limit only ends a
+    /// hang: a shorter one is for a view that is known to hang.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -196,8 +199,8 @@ impl<'a, V: ViewStore, R: PartialEq + Debug> ViewHarness<'a, V, R> {
         for commit in followed(&*view, commits) {
             let stream = named(commit);
             let failed = |source| Finding::Failed { doing: "the plain fold", source };
-            let from = view.places(std::slice::from_ref(&stream)).await.map_err(failed)?[0].position;
-            let run = Run { stream: stream.clone(), from, commits: vec![Arc::clone(commit)] };
+            let from = view.positions_of(std::slice::from_ref(&stream)).await.map_err(failed)?[0].position;
+            let run = CommitRun { stream: stream.clone(), from, commits: vec![Arc::clone(commit)] };
             match view.apply(&Batch::new(vec![run])).await.map_err(failed)? {
                 Applied::Done => {}
                 other => {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsrc_core::{
-    AtLeastError, Breaker, ErrorKind, EventStorage, MemoryStorage, Put, Randomness, RetryPace, StorageError,
-    StreamName, Surroundings, Synchronizer, SynchronizerSettings, SystemClock, Token, ViewStore,
+    AtLeastError, BackoffSettings, CircuitBreaker, Environment, ErrorKind, EventStorage, MemoryStorage, Put,
+    Randomness, StorageError, StreamName, Synchronizer, SynchronizerSettings, SystemClock, Token, ViewStore,
 };
 use futures::future::{Either, join_all, select};
 
@@ -141,14 +141,17 @@ impl<'s, V: ViewStore> Around<'s, V> {
             events_per_batch: self.schedule.events_per_batch,
             // The harness sweeps where it is about that.
             sweep_every: None,
-            retry: RetryPace { first_wait: Duration::from_millis(1), longest_wait: Duration::from_millis(2) },
-            breaker: Breaker { share: 2.0, ..Breaker::default() },
+            retry: BackoffSettings {
+                first_wait: Duration::from_millis(1),
+                longest_wait: Duration::from_millis(2),
+            },
+            breaker: CircuitBreaker { share: 2.0, ..CircuitBreaker::default() },
             ..SynchronizerSettings::default()
         };
         let randomness = Arc::new(Randomness::seeded(self.schedule.seed.wrapping_add(which as u64)));
-        let mut surroundings = Surroundings::default();
-        surroundings.randomness = randomness;
-        Synchronizer::start_with(Arc::clone(&self.storage), view, settings, surroundings)
+        let mut environment = Environment::default();
+        environment.randomness = randomness;
+        Synchronizer::start_with(Arc::clone(&self.storage), view, settings, environment)
     }
 
     /// Waits until all is applied: by a sweep where changes were lost, which nothing else would tell of, and by token.
@@ -188,7 +191,7 @@ impl<'s, V: ViewStore> Around<'s, V> {
         let heads: BTreeMap<StreamName, V::Sequence> =
             self.commits.iter().map(|commit| (named(commit), commit.last())).collect();
         let streams: Vec<StreamName> = heads.keys().cloned().collect();
-        let places = view.places(&streams).await.map_err(failed)?;
+        let places = view.positions_of(&streams).await.map_err(failed)?;
         for ((stream, head), place) in heads.into_iter().zip(places) {
             if place.position != Some(head) {
                 let positions = (place.position.map(|position| position.to_string()), head.to_string());

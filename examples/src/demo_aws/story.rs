@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::curl::{Answer, curl};
 use super::local::Local;
-use super::program::Program;
+use super::program::{HANG, Program};
 use super::rows::{Database, folded};
 
 /// The servers, where the story is told, and by which program.
@@ -32,9 +32,6 @@ const AT_ONCE: usize = 4;
 
 /// How often a request is sent again that was not carried out.
 const TRIES: usize = 10;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl<'a> Story<'a> {
     /// Told by the program `identity`, with its files in `folder`.
@@ -85,7 +82,7 @@ impl<'a> Story<'a> {
         let answered = SystemClock.elapsed();
         self.answer(&answer)?;
         self.gap()?;
-        let row = within(PATIENCE, "a row", async || Ok(database.called("ada").await?.pop())).await?;
+        let row = within(HANG, "a row", async || Ok(database.called("ada").await?.pop())).await?;
         let after = SystemClock.elapsed() - answered;
         self.line("$ psql -c \"SELECT name, email, sequence FROM users WHERE name = 'ada'\"")?;
         self.line(format_args!("{row}      after {} ms", after.as_millis()))?;
@@ -127,7 +124,7 @@ impl<'a> Story<'a> {
             let all = leases.iter().all(|lease| lease.owner.is_some());
             anyhow::Ok((all && owners.len() == workers).then_some(()))
         };
-        within(PATIENCE, "both to read", async || are_read_by(2).await).await?;
+        within(HANG, "both to read", async || are_read_by(2).await).await?;
         self.line("Each of the two synchronizers reads some of the 4 shards.")?;
         let already = database.count().await?;
         let address = &address;
@@ -136,21 +133,21 @@ impl<'a> Story<'a> {
             signed_up.buffer_unordered(AT_ONCE).try_collect::<()>().await
         };
         let killing = async {
-            within(PATIENCE, "the first rows of the crowd", async || {
+            within(HANG, "the first rows of the crowd", async || {
                 Ok((database.count().await? > already + CROWD / 10).then_some(()))
             })
             .await?;
             let rows = database.count().await? - already;
             victim.kill().await?;
             let killed = SystemClock.elapsed();
-            within(PATIENCE, "the other one to take over", async || are_read_by(1).await).await?;
+            within(HANG, "the other one to take over", async || are_read_by(1).await).await?;
             anyhow::Ok((rows, SystemClock.elapsed() - killed))
         };
         let ((), (rows, after)) = tokio::try_join!(crowd, killing)?;
         self.line(format_args!("$ kill -9 synchronizer      when {rows} of {CROWD} had a row"))?;
         let after = after.as_secs_f64();
         self.line(format_args!("The other one has taken its shards over, {after:.1} s later."))?;
-        within(PATIENCE, "all rows", async || Ok((database.count().await? >= already + CROWD).then_some(())))
+        within(HANG, "all rows", async || Ok((database.count().await? >= already + CROWD).then_some(())))
             .await
     }
 
@@ -202,7 +199,7 @@ impl<'a> Story<'a> {
 
     /// The text of the first record of a user, as it lies in Kinesis.
     async fn record_of_a_user(&self) -> Result<String> {
-        use eventsrc_kinesis::Aggregated;
+        use eventsrc_kinesis::AggregatedRecord;
         use eventsrc_kinesis::aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon;
 
         let client = self.local.kinesis_client();
@@ -213,7 +210,7 @@ impl<'a> Story<'a> {
             for record in client.get_records().set_shard_iterator(from).send().await?.records {
                 let data = record.data.into_inner();
                 let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
-                let texts: Vec<String> = match Aggregated::read(&data) {
+                let texts: Vec<String> = match AggregatedRecord::read(&data) {
                     Ok(several) => several.parts().filter_map(|part| Some(text(part.ok()?.data))).collect(),
                     Err(_) => vec![text(&data)],
                 };

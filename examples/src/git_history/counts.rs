@@ -5,7 +5,7 @@ use std::io::{self, Write, stdout};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use eventsrc_core::{Clock, Poison, Progress, SystemClock};
+use eventsrc_core::{Clock, QuarantinedCommit, RebuildProgress, SystemClock};
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use indicatif::HumanCount;
 
@@ -70,17 +70,17 @@ fn print(lines: impl Iterator<Item = impl Display>) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn reporting() -> impl FnMut(Progress) {
+fn reporting() -> impl FnMut(RebuildProgress) {
     let mut display = progress::Display::new("event", "count");
-    move |Progress { read, total, trouble }| {
+    move |RebuildProgress { read, total, last_error }| {
         display.show(read, total, "");
-        display.trouble(trouble);
+        display.trouble(last_error.map(|error| format!("{:#}", anyhow::Error::new(error))));
     }
 }
 
 /// Says which files are not counted in full.
-fn warn(quarantined: &[Poison<u64>]) {
-    if let [Poison { stream, sequence, error, .. }, ..] = quarantined {
+fn warn(quarantined: &[QuarantinedCommit<u64>]) {
+    if let [QuarantinedCommit { stream, sequence, error, .. }, ..] = quarantined {
         let files = count(quarantined.len() as u64, "file");
         eprintln!("{files} not counted in full; the first is {stream}, from {sequence} on: {error}");
     }

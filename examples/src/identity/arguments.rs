@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
-use eventsrc_core::{Randomness, ScanStorage, Surroundings, SynchronizerSettings, SystemClock, TokenCodec};
+use eventsrc_core::{Environment, Randomness, ScanStorage, SynchronizerSettings, SystemClock, TokenCodec};
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
 
@@ -278,7 +278,7 @@ where
     S: Storages<Users: ScanStorage, Groups: ScanStorage>,
     V: Questions,
 {
-    let kept = Kept::start(storages, view, SynchronizerSettings::default(), Surroundings::default());
+    let kept = Kept::start(storages, view, SynchronizerSettings::default(), Environment::default());
     match address {
         Some(address) => serve(&kept, tokens()?, address, out, async || kept.synchronizer.stop().await).await,
         None => {

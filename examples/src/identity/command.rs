@@ -1,7 +1,8 @@
 //! Commands, which may be sent more than once, and what can come of them.
 
 use eventsrc_core::{
-    CommitId, Context, Outcome, SaveError, Saved, Snapshot, StorageError, StreamKey, Token, Unmet, Vec1,
+    CommitId, Context, Outcome, PreconditionFailed, SaveError, Saved, Snapshot, StorageError, StreamKey,
+    Token, Vec1,
 };
 use uuid::Uuid;
 
@@ -59,9 +60,11 @@ impl Command {
         let expected = self.only_at.as_ref()?;
         let met = known.sequence().is_some_and(|sequence| expected.contains(&sequence));
         let text = |sequence: Option<u64>| sequence.map(|sequence| sequence.to_string());
-        let moved =
-            || Unmet::Moved { expected: text(expected.first().copied()), actual: text(known.sequence()) };
-        (!met).then(|| Reason::Unmet(moved()))
+        let moved = || PreconditionFailed::Moved {
+            expected: text(expected.first().copied()),
+            actual: text(known.sequence()),
+        };
+        (!met).then(|| Reason::Precondition(moved()))
     }
 
     /// The id of the commit that is this step, the same at every try.
@@ -103,7 +106,7 @@ pub enum Reason {
     NoMember(UserId),
     /// The caller's condition is not met.
     #[error("{0}")]
-    Unmet(#[from] Unmet),
+    Precondition(#[from] PreconditionFailed),
     /// A change of the same kind was claimed later, and saved first.
     #[error("a later change was saved first")]
     Overtaken,
@@ -137,6 +140,6 @@ pub(super) fn carried_out(outcome: Outcome<Reason, u64>) -> Result<Saved, Failur
     match outcome {
         Outcome::Saved(saved) => Ok(saved),
         Outcome::Rejected { reasons, .. } => Err(Failure::Rejected(reasons)),
-        Outcome::TimedOut { attempts } => Err(Failure::Busy { attempts }),
+        Outcome::Contended { attempts } => Err(Failure::Busy { attempts }),
     }
 }

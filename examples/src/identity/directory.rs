@@ -123,6 +123,6 @@ struct NothingToDo;
 fn done(outcome: &Outcome<NothingToDo, u64>) -> Result<(), Failure> {
     match outcome {
         Outcome::Saved(_) | Outcome::Rejected { .. } => Ok(()),
-        Outcome::TimedOut { attempts } => Err(Failure::Busy { attempts: *attempts }),
+        Outcome::Contended { attempts } => Err(Failure::Busy { attempts: *attempts }),
     }
 }

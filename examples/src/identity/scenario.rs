@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use eventsrc_core::{
-    Clock, Consistency, Counted, Event, EventStorage, Published, Query, QueryApi, Randomness, Saved,
-    ScanStorage, StreamName, Synchronizer, fold_fn,
+    Clock, Consistency, CountingStorage, Event, EventStorage, NotifyingStorage, Query, QueryApi, Randomness,
+    Saved, ScanStorage, StreamName, Synchronizer, fold_fn,
 };
 
 use super::command::{Failure, Reason};
@@ -18,8 +18,8 @@ use super::storages::{Storages, Streams};
 use super::text::Name;
 use super::views::{After, Kept, Questions, UserRow};
 
-/// How long the story waits for the view, which is there in a moment.
-const IN_TIME: Duration = Duration::from_secs(10);
+/// Limit that ends the story if the view hangs, which is there in a moment.
+const IN_TIME: Duration = Duration::from_mins(10);
 
 /// Plays the story on `storages`, of which `kept` is a view, and draws it.
 ///
@@ -39,7 +39,7 @@ where
 {
     let run = earlier_runs(storages).await? + 1;
     let streams = Streams {
-        users: Arc::new(Counted::new(Arc::clone(&kept.streams.users))),
+        users: Arc::new(CountingStorage::new(Arc::clone(&kept.streams.users))),
         groups: Arc::clone(&kept.streams.groups),
         directory: Arc::clone(&kept.streams.directory),
     };
@@ -62,8 +62,8 @@ async fn earlier_runs<S: Storages>(storages: &S) -> anyhow::Result<u64> {
 
 /// What the view follows, with the calls on users counted.
 type Watched<S> = Streams<
-    Counted<Arc<Published<Arc<<S as Storages>::Users>>>>,
-    Published<Arc<<S as Storages>::Groups>>,
+    CountingStorage<Arc<NotifyingStorage<Arc<<S as Storages>::Users>>>>,
+    NotifyingStorage<Arc<<S as Storages>::Groups>>,
     <S as Storages>::Directory,
 >;
 

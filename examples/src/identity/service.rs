@@ -17,7 +17,7 @@ use super::text::{DisplayName, Email, Name};
 
 /// Users, groups and memberships.
 ///
-/// A command that is [meant](Command::only_at) for one state of its user or group is rejected with [`Reason::Unmet`] in
+/// A command that is [meant](Command::only_at) for one state of its user or group is rejected with [`Reason::Precondition`] in
 /// any other: it is decided where the commit is put, so of two commands that are meant for one state, one is carried out.
 ///
 /// Each rule is kept by one stream, because only that is decided at once:

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use eventsrc_core::{
-    Batch, Consistency, Decider, Event, Fold, Operation, Outcome, Published, Query, QueryApi, Randomness,
-    SaveApi, SaveSettings, ScanFeed, StreamName, Synchronizer, SynchronizerSettings, SystemClock, Unmet,
+    Batch, Consistency, Decider, Event, Fold, Operation, Outcome, NotifyingStorage, Query, QueryApi, Randomness,
+    SaveApi, SaveSettings, ScanFeed, StreamName, Synchronizer, SynchronizerSettings, SystemClock, PreconditionFailed,
     ViewDefinition, ViewError,
 };
 use eventsrc_postgres::{Postgres, PostgresStorage, PostgresView, Transaction, View, each, tokio_postgres};
@@ -51,7 +51,7 @@ type Storage = PostgresStorage<StreamName, u64, Entry>;
 
 async fn open(url: String, remembered: usize, each: bool) -> Result<Box<dyn Peer>> {
     let postgres = Postgres::connect(&url).await?;
-    let storage = Arc::new(Published::new(Storage::new(&postgres)));
+    let storage = Arc::new(NotifyingStorage::new(Storage::new(&postgres)));
     let saves = |remembered| {
         let settings = SaveSettings { remembered, ..SaveSettings::default() };
         let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
@@ -68,10 +68,10 @@ async fn open(url: String, remembered: usize, each: bool) -> Result<Box<dyn Peer
 }
 
 struct Ours {
-    decider: Decider<Arc<Published<Storage>>, Ledger>,
+    decider: Decider<Arc<NotifyingStorage<Storage>>, Ledger>,
     /// For filling.
-    saves: Arc<SaveApi<Arc<Published<Storage>>>>,
-    storage: Arc<Published<Storage>>,
+    saves: Arc<SaveApi<Arc<NotifyingStorage<Storage>>>>,
+    storage: Arc<NotifyingStorage<Storage>>,
     postgres: Postgres,
     each: bool,
 }
@@ -79,7 +79,7 @@ struct Ours {
 #[async_trait]
 impl Peer for Ours {
     async fn command(&self, stream: &str, entry: Entry) -> Result<u64> {
-        let outcome = self.decider.save(&key(stream)?, Operation::<_, Unmet, _>::insert(entry)).await?;
+        let outcome = self.decider.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
         ensure!(matches!(outcome, Outcome::Saved(_)), "nobody else saves to this stream");
         Ok(outcome.retries().into())
     }
@@ -87,7 +87,7 @@ impl Peer for Ours {
     /// Each in a commit of its own, as commands would store them.
     async fn fill(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
-            let saved = self.saves.save(&key(stream)?, Operation::<_, Unmet, _>::insert(entry)).await?;
+            let saved = self.saves.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
             ensure!(matches!(saved, Outcome::Saved(_)), "nobody else saves to this stream");
         }
         Ok(())

@@ -87,8 +87,8 @@ fn as_put() -> Vec<Proof> {
             "zones of dependencies are lost",
             Defect::Keep(|c| {
                 let whole = std::mem::take(&mut c.metadata.dependencies);
-                for (name, number, _) in whole.positions() {
-                    let one = Token::claimed(name, at(number, Zone(0))).expect("well-formed");
+                for (name, position) in whole.positions() {
+                    let one = Token::claimed(name, at(position.number, Zone(0))).expect("well-formed");
                     c.metadata.dependencies = std::mem::take(&mut c.metadata.dependencies).join(&one);
                 }
             }),

@@ -58,17 +58,17 @@ pub(crate) struct WrongBackend(pub(crate) Defect);
 
 impl Backend for WrongBackend {
     type Storage = Wrong;
-    type Place = Arc<Shared>;
+    type Location = Arc<Shared>;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         Arc::default()
     }
 
-    async fn open(&self, place: &Self::Place) -> Wrong {
+    async fn open(&self, place: &Self::Location) -> Wrong {
         let known = locked(&place.streams).clone();
         Wrong {
             shared: Arc::clone(place),

@@ -6,7 +6,7 @@ use eventsrc_core::{
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::S;
-use super::snapshots::{Kept, Place, Sn, SnapshotDefect};
+use super::snapshots::{Kept, Location, Sn, SnapshotDefect};
 
 /// A rule, what the storage does wrong, and how.
 pub(crate) type Proof = (&'static str, &'static str, SnapshotDefect);
@@ -17,7 +17,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
 
 fn names() -> Vec<Proof> {
     use SnapshotDefect::Name;
-    fn each(name: &mut Place, change: impl Fn(&str) -> String) {
+    fn each(name: &mut Location, change: impl Fn(&str) -> String) {
         let key = &name.1;
         name.1 = SampleKey { category: change(&key.category), id: change(&key.id) };
     }

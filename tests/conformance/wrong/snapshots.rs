@@ -9,7 +9,7 @@ use eventsrc_testkit::conformance::{Sample, SampleKey, SnapshotBackend, Snapshot
 use super::S;
 
 pub(crate) type Sn = Snapshot<S, Sample>;
-pub(crate) type Place = (String, SampleKey, u32);
+pub(crate) type Location = (String, SampleKey, u32);
 type Found = Result<Option<Sn>, StorageError>;
 
 /// In which way the storage is wrong.
@@ -18,7 +18,7 @@ pub(crate) enum SnapshotDefect {
     /// In none.
     None,
     /// It takes one name, key and version for another.
-    Name(fn(&mut Place)),
+    Name(fn(&mut Location)),
     /// It keeps something else than what was put.
     Keep(fn(&mut Sn)),
     /// It puts in its own way.
@@ -77,23 +77,23 @@ impl Kept {
     }
 }
 
-type Places = BTreeMap<Place, Kept>;
+type Places = BTreeMap<Location, Kept>;
 
 pub(crate) struct WrongSnapshotBackend(pub(crate) SnapshotDefect);
 
 impl SnapshotBackend for WrongSnapshotBackend {
     type Storage = WrongSnapshots;
-    type Place = Arc<Mutex<Places>>;
+    type Location = Arc<Mutex<Places>>;
 
     fn capabilities(&self) -> SnapshotCapabilities {
         SnapshotCapabilities::ALL
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         Arc::default()
     }
 
-    async fn open(&self, place: &Self::Place, name: &str) -> WrongSnapshots {
+    async fn open(&self, place: &Self::Location, name: &str) -> WrongSnapshots {
         let places = if matches!(self.0, SnapshotDefect::Stale) {
             Arc::new(Mutex::new(locked(place).clone()))
         } else {
@@ -110,7 +110,7 @@ pub(crate) struct WrongSnapshots {
 }
 
 impl WrongSnapshots {
-    fn place(&self, key: &SampleKey, version: u32) -> Place {
+    fn place(&self, key: &SampleKey, version: u32) -> Location {
         let mut name = (self.name.clone(), key.clone(), version);
         if let SnapshotDefect::Name(change) = self.defect {
             change(&mut name);

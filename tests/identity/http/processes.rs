@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::Client;
 use super::questions::signed_up;
-use crate::identity::dynamo::Place;
+use crate::identity::dynamo::Location;
 use crate::identity::http::client::Reply;
 use crate::identity::started;
 
@@ -105,7 +105,7 @@ async fn a_server_that_is_killed_goes_on_with_a_view_in_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_at_random_moments_loses_nothing_that_is_in_dynamo() {
-    let place = Place::new("identitykills").await;
+    let place = Location::new("identitykills").await;
     let answered = goes_on_after_kills(&place.setting(), 20, Duration::from_millis(100)).await;
     // The view is in a file, and would not miss what is lost.
     let service = started(&place.storages());

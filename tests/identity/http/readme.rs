@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::processes::{Program, Setting};
-use crate::identity::dynamo::Place;
+use crate::identity::dynamo::Location;
 
 /// Where the README has the server listen.
 const THERE: &str = "127.0.0.1:8080";
@@ -29,7 +29,7 @@ async fn it_does_so_as_well_if_the_view_is_in_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_does_so_as_well_if_the_events_are_in_dynamo() {
-    does_what_the_readme_shows(&Place::new("identityreadme").await.setting()).await;
+    does_what_the_readme_shows(&Location::new("identityreadme").await.setting()).await;
 }
 
 /// Types in each command, for a server of this setting.

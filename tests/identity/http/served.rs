@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Beside, Randomness, ScanStorage, Surroundings, Synchronizer, SynchronizerSettings, SystemClock,
+    EitherStorage, Environment, Randomness, ScanStorage, Synchronizer, SynchronizerSettings, SystemClock,
     TokenCodec, TokenKey,
 };
 use eventsrc_examples::identity::http::{Api, Server};
@@ -64,7 +64,7 @@ impl Served {
         S: Storages<Users: ScanStorage, Groups: ScanStorage>,
         V: Questions,
     {
-        let kept = Kept::start(storages, view, settings(), Surroundings::default());
+        let kept = Kept::start(storages, view, settings(), Environment::default());
         let synchronizer = kept.synchronizer.clone();
         let service = service(&kept.streams);
         Self::of(service, synchronizer, (kept, ground)).await
@@ -93,7 +93,7 @@ impl Served {
         S: Storages<Users: ScanStorage, Groups: ScanStorage>,
         V: Questions,
     {
-        let both = Beside::new(storages.users(), storages.groups());
+        let both = EitherStorage::new(storages.users(), storages.groups());
         let synchronizer = Synchronizer::start(both, view, settings());
         (Self::of(service(storages), synchronizer.clone(), ground).await, synchronizer)
     }

@@ -1,6 +1,6 @@
 //! A view that is not told, that waits, and that stands still.
 
-use eventsrc_core::{Clock, Poison, StreamName, Synchronizer, SystemClock, Token};
+use eventsrc_core::{Clock, QuarantinedCommit, StreamName, Synchronizer, SystemClock, Token};
 use eventsrc_examples::identity::UserId;
 use eventsrc_examples::identity::views::Questions;
 use eventsrc_testkit::servers::Postgres;
@@ -86,7 +86,7 @@ async fn a_stream_in_quarantine_stands_still_alone_and_is_shown(
     client.get(&path).having_seen([&ada]).send().await.is(200);
     let stream: StreamName = format!("user/{}", ada.id()).parse().unwrap();
     let (error, time) = ("it has a secret".to_owned(), SystemClock.now());
-    let poison = Poison { stream: stream.clone(), position: Some(2), sequence: 3, error, time };
+    let poison = QuarantinedCommit { stream: stream.clone(), position: Some(2), sequence: 3, error, time };
     synchronizer.view().quarantine(&poison).await.unwrap();
 
     let changed = client.patch(&path, &json!({"display_name": "Ada"})).carry_out().await.is(204);

@@ -69,12 +69,12 @@ pub(crate) fn proofs() -> Vec<Proof> {
         (
             "a_claim_made_again_stands",
             "a claim meets itself, and is refused",
-            Claim(|on, lease, worker| Ok(on.now(lease).heir.is_none() && on.claim(lease, worker)?)),
+            Claim(|on, lease, worker| Ok(on.now(lease).next_owner.is_none() && on.claim(lease, worker)?)),
         ),
         (
             "of_16_claimers_one_is_heir",
             "it looks first, and claims later",
-            Claim(|on, lease, worker| Ok(on.claim(lease, worker)? || on.before(lease).heir.is_none())),
+            Claim(|on, lease, worker| Ok(on.claim(lease, worker)? || on.before(lease).next_owner.is_none())),
         ),
         (
             "a_shard_that_ended_is_not_claimed",

@@ -34,13 +34,13 @@ pub(crate) struct Shared {
 
 impl LeaseBackend for WrongBackend {
     type Store = Wrong;
-    type Place = Arc<Shared>;
+    type Location = Arc<Shared>;
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         Arc::default()
     }
 
-    async fn open(&self, place: &Self::Place) -> Wrong {
+    async fn open(&self, place: &Self::Location) -> Wrong {
         Wrong { shared: Arc::clone(place), defect: self.0, known: Mutex::default(), lock: Semaphore::new(1) }
     }
 }

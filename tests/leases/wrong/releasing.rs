@@ -25,7 +25,7 @@ fn given_up() -> Vec<Proof> {
         (
             "a_lease_released_unknowingly_goes_to_its_heir",
             "it goes to the heir whom the owner knows",
-            Release(|on, worker, renewal| match renewal.lease.heir {
+            Release(|on, worker, renewal| match renewal.lease.next_owner {
                 None => on.release_to_nobody(worker, renewal),
                 Some(_) => on.release(worker, renewal),
             }),
@@ -41,7 +41,7 @@ fn given_up() -> Vec<Proof> {
             "after_a_lost_renewal_a_lease_is_released",
             "a lease is released as it was seen last",
             Release(|on, worker, renewal| {
-                let is_as_seen = on.now(&renewal.lease).pulse == renewal.lease.pulse;
+                let is_as_seen = on.now(&renewal.lease).heartbeat == renewal.lease.heartbeat;
                 Ok(is_as_seen && on.release(worker, renewal)?)
             }),
         ),
@@ -122,7 +122,7 @@ fn ended() -> Vec<Proof> {
             "a_shard_that_ended_has_no_heir",
             "an heir gets what did not end yet",
             Release(|on, worker, renewal| match on.now(&renewal.lease) {
-                Lease { heir: Some(_), .. } => without_an_end(on, worker, renewal),
+                Lease { next_owner: Some(_), .. } => without_an_end(on, worker, renewal),
                 _ => on.release(worker, renewal),
             }),
         ),

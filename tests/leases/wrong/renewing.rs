@@ -1,6 +1,6 @@
 //! What the rules about leases that are renewed are proved against.
 
-use eventsrc_core::{Checkpoint, ErrorKind, Renewal, ShardPlace, StorageError};
+use eventsrc_core::{Checkpoint, ErrorKind, Renewal, ShardPosition, StorageError};
 
 use super::Defect::{Renew, RenewEach};
 use super::{Proof, is_held};
@@ -23,7 +23,7 @@ fn held() -> Vec<Proof> {
             "a_renewal_keeps_the_lease",
             "a lease is renewed three times at most",
             RenewEach(|on, worker, renewal| {
-                if on.now(&renewal.lease).pulse == 3 { Ok(None) } else { on.renew_one(worker, renewal) }
+                if on.now(&renewal.lease).heartbeat == 3 { Ok(None) } else { on.renew_one(worker, renewal) }
             }),
         ),
         (
@@ -32,7 +32,7 @@ fn held() -> Vec<Proof> {
             RenewEach(|on, worker, renewal| {
                 let checkpoint = match renewal.checkpoint.clone() {
                     Some(Checkpoint::After(place)) => {
-                        Some(Checkpoint::After(ShardPlace { part: 0, ..place }))
+                        Some(Checkpoint::After(ShardPosition { part: 0, ..place }))
                     }
                     other => other,
                 };
@@ -150,7 +150,7 @@ fn made_again() -> Vec<Proof> {
             "a_renewal_made_again_renews",
             "a lease is renewed as it was seen last",
             RenewEach(|on, worker, renewal| {
-                let is_as_seen = on.now(&renewal.lease).pulse == renewal.lease.pulse;
+                let is_as_seen = on.now(&renewal.lease).heartbeat == renewal.lease.heartbeat;
                 if is_as_seen { on.renew_one(worker, renewal) } else { Ok(None) }
             }),
         ),
@@ -166,7 +166,7 @@ fn made_again() -> Vec<Proof> {
             "a_renewal_made_again_brings_a_later_checkpoint",
             "a renewal made again changes nothing",
             RenewEach(|on, worker, renewal| match on.now(&renewal.lease) {
-                now if is_held(&now, worker, &renewal.lease) && now.pulse != renewal.lease.pulse => {
+                now if is_held(&now, worker, &renewal.lease) && now.heartbeat != renewal.lease.heartbeat => {
                     Ok(Some(now))
                 }
                 _ => on.renew_one(worker, renewal),

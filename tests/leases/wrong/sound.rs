@@ -117,7 +117,7 @@ impl<'a> Sound<'a> {
     /// Makes as if nobody had claimed the lease; its owner has it anew.
     pub(crate) fn forget_heir(&self, lease: &Lease) -> Answer<()> {
         let now = self.now(lease);
-        if let (Some(owner), Some(_)) = (&now.owner, &now.heir) {
+        if let (Some(owner), Some(_)) = (&now.owner, &now.next_owner) {
             self.take(&now, owner)?;
         }
         Ok(())
@@ -127,8 +127,8 @@ impl<'a> Sound<'a> {
     pub(crate) fn release_to_nobody(&self, worker: &str, renewal: &Renewal) -> Answer<bool> {
         let released = self.release(worker, renewal)?;
         let now = self.now(&renewal.lease);
-        if let (true, Some(heir)) = (released, &now.owner) {
-            self.release(heir, &unmoved(&now))?;
+        if let (true, Some(next_owner)) = (released, &now.owner) {
+            self.release(next_owner, &unmoved(&now))?;
         }
         Ok(released)
     }

@@ -31,7 +31,7 @@ fn owners() -> Vec<Proof> {
         (
             "a_lease_is_taken_as_it_was_seen_last",
             "a lease is compared with what it was before its renewals",
-            Take(|on, lease, worker| if lease.pulse > 0 { Ok(None) } else { on.take(lease, worker) }),
+            Take(|on, lease, worker| if lease.heartbeat > 0 { Ok(None) } else { on.take(lease, worker) }),
         ),
         ("a_worker_takes_its_own_lease_again", "a worker has what it has", Take(keeps_its_own)),
         (
@@ -73,16 +73,16 @@ fn seen_before() -> Vec<Proof> {
             "a_lease_that_was_claimed_is_not_taken",
             "heirs are not compared",
             Take(|on, lease, worker| {
-                let heir = on.now(lease).heir;
-                on.take(&Lease { heir, ..lease.clone() }, worker)
+                let next_owner = on.now(lease).next_owner;
+                on.take(&Lease { next_owner, ..lease.clone() }, worker)
             }),
         ),
         (
             "a_lease_that_was_renewed_is_not_taken",
             "pulses are not compared",
             Take(|on, lease, worker| {
-                let pulse = on.now(lease).pulse;
-                on.take(&Lease { pulse, ..lease.clone() }, worker)
+                let heartbeat = on.now(lease).heartbeat;
+                on.take(&Lease { heartbeat, ..lease.clone() }, worker)
             }),
         ),
         (
@@ -129,10 +129,10 @@ fn taken() -> Vec<Proof> {
             "what_is_taken_has_no_heir",
             "heirs stay",
             Take(|on, lease, worker| {
-                let heir = on.now(lease).heir;
+                let next_owner = on.now(lease).next_owner;
                 let Some(taken) = on.take(lease, worker)? else { return Ok(None) };
-                if let Some(heir) = heir {
-                    on.claim(&taken, &heir)?;
+                if let Some(next_owner) = next_owner {
+                    on.claim(&taken, &next_owner)?;
                 }
                 Ok(Some(on.now(&taken)))
             }),

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::reshard::{open_shards, reshard};
 use super::worker::Said;
 use super::{Bus, Part, quick};
+use crate::HANG;
 use crate::ledgers::{Entries, Filler, Ledger as _};
 
 /// What is done to the processes.
@@ -50,9 +51,6 @@ pub struct Survived {
 /// So many processes at each part of the way.
 const BRIDGES: usize = 2;
 const LEDGERS: usize = 3;
-
-/// How long it may take until everything has arrived, once nobody is killed any more.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Stores `commits` while `program`, which is `bus-worker`, runs five times over with faults on its way to the services of AWS, and
 /// is dealt `blows`, and compares the ledger with the fold.
@@ -113,10 +111,10 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
         }
         anyhow::Ok(())
     };
-    match timeout(PATIENCE, settled).await {
+    match timeout(HANG, settled).await {
         Ok(settled) => settled?,
         Err(_) => {
-            let seconds = PATIENCE.as_secs();
+            let seconds = HANG.as_secs();
             came.violations.push(format!("seed {seed}: not all has come in {seconds} seconds"));
         }
     }
@@ -124,8 +122,8 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
         ensure!(process.child.try_wait()?.is_none(), "a process has ended by itself");
         came.said += process.killed().await?;
     }
-    if came.said.findings > 0 {
-        came.violations.push(format!("seed {seed}: {} findings", came.said.findings));
+    if came.said.anomalies > 0 {
+        came.violations.push(format!("seed {seed}: {} anomalies", came.said.anomalies));
     }
     // What has ended is never read again.
     let open = open_shards(&bus.kinesis_client(), &bus.stream).await?;

@@ -13,8 +13,8 @@ mod worker;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use eventsrc_core::{Json, LeaseStore, RetryPace, StorageError, StreamName};
-use eventsrc_dynamo::{Dynamo, DynamoStorage, Images};
+use eventsrc_core::{BackoffSettings, Json, LeaseStore, StorageError, StreamName};
+use eventsrc_dynamo::{Dynamo, DynamoStorage, ItemDecoder};
 use eventsrc_kinesis::{
     Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, PollingSettings, Publisher,
     StreamRecords,
@@ -134,7 +134,7 @@ impl Bus {
     ) -> Result<BusConsumer, StorageError> {
         let source = DynamoStream::of_table(self.streams_client(), TABLE).await?.polled(polling());
         source.check().await?;
-        let decoder = StreamRecords::new(Images::<StreamName, u64, i64>::new());
+        let decoder = StreamRecords::new(ItemDecoder::<StreamName, u64, i64>::new());
         Consumer::start(source, leases, decoder, settings).await
     }
 
@@ -197,7 +197,7 @@ fn polling() -> PollingSettings {
         shortest_wait: Duration::from_millis(10),
         longest_wait: Duration::from_millis(80),
         bytes_per_second: u64::MAX,
-        retry: RetryPace { longest_wait: Duration::from_millis(100), ..RetryPace::default() },
+        retry: BackoffSettings { longest_wait: Duration::from_millis(100), ..BackoffSettings::default() },
         ..PollingSettings::default()
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{Clock, Counted, MemoryLeases, Synchronizer, SynchronizerSettings, SystemClock};
-use eventsrc_dynamo::Images;
+use eventsrc_core::{Clock, CountingStorage, MemoryLeases, Synchronizer, SynchronizerSettings, SystemClock};
+use eventsrc_dynamo::ItemDecoder;
 use eventsrc_kinesis::aws_sdk_kinesis::primitives::Blob;
 use eventsrc_kinesis::aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use eventsrc_kinesis::{Consumer, DestinationRecords, KinesisStream};
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::destination::{Changes, DestinationRecord, PartitionKeys};
 use super::disorder::{Disorder, Done};
 use super::{Bus, TABLE, polling, quick};
+use crate::HANG;
 use crate::ledgers::{Entries, Filler, Ledger as _};
 
 /// What came of it.
@@ -41,8 +42,6 @@ pub struct Converged {
 /// So many commits are stored before their records come.
 const TOGETHER: u64 = 200;
 
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// Stores `commits`, has their records come as DynamoDB itself would have them come at its worst, the last ones of some streams
 /// not at all, and compares the ledger with the fold.
 ///
@@ -52,11 +51,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -> Result<Converged> {
     let mut random = StdRng::seed_from_u64(seed);
     let (storage, view) = (bus.storage(), bus.view().await?);
-    let counted = Arc::new(Counted::new(storage.clone()));
+    let counted = Arc::new(CountingStorage::new(storage.clone()));
     let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
     let synchronizer = Synchronizer::start(Arc::clone(&counted), view.clone(), settings);
     let source = KinesisStream::with(bus.kinesis_client(), &bus.stream, polling());
-    let decoder = DestinationRecords::new(TABLE, Images::new());
+    let decoder = DestinationRecords::new(TABLE, ItemDecoder::new());
     let feed = Consumer::start(source, MemoryLeases::default(), decoder, quick()).await?;
     let handle = feed.handle();
     let follower = synchronizer.clone();
@@ -91,8 +90,8 @@ pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -
             SystemClock.sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, came).await.context("all records come")?;
-    let findings = handle.status().findings;
+    timeout(HANG, came).await.context("all records come")?;
+    let anomalies = handle.status().anomalies;
     handle.drain();
     following.await??;
 
@@ -111,8 +110,8 @@ pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -
     let found = view.read_ledger().await?;
     let mut violation = |what: String| converged.violations.push(format!("seed {seed}, {keys:?}: {what}"));
     found.wrong(&expected).into_iter().for_each(&mut violation);
-    if findings > 0 {
-        violation(format!("{findings} findings"));
+    if anomalies > 0 {
+        violation(format!("{anomalies} anomalies"));
     }
     if swept.behind != lacks {
         violation(format!("{} streams were behind, and {lacks} lacked something", swept.behind));

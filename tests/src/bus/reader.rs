@@ -3,19 +3,16 @@
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use eventsrc_core::{
-    Counted, EventStorage, StreamName, Synchronizer, SynchronizerSettings, Token, TokenCodec,
+    CountingStorage, EventStorage, StreamName, Synchronizer, SynchronizerSettings, Token, TokenCodec,
 };
 use tokio::sync::mpsc;
 
 use super::worker::answered;
 use super::{Bus, LedgerView, quick};
-
-/// How long a read may take at most.
-const IN_TIME: Duration = Duration::from_secs(30);
+use crate::HANG;
 
 /// Keeps the ledger of `bus` and answers what is asked on standard input, a line at a time, in any order: a number and a token,
 /// with the number and the id of the commit that the token names, as the ledger has it; and `reads`, with how often the storage
@@ -27,7 +24,7 @@ const IN_TIME: Duration = Duration::from_secs(30);
 pub(super) async fn answer(bus: &Bus) -> Result<()> {
     let leases = bus.leases("reader").await?;
     let feed = answered(|| bus.changes_on_kinesis(leases.clone(), quick())).await?;
-    let (storage, view) = (Arc::new(Counted::new(bus.storage())), bus.view().await?);
+    let (storage, view) = (Arc::new(CountingStorage::new(bus.storage())), bus.view().await?);
     let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
     let synchronizer = Synchronizer::start(Arc::clone(&storage), view.clone(), settings);
     tokio::select! {
@@ -39,7 +36,7 @@ pub(super) async fn answer(bus: &Bus) -> Result<()> {
 
 async fn listen<St: EventStorage>(
     synchronizer: &Synchronizer<LedgerView>,
-    storage: &Counted<St>,
+    storage: &CountingStorage<St>,
     view: &LedgerView,
 ) -> Result<()> {
     let (sender, mut lines) = mpsc::unbounded_channel();
@@ -63,9 +60,9 @@ async fn listen<St: EventStorage>(
 
 /// The id of the commit that the token names, as the ledger has it.
 async fn read(synchronizer: &Synchronizer<LedgerView>, view: &LedgerView, token: &Token) -> Result<String> {
-    let (stream, first, _) = token.positions().next().context("a token of a stream")?;
-    let query = (stream.as_str().to_owned(), i64::try_from(first)?);
-    let found = synchronizer.at_least(token, IN_TIME, |streams: Arc<[StreamName]>| {
+    let (stream, first) = token.positions().next().context("a token of a stream")?;
+    let query = (stream.as_str().to_owned(), i64::try_from(first.number)?);
+    let found = synchronizer.at_least(token, HANG, |streams: Arc<[StreamName]>| {
         let (view, query) = (view.clone(), query.clone());
         async move {
             let find = |transaction: eventsrc_postgres::Transaction| {

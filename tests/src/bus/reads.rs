@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{Clock, Operation, Randomness, SaveApi, StreamName, SystemClock, TokenCodec, Unmet};
+use eventsrc_core::{
+    Clock, Operation, PreconditionFailed, Randomness, SaveApi, StreamName, SystemClock, TokenCodec,
+};
 use futures::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Bus, Part};
+use crate::HANG;
 
 /// What came of the reads.
 #[derive(Debug, Default)]
@@ -38,9 +41,6 @@ const STREAMS: u64 = 200;
 
 /// The longest that a client waits that does not read at once.
 const MOMENT: Duration = Duration::from_millis(600);
-
-/// Long enough that a read that takes so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Saves `reads` events, each read back with its token from a process that keeps a ledger by the bus alone, every other one a
 /// moment later. `program` is `bus-worker`.
@@ -65,7 +65,7 @@ pub async fn read_back(program: &Path, bus: &Bus, reads: u64, seed: u64) -> Resu
             {
                 let key = StreamName::new("account", &random.random_range(0..STREAMS).to_string())?;
                 let payload = random.random_range(-99..100);
-                let saved = saves.save::<Unmet>(&key, Operation::insert(payload)).await?;
+                let saved = saves.save::<PreconditionFailed>(&key, Operation::insert(payload)).await?;
                 let saved = saved.saved().context("an insert is never rejected")?;
                 let later = random.random_bool(0.5);
                 if later {
@@ -147,7 +147,8 @@ impl Reader {
         let (reply, answer) = oneshot::channel();
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name, reply);
         self.input.lock().await.write_all(question.as_bytes()).await?;
-        timeout(PATIENCE, answer).await.context("a read hangs")?.context("the reader has ended")
+        // Longer than the reader waits, which says why.
+        timeout(2 * HANG, answer).await.context("a read hangs")?.context("the reader has ended")
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Said {
     pub faults: u64,
     /// How many of its iterators Kinesis said were too old.
     pub expired: u64,
-    /// How many findings it had.
-    pub findings: u64,
+    /// How many anomalies it had.
+    pub anomalies: u64,
 }
 
 impl Said {
@@ -76,14 +76,14 @@ impl Said {
             applied: next()?,
             faults: next()?,
             expired: next()?,
-            findings: next()?,
+            anomalies: next()?,
         })
     }
 
     fn say(self) -> Result<()> {
-        let Self { lost, repeated, applied, faults, expired, findings } = self;
+        let Self { lost, repeated, applied, faults, expired, anomalies } = self;
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{lost} {repeated} {applied} {faults} {expired} {findings}")?;
+        writeln!(out, "{lost} {repeated} {applied} {faults} {expired} {anomalies}")?;
         Ok(out.flush()?)
     }
 }
@@ -95,7 +95,7 @@ impl AddAssign for Said {
         self.applied += other.applied;
         self.faults += other.faults;
         self.expired += other.expired;
-        self.findings += other.findings;
+        self.anomalies += other.anomalies;
     }
 }
 
@@ -162,7 +162,7 @@ fn heard(bus: &Bus, handle: &ConsumerHandle) -> Said {
     let (status, faults) = (handle.status(), bus.faults.as_ref());
     Said {
         lost: status.lost,
-        findings: status.findings,
+        anomalies: status.anomalies,
         faults: faults.map_or(0, |faults| faults.injected().total()),
         expired: faults.map_or(0, BusFaults::expired),
         ..Said::default()

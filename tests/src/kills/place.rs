@@ -12,7 +12,7 @@ use crate::dynamo::config;
 
 /// Where writers write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// An SQLite file.
     File(PathBuf),
     /// The table `events` of who has this access key.
@@ -24,7 +24,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl Location {
     /// Tables of the shared DynamoDB Local, in a database whose name begins with `name`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use eventsrc_dynamo::DynamoStorage;
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::TryStreamExt;
 
-use super::place::Place;
+use super::place::Location;
 use super::writer::Part;
 
 /// What a writer says of a commit once it is stored.
@@ -61,10 +61,10 @@ impl State {
     /// # Errors
     ///
     /// If something cannot be read.
-    pub async fn read(place: &Place) -> Result<Self> {
+    pub async fn read(place: &Location) -> Result<Self> {
         match place {
-            Place::File(file) => Self::of(&SqliteStorage::new(&Database::open(file).await?)).await,
-            Place::Dynamo { .. } => Self::of(&DynamoStorage::new(&place.dynamo()?)).await,
+            Location::File(file) => Self::of(&SqliteStorage::new(&Database::open(file).await?)).await,
+            Location::Dynamo { .. } => Self::of(&DynamoStorage::new(&place.dynamo()?)).await,
         }
     }
 
@@ -73,7 +73,7 @@ impl State {
     /// # Errors
     ///
     /// If something cannot be read.
-    pub async fn settled(place: &Place) -> Result<Self> {
+    pub async fn settled(place: &Location) -> Result<Self> {
         let mut state = Self::read(place).await?;
         for _ in 0..MOST_LOOKS {
             let before = state.commits();

@@ -9,7 +9,7 @@ use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::place::Place;
+use super::place::Location;
 
 /// One event of a writer's commit: it knows which part of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,13 +25,13 @@ pub(super) struct Part {
 /// # Errors
 ///
 /// If the storage fails, or answers what it must not.
-pub async fn write(place: &Place, seed: u64, commits: Option<u64>) -> Result<()> {
+pub async fn write(place: &Location, seed: u64, commits: Option<u64>) -> Result<()> {
     match place {
-        Place::File(file) => {
+        Location::File(file) => {
             let storage = SqliteStorage::new(&Database::open(file).await?);
             write_to(&storage, seed, commits, false).await
         }
-        Place::Dynamo { .. } => write_to(&DynamoStorage::new(&place.dynamo()?), seed, commits, true).await,
+        Location::Dynamo { .. } => write_to(&DynamoStorage::new(&place.dynamo()?), seed, commits, true).await,
     }
 }
 

@@ -14,6 +14,8 @@ use futures::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::HANG;
+
 /// What came of the reads.
 #[derive(Debug, Default, Clone)]
 pub struct FreshReads {
@@ -29,9 +31,6 @@ pub struct FreshReads {
 
 const CLIENTS: u64 = 16;
 const STREAMS: u64 = 40;
-
-/// Long enough that a read that takes so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many events of each stream were applied.
 type Counts = BTreeMap<String, u64>;
@@ -82,17 +81,17 @@ pub async fn read_under_lag(reads: u64, faults: bool, seed: u64) -> Result<Fresh
                     token = token.join(&Token::claimed(&key, 1_000_000u64)?);
                 }
                 let short = future || random.random_bool(0.1);
-                let limit =
-                    if short { Duration::from_micros(random.random_range(0..3000)) } else { PATIENCE };
+                let limit = if short { Duration::from_micros(random.random_range(0..3000)) } else { HANG };
                 let answer = synchronizer
                     .at_least(&token, limit, |streams| async move { Ok(rows.read(&streams, Counts::clone)) });
-                let answer = tokio::time::timeout(2 * PATIENCE, answer).await;
+                let answer = tokio::time::timeout(2 * HANG, answer).await;
                 let what = format!("seed {seed}, client {client}, read {read}");
                 match answer {
                     Err(_) => came.violations.push(format!("{what}: a read hangs")),
                     Ok(Ok(counts)) => {
                         came.answered += 1;
-                        for (stream, number, _) in token.positions() {
+                        for (stream, wanted) in token.positions() {
+                            let number = wanted.number;
                             let seen = counts.get(stream.as_str()).copied().unwrap_or_default();
                             if seen < number {
                                 let early = format!("{what}: {stream} at {seen}, asked for {number}");

@@ -1,6 +1,9 @@
 //! What the rules about applying batches are proved against.
 
-use eventsrc_core::{Applied, Batch, ErrorKind, Move, Poison, Run, Sequence, StorageError, Timestamp};
+use eventsrc_core::{
+    Applied, Batch, CommitRun, ErrorKind, PositionChange, QuarantinedCommit, Sequence, StorageError,
+    Timestamp,
+};
 use eventsrc_testkit::conformance::{Line, ViewSample};
 
 use super::kept::{Answer, B, E, Kept, S};
@@ -13,32 +16,32 @@ pub(crate) fn proofs() -> Vec<Proof> {
 
 /// The sound way, but with other events for the rows.
 fn writing(kept: &mut Kept, batch: &B, events: Vec<E<'_>>) -> Answer {
-    if !batch.moves().iter().all(|moved| kept.stands_before(moved)) {
-        return Ok(Applied::Moved);
+    if !batch.position_changes().iter().all(|moved| kept.stands_before(moved)) {
+        return Ok(Applied::PositionDiffers);
     }
     let mut changed = kept.clone();
     if let Err(error) = changed.write(events.into_iter()) {
         return Ok(Applied::Rejected(error));
     }
-    changed.advance(batch.moves());
+    changed.advance(batch.position_changes());
     *kept = changed;
     Ok(Applied::Done)
 }
 
 /// The sound way, but with another idea of whether a stream stands right.
-fn comparing(kept: &mut Kept, batch: &B, stands: impl Fn(&Kept, &Move<S>) -> bool) -> Answer {
-    if batch.moves().iter().all(|moved| stands(kept, moved)) {
+fn comparing(kept: &mut Kept, batch: &B, stands: impl Fn(&Kept, &PositionChange<S>) -> bool) -> Answer {
+    if batch.position_changes().iter().all(|moved| stands(kept, moved)) {
         kept.apply_as_told(batch)
     } else {
-        Ok(Applied::Moved)
+        Ok(Applied::PositionDiffers)
     }
 }
 
 /// These streams of a batch.
-pub(super) fn part(batch: &B, wanted: impl Fn(usize, &Move<S>) -> bool) -> B {
-    let streams = batch.moves().iter().zip(batch.streams()).enumerate();
+pub(super) fn part(batch: &B, wanted: impl Fn(usize, &PositionChange<S>) -> bool) -> B {
+    let streams = batch.position_changes().iter().zip(batch.streams()).enumerate();
     let wanted = streams.filter(|(at, (moved, _))| wanted(*at, moved));
-    let run = |(_, (moved, commits)): (usize, (&Move<S>, &[_]))| Run {
+    let run = |(_, (moved, commits)): (usize, (&PositionChange<S>, &[_]))| CommitRun {
         stream: moved.stream.clone(),
         from: moved.from,
         commits: commits.to_vec(),
@@ -77,7 +80,8 @@ fn whole() -> Vec<Proof> {
             "batches_go_on_where_the_last_one_ended",
             "a stream takes one batch",
             Apply(|kept, batch| {
-                let applied = batch.moves().iter().any(|moved| kept.positions.contains_key(&moved.stream));
+                let applied =
+                    batch.position_changes().iter().any(|moved| kept.positions.contains_key(&moved.stream));
                 if applied { Ok(Applied::Done) } else { kept.apply(batch) }
             }),
         ),
@@ -85,7 +89,7 @@ fn whole() -> Vec<Proof> {
             "a_batch_has_new_streams_and_old_ones",
             "positions are inserted or updated, whichever the first stream needs",
             Apply(|kept, batch| {
-                let new = batch.moves().first().is_none_or(|moved| moved.from.is_none());
+                let new = batch.position_changes().first().is_none_or(|moved| moved.from.is_none());
                 kept.apply(&part(batch, |_, moved| moved.from.is_none() == new))
             }),
         ),
@@ -157,10 +161,14 @@ fn whole() -> Vec<Proof> {
         ),
         (
             "an_empty_batch_changes_nothing",
-            "a batch that changes nothing is `Moved`",
-            Apply(
-                |kept, batch| if batch.moves().is_empty() { Ok(Applied::Moved) } else { kept.apply(batch) },
-            ),
+            "a batch that changes nothing is `PositionDiffers`",
+            Apply(|kept, batch| {
+                if batch.position_changes().is_empty() {
+                    Ok(Applied::PositionDiffers)
+                } else {
+                    kept.apply(batch)
+                }
+            }),
         ),
         ("a_reader_never_sees_a_part_of_a_batch", "places are read before rows", Defect::TornRead),
         (
@@ -186,15 +194,15 @@ fn whole() -> Vec<Proof> {
 fn moved() -> Vec<Proof> {
     vec![
         (
-            "a_batch_applied_again_is_moved",
+            "a_batch_applied_again_is_refused",
             "a batch applied again is `Done`",
             Apply(|kept, batch| {
-                let again = |moved: &Move<S>| kept.position(&moved.stream) == Some(moved.to);
-                if batch.moves().iter().all(again) { Ok(Applied::Done) } else { kept.apply(batch) }
+                let again = |moved: &PositionChange<S>| kept.position(&moved.stream) == Some(moved.to);
+                if batch.position_changes().iter().all(again) { Ok(Applied::Done) } else { kept.apply(batch) }
             }),
         ),
         (
-            "a_batch_of_an_earlier_position_is_moved",
+            "a_batch_of_an_earlier_position_is_refused",
             "a batch is applied unless it is ahead",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| {
@@ -204,14 +212,14 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_ahead_of_its_stream_is_moved",
+            "a_batch_ahead_of_its_stream_is_refused",
             "a batch is applied unless it was",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| kept.position(&moved.stream) < Some(moved.to))
             }),
         ),
         (
-            "a_batch_that_goes_on_in_a_new_stream_is_moved",
+            "a_batch_that_goes_on_in_a_new_stream_is_refused",
             "a new stream may be at any position",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| {
@@ -220,14 +228,14 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_that_begins_a_stream_anew_is_moved",
+            "a_batch_that_begins_a_stream_anew_is_refused",
             "a stream may be begun at any position",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| kept.stands_before(moved) || moved.from.is_none())
             }),
         ),
         (
-            "a_batch_from_inside_a_commit_is_moved",
+            "a_batch_from_inside_a_commit_is_refused",
             "positions are compared by the four",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| {
@@ -246,7 +254,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "one_stream_that_has_moved_holds_up_the_whole_batch",
+            "one_stream_elsewhere_holds_up_the_whole_batch",
             "streams that stand elsewhere are left out of the batch",
             Apply(|kept, batch| {
                 let standing = part(batch, |_, moved| kept.stands_before(moved));
@@ -258,8 +266,8 @@ fn moved() -> Vec<Proof> {
             "new streams are begun before old ones are compared",
             Apply(|kept, batch| {
                 let answer = kept.apply(batch);
-                if let Ok(Applied::Moved) = answer {
-                    for moved in batch.moves().iter().filter(|moved| moved.from.is_none()) {
+                if let Ok(Applied::PositionDiffers) = answer {
+                    for moved in batch.position_changes().iter().filter(|moved| moved.from.is_none()) {
                         kept.positions.entry(moved.stream.clone()).or_insert(moved.to);
                     }
                 }
@@ -267,12 +275,12 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_that_was_moved_may_be_applied_later",
+            "a_batch_that_was_refused_may_be_applied_later",
             "a stream that stood elsewhere is put in quarantine",
             Apply(|kept, batch| {
-                for moved in batch.moves() {
+                for moved in batch.position_changes() {
                     if !kept.stands_before(moved) {
-                        let poison = Poison {
+                        let poison = QuarantinedCommit {
                             stream: moved.stream.clone(),
                             position: kept.position(&moved.stream),
                             sequence: moved.to,
@@ -286,7 +294,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_elsewhere_is_moved_whatever_the_code_would_say",
+            "a_batch_elsewhere_is_refused_whatever_the_code_would_say",
             "the code runs before positions are compared",
             Apply(|kept, batch| match kept.clone().write(batch.events()) {
                 Err(error) => Ok(Applied::Rejected(error)),
@@ -294,18 +302,18 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_elsewhere_is_moved_whatever_the_code_would_say",
+            "a_batch_elsewhere_is_refused_whatever_the_code_would_say",
             "the code runs before quarantines are looked at",
             Apply(|kept, batch| {
-                let stands = |moved: &Move<S>| kept.position(&moved.stream) == moved.from;
+                let stands = |moved: &PositionChange<S>| kept.position(&moved.stream) == moved.from;
                 match kept.clone().write(batch.events()) {
-                    Err(error) if batch.moves().iter().all(stands) => Ok(Applied::Rejected(error)),
+                    Err(error) if batch.position_changes().iter().all(stands) => Ok(Applied::Rejected(error)),
                     _ => kept.apply(batch),
                 }
             }),
         ),
         (
-            "a_batch_elsewhere_is_moved_whatever_rule_its_rows_break",
+            "a_batch_elsewhere_is_refused_whatever_rule_its_rows_break",
             "rows are written before positions are compared",
             Apply(|kept, batch| match kept.clone().write(batch.events()) {
                 Err(error) if error.to_string().contains("a row has a text") => Ok(Applied::Rejected(error)),
@@ -316,9 +324,11 @@ fn moved() -> Vec<Proof> {
             "one_of_1000_streams_holds_up_the_batch",
             "500 streams at a time are compared and moved",
             Apply(|kept, batch| {
-                for from in (0..batch.moves().len()).step_by(500) {
+                for from in (0..batch.position_changes().len()).step_by(500) {
                     let part = part(batch, |at, _| (from..from + 500).contains(&at));
-                    if let other @ (Err(_) | Ok(Applied::Moved | Applied::Rejected(_))) = kept.apply(&part) {
+                    if let other @ (Err(_) | Ok(Applied::PositionDiffers | Applied::Rejected(_))) =
+                        kept.apply(&part)
+                    {
                         return other;
                     }
                 }
@@ -335,7 +345,7 @@ fn rejecting() -> Vec<Proof> {
             "an event whose code fails is left out",
             Apply(|kept, batch| match kept.apply(batch) {
                 Ok(Applied::Rejected(_)) => {
-                    kept.advance(batch.moves());
+                    kept.advance(batch.position_changes());
                     Ok(Applied::Done)
                 }
                 answer => answer,
@@ -385,13 +395,13 @@ fn rejecting() -> Vec<Proof> {
             "a_rejected_batch_changes_nothing",
             "what was written before the refusal stays",
             Apply(|kept, batch| {
-                if !batch.moves().iter().all(|moved| kept.stands_before(moved)) {
-                    return Ok(Applied::Moved);
+                if !batch.position_changes().iter().all(|moved| kept.stands_before(moved)) {
+                    return Ok(Applied::PositionDiffers);
                 }
                 if let Err(error) = kept.write(batch.events()) {
                     return Ok(Applied::Rejected(error));
                 }
-                kept.advance(batch.moves());
+                kept.advance(batch.position_changes());
                 Ok(Applied::Done)
             }),
         ),

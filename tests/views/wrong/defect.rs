@@ -1,9 +1,11 @@
 //! In which ways a store may be wrong.
 
-use eventsrc_core::{Applied, Digest, Move, Place, Poison, Skip, StorageError, StreamName};
+use eventsrc_core::{
+    PositionChange, QuarantinedCommit, SkippedCommits, StorageError, StreamName, StreamPosition, ViewDigest,
+};
 use eventsrc_testkit::conformance::ViewRows;
 
-use super::kept::{Answer, B, Kept, S};
+use super::kept::{Answer, B, Kept, S, TakenOver};
 use super::{Views, Which};
 
 /// In which way the store is wrong.
@@ -16,31 +18,31 @@ pub(crate) enum Defect {
     /// It applies in its own way.
     Apply(fn(&mut Kept, &B) -> Answer),
     /// It has other ideas of where streams are.
-    Places(fn(&Kept, &[StreamName]) -> Result<Vec<Place<S>>, StorageError>),
+    Places(fn(&Kept, &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError>),
     /// It lists other positions.
     Positions(fn(&Kept, Option<&StreamName>, usize) -> Vec<(StreamName, S)>),
     /// It puts streams in quarantine in its own way.
-    Quarantine(fn(&mut Kept, &Poison<S>) -> Result<(), StorageError>),
+    Quarantine(fn(&mut Kept, &QuarantinedCommit<S>) -> Result<(), StorageError>),
     /// It lists other quarantines.
-    Quarantined(fn(&Views, &Which) -> Vec<Poison<S>>),
+    Quarantined(fn(&Views, &Which) -> Vec<QuarantinedCommit<S>>),
     /// It ends quarantines in its own way.
     Release(fn(&mut Kept, &StreamName) -> bool),
     /// It skips in its own way.
-    Skip(fn(&mut Kept, &Skip<S>) -> Applied),
+    Skip(fn(&mut Kept, &SkippedCommits<S>) -> bool),
     /// It lists other decisions.
-    Skipped(fn(&Views, &Which) -> Vec<Skip<S>>),
+    Skipped(fn(&Views, &Which) -> Vec<SkippedCommits<S>>),
     /// It gives readers something else, from all views and the version that is read.
-    Read(fn(&Views, &Which, &[StreamName]) -> (Vec<Place<S>>, ViewRows)),
+    Read(fn(&Views, &Which, &[StreamName]) -> (Vec<StreamPosition<S>>, ViewRows)),
     /// It does something when a view is opened.
     Open(fn(&mut Views, &Which)),
     /// It removes a version in its own way.
     Retire(fn(&mut Views, &Which) -> Result<(), StorageError>),
     /// It has other ideas of which rows are equal.
-    Digest(fn(&Kept) -> Digest),
+    Digest(fn(&Kept) -> ViewDigest),
     /// It gives `catch_up` other streams.
-    Behind(fn(&Kept, &Kept) -> Vec<Move<S>>),
+    Behind(fn(&Kept, &Kept) -> Vec<PositionChange<S>>),
     /// It takes over in its own way, once it is known what lay behind and what was brought.
-    TakeOver(fn(&mut Views, &Which, &[Move<S>], Result<B, StorageError>) -> Answer),
+    TakeOver(fn(&mut Views, &Which, &[PositionChange<S>], Result<B, StorageError>) -> TakenOver),
     /// It answers in its own way while it is interrupted.
     Interrupted(fn(&Kept, &[StreamName]) -> Outage),
     /// It applies one stream after the other, in sight of readers.
@@ -94,5 +96,5 @@ pub(crate) enum Defect {
 /// What a store answers while it is interrupted.
 pub(crate) struct Outage {
     pub(crate) applied: Answer,
-    pub(crate) places: Result<Vec<Place<S>>, StorageError>,
+    pub(crate) places: Result<Vec<StreamPosition<S>>, StorageError>,
 }

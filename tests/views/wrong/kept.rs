@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use eventsrc_core::{
-    Applied, Batch, Digest, Event, Move, Place, Poison, Skip, StorageError, StreamName, ViewError,
-    ZonedSequence, panicked,
+    Applied, Batch, Event, PositionChange, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
+    StreamPosition, TakeOver, ViewDigest, ViewError, ZonedSequence, error_from_panic,
 };
 use eventsrc_testkit::conformance::{Line, SampleKey, ViewRows, ViewSample};
 
@@ -14,35 +14,46 @@ pub(crate) type S = ZonedSequence;
 pub(crate) type B = Batch<SampleKey, S, ViewSample>;
 pub(crate) type E<'a> = Event<'a, SampleKey, S, ViewSample>;
 pub(crate) type Answer = Result<Applied, StorageError>;
+pub(crate) type TakenOver = Result<TakeOver, StorageError>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Kept {
     pub(crate) rows: ViewRows,
     pub(crate) positions: BTreeMap<StreamName, S>,
-    pub(crate) quarantined: BTreeMap<StreamName, Poison<S>>,
-    pub(crate) skipped: Vec<Skip<S>>,
+    pub(crate) quarantined: BTreeMap<StreamName, QuarantinedCommit<S>>,
+    pub(crate) skipped: Vec<SkippedCommits<S>>,
     /// The quarantines that ended, which no sound store needs.
-    pub(crate) released: BTreeMap<StreamName, Poison<S>>,
+    pub(crate) released: BTreeMap<StreamName, QuarantinedCommit<S>>,
 }
 
 impl Kept {
-    pub(crate) fn place(&self, stream: &StreamName) -> Place<S> {
-        Place { position: self.position(stream), quarantined: self.quarantined.contains_key(stream) }
+    pub(crate) fn place(&self, stream: &StreamName) -> StreamPosition<S> {
+        StreamPosition { position: self.position(stream), quarantined: self.quarantined.contains_key(stream) }
     }
 
     pub(crate) fn position(&self, stream: &StreamName) -> Option<S> {
         self.positions.get(stream).copied()
     }
 
-    pub(crate) fn stands_before(&self, moved: &Move<S>) -> bool {
-        self.place(&moved.stream) == Place { position: moved.from, quarantined: false }
+    pub(crate) fn stands_before(&self, moved: &PositionChange<S>) -> bool {
+        self.place(&moved.stream) == StreamPosition { position: moved.from, quarantined: false }
+    }
+
+    /// The answer to a batch that does not stand right.
+    pub(crate) fn refuses(&self, batch: &B) -> Option<Applied> {
+        let differs = |change: &PositionChange<S>| self.position(&change.stream) != change.from;
+        let quarantined = |change: &PositionChange<S>| self.quarantined.contains_key(&change.stream);
+        if batch.position_changes().iter().any(differs) {
+            return Some(Applied::PositionDiffers);
+        }
+        batch.position_changes().iter().any(quarantined).then_some(Applied::Quarantined)
     }
 
     pub(crate) fn apply(&mut self, batch: &B) -> Answer {
-        if !batch.moves().iter().all(|moved| self.stands_before(moved)) {
-            return Ok(Applied::Moved);
+        match self.refuses(batch) {
+            Some(applied) => Ok(applied),
+            None => self.apply_as_told(batch),
         }
-        self.apply_as_told(batch)
     }
 
     /// Applies wherever the streams are.
@@ -51,12 +62,12 @@ impl Kept {
         if let Err(error) = changed.write(batch.events()) {
             return Ok(Applied::Rejected(error));
         }
-        changed.advance(batch.moves());
+        changed.advance(batch.position_changes());
         *self = changed;
         Ok(Applied::Done)
     }
 
-    pub(crate) fn advance(&mut self, moves: &[Move<S>]) {
+    pub(crate) fn advance(&mut self, moves: &[PositionChange<S>]) {
         for moved in moves {
             self.positions.insert(moved.stream.clone(), moved.to);
         }
@@ -80,7 +91,7 @@ impl Kept {
             }
             Ok(())
         };
-        catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(panicked(&*panic)))?;
+        catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(error_from_panic(&*panic)))?;
         match beside.iter().find(|name| !self.rows.contains_key(*name)) {
             Some(name) => Err(format!("there is no row {name}").into()),
             None => Ok(()),
@@ -98,7 +109,7 @@ impl Kept {
         later.take(limit).map(|(stream, position)| (stream.clone(), *position)).collect()
     }
 
-    pub(crate) fn quarantine(&mut self, poison: &Poison<S>) {
+    pub(crate) fn quarantine(&mut self, poison: &QuarantinedCommit<S>) {
         if self.position(&poison.stream) == poison.position {
             self.quarantined.entry(poison.stream.clone()).or_insert_with(|| poison.clone());
         }
@@ -110,38 +121,38 @@ impl Kept {
         released.is_some()
     }
 
-    pub(crate) fn skip(&mut self, skip: &Skip<S>) -> Applied {
-        if self.position(&skip.moves.stream) != skip.moves.from {
-            return Applied::Moved;
+    pub(crate) fn skip(&mut self, skip: &SkippedCommits<S>) -> bool {
+        if self.position(&skip.change.stream) != skip.change.from {
+            return false;
         }
         self.skip_as_told(skip);
-        Applied::Done
+        true
     }
 
     /// Skips wherever the stream is.
-    pub(crate) fn skip_as_told(&mut self, skip: &Skip<S>) {
-        self.advance(std::slice::from_ref(&skip.moves));
-        self.quarantined.remove(&skip.moves.stream);
+    pub(crate) fn skip_as_told(&mut self, skip: &SkippedCommits<S>) {
+        self.advance(std::slice::from_ref(&skip.change));
+        self.quarantined.remove(&skip.change.stream);
         self.skipped.push(skip.clone());
-        self.skipped.sort_by(|a, b| (&a.moves.stream, a.moves.to).cmp(&(&b.moves.stream, b.moves.to)));
+        self.skipped.sort_by(|a, b| (&a.change.stream, a.change.to).cmp(&(&b.change.stream, b.change.to)));
     }
 
     /// The streams of which this version lies behind the other one.
-    pub(crate) fn behind(&self, other: &Self) -> Vec<Move<S>> {
+    pub(crate) fn behind(&self, other: &Self) -> Vec<PositionChange<S>> {
         let behind = |(stream, to): (&StreamName, &S)| {
             let from = self.position(stream);
-            (from < Some(*to)).then(|| Move { stream: stream.clone(), from, to: *to })
+            (from < Some(*to)).then(|| PositionChange { stream: stream.clone(), from, to: *to })
         };
         other.positions.iter().filter_map(behind).collect()
     }
 
-    pub(crate) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> ViewDigest {
         digest(self.rows.len(), &self.rows)
     }
 }
 
-pub(crate) fn digest(rows: usize, what: &impl Hash) -> Digest {
+pub(crate) fn digest(rows: usize, what: &impl Hash) -> ViewDigest {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
-    Digest { rows: rows as u64, hash: format!("{:016x}", hasher.finish()) }
+    ViewDigest { rows: rows as u64, hash: format!("{:016x}", hasher.finish()) }
 }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eventsrc_core::{
-    Applied, Batch, CatchUp, Digest, ErrorKind, Place, Poison, Skip, StorageError, StreamName,
-    VersionedStore, ViewDefinition, ViewStore,
+    Applied, Batch, CatchUp, ErrorKind, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
+    StreamPosition, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
 };
 use eventsrc_testkit::conformance::{SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample};
 use futures::FutureExt;
@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub(crate) use defect::{Defect, Outage};
 pub(crate) use views::{Views, Which};
 
-use kept::{Answer, B, Kept, S};
+use kept::{Answer, B, Kept, S, TakenOver};
 
 /// A rule, what the store does wrong, and how.
 pub(crate) type Proof = (&'static str, &'static str, Defect);
@@ -59,17 +59,17 @@ pub(crate) struct WrongBackend(pub(crate) Defect);
 
 impl ViewBackend for WrongBackend {
     type Store = Wrong;
-    type Place = Arc<Shared>;
+    type Location = Arc<Shared>;
 
     fn capabilities(&self) -> ViewCapabilities {
         ViewCapabilities::ALL
     }
 
-    async fn create(&self) -> Self::Place {
+    async fn create(&self) -> Self::Location {
         Arc::default()
     }
 
-    async fn open(&self, place: &Self::Place, definition: &ViewDefinition) -> Wrong {
+    async fn open(&self, place: &Self::Location, definition: &ViewDefinition) -> Wrong {
         let mut which = (definition.name().to_owned(), definition.version());
         if let Defect::Which(change) = self.0 {
             change(&mut which);
@@ -99,7 +99,7 @@ impl ViewBackend for WrongBackend {
         &self,
         store: &Wrong,
         streams: &[StreamName],
-    ) -> Result<(Vec<Place<S>>, ViewRows), StorageError> {
+    ) -> Result<(Vec<StreamPosition<S>>, ViewRows), StorageError> {
         if matches!(self.0, Defect::TornRead) {
             let places = store.seen().read(&store.which, streams).0;
             tokio::task::yield_now().await;
@@ -112,7 +112,7 @@ impl ViewBackend for WrongBackend {
         })
     }
 
-    async fn interrupt(&self, place: &Self::Place) -> BoxFuture<'static, ()> {
+    async fn interrupt(&self, place: &Self::Location) -> BoxFuture<'static, ()> {
         place.interrupted.store(true, Ordering::Relaxed);
         let place = Arc::clone(place);
         async move { place.interrupted.store(false, Ordering::Relaxed) }.boxed()
@@ -178,11 +178,11 @@ impl Wrong {
 
     /// Applies one stream after the other, in sight of readers.
     async fn apply_torn(&self, batch: &B) -> Answer {
-        let stands = |kept: &mut Kept| batch.moves().iter().all(|moved| kept.stands_before(moved));
+        let stands = |kept: &mut Kept| batch.position_changes().iter().all(|moved| kept.stands_before(moved));
         if !self.change(stands) {
-            return Ok(Applied::Moved);
+            return Ok(Applied::PositionDiffers);
         }
-        for (moved, commits) in batch.moves().iter().zip(batch.streams()) {
+        for (moved, commits) in batch.position_changes().iter().zip(batch.streams()) {
             tokio::task::yield_now().await;
             let written = self.change(|kept| {
                 kept.advance(std::slice::from_ref(moved));
@@ -233,9 +233,10 @@ impl Wrong {
                 self.change(|kept| kept.apply(batch))
             }
             _ => {
-                let stands = |kept: &mut Kept| batch.moves().iter().all(|moved| kept.stands_before(moved));
+                let stands =
+                    |kept: &mut Kept| batch.position_changes().iter().all(|moved| kept.stands_before(moved));
                 if !self.change(stands) {
-                    return Ok(Applied::Moved);
+                    return Ok(Applied::PositionDiffers);
                 }
                 tokio::task::yield_now().await;
                 self.change(|kept| kept.apply_as_told(batch))
@@ -297,7 +298,9 @@ impl ViewStore for Wrong {
         let _alone = self.alone().await;
         if matches!(self.defect, Defect::StaleCompares) {
             let mut known = locked(&self.known);
-            if let other @ Ok(Applied::Moved) = known.of(&self.which).apply(batch) {
+            if let other @ Ok(Applied::PositionDiffers | Applied::Quarantined) =
+                known.of(&self.which).apply(batch)
+            {
                 return other;
             }
             return self.change(|kept| kept.apply_as_told(batch));
@@ -308,7 +311,7 @@ impl ViewStore for Wrong {
         })
     }
 
-    async fn places(&self, streams: &[StreamName]) -> Result<Vec<Place<S>>, StorageError> {
+    async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
         if let Some(outage) = self.outage(streams) {
             return outage.places;
         }
@@ -340,7 +343,7 @@ impl ViewStore for Wrong {
         })
     }
 
-    async fn quarantine(&self, poison: &Poison<S>) -> Result<(), StorageError> {
+    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
         if matches!(self.defect, Defect::CheckThenQuarantine) {
             let stands = self.change(|kept| kept.position(&poison.stream) == poison.position);
             tokio::task::yield_now().await;
@@ -358,7 +361,7 @@ impl ViewStore for Wrong {
         })
     }
 
-    async fn quarantined(&self) -> Result<Vec<Poison<S>>, StorageError> {
+    async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
         let views = self.seen();
         Ok(match self.defect {
             Defect::Quarantined(quarantined) => quarantined(&views, &self.which),
@@ -373,25 +376,25 @@ impl ViewStore for Wrong {
         }))
     }
 
-    async fn skip(&self, skip: &Skip<S>) -> Answer {
-        let stands = |kept: &mut Kept| kept.position(&skip.moves.stream) == skip.moves.from;
+    async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
+        let stands = |kept: &mut Kept| kept.position(&skip.change.stream) == skip.change.from;
         match self.defect {
             Defect::TornSkip => {
                 if !self.change(stands) {
-                    return Ok(Applied::Moved);
+                    return Ok(false);
                 }
-                self.change(|kept| kept.advance(std::slice::from_ref(&skip.moves)));
+                self.change(|kept| kept.advance(std::slice::from_ref(&skip.change)));
                 tokio::task::yield_now().await;
                 self.change(|kept| kept.skip_as_told(skip));
-                Ok(Applied::Done)
+                Ok(true)
             }
             Defect::CheckThenSkip => {
                 if !self.change(stands) {
-                    return Ok(Applied::Moved);
+                    return Ok(false);
                 }
                 tokio::task::yield_now().await;
                 self.change(|kept| kept.skip_as_told(skip));
-                Ok(Applied::Done)
+                Ok(true)
             }
             Defect::Skip(way) => Ok(self.change(|kept| way(kept, skip))),
             _ => {
@@ -401,7 +404,7 @@ impl ViewStore for Wrong {
         }
     }
 
-    async fn skipped(&self) -> Result<Vec<Skip<S>>, StorageError> {
+    async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
         let views = self.seen();
         Ok(match self.defect {
             Defect::Skipped(skipped) => skipped(&views, &self.which),
@@ -424,7 +427,7 @@ impl VersionedStore for Wrong {
             .ok_or_else(|| StorageError::new(ErrorKind::Corrupt, "none serves"))
     }
 
-    async fn take_over(&self, catch_up: CatchUp<Self>) -> Answer {
+    async fn take_over(&self, catch_up: CatchUp<Self>) -> TakenOver {
         let alone = self.alone().await;
         let mut alone = Some(alone);
         let behind = {
@@ -464,7 +467,7 @@ impl VersionedStore for Wrong {
         }
     }
 
-    async fn digest(&self) -> Result<Digest, StorageError> {
+    async fn digest(&self) -> Result<ViewDigest, StorageError> {
         let mut views = self.seen();
         let kept = views.of(&self.which);
         Ok(match self.defect {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{Applied, ErrorKind, Place, Sequence, StorageError, Zone};
+use eventsrc_core::{Applied, ErrorKind, Sequence, StorageError, StreamPosition, Zone};
 
 use super::kept::S;
 use super::{Defect, Proof};
@@ -14,7 +14,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             "a_new_view_has_no_positions",
             "a stream that is not there is at its first event",
             Places(|kept, streams| {
-                let first = |place: Place<S>| Place {
+                let first = |place: StreamPosition<S>| StreamPosition {
                     position: place.position.or(Some(S::first(Zone::default()))),
                     ..place
                 };
@@ -23,11 +23,11 @@ pub(crate) fn proofs() -> Vec<Proof> {
         ),
         (
             "a_stream_has_no_position_before_it_is_applied",
-            "a stream that was `Moved` is noted as the batch believed it to be",
+            "a stream that was elsewhere is noted as the batch believed it to be",
             Apply(|kept, batch| {
                 let answer = kept.apply(batch);
-                if let Ok(Applied::Moved) = answer {
-                    for moved in batch.moves() {
+                if let Ok(Applied::PositionDiffers) = answer {
+                    for moved in batch.position_changes() {
                         if let Some(from) = moved.from {
                             kept.positions.entry(moved.stream.clone()).or_insert(from);
                         }
@@ -42,7 +42,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             Places(|kept, streams| {
                 let lower: BTreeMap<_, _> =
                     kept.positions.iter().map(|(name, at)| (name.as_str().to_lowercase(), *at)).collect();
-                let place = |stream: &eventsrc_core::StreamName| Place {
+                let place = |stream: &eventsrc_core::StreamName| StreamPosition {
                     position: lower.get(&stream.as_str().to_lowercase()).copied(),
                     quarantined: false,
                 };

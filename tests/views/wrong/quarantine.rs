@@ -1,6 +1,6 @@
 //! What the rules about quarantines and decisions to skip are proved against.
 
-use eventsrc_core::{Applied, ErrorKind, Place, Poison, Sequence, StorageError, Zone};
+use eventsrc_core::{Applied, ErrorKind, QuarantinedCommit, Sequence, StorageError, StreamPosition, Zone};
 
 use super::kept::S;
 use super::{Defect, Proof};
@@ -16,7 +16,10 @@ fn quarantines() -> Vec<Proof> {
             "a_stream_in_quarantine_is_shown",
             "places do not tell of quarantines",
             Places(|kept, streams| {
-                Ok(streams.iter().map(|stream| Place { quarantined: false, ..kept.place(stream) }).collect())
+                Ok(streams
+                    .iter()
+                    .map(|stream| StreamPosition { quarantined: false, ..kept.place(stream) })
+                    .collect())
             }),
         ),
         (
@@ -24,7 +27,7 @@ fn quarantines() -> Vec<Proof> {
             "errors are cut to 255 letters",
             Quarantine(|kept, poison| {
                 let error = poison.error.chars().take(255).collect();
-                kept.quarantine(&Poison { error, ..poison.clone() });
+                kept.quarantine(&QuarantinedCommit { error, ..poison.clone() });
                 Ok(())
             }),
         ),
@@ -72,11 +75,20 @@ fn quarantines() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_of_a_stream_in_quarantine_is_moved",
+            "a_batch_of_a_stream_in_quarantine_is_refused",
             "quarantines are not looked at",
             Apply(|kept, batch| {
-                let stands = batch.moves().iter().all(|moved| kept.position(&moved.stream) == moved.from);
-                if stands { kept.apply_as_told(batch) } else { Ok(Applied::Moved) }
+                let stands =
+                    batch.position_changes().iter().all(|moved| kept.position(&moved.stream) == moved.from);
+                if stands { kept.apply_as_told(batch) } else { Ok(Applied::PositionDiffers) }
+            }),
+        ),
+        (
+            "a_batch_of_a_stream_in_quarantine_is_refused",
+            "a quarantine is told as another position",
+            Apply(|kept, batch| match kept.apply(batch)? {
+                Applied::Quarantined => Ok(Applied::PositionDiffers),
+                other => Ok(other),
             }),
         ),
         (
@@ -84,7 +96,7 @@ fn quarantines() -> Vec<Proof> {
             "a quarantine stops the view",
             Apply(
                 |kept, batch| {
-                    if kept.quarantined.is_empty() { kept.apply(batch) } else { Ok(Applied::Moved) }
+                    if kept.quarantined.is_empty() { kept.apply(batch) } else { Ok(Applied::PositionDiffers) }
                 },
             ),
         ),
@@ -128,10 +140,10 @@ fn skips() -> Vec<Proof> {
             "a_skip_moves_over_a_commit",
             "a skip is recorded, and nothing moves",
             Skip(|kept, skip| {
-                let position = kept.position(&skip.moves.stream);
+                let position = kept.position(&skip.change.stream);
                 let answer = kept.skip(skip);
                 if let Some(position) = position {
-                    kept.positions.insert(skip.moves.stream.clone(), position);
+                    kept.positions.insert(skip.change.stream.clone(), position);
                 }
                 answer
             }),
@@ -140,10 +152,10 @@ fn skips() -> Vec<Proof> {
             "the_first_commit_may_be_skipped",
             "a position that is not there is not moved",
             Skip(|kept, skip| {
-                let new = skip.moves.from.is_none();
+                let new = skip.change.from.is_none();
                 let answer = kept.skip(skip);
                 if new {
-                    kept.positions.remove(&skip.moves.stream);
+                    kept.positions.remove(&skip.change.stream);
                 }
                 answer
             }),
@@ -153,9 +165,9 @@ fn skips() -> Vec<Proof> {
             "a skip moves by two at most",
             Skip(|kept, skip| {
                 let mut skip = skip.clone();
-                let most = skip.moves.from.map_or(0, S::number) + 2;
-                if skip.moves.to.number() > most {
-                    skip.moves.to = S::from_parts(most, Zone(1)).expect("in range");
+                let most = skip.change.from.map_or(0, S::number) + 2;
+                if skip.change.to.number() > most {
+                    skip.change.to = S::from_parts(most, Zone(1)).expect("in range");
                 }
                 kept.skip(&skip)
             }),
@@ -171,17 +183,17 @@ fn skips() -> Vec<Proof> {
             }),
         ),
         (
-            "a_skip_from_elsewhere_is_moved",
+            "a_skip_from_elsewhere_is_refused",
             "the quarantine ends before the position is compared",
             Skip(|kept, skip| {
-                kept.quarantined.remove(&skip.moves.stream);
+                kept.quarantined.remove(&skip.change.stream);
                 kept.skip(skip)
             }),
         ),
         (
             "a_skip_is_carried_out_once",
             "what was skipped may be skipped again",
-            Skip(|kept, skip| if kept.skipped.contains(skip) { Applied::Done } else { kept.skip(skip) }),
+            Skip(|kept, skip| kept.skipped.contains(skip) || kept.skip(skip)),
         ),
         (
             "of_racing_skips_and_batches_one_comes_true",

@@ -1,6 +1,6 @@
 //! What the rules about races, failures, visibility and callers that stop waiting are proved against.
 
-use eventsrc_core::{Applied, ErrorKind, Place, StorageError};
+use eventsrc_core::{Applied, ErrorKind, StorageError, StreamPosition};
 
 use super::applying::part;
 use super::kept::{Kept, S};
@@ -34,7 +34,7 @@ pub(crate) fn proofs_under_faults() -> Vec<Proof> {
             "a decision carried out again is recorded again",
             Defect::Skip(|kept, skip| {
                 let answer = kept.skip(skip);
-                if let Applied::Moved = answer {
+                if !answer {
                     kept.skipped.push(skip.clone());
                 }
                 answer
@@ -56,7 +56,10 @@ fn racing() -> Vec<Proof> {
             "the_same_batch_applied_by_many_is_applied_once",
             "a batch applied again is `Done`",
             Defect::Apply(|kept, batch| {
-                let again = batch.moves().iter().all(|moved| kept.position(&moved.stream) == Some(moved.to));
+                let again = batch
+                    .position_changes()
+                    .iter()
+                    .all(|moved| kept.position(&moved.stream) == Some(moved.to));
                 if again { Ok(Applied::Done) } else { kept.apply(batch) }
             }),
         ),
@@ -70,11 +73,11 @@ fn racing() -> Vec<Proof> {
             "each stream has a transaction of its own",
             Defect::Apply(|kept, batch| {
                 let mut answers = Vec::new();
-                for stream in 0..batch.moves().len() {
+                for stream in 0..batch.position_changes().len() {
                     answers.push(kept.apply(&part(batch, |at, _| at == stream))?);
                 }
                 let done = answers.iter().all(|answer| matches!(answer, Applied::Done));
-                Ok(if done { Applied::Done } else { Applied::Moved })
+                Ok(if done { Applied::Done } else { Applied::PositionDiffers })
             }),
         ),
         (
@@ -89,8 +92,8 @@ fn failing() -> Vec<Proof> {
     fn unavailable() -> StorageError {
         StorageError::new(ErrorKind::Unavailable, "interrupted")
     }
-    fn nowhere(streams: &[eventsrc_core::StreamName]) -> Vec<Place<S>> {
-        vec![Place::default(); streams.len()]
+    fn nowhere(streams: &[eventsrc_core::StreamName]) -> Vec<StreamPosition<S>> {
+        vec![StreamPosition::default(); streams.len()]
     }
     vec![
         (

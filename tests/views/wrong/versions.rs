@@ -1,5 +1,6 @@
 //! What the rules about versions are proved against.
 
+use eventsrc_core::TakeOver as Answer;
 use eventsrc_core::{Applied, Batch, ErrorKind, StorageError};
 
 use super::applying::part;
@@ -65,7 +66,7 @@ fn serving() -> Vec<Proof> {
             "an earlier version does not take over",
             TakeOver(|views, which, _, brought| {
                 if views.serving(which).1 > which.1 {
-                    return Ok(Applied::Moved);
+                    return Ok(Answer::Behind);
                 }
                 views.take_over(which, &brought?)
             }),
@@ -74,10 +75,10 @@ fn serving() -> Vec<Proof> {
 }
 
 /// Takes over without a look at what still lies behind.
-fn blindly(views: &mut Views, which: &super::Which, brought: &super::kept::B) -> super::kept::Answer {
+fn blindly(views: &mut Views, which: &super::Which, brought: &super::kept::B) -> super::kept::TakenOver {
     let answer = views.of(which).apply(brought);
     views.serving.insert(which.0.clone(), which.1);
-    answer
+    answer.map(Answer::from)
 }
 
 fn taking_over() -> Vec<Proof> {
@@ -88,7 +89,7 @@ fn taking_over() -> Vec<Proof> {
             Behind(|kept, serving| {
                 let even =
                     serving.positions.iter().filter(|(stream, at)| kept.position(stream) == Some(**at));
-                let even = even.map(|(stream, at)| eventsrc_core::Move {
+                let even = even.map(|(stream, at)| eventsrc_core::PositionChange {
                     stream: stream.clone(),
                     from: Some(*at),
                     to: *at,
@@ -116,8 +117,8 @@ fn taking_over() -> Vec<Proof> {
             "what is beyond the serving version is refused",
             TakeOver(|views, which, behind, brought| {
                 let brought = brought?;
-                if brought.moves() != behind {
-                    return Ok(Applied::Moved);
+                if brought.position_changes() != behind {
+                    return Ok(Answer::Behind);
                 }
                 views.take_over(which, &brought)
             }),
@@ -149,10 +150,10 @@ fn taking_over() -> Vec<Proof> {
             "streams that are brought are applied one by one",
             TakeOver(|views, which, _, brought| {
                 let brought = brought?;
-                for stream in 0..brought.moves().len() {
+                for stream in 0..brought.position_changes().len() {
                     let stream = part(&brought, |at, _| at == stream);
                     if let Applied::Rejected(error) = views.of(which).apply(&stream)? {
-                        return Ok(Applied::Rejected(error));
+                        return Ok(Answer::Rejected(error));
                     }
                 }
                 views.take_over(which, &Batch::new(Vec::new()))
@@ -162,7 +163,7 @@ fn taking_over() -> Vec<Proof> {
             "a_catch_up_that_breaks_a_rule_changes_nothing",
             "an error of the database fails the take-over",
             TakeOver(|views, which, _, brought| match views.take_over(which, &brought?) {
-                Ok(Applied::Rejected(error)) if error.to_string().contains("a row has a text") => {
+                Ok(Answer::Rejected(error)) if error.to_string().contains("a row has a text") => {
                     Err(StorageError::new(ErrorKind::Invalid, "the database refuses").because(error))
                 }
                 answer => answer,
@@ -173,7 +174,7 @@ fn taking_over() -> Vec<Proof> {
             "a version serves before its transaction has come to its end",
             TakeOver(|views, which, _, brought| {
                 let answer = views.take_over(which, &brought?);
-                if let Ok(Applied::Rejected(error)) = &answer
+                if let Ok(Answer::Rejected(error)) = &answer
                     && error.to_string().contains("there is no row")
                 {
                     views.serving.insert(which.0.clone(), which.1);
@@ -207,11 +208,19 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
+            "a_version_with_a_quarantine_behind_does_not_take_over",
+            "a quarantine is told as any other reason to lie behind",
+            TakeOver(|views, which, _, brought| match views.take_over(which, &brought?) {
+                Ok(Answer::Quarantined(_)) => Ok(Answer::Behind),
+                answer => answer,
+            }),
+        ),
+        (
             "a_quarantine_that_lies_nowhere_behind_hinders_nobody",
             "any quarantine hinders",
             TakeOver(|views, which, _, brought| {
                 if !views.of(which).quarantined.is_empty() {
-                    return Ok(Applied::Moved);
+                    return Ok(Answer::Behind);
                 }
                 views.take_over(which, &brought?)
             }),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{Applied, ErrorKind, Place, StorageError, StreamName};
+use eventsrc_core::{Applied, ErrorKind, StorageError, StreamName, StreamPosition, TakeOver};
 use eventsrc_testkit::conformance::ViewRows;
 
-use super::kept::{Answer, B, Kept, S};
+use super::kept::{B, Kept, S, TakenOver};
 
 /// The name and version of a view.
 pub(crate) type Which = (String, u32);
@@ -37,7 +37,7 @@ impl Views {
     }
 
     /// What readers see of the view.
-    pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<Place<S>>, ViewRows) {
+    pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<StreamPosition<S>>, ViewRows) {
         let kept = self.kept(&self.serving(which));
         (streams.iter().map(|stream| kept.place(stream)).collect(), kept.rows)
     }
@@ -51,18 +51,24 @@ impl Views {
     }
 
     /// The sound way to take over with what was brought.
-    pub(crate) fn take_over(&mut self, which: &Which, brought: &B) -> Answer {
+    pub(crate) fn take_over(&mut self, which: &Which, brought: &B) -> TakenOver {
         let serving = self.serving(which);
         let serving = self.of(&serving).clone();
         let mut caught_up = self.of(which).clone();
+        let behind = caught_up.behind(&serving).into_iter().map(|change| change.stream);
+        let quarantined: Vec<_> =
+            behind.filter(|stream| caught_up.quarantined.contains_key(stream)).collect();
+        if !quarantined.is_empty() {
+            return Ok(TakeOver::Quarantined(quarantined));
+        }
         match caught_up.apply(brought)? {
             Applied::Done if caught_up.behind(&serving).is_empty() => {
                 *self.of(which) = caught_up;
                 self.serving.insert(which.0.clone(), which.1);
-                Ok(Applied::Done)
+                Ok(TakeOver::Done)
             }
-            Applied::Done => Ok(Applied::Moved),
-            other => Ok(other),
+            Applied::Done => Ok(TakeOver::Behind),
+            other => Ok(other.into()),
         }
     }
 }

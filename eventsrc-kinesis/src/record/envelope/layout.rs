@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use eventsrc_core::{
     Codec, CodecError, Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, Vec1,
-    to_microseconds,
+    truncate_to_microseconds,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -93,7 +93,7 @@ impl<'a> Written<'a> {
         let details = WrittenCommit {
             number: commit.first.number(),
             zone: commit.first.zone().0,
-            time: format!("{:.6}", to_microseconds(commit.time)),
+            time: format!("{:.6}", truncate_to_microseconds(commit.time)),
             metadata: &commit.metadata,
             version,
         };

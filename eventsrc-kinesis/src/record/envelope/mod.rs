@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use eventsrc_core::{
     Change, Codec, Commit, ErrorKind, Json, Sequence, StorageError, StreamKey, StreamName, Vec1, Zone,
-    to_microseconds, version_of_all,
+    common_version, truncate_to_microseconds,
 };
 use md5::{Digest, Md5};
 use serde::de::DeserializeOwned;
 
 use self::layout::{Read, Unreadable, Written};
-use super::aggregated::{Aggregated, NotAggregated};
+use super::aggregated::{AggregatedRecord, NotAggregated};
 use super::{Decoded, Decoder, Record};
 
 /// The longest partition key that Kinesis takes, in characters.
@@ -114,7 +114,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         }
         let stream = name(&commit.key)?;
         let version =
-            version_of_all(&*self.codec, &commit.payloads).map_err(layout::unencodable).map_err(about)?;
+            common_version(&*self.codec, &commit.payloads).map_err(layout::unencodable).map_err(about)?;
         let written = Written::commit(&stream, commit, version);
         layout::write_with(&written, &*self.codec, &commit.payloads).map_err(about)
     }
@@ -176,7 +176,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         let first = S::from_parts(number, Zone(read.zone)).ok_or_else(|| {
             format!("number {number} of zone {} is no sequence of the type that is read", read.zone)
         })?;
-        let time = to_microseconds(read.time.ok_or_else(|| missing("time"))?);
+        let time = truncate_to_microseconds(read.time.ok_or_else(|| missing("time"))?);
         let metadata = read.metadata.take().ok_or_else(|| missing("metadata"))?;
         let commit = Commit { key, first, time, metadata, payloads };
         if commit.fits() { Ok(commit) } else { Err("the commit runs past the last sequence".into()) }
@@ -195,7 +195,7 @@ where
     type Payload = E;
 
     fn decode(&self, record: Record, from: u64, decoded: &mut Decoded<K, S, E>) -> u64 {
-        let aggregated = match Aggregated::read(&record.data) {
+        let aggregated = match AggregatedRecord::read(&record.data) {
             Ok(aggregated) => aggregated,
             Err(why) => {
                 match why {

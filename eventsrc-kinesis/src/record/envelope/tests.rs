@@ -1,15 +1,16 @@
 use std::error::Error;
 
 use eventsrc_core::{
-    CodecError, CommitId, Encoded, Metadata, Postcard, Timestamp, Token, Vec1, Verbatim, ZonedSequence, vec1,
+    CodecError, CommitId, Metadata, Postcard, RawCodec, RawPayload, Timestamp, Token, Vec1, ZonedSequence,
+    vec1,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::*;
-use crate::finding::Finding;
-use crate::record::Aggregate;
+use crate::anomaly::Anomaly;
+use crate::record::AggregatedRecordBuilder;
 use crate::record::user::User;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,7 +99,7 @@ fn decode<D: Decoder<Record>>(decoder: &D, record: Record) -> Decoded<D::Key, D:
 }
 
 fn only_commit<K: Clone, S: Clone, E: Clone>(decoded: &Decoded<K, S, E>) -> Commit<K, S, E> {
-    assert_eq!(decoded.findings, []);
+    assert_eq!(decoded.anomalies, []);
     let [Change::Commit(commit)] = &decoded.changes[..] else { panic!("there is one commit") };
     Commit::clone(commit)
 }
@@ -116,9 +117,9 @@ fn a_stored_sample_is_read() {
 
 #[test]
 fn what_is_carried_verbatim_is_written_as_it_was() {
-    let carried = Envelope::<StreamName, ZonedSequence, Encoded, _>::with_codec(Verbatim::TEXT);
+    let carried = Envelope::<StreamName, ZonedSequence, RawPayload, _>::with_codec(RawCodec::TEXT);
     let commit = only_commit(&decode(&carried, record("user/acme/42", SAMPLE)));
-    assert_eq!(commit.payloads[0], Encoded { version: 2, bytes: br#"{"named":"Ada"}"#.into() });
+    assert_eq!(commit.payloads[0], RawPayload { version: 2, bytes: br#"{"named":"Ada"}"#.into() });
     let written = carried.encode(&Change::Commit(Arc::new(commit))).unwrap();
     assert_eq!(String::from_utf8(written).unwrap(), SAMPLE);
 }
@@ -161,14 +162,14 @@ fn what_is_of_other_keys_is_passed_over() {
     let bad = r#"{"eventsrc":1,"change":"commit","stream":"group/1","number":"seven"}"#;
     for data in [group.as_str(), r#"{"eventsrc":1,"change":"stream","stream":"group/1"}"#, later, bad, "{}"] {
         let decoded = decode(&envelope(), record("group/1", data));
-        assert!(decoded.changes.is_empty() && decoded.findings.is_empty(), "{data}: {decoded:?}");
+        assert!(decoded.changes.is_empty() && decoded.anomalies.is_empty(), "{data}: {decoded:?}");
     }
 }
 
-/// That `data`, put under `partition_key`, is a finding and the hint that goes with it, and quotes nothing.
+/// That `data`, put under `partition_key`, is an anomaly and the hint that goes with it, and quotes nothing.
 fn assert_unreadable(partition_key: &str, data: &str, stream: Option<&str>, words: &str) {
     let decoded = decode(&envelope(), record(partition_key, data));
-    let [Finding::Unreadable { stream: found, why }] = &decoded.findings[..] else {
+    let [Anomaly::Unreadable { stream: found, why }] = &decoded.anomalies[..] else {
         panic!("{data}: {decoded:?}");
     };
     assert_eq!(found.as_ref().map(StreamName::as_str), stream, "{data}");
@@ -182,7 +183,7 @@ fn assert_unreadable(partition_key: &str, data: &str, stream: Option<&str>, word
 }
 
 #[test]
-fn what_cannot_be_read_is_a_finding_and_a_hint() {
+fn what_cannot_be_read_is_an_anomaly_and_a_hint() {
     let of = |from: &str, to: &str| SAMPLE.replacen(from, to, 1);
     let acme = Some("user/acme/42");
     let unreadable = |data: String, words| assert_unreadable("0123abcd", &data, acme, words);
@@ -222,7 +223,7 @@ fn the_partition_key_names_the_stream_of_what_does_not() {
 }
 
 #[test]
-fn what_the_other_kind_of_codec_wrote_is_a_finding() {
+fn what_the_other_kind_of_codec_wrote_is_an_anomaly() {
     let text = Envelope::<User, u64, String>::new();
     let binary = Envelope::<User, u64, String, _>::with_codec(Postcard);
     let commit = Commit {
@@ -238,13 +239,13 @@ fn what_the_other_kind_of_codec_wrote_is_a_finding() {
     assert_eq!(only_commit(&decode(&binary, record("user/1", binaries.clone()))), commit);
     for decoded in [decode(&text, record("", binaries)), decode(&binary, record("", texts))] {
         assert!(matches!(&decoded.changes[..], [Change::Stream(User(id))] if id == "1"), "{decoded:?}");
-        assert_eq!(decoded.findings.len(), 1);
+        assert_eq!(decoded.anomalies.len(), 1);
     }
 }
 
 #[test]
 fn parts_are_read_from_the_one_that_is_wanted() {
-    let mut aggregate = Aggregate::new(1 << 20);
+    let mut aggregate = AggregatedRecordBuilder::new(1 << 20);
     for (key, data) in [("user/1", "broken"), ("user/acme/42", SAMPLE), ("group/1", "{}")] {
         aggregate.add(key, data.into()).unwrap();
     }
@@ -259,7 +260,7 @@ fn parts_are_read_from_the_one_that_is_wanted() {
         matches!(&all.changes[..], [Change::Stream(User(id)), Change::Commit(_)] if id == "1"),
         "{all:?}"
     );
-    assert_eq!(all.findings.len(), 1);
+    assert_eq!(all.anomalies.len(), 1);
     assert_eq!(only_commit(&from(1)), sample());
     assert!(from(2).changes.is_empty());
     assert!(from(u64::MAX).changes.is_empty());
@@ -271,7 +272,7 @@ fn parts_are_read_from_the_one_that_is_wanted() {
         matches!(&decoded.changes[..], [Change::Anything]),
         "its parts may be of any stream: {decoded:?}"
     );
-    assert_eq!(decoded.findings.len(), 1);
+    assert_eq!(decoded.anomalies.len(), 1);
 }
 
 #[test]
@@ -407,7 +408,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_is_a_finding_or_another_commit_of_text_and_never_a_panic(
+    fn damage_is_an_anomaly_or_another_commit_of_text_and_never_a_panic(
         place in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {

@@ -29,7 +29,7 @@ impl Reads<Record> for Records {
 }
 
 fn records() -> Records {
-    Records(StreamRecords::new(Images::new()), DestinationRecords::new("names", Images::new()))
+    Records(StreamRecords::new(ItemDecoder::new()), DestinationRecords::new("names", ItemDecoder::new()))
 }
 
 fn keys(stream: &str) -> HashMap<String, AttributeValue> {
@@ -81,7 +81,7 @@ where
 }
 
 fn assert_commit(decoded: &Decoded<User, u64, String>) {
-    let ([Change::Commit(commit)], []) = (&decoded.changes[..], &decoded.findings[..]) else {
+    let ([Change::Commit(commit)], []) = (&decoded.changes[..], &decoded.anomalies[..]) else {
         panic!("{decoded:?}")
     };
     assert_eq!((&commit.key, commit.first), (&User("1".into()), 7));
@@ -90,7 +90,7 @@ fn assert_commit(decoded: &Decoded<User, u64, String>) {
 }
 
 fn assert_hint(decoded: &Decoded<User, u64, String>, stream: Option<&str>, words: &str) {
-    let [Finding::Unreadable { stream: found, why }] = &decoded.findings[..] else { panic!("{decoded:?}") };
+    let [Anomaly::Unreadable { stream: found, why }] = &decoded.anomalies[..] else { panic!("{decoded:?}") };
     assert_eq!(found.as_ref().map(StreamName::as_str), stream);
     assert!(why.contains(words), "{why}");
     assert!(!why.contains("secret"), "{why}");
@@ -102,7 +102,7 @@ fn assert_hint(decoded: &Decoded<User, u64, String>, stream: Option<&str>, words
 }
 
 fn assert_nothing(decoded: &Decoded<User, u64, String>) {
-    assert!(decoded.changes.is_empty() && decoded.findings.is_empty(), "{decoded:?}");
+    assert!(decoded.changes.is_empty() && decoded.anomalies.is_empty(), "{decoded:?}");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_record_of_a_server_that_names_no_table_is_read() {
 
 #[test]
 fn an_item_that_was_changed_or_removed_is_tampering_and_no_change() {
-    let finding = |what: &str| Finding::Tampering {
+    let anomaly = |what: &str| Anomaly::Tampered {
         stream: Some("user/1".parse().unwrap()),
         number: Some(7),
         what: what.into(),
@@ -143,13 +143,13 @@ fn an_item_that_was_changed_or_removed_is_tampering_and_no_change() {
         let what = operation.as_str().to_owned();
         let decoded = decode(&records(), streamed(operation, keys("user/1"), image));
         assert!(decoded.changes.is_empty());
-        assert_eq!(decoded.findings, [finding(&what)]);
+        assert_eq!(decoded.anomalies, [anomaly(&what)]);
         let decoded = decode(&records(), put(NATIVE.replace("INSERT", &what)));
         assert!(decoded.changes.is_empty());
-        assert_eq!(decoded.findings, [finding(&what)]);
+        assert_eq!(decoded.anomalies, [anomaly(&what)]);
     }
     let decoded = decode(&records(), streamed(OperationType::Remove, HashMap::new(), None));
-    assert_eq!(decoded.findings, [Finding::Tampering { stream: None, number: None, what: "REMOVE".into() }]);
+    assert_eq!(decoded.anomalies, [Anomaly::Tampered { stream: None, number: None, what: "REMOVE".into() }]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_is_of_other_keys_is_passed_over() {
 fn a_record_of_another_table_is_foreign() {
     let decoded = decode(&records(), put(NATIVE.replace(r#""names""#, r#""names-snapshots""#)));
     assert!(decoded.changes.is_empty());
-    assert!(matches!(&decoded.findings[..], [Finding::Foreign { why }] if why.contains("names-snapshots")));
+    assert!(matches!(&decoded.anomalies[..], [Anomaly::Foreign { why }] if why.contains("names-snapshots")));
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn a_stream_without_new_images_is_read_from_the_storage_and_told_of_once() {
     assert_hint(&decode(&records, record("user/1")), Some("user/1"), "NEW_IMAGE");
     let second = decode(&records, record("user/2"));
     assert!(matches!(&second.changes[..], [Change::Stream(User(id))] if id == "2"), "{second:?}");
-    assert_eq!(second.findings, []);
+    assert_eq!(second.anomalies, []);
 }
 
 #[test]
-fn an_item_that_cannot_be_read_is_a_finding_and_a_hint() {
+fn an_item_that_cannot_be_read_is_an_anomaly_and_a_hint() {
     let mut bad = image("user/1");
     bad.insert("p".to_owned(), AttributeValue::S(r#"["a",{"secret":1}]"#.into()));
     bad.insert("l".to_owned(), AttributeValue::B(Blob::new([3, 12])));
@@ -214,7 +214,7 @@ proptest! {
     fn a_record_that_is_cut_off_is_told_of(place in any::<prop::sample::Index>()) {
         let cut = decode(&records(), put(&NATIVE[..place.index(NATIVE.len())]));
         prop_assert!(matches!(&cut.changes[..], [Change::Anything]), "{cut:?}");
-        prop_assert_eq!(cut.findings.len(), 1);
+        prop_assert_eq!(cut.anomalies.len(), 1);
     }
 
     #[test]
@@ -223,6 +223,6 @@ proptest! {
         let place = place.index(data.len());
         data[place] = byte;
         let damaged = decode(&records(), put(data));
-        prop_assert!(damaged.changes.len() <= 1 && damaged.findings.len() <= 1, "{damaged:?}");
+        prop_assert!(damaged.changes.len() <= 1 && damaged.anomalies.len() <= 1, "{damaged:?}");
     }
 }

@@ -4,7 +4,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 use super::super::transaction::Transaction;
-use super::{At, PositionRow, READ, unreadable};
+use super::{PositionRow, READ, VersionKey, unreadable};
 use crate::connections::{Connection, Connections};
 use crate::failure::Failure;
 
@@ -87,10 +87,10 @@ impl Records {
     pub(in crate::view) async fn quarantine(
         &self,
         connection: &Connection,
-        at: At<'_>,
-        poison: &PoisonRow,
+        at: VersionKey<'_>,
+        poison: &QuarantineRow,
     ) -> Result<(), Error> {
-        let PoisonRow { stream, position, commit, error, time } = poison;
+        let QuarantineRow { stream, position, commit, error, time } = poison;
         let error = without_zeros(error);
         let parameters: [&(dyn ToSql + Sync); 7] =
             [&at.view, &at.version, stream, &commit.number, &commit.zone, &error, time];
@@ -107,17 +107,17 @@ impl Records {
     pub(in crate::view) async fn quarantined(
         &self,
         connections: &Connections,
-        at: At<'_>,
-    ) -> Result<Vec<PoisonRow>, Failure> {
+        at: VersionKey<'_>,
+    ) -> Result<Vec<QuarantineRow>, Failure> {
         let rows = connections.query(READ, &self.quarantined, &[&at.view, &at.version]).await?;
-        rows.iter().map(PoisonRow::read).collect::<Result<_, _>>().map_err(unreadable)
+        rows.iter().map(QuarantineRow::read).collect::<Result<_, _>>().map_err(unreadable)
     }
 
     /// Ends the quarantine of a stream; whether it was in one.
     pub(in crate::view) async fn release(
         &self,
         connection: &Connection,
-        at: At<'_>,
+        at: VersionKey<'_>,
         stream: &str,
     ) -> Result<bool, Error> {
         let statement = connection.prepare_cached(&self.release).await?;
@@ -130,7 +130,7 @@ impl Records {
     pub(in crate::view) async fn skip(
         &self,
         transaction: &Transaction,
-        at: At<'_>,
+        at: VersionKey<'_>,
         skip: &SkipRow,
     ) -> Result<bool, Error> {
         let SkipRow { stream, from, to, reason, time } = skip;
@@ -160,7 +160,7 @@ impl Records {
     pub(in crate::view) async fn skipped(
         &self,
         connections: &Connections,
-        at: At<'_>,
+        at: VersionKey<'_>,
     ) -> Result<Vec<SkipRow>, Failure> {
         let rows = connections.query(READ, &self.skipped, &[&at.view, &at.version]).await?;
         rows.iter().map(SkipRow::read).collect::<Result<_, _>>().map_err(unreadable)
@@ -174,7 +174,7 @@ fn without_zeros(text: &str) -> String {
 
 /// A commit that cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::view) struct PoisonRow {
+pub(in crate::view) struct QuarantineRow {
     pub(in crate::view) stream: String,
     pub(in crate::view) position: Option<PositionRow>,
     /// Where the commit begins.
@@ -184,7 +184,7 @@ pub(in crate::view) struct PoisonRow {
     pub(in crate::view) time: i64,
 }
 
-impl PoisonRow {
+impl QuarantineRow {
     fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             position: PositionRow::read_if_any(row, 0)?,

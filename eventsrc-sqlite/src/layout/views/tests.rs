@@ -61,8 +61,8 @@ fn a_position_moves_only_from_where_it_is() {
     }
     assert!(mover.advance("user/1", Some(at(3, 7)), at(i64::MAX, u16::MAX)).unwrap());
     let position = Some(at(i64::MAX, u16::MAX));
-    assert_eq!(place(&connection, id, "user/1").unwrap(), PlaceRow { position, quarantined: false });
-    assert_eq!(place(&connection, id + 1, "user/1").unwrap(), PlaceRow::default());
+    assert_eq!(place(&connection, id, "user/1").unwrap(), StreamPositionRow { position, quarantined: false });
+    assert_eq!(place(&connection, id + 1, "user/1").unwrap(), StreamPositionRow::default());
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_position_in_quarantine_does_not_move() {
     let id = create(&connection, 1, true, "[]");
     let mut mover = Mover::new(&connection, id).unwrap();
     assert!(mover.advance("user/2", None, at(1, 0)).unwrap());
-    let poison = |stream: &str, position: Option<PositionRow>, error: &str| PoisonRow {
+    let poison = |stream: &str, position: Option<PositionRow>, error: &str| QuarantineRow {
         stream: stream.into(),
         position,
         commit: at(2, 5),
@@ -81,7 +81,7 @@ fn a_position_in_quarantine_does_not_move() {
     let told = [poison("user/1", None, "a"), poison("user/2", Some(at(1, 0)), "b\0é")];
     for told in &told {
         quarantine(&connection, id, told).unwrap();
-        quarantine(&connection, id, &PoisonRow { error: "later".into(), ..told.clone() }).unwrap();
+        quarantine(&connection, id, &QuarantineRow { error: "later".into(), ..told.clone() }).unwrap();
     }
     quarantine(&connection, id, &poison("user/3", Some(at(1, 0)), "it is not there")).unwrap();
     assert_eq!(quarantined(&connection, id).unwrap(), told);
@@ -149,7 +149,7 @@ fn a_version_lies_behind_where_the_other_one_is_further() {
         mine.into_iter().for_each(|position| put(own, stream, position));
         theirs.into_iter().for_each(|position| put(other, stream, position));
     }
-    let poison = PoisonRow {
+    let poison = QuarantineRow {
         stream: "s/zone".into(),
         position: Some(at(2, 0)),
         commit: at(3, 0),

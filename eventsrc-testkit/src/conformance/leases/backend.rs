@@ -9,11 +9,11 @@ pub trait LeaseBackend: Send + Sync + 'static {
     /// The store.
     type Store: LeaseStore;
     /// Where the leases of one group live: a schema, a table. It is dropped when the rule is done.
-    type Place: Send + Sync + 'static;
+    type Location: Send + Sync + 'static;
 
     /// A new place without any leases.
-    fn create(&self) -> impl Future<Output = Self::Place> + Send;
+    fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
     /// A handle on the leases at `place`, as another process would open it: it shares no more than that process would.
-    fn open(&self, place: &Self::Place) -> impl Future<Output = Self::Store> + Send;
+    fn open(&self, place: &Self::Location) -> impl Future<Output = Self::Store> + Send;
 }

@@ -2,23 +2,25 @@
 
 use eventsrc_core::{Lease, LeaseStore, StorageError};
 
-use super::super::report::{Kept, ensure, ensure_eq};
+use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::super::trial::together;
 use super::backend::LeaseBackend;
 use super::trial::{LeaseTrial, after, hands, moved, unmoved};
 
 /// Who claims a lease becomes its heir, and nothing else changes.
-pub async fn a_claim_names_the_heir_and_changes_nothing_else<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_claim_names_the_heir_and_changes_nothing_else<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, held) = on.taken("b", "v").await?;
     let held = leases.renews("v", &moved(&held, after(1))).await?;
     let before = leases.creates("a").await?;
     let behind = leases.creates("c").await?;
     leases.claims(&held, "w").await?;
-    leases.has(&[before, Lease { heir: Some("w".into()), ..held }, behind]).await
+    leases.has(&[before, Lease { next_owner: Some("w".into()), ..held }, behind]).await
 }
 
 /// The owner of a claimed lease goes on as before, and sees the claim when it renews.
-pub async fn the_owner_of_a_claimed_lease_goes_on<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn the_owner_of_a_claimed_lease_goes_on<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.claims(&held, "w").await?;
     let mut renewed = leases.renews("v", &moved(&held, after(1))).await?;
@@ -32,16 +34,16 @@ pub async fn the_owner_of_a_claimed_lease_goes_on<B: LeaseBackend>(on: &LeaseTri
 }
 
 /// A lease can be claimed although its owner renewed it since it was seen.
-pub async fn a_lease_that_was_renewed_is_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_renewed_is_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     let renewed = leases.renews("v", &moved(&seen, after(1))).await?;
     let claimed = leases.claims(&seen, "w").await?;
-    ensure_eq!(claimed, Lease { heir: Some("w".into()), ..renewed }, "what was claimed");
+    ensure_eq!(claimed, Lease { next_owner: Some("w".into()), ..renewed }, "what was claimed");
     Ok(())
 }
 
 /// A lease that has an heir is not claimed by another one.
-pub async fn a_lease_that_has_an_heir_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_has_an_heir_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     let claimed = leases.claims(&seen, "w").await?;
     leases.claims_not(&seen, "x").await?;
@@ -49,14 +51,14 @@ pub async fn a_lease_that_has_an_heir_is_not_claimed<B: LeaseBackend>(on: &Lease
 }
 
 /// A lease whose owner is another one by now is not claimed.
-pub async fn a_lease_of_another_owner_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_of_another_owner_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     leases.takes(&seen, "u").await?;
     leases.claims_not(&seen, "w").await
 }
 
 /// A lease that nobody has is not claimed, whoever had it when it was seen.
-pub async fn a_lease_that_nobody_has_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_nobody_has_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, free) = on.lease("a").await?;
     leases.claims_not(&free, "w").await?;
     let taken = leases.takes(&free, "v").await?;
@@ -66,13 +68,13 @@ pub async fn a_lease_that_nobody_has_is_not_claimed<B: LeaseBackend>(on: &LeaseT
 }
 
 /// A lease that is not there is not claimed.
-pub async fn a_lease_that_is_not_there_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_is_not_there_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, lease) = on.taken("a", "v").await?;
     leases.claims_not(&Lease { shard: "b".into(), ..lease }, "w").await
 }
 
 /// A claim whose answer was lost can be made again.
-pub async fn a_claim_made_again_stands<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_claim_made_again_stands<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     let claimed = leases.claims(&seen, "w").await?;
     ensure_eq!(leases.claims(&seen, "w").await?, claimed, "what is claimed again");
@@ -81,7 +83,7 @@ pub async fn a_claim_made_again_stands<B: LeaseBackend>(on: &LeaseTrial<B>) -> K
 }
 
 /// Of 16 workers that claim a lease at once, one is its heir.
-pub async fn of_16_claimers_one_is_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn of_16_claimers_one_is_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = [on.open().await, on.open().await];
     for round in 0..10 {
         let lease = leases[0].creates(&format!("round {round:02}")).await?;
@@ -94,7 +96,7 @@ pub async fn of_16_claimers_one_is_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> 
         let answers: Vec<_> = answers.into_iter().collect::<Result<_, StorageError>>()?;
         let heirs: Vec<_> = (0..16).filter(|at| answers[*at]).map(|at| format!("worker {at}")).collect();
         ensure!(heirs.len() == 1, "in round {round} these claimed it: {heirs:?}");
-        let expected = Lease { heir: Some(heirs[0].clone()), ..lease };
+        let expected = Lease { next_owner: Some(heirs[0].clone()), ..lease };
         ensure_eq!(leases[1].lease(&expected.shard).await?, expected, "what was claimed");
     }
     Ok(())

@@ -2,13 +2,13 @@
 
 use eventsrc_core::{Checkpoint, LeaseStore, NewLease};
 
-use super::super::report::{Kept, ensure, ensure_eq};
+use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::super::trial::together;
 use super::backend::LeaseBackend;
 use super::trial::{LeaseTrial, checkpoints, hands, moved, new_lease, unmoved};
 
 /// A lease is made as it was asked for, and nobody has it.
-pub async fn a_created_lease_is_as_it_was_asked_for<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_created_lease_is_as_it_was_asked_for<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let new = |(at, checkpoint): (usize, Checkpoint)| NewLease {
         shard: format!("shard {at}"),
@@ -32,7 +32,7 @@ pub async fn a_created_lease_is_as_it_was_asked_for<B: LeaseBackend>(on: &LeaseT
 }
 
 /// What becomes of a lease is not undone by creating it again, in whatever way.
-pub async fn a_lease_that_is_there_is_left_alone<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_is_there_is_left_alone<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, free) = on.lease("free").await?;
     let taken = leases.creates("taken").await?;
     let taken = leases.takes(&taken, "a").await?;
@@ -54,7 +54,7 @@ pub async fn a_lease_that_is_there_is_left_alone<B: LeaseBackend>(on: &LeaseTria
 /// Of some leases to be made, those are that are not there.
 pub async fn leases_that_are_missing_are_made_beside_those_that_are_there<B: LeaseBackend>(
     on: &LeaseTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (leases, _) = on.taken("b", "w").await?;
     let there = leases.lease("b").await?;
     leases.store().create(&["a", "b", "c"].map(new_lease)).await?;
@@ -65,7 +65,7 @@ pub async fn leases_that_are_missing_are_made_beside_those_that_are_there<B: Lea
 }
 
 /// A shard that is named twice has one lease, the first.
-pub async fn a_shard_named_twice_has_one_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_named_twice_has_one_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let second = NewLease { checkpoint: Checkpoint::Latest, ..new_lease("a") };
     leases.store().create(&[new_lease("a"), second]).await?;
@@ -75,14 +75,14 @@ pub async fn a_shard_named_twice_has_one_lease<B: LeaseBackend>(on: &LeaseTrial<
 }
 
 /// To create nothing does nothing.
-pub async fn nothing_may_be_created<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn nothing_may_be_created<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     leases.store().create(&[]).await?;
     leases.has(&[]).await
 }
 
 /// Of many who create the same leases at once, in different orders, all succeed, and a shard has one lease.
-pub async fn many_may_create_the_same_leases_at_once<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn many_may_create_the_same_leases_at_once<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let mut creating = Vec::new();
     for worker in 0..8usize {
         let leases = on.open().await;
@@ -102,12 +102,12 @@ pub async fn many_may_create_the_same_leases_at_once<B: LeaseBackend>(on: &Lease
 }
 
 /// Where nothing was created, there are no leases.
-pub async fn a_new_place_has_no_leases<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_new_place_has_no_leases<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     on.open().await.has(&[]).await
 }
 
 /// Leases are in the order of their shards, byte by byte, whoever has them and whenever they were made.
-pub async fn leases_are_sorted_by_shard<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn leases_are_sorted_by_shard<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let names =
         ["b", "a", "shardId-000000000010", "shardId-000000000009", "B", "ä", "a b", "a-b", "aB", "ab"];
@@ -125,7 +125,7 @@ pub async fn leases_are_sorted_by_shard<B: LeaseBackend>(on: &LeaseTrial<B>) -> 
 }
 
 /// Any number of leases are made and listed.
-pub async fn any_number_of_leases_are_listed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn any_number_of_leases_are_listed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let news: Vec<_> = (0..300).map(|shard| new_lease(&format!("{shard:03}"))).collect();
     leases.store().create(&news).await?;
@@ -135,7 +135,7 @@ pub async fn any_number_of_leases_are_listed<B: LeaseBackend>(on: &LeaseTrial<B>
 }
 
 /// The lease of a shard that ended can be forgotten.
-pub async fn a_lease_that_ended_is_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_ended_is_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, ended) = on.taken("ended", "a").await?;
     let kept = leases.creates("kept").await?;
     leases.releases("a", &moved(&ended, Checkpoint::End)).await?;
@@ -144,7 +144,7 @@ pub async fn a_lease_that_ended_is_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>
 }
 
 /// No other lease is forgotten, whoever has it.
-pub async fn a_lease_that_has_not_ended_is_not_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_has_not_ended_is_not_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, taken) = on.taken("taken", "a").await?;
     leases.claims(&taken, "b").await?;
     leases.creates("free").await?;
@@ -157,7 +157,9 @@ pub async fn a_lease_that_has_not_ended_is_not_forgotten<B: LeaseBackend>(on: &L
 }
 
 /// What ended is kept until somebody says that it can be forgotten.
-pub async fn a_lease_that_ended_is_kept_until_it_is_removed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_ended_is_kept_until_it_is_removed<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, ended) = on.taken("ended", "a").await?;
     let other = leases.creates("other").await?;
     let ended = leases.releases("a", &moved(&ended, Checkpoint::End)).await?;
@@ -167,7 +169,7 @@ pub async fn a_lease_that_ended_is_kept_until_it_is_removed<B: LeaseBackend>(on:
 }
 
 /// Some of the leases may be forgotten already, by somebody else at the same time.
-pub async fn many_may_remove_the_same_leases_at_once<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn many_may_remove_the_same_leases_at_once<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let mut shards: Vec<_> = (0..10).map(|shard| shard.to_string()).collect();
     for shard in &shards {
@@ -189,7 +191,7 @@ pub async fn many_may_remove_the_same_leases_at_once<B: LeaseBackend>(on: &Lease
 }
 
 /// A lease that was forgotten can be made again.
-pub async fn a_forgotten_lease_can_be_made_again<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_forgotten_lease_can_be_made_again<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, ended) = on.taken("a", "w").await?;
     leases.releases("w", &moved(&ended, Checkpoint::End)).await?;
     leases.store().remove(&["a".into()]).await?;

@@ -2,12 +2,12 @@
 
 use eventsrc_core::Checkpoint;
 
-use super::super::report::{Kept, Violation, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure_eq};
 use super::backend::LeaseBackend;
 use super::trial::{LeaseHandle, LeaseTrial, after, hands, moved, unmoved};
 
 /// A shard that ended with a renewal has no owner, and the answer says so.
-pub async fn a_shard_that_ended_by_renewal_has_no_owner<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_that_ended_by_renewal_has_no_owner<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let ended = leases.renews("v", &moved(&held, Checkpoint::End)).await?;
     ensure_eq!((hands(&ended), &ended.checkpoint), ((None, None), &Checkpoint::End), "what ended");
@@ -15,7 +15,7 @@ pub async fn a_shard_that_ended_by_renewal_has_no_owner<B: LeaseBackend>(on: &Le
 }
 
 /// A shard that ended with a release has no owner.
-pub async fn a_shard_that_ended_by_release_has_no_owner<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_that_ended_by_release_has_no_owner<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let ended = leases.releases("v", &moved(&held, Checkpoint::End)).await?;
     ensure_eq!((hands(&ended), &ended.checkpoint), ((None, None), &Checkpoint::End), "what ended");
@@ -23,7 +23,7 @@ pub async fn a_shard_that_ended_by_release_has_no_owner<B: LeaseBackend>(on: &Le
 }
 
 /// What ended does not go to its heir.
-pub async fn a_shard_that_ended_has_no_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_that_ended_has_no_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     for renews in [true, false] {
         for knows in [true, false] {
             let (leases, held) = on.taken(&format!("{renews} {knows}"), "v").await?;
@@ -38,7 +38,7 @@ pub async fn a_shard_that_ended_has_no_heir<B: LeaseBackend>(on: &LeaseTrial<B>)
 }
 
 /// Nobody takes what ended, whenever it was seen.
-pub async fn a_shard_that_ended_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_that_ended_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     for renews in [true, false] {
         let (leases, free) = on.lease(&format!("{renews}")).await?;
         let held = leases.takes(&free, "v").await?;
@@ -52,7 +52,7 @@ pub async fn a_shard_that_ended_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>
 }
 
 /// Nobody claims what ended.
-pub async fn a_shard_that_ended_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_that_ended_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     for renews in [true, false] {
         let (leases, held) = on.taken(&format!("{renews}"), "v").await?;
         ends(&leases, &moved(&held, Checkpoint::End), renews).await?;
@@ -63,7 +63,7 @@ pub async fn a_shard_that_ended_is_not_claimed<B: LeaseBackend>(on: &LeaseTrial<
 }
 
 /// What ended does not begin again.
-pub async fn a_shard_that_ended_has_no_other_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_shard_that_ended_has_no_other_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let ended = leases.renews("v", &moved(&held, Checkpoint::End)).await?;
     for seen in [&held, &ended] {

@@ -13,7 +13,7 @@
 //!
 //! impl LeaseBackend for Memory {
 //!     type Store = MemoryLeases;
-//!     type Place = MemoryLeases;
+//!     type Location = MemoryLeases;
 //!
 //!     async fn create(&self) -> MemoryLeases {
 //!         MemoryLeases::default()

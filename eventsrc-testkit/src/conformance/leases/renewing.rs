@@ -2,26 +2,28 @@
 
 use eventsrc_core::{Checkpoint, Lease, LeaseStore};
 
-use super::super::report::{Kept, ensure, ensure_eq};
+use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::backend::LeaseBackend;
 use super::trial::{LeaseTrial, after, checkpoints, hands, moved, new_lease, unmoved};
 
 /// Whoever looks sees another pulse after each renewal.
-pub async fn a_renewal_moves_the_pulse<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_moves_the_pulse<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut held) = on.taken("a", "v").await?;
     let watcher = on.open().await;
-    let mut pulses = vec![held.pulse];
+    let mut pulses = vec![held.heartbeat];
     for _ in 0..5 {
         held = leases.renews("v", &unmoved(&held)).await?;
-        let pulse = watcher.lease("a").await?.pulse;
-        ensure!(!pulses.contains(&pulse), "the pulse {pulse} is none of {pulses:?}");
-        pulses.push(pulse);
+        let heartbeat = watcher.lease("a").await?.heartbeat;
+        ensure!(!pulses.contains(&heartbeat), "the pulse {heartbeat} is none of {pulses:?}");
+        pulses.push(heartbeat);
     }
     Ok(())
 }
 
 /// All leases of a worker are renewed at once, whether or not they have new checkpoints, and those of others are not.
-pub async fn a_renewal_moves_the_pulse_of_all_that_are_held<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_moves_the_pulse_of_all_that_are_held<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["a", "b", "c", "d"] {
@@ -36,14 +38,14 @@ pub async fn a_renewal_moves_the_pulse_of_all_that_are_held<B: LeaseBackend>(on:
         if now.shard == others.shard {
             ensure_eq!(now, *before, "the lease of another worker");
         } else {
-            ensure!(now.pulse != before.pulse, "{} was not renewed: {now:?}", now.shard);
+            ensure!(now.heartbeat != before.heartbeat, "{} was not renewed: {now:?}", now.shard);
         }
     }
     Ok(())
 }
 
 /// A worker that renews goes on to own the lease, and its counter is as it is given.
-pub async fn a_renewal_keeps_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_keeps_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut held) = on.taken("a", "v").await?;
     for number in 1..5 {
         held = leases.renews("v", &moved(&held, after(number))).await?;
@@ -53,7 +55,7 @@ pub async fn a_renewal_keeps_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> K
 }
 
 /// A checkpoint is kept as it is, of whatever kind.
-pub async fn a_renewal_keeps_the_new_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_keeps_the_new_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut held) = on.taken("a", "v").await?;
     for checkpoint in checkpoints().into_iter().rev() {
         held = leases.renews("v", &moved(&held, checkpoint.clone())).await?;
@@ -66,7 +68,7 @@ pub async fn a_renewal_keeps_the_new_checkpoint<B: LeaseBackend>(on: &LeaseTrial
 }
 
 /// Of several leases each keeps its own checkpoint, and those without a new one their old.
-pub async fn each_lease_keeps_its_own_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn each_lease_keeps_its_own_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["a", "b", "c"] {
@@ -81,7 +83,7 @@ pub async fn each_lease_keeps_its_own_checkpoint<B: LeaseBackend>(on: &LeaseTria
 }
 
 /// The leases come back in the order in which they were asked for, whatever the order of their shards.
-pub async fn renewed_leases_are_in_the_order_asked_for<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn renewed_leases_are_in_the_order_asked_for<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["c", "a", "e", "b", "d"] {
@@ -97,7 +99,7 @@ pub async fn renewed_leases_are_in_the_order_asked_for<B: LeaseBackend>(on: &Lea
 }
 
 /// Any number of leases are renewed at once.
-pub async fn any_number_of_leases_are_renewed<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn any_number_of_leases_are_renewed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let shards: Vec<_> = (0..100).map(|shard| format!("{shard:03}")).collect();
     leases.store().create(&shards.iter().map(|shard| new_lease(shard)).collect::<Vec<_>>()).await?;
@@ -113,7 +115,7 @@ pub async fn any_number_of_leases_are_renewed<B: LeaseBackend>(on: &LeaseTrial<B
 }
 
 /// A lease that somebody else took over is not renewed, and stays as it is.
-pub async fn a_lease_that_was_taken_over_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_taken_over_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let over = leases.takes(&held, "w").await?;
     leases.renews_not("v", &unmoved(&held)).await?;
@@ -124,7 +126,7 @@ pub async fn a_lease_that_was_taken_over_is_given_as_none<B: LeaseBackend>(on: &
 }
 
 /// A lease that was lost does not hold up the others.
-pub async fn what_is_held_is_renewed_beside_what_was_lost<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn what_is_held_is_renewed_beside_what_was_lost<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["a", "b", "c"] {
@@ -143,7 +145,7 @@ pub async fn what_is_held_is_renewed_beside_what_was_lost<B: LeaseBackend>(on: &
 }
 
 /// A lease that was lost and won back is held anew: who still knows it from before does not hold it.
-pub async fn a_lease_that_was_won_back_is_held_anew<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_won_back_is_held_anew<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, before) = on.taken("a", "v").await?;
     let lost = leases.takes(&before, "w").await?;
     let anew = leases.takes(&lost, "v").await?;
@@ -152,14 +154,14 @@ pub async fn a_lease_that_was_won_back_is_held_anew<B: LeaseBackend>(on: &LeaseT
 }
 
 /// A lease that was given up is not renewed.
-pub async fn a_lease_that_was_released_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_released_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.releases("v", &unmoved(&held)).await?;
     leases.renews_not("v", &moved(&held, after(1))).await
 }
 
 /// A lease is renewed by its owner alone, whoever knows it.
-pub async fn a_lease_of_another_worker_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_of_another_worker_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.renews_not("w", &moved(&held, after(1))).await?;
     let free = leases.creates("free").await?;
@@ -168,7 +170,7 @@ pub async fn a_lease_of_another_worker_is_given_as_none<B: LeaseBackend>(on: &Le
 }
 
 /// A lease that is not there is not renewed, and not made.
-pub async fn a_lease_that_is_not_there_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_is_not_there_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let missing = Lease { shard: "b".into(), ..held.clone() };
     let renewed = leases.store().renew("v", &[unmoved(&missing), moved(&held, after(1))]).await?;
@@ -177,7 +179,7 @@ pub async fn a_lease_that_is_not_there_is_given_as_none<B: LeaseBackend>(on: &Le
 }
 
 /// A worker that holds nothing may renew, any number of times, before it takes a lease and after it lost all.
-pub async fn a_worker_that_holds_nothing_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_worker_that_holds_nothing_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, lease) = on.lease("a").await?;
     let renews_nothing = async || {
         let before = leases.leases().await?;
@@ -193,7 +195,7 @@ pub async fn a_worker_that_holds_nothing_renews<B: LeaseBackend>(on: &LeaseTrial
 }
 
 /// A renewal whose answer was lost, so that the lease is known as it was before, can be made again.
-pub async fn a_renewal_made_again_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_made_again_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.renews("v", &unmoved(&held)).await?;
     let again = leases.renews("v", &unmoved(&held)).await?;
@@ -202,7 +204,7 @@ pub async fn a_renewal_made_again_renews<B: LeaseBackend>(on: &LeaseTrial<B>) ->
 }
 
 /// So can one with a checkpoint.
-pub async fn a_renewal_made_again_keeps_its_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_made_again_keeps_its_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.renews("v", &moved(&held, after(1))).await?;
     let again = leases.renews("v", &moved(&held, after(1))).await?;
@@ -211,7 +213,9 @@ pub async fn a_renewal_made_again_keeps_its_checkpoint<B: LeaseBackend>(on: &Lea
 }
 
 /// A worker that went on since may bring a later checkpoint when it renews again.
-pub async fn a_renewal_made_again_brings_a_later_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_renewal_made_again_brings_a_later_checkpoint<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.renews("v", &moved(&held, after(1))).await?;
     let again = leases.renews("v", &moved(&held, after(2))).await?;
@@ -220,7 +224,7 @@ pub async fn a_renewal_made_again_brings_a_later_checkpoint<B: LeaseBackend>(on:
 }
 
 /// A lease whose renewal was lost can be given up as it was known before.
-pub async fn after_a_lost_renewal_a_lease_is_released<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn after_a_lost_renewal_a_lease_is_released<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     leases.renews("v", &moved(&held, after(1))).await?;
     let released = leases.releases("v", &unmoved(&held)).await?;
@@ -233,7 +237,7 @@ pub async fn after_a_lost_renewal_a_lease_is_released<B: LeaseBackend>(on: &Leas
 }
 
 /// The end of a shard can be said again.
-pub async fn an_end_made_again_is_given<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn an_end_made_again_is_given<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let ended = leases.renews("v", &moved(&held, Checkpoint::End)).await?;
     let again = leases.renews("v", &moved(&held, Checkpoint::End)).await?;

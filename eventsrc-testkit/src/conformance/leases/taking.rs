@@ -2,13 +2,13 @@
 
 use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, StorageError};
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;
 use super::backend::LeaseBackend;
 use super::trial::{LeaseHandle, LeaseTrial, after, moved, new_lease, unmoved};
 
 /// A lease that nobody has is taken by who asks.
-pub async fn a_lease_that_nobody_has_is_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_nobody_has_is_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, lease) = on.lease("a").await?;
     let other = leases.creates("b").await?;
     let taken = leases.takes(&lease, "w").await?;
@@ -16,7 +16,7 @@ pub async fn a_lease_that_nobody_has_is_taken<B: LeaseBackend>(on: &LeaseTrial<B
 }
 
 /// A lease that somebody has is taken over by who asks: whether the owner lives is not for the store to say.
-pub async fn a_lease_that_somebody_has_is_taken_over<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_somebody_has_is_taken_over<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut lease) = on.lease("a").await?;
     for worker in ["v", "w", "x", "v"] {
         lease = leases.takes(&lease, worker).await?;
@@ -25,7 +25,7 @@ pub async fn a_lease_that_somebody_has_is_taken_over<B: LeaseBackend>(on: &Lease
 }
 
 /// A lease that was seen by `leases` is taken, and so is one that was given by `renew`.
-pub async fn a_lease_is_taken_as_it_was_seen_last<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_is_taken_as_it_was_seen_last<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, lease) = on.taken("a", "v").await?;
     let renewed = leases.renews("v", &moved(&lease, after(1))).await?;
     let seen = on.open().await.lease("a").await?;
@@ -34,7 +34,7 @@ pub async fn a_lease_is_taken_as_it_was_seen_last<B: LeaseBackend>(on: &LeaseTri
 }
 
 /// A worker may take what it owns.
-pub async fn a_worker_takes_its_own_lease_again<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_worker_takes_its_own_lease_again<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, first) = on.taken("a", "w").await?;
     let second = leases.takes(&first, "w").await?;
     ensure!(second.counter != first.counter, "it has another counter: {second:?}");
@@ -42,13 +42,13 @@ pub async fn a_worker_takes_its_own_lease_again<B: LeaseBackend>(on: &LeaseTrial
 }
 
 /// A lease that is not there is not taken.
-pub async fn a_lease_that_is_not_there_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_is_not_there_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, lease) = on.lease("a").await?;
     leases.takes_not(&Lease { shard: "b".into(), ..lease }, "w").await
 }
 
 /// Of 16 workers that take the same lease at once, one does.
-pub async fn of_16_takers_one_takes<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn of_16_takers_one_takes<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     for round in 0..10 {
         let lease = leases.creates(&format!("round {round:02}")).await?;
@@ -60,7 +60,7 @@ pub async fn of_16_takers_one_takes<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept
 /// Of 16 workers that take over the same lease at once, through handles of their own, one does.
 pub async fn of_16_takers_through_handles_of_their_own_one_takes<B: LeaseBackend>(
     on: &LeaseTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let mut handles = Vec::new();
     for _ in 0..16 {
         handles.push(on.open().await);
@@ -87,14 +87,16 @@ async fn one_takes<B: LeaseBackend>(handles: &[LeaseHandle<B>], lease: &Lease) -
 }
 
 /// A lease that somebody else took is not taken any more by who saw it before.
-pub async fn a_lease_that_was_taken_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_taken_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.lease("a").await?;
     leases.takes(&seen, "v").await?;
     leases.takes_not(&seen, "w").await
 }
 
 /// Nor if it came back to the owner that it had.
-pub async fn a_lease_that_came_back_to_its_owner_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_came_back_to_its_owner_is_not_taken<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, seen) = on.taken("a", "u").await?;
     let taken = leases.takes(&seen, "v").await?;
     leases.takes(&taken, "u").await?;
@@ -102,7 +104,7 @@ pub async fn a_lease_that_came_back_to_its_owner_is_not_taken<B: LeaseBackend>(o
 }
 
 /// A lease that was claimed is not taken any more by who saw it before, not even by the heir.
-pub async fn a_lease_that_was_claimed_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_claimed_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     let claimed = leases.claims(&seen, "x").await?;
     leases.takes_not(&seen, "w").await?;
@@ -111,7 +113,7 @@ pub async fn a_lease_that_was_claimed_is_not_taken<B: LeaseBackend>(on: &LeaseTr
 }
 
 /// A lease that was renewed is not taken any more by who saw it before.
-pub async fn a_lease_that_was_renewed_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_renewed_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     let renewed = leases.renews("v", &unmoved(&seen)).await?;
     leases.takes_not(&seen, "w").await?;
@@ -120,7 +122,9 @@ pub async fn a_lease_that_was_renewed_is_not_taken<B: LeaseBackend>(on: &LeaseTr
 }
 
 /// Nor one that was renewed with others.
-pub async fn leases_that_were_renewed_together_are_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn leases_that_were_renewed_together_are_not_taken<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["a", "b", "c"] {
@@ -136,7 +140,7 @@ pub async fn leases_that_were_renewed_together_are_not_taken<B: LeaseBackend>(on
 }
 
 /// A lease that was given up is not taken any more by who saw it before.
-pub async fn a_lease_that_was_released_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_was_released_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.taken("a", "v").await?;
     let released = leases.releases("v", &unmoved(&seen)).await?;
     leases.takes_not(&seen, "w").await?;
@@ -144,7 +148,7 @@ pub async fn a_lease_that_was_released_is_not_taken<B: LeaseBackend>(on: &LeaseT
 }
 
 /// Nor one that was free when it was seen, and free again since.
-pub async fn a_lease_that_is_free_again_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_lease_that_is_free_again_is_not_taken<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, seen) = on.lease("a").await?;
     let taken = leases.takes(&seen, "v").await?;
     leases.releases("v", &unmoved(&taken)).await?;
@@ -152,7 +156,9 @@ pub async fn a_lease_that_is_free_again_is_not_taken<B: LeaseBackend>(on: &Lease
 }
 
 /// Of an owner that renews and a worker that takes over, at once, one has its way.
-pub async fn of_a_renewal_and_a_take_at_once_one_comes_true<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn of_a_renewal_and_a_take_at_once_one_comes_true<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (owner, taker) = (on.open().await, on.open().await);
     for round in 0..30 {
         let lease = owner.creates(&format!("round {round:02}")).await?;
@@ -177,7 +183,7 @@ pub async fn of_a_renewal_and_a_take_at_once_one_comes_true<B: LeaseBackend>(on:
 }
 
 /// Whenever a lease is taken, its counter is one that it never had.
-pub async fn what_is_taken_has_another_counter<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn what_is_taken_has_another_counter<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut lease) = on.lease("a").await?;
     let mut counters = vec![lease.counter];
     for worker in ["v", "v", "w", "v", "x"] {
@@ -189,7 +195,7 @@ pub async fn what_is_taken_has_another_counter<B: LeaseBackend>(on: &LeaseTrial<
 }
 
 /// Who takes a lease that was claimed owns it, and nobody is its heir.
-pub async fn what_is_taken_has_no_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn what_is_taken_has_no_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     for worker in ["owner", "heir", "other"] {
         let (leases, lease) = on.taken(worker, "owner").await?;
         let claimed = leases.claims(&lease, "heir").await?;
@@ -199,7 +205,7 @@ pub async fn what_is_taken_has_no_heir<B: LeaseBackend>(on: &LeaseTrial<B>) -> K
 }
 
 /// Who takes a lease goes on from its checkpoint.
-pub async fn what_is_taken_keeps_its_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn what_is_taken_keeps_its_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let new =
         NewLease { parents: vec!["p".into(), "q".into()], checkpoint: Checkpoint::Latest, ..new_lease("a") };
@@ -218,7 +224,7 @@ pub async fn what_is_taken_keeps_its_checkpoint<B: LeaseBackend>(on: &LeaseTrial
 }
 
 /// A take whose answer was lost can be made again.
-pub async fn a_take_made_again_gives_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_take_made_again_gives_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, free) = on.lease("a").await?;
     let taken = leases.takes(&free, "v").await?;
     ensure_eq!(leases.takes(&free, "v").await?, taken, "what is taken again");
@@ -229,7 +235,7 @@ pub async fn a_take_made_again_gives_the_lease<B: LeaseBackend>(on: &LeaseTrial<
 }
 
 /// It gives nothing if somebody else has the lease by now, or nobody.
-pub async fn a_take_made_again_gives_nothing_that_is_lost<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn a_take_made_again_gives_nothing_that_is_lost<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, free) = on.lease("a").await?;
     let taken = leases.takes(&free, "v").await?;
     let over = leases.takes(&taken, "w").await?;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPlace, Timestamp};
+use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition, Timestamp};
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::LeaseBackend;
 
 /// A place of its own for one rule.
 pub struct LeaseTrial<B: LeaseBackend> {
     backend: Arc<B>,
-    place: B::Place,
+    place: B::Location,
 }
 
 impl<B: LeaseBackend> LeaseTrial<B> {
@@ -47,7 +47,7 @@ pub(super) fn new_lease(shard: &str) -> NewLease {
 
 /// A checkpoint after a record of this number.
 pub(super) fn after(number: u64) -> Checkpoint {
-    Checkpoint::After(ShardPlace {
+    Checkpoint::After(ShardPosition {
         sequence_number: format!("4957000000000000000000000000000000000000000000000{number:07}").into(),
         part: 0,
         time: Some(time(number)),
@@ -56,7 +56,7 @@ pub(super) fn after(number: u64) -> Checkpoint {
 
 /// A checkpoint of each kind that a shard which has not ended may have.
 pub(super) fn checkpoints() -> Vec<Checkpoint> {
-    let place = |sequence_number: &str, part, time| ShardPlace {
+    let place = |sequence_number: &str, part, time| ShardPosition {
         sequence_number: sequence_number.into(),
         part,
         time,
@@ -94,7 +94,7 @@ pub(super) fn moved(lease: &Lease, checkpoint: Checkpoint) -> Renewal {
 
 /// Who owns a lease, and who is to.
 pub(super) fn hands(lease: &Lease) -> (Option<&str>, Option<&str>) {
-    (lease.owner.as_deref(), lease.heir.as_deref())
+    (lease.owner.as_deref(), lease.next_owner.as_deref())
 }
 
 /// A handle on leases. Its calls end the rule with a violation where something else than expected comes back.
@@ -141,7 +141,7 @@ impl<B: LeaseBackend> LeaseHandle<B> {
     }
 
     /// Takes a lease, and expects not to get it, and nothing to change.
-    pub async fn takes_not(&self, lease: &Lease, worker: &str) -> Kept {
+    pub async fn takes_not(&self, lease: &Lease, worker: &str) -> RuleResult {
         let before = self.leases().await?;
         let taken = self.0.take(lease, worker).await?;
         ensure!(taken.is_none(), "{worker} was not to take {lease:?}, and got {taken:?}");
@@ -152,12 +152,12 @@ impl<B: LeaseBackend> LeaseHandle<B> {
     pub async fn claims(&self, lease: &Lease, worker: &str) -> Result<Lease, Violation> {
         ensure!(self.0.claim(lease, worker).await?, "{worker} was to claim {lease:?}");
         let claimed = self.lease(&lease.shard).await?;
-        ensure_eq!(claimed.heir.as_deref(), Some(worker), "the heir");
+        ensure_eq!(claimed.next_owner.as_deref(), Some(worker), "the heir");
         Ok(claimed)
     }
 
     /// Claims a lease, and expects to be refused, and nothing to change.
-    pub async fn claims_not(&self, lease: &Lease, worker: &str) -> Kept {
+    pub async fn claims_not(&self, lease: &Lease, worker: &str) -> RuleResult {
         let before = self.leases().await?;
         ensure!(!self.0.claim(lease, worker).await?, "{worker} was not to claim {lease:?}");
         self.has(&before).await
@@ -176,14 +176,14 @@ impl<B: LeaseBackend> LeaseHandle<B> {
     }
 
     /// Renews one lease, and expects it not to be held any more, and nothing to change.
-    pub async fn renews_not(&self, worker: &str, renewal: &Renewal) -> Kept {
+    pub async fn renews_not(&self, worker: &str, renewal: &Renewal) -> RuleResult {
         let before = self.lease(&renewal.lease.shard).await?;
         let renewed = self.0.renew(worker, std::slice::from_ref(renewal)).await?;
         ensure_eq!(renewed, vec![None], "what {worker} is given that does not hold {renewal:?}");
         let mut now = self.lease(&renewal.lease.shard).await?;
         if now.owner.as_deref() == Some(worker) {
             // The pulse may be one of all that it owns.
-            now.pulse = before.pulse;
+            now.heartbeat = before.heartbeat;
         }
         ensure_eq!(now, before, "a lease that is to be left alone");
         Ok(())
@@ -196,14 +196,14 @@ impl<B: LeaseBackend> LeaseHandle<B> {
     }
 
     /// Releases a lease, and expects it not to have been held any more, and nothing to change.
-    pub async fn releases_not(&self, worker: &str, renewal: &Renewal) -> Kept {
+    pub async fn releases_not(&self, worker: &str, renewal: &Renewal) -> RuleResult {
         let before = self.leases().await?;
         ensure!(!self.0.release(worker, renewal).await?, "{worker} did not hold {renewal:?}");
         self.has(&before).await
     }
 
     /// Expects just these leases.
-    pub async fn has(&self, expected: &[Lease]) -> Kept {
+    pub async fn has(&self, expected: &[Lease]) -> RuleResult {
         ensure_eq!(self.leases().await?, expected, "the leases");
         Ok(())
     }

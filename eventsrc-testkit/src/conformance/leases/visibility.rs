@@ -2,7 +2,7 @@
 
 use eventsrc_core::{Checkpoint, LeaseStore};
 
-use super::super::report::{Kept, ensure_eq};
+use super::super::report::{RuleResult, ensure_eq};
 use super::super::trial::together;
 use super::backend::LeaseBackend;
 use super::trial::{LeaseTrial, after, hands, moved, new_lease, unmoved};
@@ -10,7 +10,7 @@ use super::trial::{LeaseTrial, after, hands, moved, new_lease, unmoved};
 /// Whatever one worker did, another one that was there before sees at once.
 pub async fn what_a_worker_did_is_seen_through_an_earlier_handle<B: LeaseBackend>(
     on: &LeaseTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (worker, watcher) = (on.open().await, on.open().await);
     watcher.has(&[]).await?;
     let free = worker.creates("a").await?;
@@ -30,7 +30,7 @@ pub async fn what_a_worker_did_is_seen_through_an_earlier_handle<B: LeaseBackend
 }
 
 /// It is there when the worker that did it is gone.
-pub async fn what_a_worker_did_outlives_its_handle<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn what_a_worker_did_outlives_its_handle<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let free = on.open().await.creates("a").await?;
     let held = on.open().await.takes(&free, "v").await?;
     on.open().await.claims(&held, "w").await?;
@@ -41,14 +41,14 @@ pub async fn what_a_worker_did_outlives_its_handle<B: LeaseBackend>(on: &LeaseTr
 }
 
 /// Two workers that share their leases through handles of their own hand them to and fro.
-pub async fn two_processes_hand_leases_to_and_fro<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn two_processes_hand_leases_to_and_fro<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (v, w) = (on.open().await, on.open().await);
     let mut held = v.creates("a").await?;
     held = v.takes(&held, "v").await?;
     for number in 1..4 {
         w.claims(&w.lease("a").await?, "w").await?;
         held = v.renews("v", &moved(&held, after(2 * number))).await?;
-        ensure_eq!(held.heir.as_deref(), Some("w"), "the heir that the owner is told of");
+        ensure_eq!(held.next_owner.as_deref(), Some("w"), "the heir that the owner is told of");
         v.releases("v", &unmoved(&held)).await?;
         let own = w.renews("w", &unmoved(&w.lease("a").await?)).await?;
         ensure_eq!(own.checkpoint, after(2 * number), "the checkpoint that it came with");
@@ -65,7 +65,7 @@ pub async fn two_processes_hand_leases_to_and_fro<B: LeaseBackend>(on: &LeaseTri
 }
 
 /// Workers side by side each hold what they took, and bring their checkpoints forward, without a word of one being lost.
-pub async fn workers_side_by_side_renew_what_they_hold<B: LeaseBackend>(on: &LeaseTrial<B>) -> Kept {
+pub async fn workers_side_by_side_renew_what_they_hold<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let shards: Vec<_> = (0..12).map(|shard| format!("{shard:02}")).collect();
     leases.store().create(&shards.iter().map(|shard| new_lease(shard)).collect::<Vec<_>>()).await?;
@@ -86,7 +86,7 @@ pub async fn workers_side_by_side_renew_what_they_hold<B: LeaseBackend>(on: &Lea
             Ok(())
         });
     }
-    together(workers).await?.into_iter().collect::<Kept>()?;
+    together(workers).await?.into_iter().collect::<RuleResult>()?;
     let checkpoints: Vec<_> = leases.leases().await?.into_iter().map(|lease| lease.checkpoint).collect();
     ensure_eq!(checkpoints, vec![after(10); shards.len()], "the checkpoints");
     Ok(())

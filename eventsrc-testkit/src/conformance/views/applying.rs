@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use eventsrc_core::{Applied, Move, Place, Sequence, Skip, StreamName};
+use eventsrc_core::{Applied, PositionChange, Sequence, SkippedCommits, StreamName, StreamPosition};
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::sample::SampleKey;
 use super::super::trial::sequence;
 use super::backend::ViewBackend;
@@ -12,7 +12,7 @@ use super::sample::ViewSample::{BreakAndGoOn, Ignore, Text, Write, WriteTo};
 use super::trial::{ViewCommitOf, ViewHandle, ViewTrial, all, named, rows_of, run, same_rows, stream_of};
 
 /// A batch of one commit moves its row and its position.
-pub async fn a_batch_moves_rows_and_positions<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_batch_moves_rows_and_positions<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1]);
     view.applies(vec![all::<B>(&chain)]).await?;
@@ -20,7 +20,7 @@ pub async fn a_batch_moves_rows_and_positions<B: ViewBackend>(on: &ViewTrial<B>)
 }
 
 /// A batch of several streams moves them all.
-pub async fn a_batch_of_several_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_batch_of_several_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains: Vec<_> = (0..10).map(|stream| on.chain(&*format!("{stream}"), [2, 1])).collect();
     view.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
@@ -28,7 +28,9 @@ pub async fn a_batch_of_several_streams_moves_them_all<B: ViewBackend>(on: &View
 }
 
 /// A batch applies many commits of a stream, each once and in order.
-pub async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", (0..200).map(|at| 1 + at % 3)), on.chain("b", [1])];
     view.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
@@ -36,7 +38,7 @@ pub async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(o
 }
 
 /// Batches of one stream are applied one after the other.
-pub async fn batches_go_on_where_the_last_one_ended<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn batches_go_on_where_the_last_one_ended<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1, 3, 1, 2, 1, 1, 4]);
     for commits in [0..1, 1..3, 3..4, 4..7] {
@@ -47,7 +49,7 @@ pub async fn batches_go_on_where_the_last_one_ended<B: ViewBackend>(on: &ViewTri
 }
 
 /// A batch moves some streams from their beginning, and others from where they are.
-pub async fn a_batch_has_new_streams_and_old_ones<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_batch_has_new_streams_and_old_ones<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", [1, 2]), on.chain("b", [2, 1]), on.chain("c", [1, 1])];
     view.applies(vec![run::<B>(&chains[1], 0..1)]).await?;
@@ -56,7 +58,7 @@ pub async fn a_batch_has_new_streams_and_old_ones<B: ViewBackend>(on: &ViewTrial
 }
 
 /// A commit of 1,000 events is applied.
-pub async fn a_commit_of_1000_events_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_commit_of_1000_events_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1_000, 1]);
     view.applies_each(&chain).await?;
@@ -64,7 +66,7 @@ pub async fn a_commit_of_1000_events_is_applied<B: ViewBackend>(on: &ViewTrial<B
 }
 
 /// A batch of 1,000 streams moves them all.
-pub async fn a_batch_of_1000_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_batch_of_1000_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains: Vec<_> = (0..1_000).map(|stream| on.chain(&*format!("{stream}"), [1, 1])).collect();
     for commits in [0..1, 1..2] {
@@ -74,7 +76,7 @@ pub async fn a_batch_of_1000_streams_moves_them_all<B: ViewBackend>(on: &ViewTri
 }
 
 /// Events that the view does not care for move the position as others do.
-pub async fn events_that_change_no_row_move_the_position<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn events_that_change_no_row_move_the_position<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [
         on.chain_of("a", [vec![Ignore], vec![Ignore, Ignore], vec![Write]]),
@@ -87,7 +89,7 @@ pub async fn events_that_change_no_row_move_the_position<B: ViewBackend>(on: &Vi
 }
 
 /// Events of several streams may be written to one row.
-pub async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let shared = || WriteTo(vec!["shared".into(), "other".into(), "shared".into()]);
     let chains = [on.chain_of("a", [vec![shared(), Write]]), on.chain_of("b", [vec![shared(), shared()]])];
@@ -97,7 +99,7 @@ pub async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
 }
 
 /// Rows have texts of every kind.
-pub async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let texts = [
         "",
@@ -116,7 +118,7 @@ pub async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) ->
 }
 
 /// A position is the whole sequence of the last event: its zone and all of its number.
-pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     const LAST: u64 = i64::MAX as u64;
     let view = on.open().await;
     let chain = on.chain("a", [1, 1, 2, 1, 1]);
@@ -125,11 +127,11 @@ pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &V
         ensure_eq!(view.position("a").await?, Some(chain[index].last()), "the position after {index}");
     }
     for (key, number) in [("b", 1 << 31), ("c", 1 << 32), ("d", (1 << 53) + 1), ("e", LAST - 2)] {
-        let moves = Move { stream: named(key), from: None, to: sequence(number) };
+        let change = PositionChange { stream: named(key), from: None, to: sequence(number) };
         let time = chain[0].time;
-        view.skips(&Skip { moves, reason: "it was elsewhere".into(), time }).await?;
+        view.skips(&SkippedCommits { change, reason: "it was elsewhere".into(), time }).await?;
         let next = on.commit(key, number + 1, [Write, Write]);
-        let run = eventsrc_core::Run {
+        let run = eventsrc_core::CommitRun {
             stream: named(key),
             from: Some(sequence(number)),
             commits: vec![next.clone()],
@@ -141,7 +143,7 @@ pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &V
 }
 
 /// Streams whose names share something are apart: rows are of one only, and so are positions.
-pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let keys: Vec<SampleKey> = [
         ("sample", "a"),
@@ -175,7 +177,11 @@ pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewT
         ["x", "y"].map(|end| SampleKey::from(&*format!("{}{end}", "long ".repeat(100)))).to_vec();
     let mut applied = Vec::new();
     for key in keys.iter().chain(&long) {
-        ensure_eq!(view.place(key).await?, Place::default(), "the place of {key:?} before it was applied");
+        ensure_eq!(
+            view.place(key).await?,
+            StreamPosition::default(),
+            "the place of {key:?} before it was applied"
+        );
         let chain = on.chain(key, [1 + applied.len() % 3]);
         view.applies(vec![all::<B>(&chain)]).await?;
         applied.push(chain);
@@ -185,7 +191,7 @@ pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewT
 
 /// What is answered is what happened, whatever the view's code makes of an error: a batch that is `Done` is applied, and
 /// one that is not changes nothing.
-pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [
         on.chain("a", [1]),
@@ -196,7 +202,9 @@ pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> Ke
     match answer {
         Applied::Done => view.holds(&slices::<B>(&chains)).await?,
         Applied::Rejected(_) => view.holds(&[]).await?,
-        Applied::Moved => return Err(Violation::new("a batch that stands right was `Moved`")),
+        other => {
+            return Err(Violation::new(format!("a batch that stands right was answered with {other:?}")));
+        }
     }
     let next = on.chain("d", [1]);
     view.applies(vec![all::<B>(&next)]).await?;
@@ -205,7 +213,7 @@ pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> Ke
 }
 
 /// An empty batch is done, and changes nothing.
-pub async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     view.applies(Vec::new()).await?;
     view.holds(&[]).await?;
@@ -216,7 +224,7 @@ pub async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -
 }
 
 /// A reader beside a worker sees batches whole: all streams of a batch, rows and positions.
-pub async fn a_reader_never_sees_a_part_of_a_batch<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_reader_never_sees_a_part_of_a_batch<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     whole(on, view.clone(), view).await
 }
@@ -224,11 +232,15 @@ pub async fn a_reader_never_sees_a_part_of_a_batch<B: ViewBackend>(on: &ViewTria
 /// A reader through another handle sees batches whole as well.
 pub async fn a_reader_through_another_handle_never_sees_a_part_of_a_batch<B: ViewBackend>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     whole(on, on.open().await, on.open().await).await
 }
 
-async fn whole<B: ViewBackend>(on: &ViewTrial<B>, writer: ViewHandle<B>, reader: ViewHandle<B>) -> Kept {
+async fn whole<B: ViewBackend>(
+    on: &ViewTrial<B>,
+    writer: ViewHandle<B>,
+    reader: ViewHandle<B>,
+) -> RuleResult {
     const BATCHES: usize = 30;
     let chains: Vec<_> = ["a", "b", "c", "d"].map(|key| on.chain(key, [3; BATCHES])).to_vec();
     let streams: Vec<StreamName> = chains.iter().map(|chain| stream_of::<B>(chain)).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{Place, StorageError, StreamName, ViewDefinition, ViewStore};
+use eventsrc_core::{StorageError, StreamName, StreamPosition, ViewDefinition, ViewStore};
 use futures::future::BoxFuture;
 
 use super::super::sample::SampleKey;
@@ -35,19 +35,19 @@ pub trait ViewBackend: Send + Sync + 'static {
     /// The store.
     type Store: ViewStore<Key = SampleKey, Payload = ViewSample>;
     /// Where the views of one rule live: a directory, a schema. It is dropped when the rule is done.
-    type Place: Send + Sync + 'static;
+    type Location: Send + Sync + 'static;
 
     /// What the database may do or not, and this one does.
     fn capabilities(&self) -> ViewCapabilities;
 
     /// A new place without any views.
-    fn create(&self) -> impl Future<Output = Self::Place> + Send;
+    fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
     /// A handle on the test view of this definition at `place`, as another process would open it: it shares no more than
     /// that process would.
     fn open(
         &self,
-        place: &Self::Place,
+        place: &Self::Location,
         definition: &ViewDefinition,
     ) -> impl Future<Output = Self::Store> + Send;
 
@@ -59,11 +59,11 @@ pub trait ViewBackend: Send + Sync + 'static {
         &self,
         store: &Self::Store,
         streams: &[StreamName],
-    ) -> impl Future<Output = Result<(Vec<Place<ViewSequenceOf<Self>>>, ViewRows), StorageError>> + Send;
+    ) -> impl Future<Output = Result<(Vec<StreamPosition<ViewSequenceOf<Self>>>, ViewRows), StorageError>> + Send;
 
     /// Makes the place unusable for a while, by something that may go well another time: connections are lost, the disk
     /// is full. The future that it gives mends it.
-    fn interrupt(&self, place: &Self::Place) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
+    fn interrupt(&self, place: &Self::Location) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
 }
 
 /// What a database for views may do or not. What is declared is checked; what is not is shown as undeclared in the

@@ -1,9 +1,9 @@
 //! Catching up that goes wrong.
 
-use eventsrc_core::{Applied, CatchUp, ErrorKind, StorageError, VersionedStore};
+use eventsrc_core::{CatchUp, ErrorKind, StorageError, TakeOver, VersionedStore};
 use futures::FutureExt;
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::ViewBackend;
 use super::sample::ViewSample::{self, Break, BreakAtTheEnd, Fail, Panic, Write};
 use super::taking_over::{catch_up, takes_over};
@@ -13,7 +13,7 @@ use super::versions::{serves, shows};
 /// A `catch_up` that fails fails the take-over with its error, and nothing is changed; a later one may go well.
 pub async fn a_catch_up_that_fails_changes_nothing<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chain = on.chain("a", [1, 2]);
     one.applies(vec![all::<B>(&chain)]).await?;
@@ -39,7 +39,7 @@ pub async fn a_catch_up_that_fails_changes_nothing<B: ViewBackend<Store: Version
 /// A `catch_up` that brings what the code of the view refuses makes the take-over `Rejected`, and nothing is changed.
 pub async fn a_catch_up_that_the_code_refuses_changes_nothing<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     for (name, payload) in
         [("errors", Fail("no such user: 7".into())), ("panics", Panic("no such user: 7".into()))]
     {
@@ -52,7 +52,7 @@ pub async fn a_catch_up_that_the_code_refuses_changes_nothing<B: ViewBackend<Sto
 /// A `catch_up` that brings rows which break a rule of their table makes the take-over `Rejected`, and nothing is changed.
 pub async fn a_catch_up_that_breaks_a_rule_changes_nothing<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let cause = rejected(on, "ledger", Break).await?;
     ensure!(!cause.is_empty(), "there is no cause");
     Ok(())
@@ -64,7 +64,7 @@ pub async fn a_catch_up_that_breaks_a_rule_at_the_end_changes_nothing<
     B: ViewBackend<Store: VersionedStore>,
 >(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let cause = rejected(on, "ledger", BreakAtTheEnd).await?;
     ensure!(!cause.is_empty(), "there is no cause");
     Ok(())
@@ -89,7 +89,7 @@ async fn rejected<B: ViewBackend<Store: VersionedStore>>(
     // Nothing is used up, either.
     for _ in 0..2 {
         match two.store().take_over(catch_up::<B>(brought.clone(), None)).await {
-            Ok(Applied::Rejected(error)) => cause = told(&*error),
+            Ok(TakeOver::Rejected(error)) => cause = told(&*error),
             answer => {
                 return Err(Violation::new(format!("a take-over with what is refused came to {answer:?}")));
             }
@@ -112,7 +112,7 @@ async fn shows_sound<B: ViewBackend>(
     view: &ViewHandle<B>,
     sound: &[Vec<ViewCommitOf<B>>; 2],
     refused: &[ViewCommitOf<B>],
-) -> Kept {
+) -> RuleResult {
     let streams = [stream_of::<B>(&sound[0]), stream_of::<B>(&sound[1]), stream_of::<B>(refused)];
     let (places, rows) = view.read(&streams).await?;
     same_rows(&rows, &rows_of::<B>(&[&sound[0], &sound[1], &refused[..1]]))?;

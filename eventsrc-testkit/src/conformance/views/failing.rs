@@ -3,7 +3,7 @@
 use eventsrc_core::{Applied, ViewStore};
 use futures::future::join;
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;
 use super::backend::ViewBackend;
 use super::racing::may_be_tried_again;
@@ -11,7 +11,7 @@ use super::sample::ViewSample::WriteTo;
 use super::trial::{ViewTrial, all, rows_of, run};
 
 /// Batches that lock rows in a circle are applied or fail, and are never rejected: a deadlock is nobody's mistake.
-pub async fn rows_locked_in_a_circle_are_never_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn rows_locked_in_a_circle_are_never_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     const ROUNDS: usize = 25;
     let names: Vec<String> = (0..6).map(|name| format!("shared {name}")).collect();
     let mut workers = Vec::new();
@@ -28,7 +28,7 @@ pub async fn rows_locked_in_a_circle_are_never_rejected<B: ViewBackend>(on: &Vie
                     match view.apply(vec![run::<B>(&chain, index..index + 1)]).await {
                         Ok(Applied::Done) => break,
                         // An attempt that failed may have been applied.
-                        Ok(Applied::Moved) if attempt > 0 => break,
+                        Ok(Applied::PositionDiffers) if attempt > 0 => break,
                         Err(error) => may_be_tried_again(&error)?,
                         other => return Err(Violation::new(format!("commit {index} came to {other:?}"))),
                     }
@@ -37,7 +37,7 @@ pub async fn rows_locked_in_a_circle_are_never_rejected<B: ViewBackend>(on: &Vie
             Ok(())
         });
     }
-    together(workers).await?.into_iter().collect::<Kept>()?;
+    together(workers).await?.into_iter().collect::<RuleResult>()?;
     let rows = on.open().await.rows().await?;
     // In which order the two wrote is not said, but that each wrote everything once is.
     let sorted = |text: &str| {
@@ -54,7 +54,7 @@ pub async fn rows_locked_in_a_circle_are_never_rejected<B: ViewBackend>(on: &Vie
 }
 
 /// A batch that meets an interruption is an error, and is applied once the interruption is over.
-pub async fn an_interruption_is_an_error<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn an_interruption_is_an_error<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1, 2, 1]);
     view.applies(vec![run::<B>(&chain, 0..1)]).await?;
@@ -69,14 +69,15 @@ pub async fn an_interruption_is_an_error<B: ViewBackend>(on: &ViewTrial<B>) -> K
 }
 
 /// Places that cannot be asked for are an error, never those of a stream that was not applied.
-pub async fn an_interruption_hides_no_position<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn an_interruption_hides_no_position<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1]);
     view.applies(vec![all::<B>(&chain)]).await?;
     let (backend, place) = on.place();
     let mend = backend.interrupt(place).await;
     let stream = [super::trial::named("a")];
-    let (places, positions) = join(view.store().places(&stream), view.store().positions(None, 10)).await;
+    let (places, positions) =
+        join(view.store().positions_of(&stream), view.store().positions(None, 10)).await;
     mend.await;
     let at = Some(chain[0].last());
     if let Ok(places) = places {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, Batch, ErrorKind, Run, StorageError, ViewStore};
+use eventsrc_core::{Applied, Batch, CommitRun, ErrorKind, StorageError, ViewStore};
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;
 use super::applying::slices;
 use super::backend::ViewBackend;
 use super::trial::{RunOf, ViewCommitOf, ViewHandle, ViewTrial, all, run, stream_of};
 
 /// Of two racing batches from one position, exactly one is applied.
-pub async fn of_two_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn of_two_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     for round in 0..20 {
         let key = format!("round {round}");
@@ -22,7 +22,7 @@ pub async fn of_two_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial
 }
 
 /// Of 32 racing batches from one position, exactly one is applied.
-pub async fn of_32_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn of_32_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = (0..32).map(|at| on.chain("a", [1 + at % 3, 1])).collect();
     race::<B>(&[view], chains).await
@@ -31,7 +31,7 @@ pub async fn of_32_racing_batches_one_is_applied<B: ViewBackend>(on: &ViewTrial<
 /// Of racing batches through several handles, exactly one is applied.
 pub async fn of_racing_batches_through_four_handles_one_is_applied<B: ViewBackend>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let handles = [on.open().await, on.open().await, on.open().await, on.open().await];
     for round in 0..20 {
         let key = format!("round {round}");
@@ -42,7 +42,7 @@ pub async fn of_racing_batches_through_four_handles_one_is_applied<B: ViewBacken
 }
 
 /// The very same batch applied by many at once is applied once.
-pub async fn the_same_batch_applied_by_many_is_applied_once<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn the_same_batch_applied_by_many_is_applied_once<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let handles = [on.open().await, on.open().await];
     for round in 0..10 {
         let chain = on.chain(&*format!("round {round}"), [2, 1]);
@@ -52,13 +52,15 @@ pub async fn the_same_batch_applied_by_many_is_applied_once<B: ViewBackend>(on: 
 }
 
 /// Of racing batches that go on from a position, exactly one is applied.
-pub async fn of_racing_batches_after_a_commit_one_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn of_racing_batches_after_a_commit_one_is_applied<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let handles = [on.open().await, on.open().await];
     let first = on.chain("a", [2]);
     handles[0].applies(vec![all::<B>(&first)]).await?;
     let next: Vec<_> = (0..16).map(|_| on.commit("a", 3, [super::ViewSample::Write])).collect();
     let runs = next.iter().map(|commit| {
-        vec![Run {
+        vec![CommitRun {
             stream: stream_of::<B>(&first),
             from: Some(first[0].last()),
             commits: vec![commit.clone()],
@@ -70,7 +72,9 @@ pub async fn of_racing_batches_after_a_commit_one_is_applied<B: ViewBackend>(on:
 }
 
 /// Of racing batches that have one stream in common, exactly one is applied, and the others move none of their streams.
-pub async fn of_racing_batches_that_share_a_stream_one_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn of_racing_batches_that_share_a_stream_one_is_applied<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let handles = [on.open().await, on.open().await];
     for round in 0..10 {
         let shared = on.chain(&*format!("m shared {round}"), [1]);
@@ -89,7 +93,7 @@ pub async fn of_racing_batches_that_share_a_stream_one_is_applied<B: ViewBackend
 
 /// Workers that apply batches of their own choice, and go by positions when one was not applied, apply every commit of every
 /// stream once and in order.
-pub async fn workers_that_race_apply_every_commit_once<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn workers_that_race_apply_every_commit_once<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let chains: Arc<Vec<_>> = Arc::new(
         (0..12).map(|stream| on.chain(&*format!("{stream:02}"), (0..15).map(|at| 1 + at % 2))).collect(),
     );
@@ -98,7 +102,7 @@ pub async fn workers_that_race_apply_every_commit_once<B: ViewBackend>(on: &View
         let (view, chains) = (on.open().await, Arc::clone(&chains));
         workers.push(async move { work(&view, &chains, worker).await });
     }
-    together(workers).await?.into_iter().collect::<Kept>()?;
+    together(workers).await?.into_iter().collect::<RuleResult>()?;
     on.open().await.holds(&slices::<B>(&chains)).await
 }
 
@@ -107,18 +111,18 @@ pub(super) async fn work<B: ViewBackend>(
     view: &ViewHandle<B>,
     chains: &[Vec<ViewCommitOf<B>>],
     worker: usize,
-) -> Kept {
+) -> RuleResult {
     let streams: Vec<_> = chains.iter().map(|chain| stream_of::<B>(chain)).collect();
     for round in 0.. {
         ensure!(round < 10_000, "the worker does not come to an end");
-        let places = match view.store().places(&streams).await {
+        let places = match view.store().positions_of(&streams).await {
             Ok(places) => places,
             Err(error) => {
                 may_be_tried_again(&error)?;
                 continue;
             }
         };
-        let next = |(chain, place): (&Vec<ViewCommitOf<B>>, &eventsrc_core::Place<_>)| {
+        let next = |(chain, place): (&Vec<ViewCommitOf<B>>, &eventsrc_core::StreamPosition<_>)| {
             place.position.map_or(0, |at| chain.iter().take_while(|commit| commit.last() <= at).count())
         };
         let next: Vec<_> = chains.iter().zip(&places).map(next).collect();
@@ -133,10 +137,8 @@ pub(super) async fn work<B: ViewBackend>(
             return Ok(());
         }
         match view.apply(runs).await {
-            Ok(Applied::Done | Applied::Moved) => {}
-            Ok(Applied::Rejected(error)) => {
-                return Err(Violation::new(format!("a sound batch was rejected: {error}")));
-            }
+            Ok(Applied::Done | Applied::PositionDiffers) => {}
+            Ok(other) => return Err(Violation::new(format!("a sound batch was answered with {other:?}"))),
             Err(error) => may_be_tried_again(&error)?,
         }
         tokio::task::yield_now().await;
@@ -144,13 +146,13 @@ pub(super) async fn work<B: ViewBackend>(
     Ok(())
 }
 
-pub(super) fn may_be_tried_again(error: &StorageError) -> Kept {
+pub(super) fn may_be_tried_again(error: &StorageError) -> RuleResult {
     ensure_eq!(error.kind(), ErrorKind::Unavailable, "the kind of {error:?}");
     Ok(())
 }
 
 /// Applies all at once from the beginning of one stream, by turns through the handles; expects one to be applied.
-async fn race<B: ViewBackend>(handles: &[ViewHandle<B>], chains: Vec<Vec<ViewCommitOf<B>>>) -> Kept {
+async fn race<B: ViewBackend>(handles: &[ViewHandle<B>], chains: Vec<Vec<ViewCommitOf<B>>>) -> RuleResult {
     let winners = winners(handles, chains.iter().map(|chain| vec![all::<B>(chain)]).collect()).await?;
     ensure_eq!(winners.len(), 1, "batches applied from one position");
     let winner = &chains[winners[0]];
@@ -175,10 +177,8 @@ async fn winners<B: ViewBackend>(
     for (at, answer) in together(applies.collect::<Vec<_>>()).await?.into_iter().enumerate() {
         match answer? {
             Applied::Done => winners.push(at),
-            Applied::Moved => {}
-            Applied::Rejected(error) => {
-                return Err(Violation::new(format!("a sound batch was rejected: {error}")));
-            }
+            Applied::PositionDiffers => {}
+            other => return Err(Violation::new(format!("a sound batch was answered with {other:?}"))),
         }
     }
     Ok(winners)

@@ -2,55 +2,57 @@
 
 use eventsrc_core::Applied;
 
-use super::super::report::{Kept, Violation, ensure};
+use super::super::report::{RuleResult, Violation, ensure};
 use super::super::trial::together;
 use super::backend::ViewBackend;
 use super::sample::ViewSample::{self, Break, BreakAtTheEnd, Fail, Panic, Text, Write};
 use super::trial::{ViewTrial, all, run};
 
 /// An error of the view's code is the cause of the rejection, and nothing is changed.
-pub async fn an_error_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn an_error_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let cause = rejected(on, Fail("no such user: 7".into())).await?;
     ensure!(cause.contains("no such user: 7"), "the cause is {cause:?}");
     Ok(())
 }
 
 /// A panic of the view's code is the cause of the rejection, and nothing is changed.
-pub async fn a_panic_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_panic_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let cause = rejected(on, Panic("index out of bounds: 7".into())).await?;
     ensure!(cause.contains("index out of bounds: 7"), "the cause is {cause:?}");
     Ok(())
 }
 
 /// Rows that break a rule of their table are rejected, and nothing is changed.
-pub async fn rows_that_break_a_rule_are_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn rows_that_break_a_rule_are_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let cause = rejected(on, Break).await?;
     ensure!(!cause.is_empty(), "there is no cause");
     Ok(())
 }
 
 /// Rows that break a rule which is looked at when the transaction ends are rejected, and nothing is changed.
-pub async fn rows_that_break_a_rule_at_the_end_are_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn rows_that_break_a_rule_at_the_end_are_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let cause = rejected(on, BreakAtTheEnd).await?;
     ensure!(!cause.is_empty(), "there is no cause");
     Ok(())
 }
 
 /// A text that the database cannot hold is rejected, and nothing is changed; one that holds it has it.
-pub async fn a_text_that_cannot_be_held_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_text_that_cannot_be_held_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", [1]), on.chain_of("b", [vec![Write, Text("a\0b".into())]])];
     match view.apply(chains.iter().map(|chain| all::<B>(chain)).collect()).await? {
         Applied::Done => view.holds(&[&chains[0], &chains[1]]).await?,
         Applied::Rejected(_) => view.holds(&[]).await?,
-        Applied::Moved => return Err(Violation::new("a batch that stands right was `Moved`")),
+        other => {
+            return Err(Violation::new(format!("a batch that stands right was answered with {other:?}")));
+        }
     }
     let next = on.chain("c", [1]);
     view.applies(vec![all::<B>(&next)]).await
 }
 
 /// What is refused takes the whole batch with it: what comes before and after it in its commit, in its stream and in others.
-pub async fn a_rejected_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_rejected_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let begun = [on.chain("a", [1, 2]), on.chain("z", [1, 2])];
     view.applies(begun.iter().map(|chain| run::<B>(chain, 0..1)).collect()).await?;
@@ -76,7 +78,7 @@ pub async fn a_rejected_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>)
 }
 
 /// A store that has rejected 200 batches goes on: nothing is used up.
-pub async fn rejections_use_nothing_up<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn rejections_use_nothing_up<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     for round in 0..200 {
         let payload = if round % 2 == 0 { Fail("refused".into()) } else { Panic("refused".into()) };
@@ -89,7 +91,7 @@ pub async fn rejections_use_nothing_up<B: ViewBackend>(on: &ViewTrial<B>) -> Kep
 }
 
 /// Batches that are rejected leave those beside them alone.
-pub async fn rejections_leave_others_alone<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn rejections_leave_others_alone<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let mut tasks = Vec::new();
     let mut sound = Vec::new();
@@ -108,7 +110,7 @@ pub async fn rejections_leave_others_alone<B: ViewBackend>(on: &ViewTrial<B>) ->
             Ok(())
         });
     }
-    together(tasks).await?.into_iter().collect::<Kept>()?;
+    together(tasks).await?.into_iter().collect::<RuleResult>()?;
     view.holds(&super::applying::slices::<B>(&sound)).await
 }
 

@@ -1,27 +1,27 @@
 //! Decisions to leave a commit out.
 
-use eventsrc_core::{Applied, Batch, Move, Place, Skip, Timestamp, ViewStore};
+use eventsrc_core::{Applied, Batch, PositionChange, SkippedCommits, StreamPosition, Timestamp, ViewStore};
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;
 use super::backend::ViewBackend;
 use super::trial::{ViewTrial, all, move_of, named, rows_of, run, same_rows};
 
 /// A skip moves the position over a commit and changes no rows; what follows is applied.
-pub async fn a_skip_moves_over_a_commit<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_skip_moves_over_a_commit<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [2, 3, 1]);
     view.applies(vec![run::<B>(&chain, 0..1)]).await?;
     view.skips(&on.skip(&chain, 1)).await?;
     same_rows(&view.rows().await?, &rows_of::<B>(&[&chain[..1]]))?;
     view.stands_at([(named("a"), chain[1].last())]).await?;
-    view.finds_moved(vec![run::<B>(&chain, 1..2)]).await?;
+    view.finds_another_position(vec![run::<B>(&chain, 1..2)]).await?;
     view.applies(vec![run::<B>(&chain, 2..3)]).await?;
     same_rows(&view.rows().await?, &rows_of::<B>(&[&chain[..1], &chain[2..]]))
 }
 
 /// The first commit of a stream may be skipped, and its position is shown from then on.
-pub async fn the_first_commit_may_be_skipped<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn the_first_commit_may_be_skipped<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [2, 1]);
     view.skips(&on.skip(&chain, 0)).await?;
@@ -31,11 +31,11 @@ pub async fn the_first_commit_may_be_skipped<B: ViewBackend>(on: &ViewTrial<B>) 
 }
 
 /// A skip may move over several commits.
-pub async fn several_commits_may_be_skipped<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn several_commits_may_be_skipped<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1, 2, 1, 3, 1]);
     view.applies(vec![run::<B>(&chain, 0..1)]).await?;
-    let skip = Skip { moves: move_of::<B>(&chain, 1..4), ..on.skip(&chain, 1) };
+    let skip = SkippedCommits { change: move_of::<B>(&chain, 1..4), ..on.skip(&chain, 1) };
     view.skips(&skip).await?;
     view.has_skipped(&[&skip]).await?;
     view.applies(vec![run::<B>(&chain, 4..5)]).await?;
@@ -43,7 +43,7 @@ pub async fn several_commits_may_be_skipped<B: ViewBackend>(on: &ViewTrial<B>) -
 }
 
 /// A skip ends the quarantine of its stream, and of no other.
-pub async fn a_skip_ends_the_quarantine<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_skip_ends_the_quarantine<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", [1, 1]), on.chain("b", [1, 1])];
     let poisons = [on.poison(&chains[0], 0), on.poison(&chains[1], 0)];
@@ -52,13 +52,13 @@ pub async fn a_skip_ends_the_quarantine<B: ViewBackend>(on: &ViewTrial<B>) -> Ke
     }
     view.skips(&on.skip(&chains[0], 0)).await?;
     view.quarantines(&[&poisons[1]]).await?;
-    let expected = Place { position: Some(chains[0][0].last()), quarantined: false };
+    let expected = StreamPosition { position: Some(chains[0][0].last()), quarantined: false };
     ensure_eq!(view.place("a").await?, expected, "the place of the stream that was skipped");
     view.applies(vec![run::<B>(&chains[0], 1..2)]).await
 }
 
-/// A skip from another position than the stream's is `Moved`, and changes nothing: no position, no quarantine, no record.
-pub async fn a_skip_from_elsewhere_is_moved<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+/// A skip from another position than the stream's is `false`, and changes nothing: no position, no quarantine, no record.
+pub async fn a_skip_from_elsewhere_is_refused<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let (chain, new) = (on.chain("a", [1, 2, 1, 1]), on.chain("b", [1, 1]));
     view.applies(vec![run::<B>(&chain, 0..2)]).await?;
@@ -76,8 +76,8 @@ pub async fn a_skip_from_elsewhere_is_moved<B: ViewBackend>(on: &ViewTrial<B>) -
     Ok(())
 }
 
-/// A decision that is carried out again is `Moved`, and recorded once.
-pub async fn a_skip_is_carried_out_once<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+/// A decision that is carried out again is `false`, and recorded once.
+pub async fn a_skip_is_carried_out_once<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1, 1]);
     let skip = on.skip(&chain, 0);
@@ -89,32 +89,35 @@ pub async fn a_skip_is_carried_out_once<B: ViewBackend>(on: &ViewTrial<B>) -> Ke
 }
 
 /// Of racing decisions and batches on one position, one comes true.
-pub async fn of_racing_skips_and_batches_one_comes_true<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn of_racing_skips_and_batches_one_comes_true<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let handles = [on.open().await, on.open().await];
     for round in 0..20 {
         let key = format!("round {round}");
         let chain = on.chain(&*key, [1, 1]);
-        let tasks =
-            (0..4).map(|task| {
-                let (view, skip) = (handles[task % 2].clone(), on.skip(&chain, 0));
-                let batch = Batch::new(vec![run::<B>(&chain, 0..1)]);
-                async move {
-                    if task < 2 { view.store().skip(&skip).await } else { view.store().apply(&batch).await }
+        let tasks = (0..4).map(|task| {
+            let (view, skip) = (handles[task % 2].clone(), on.skip(&chain, 0));
+            let batch = Batch::new(vec![run::<B>(&chain, 0..1)]);
+            async move {
+                if task < 2 {
+                    let done = view.store().skip(&skip).await?;
+                    return Ok(if done { Applied::Done } else { Applied::PositionDiffers });
                 }
-            });
+                view.store().apply(&batch).await
+            }
+        });
         let (mut skipped, mut applied) = (0, 0);
         for (task, answer) in together(tasks.collect::<Vec<_>>()).await?.into_iter().enumerate() {
             match answer? {
                 Applied::Done if task < 2 => skipped += 1,
                 Applied::Done => applied += 1,
-                Applied::Moved => {}
+                Applied::PositionDiffers => {}
                 other => return Err(Violation::new(format!("task {task} came to {other:?}"))),
             }
         }
         ensure_eq!(skipped + applied, 1, "calls that were carried out");
         let stream = named(&*key);
         let recorded = handles[0].store().skipped().await?;
-        let recorded = recorded.iter().filter(|skip| skip.moves.stream == stream).count();
+        let recorded = recorded.iter().filter(|skip| skip.change.stream == stream).count();
         ensure_eq!(recorded, skipped, "decisions recorded");
         ensure_eq!(
             handles[0].rows().await?.contains_key(stream.as_str()),
@@ -127,7 +130,7 @@ pub async fn of_racing_skips_and_batches_one_comes_true<B: ViewBackend>(on: &Vie
 }
 
 /// A reader beside a skip sees the stream before it in quarantine, or after it out of quarantine.
-pub async fn a_skip_is_one_transaction<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_skip_is_one_transaction<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     const COMMITS: usize = 25;
     let (view, reader) = (on.open().await, on.open().await);
     let chain = on.chain("a", [1; COMMITS]);
@@ -169,7 +172,7 @@ pub async fn a_skip_is_one_transaction<B: ViewBackend>(on: &ViewTrial<B>) -> Kep
 }
 
 /// Decisions come back as they were recorded: the move, the reason and the time.
-pub async fn decisions_come_back_as_they_were_recorded<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn decisions_come_back_as_they_were_recorded<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let long = "for the record, ".repeat(2_000);
     let reasons = ["", "Ada: \"it is a test\nof two lines\" 'quoted' \\ $1", "naïve 🦀", &long];
@@ -178,19 +181,20 @@ pub async fn decisions_come_back_as_they_were_recorded<B: ViewBackend>(on: &View
     for (at, reason) in reasons.into_iter().enumerate() {
         let time = Timestamp::from_microsecond(-62_000_000_000_000_001 + at as i64 * 60_000_000_000_000_003);
         let time = time.expect("the time is in range");
-        decided.push(Skip { reason: reason.into(), time, ..on.skip(&chain, at) });
+        decided.push(SkippedCommits { reason: reason.into(), time, ..on.skip(&chain, at) });
     }
     for skip in &decided {
         view.skips(skip).await?;
     }
-    let far = Move { stream: named("z"), from: None, to: super::super::trial::sequence(i64::MAX as u64) };
-    decided.push(Skip { moves: far, ..decided[0].clone() });
+    let far =
+        PositionChange { stream: named("z"), from: None, to: super::super::trial::sequence(i64::MAX as u64) };
+    decided.push(SkippedCommits { change: far, ..decided[0].clone() });
     view.skips(&decided[4]).await?;
     view.has_skipped(&decided.iter().collect::<Vec<_>>()).await
 }
 
 /// All decisions are listed, by stream and by sequence, whenever they were made and whatever was applied in between.
-pub async fn decisions_are_sorted_by_stream_and_sequence<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn decisions_are_sorted_by_stream_and_sequence<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("b", [1; 12]), on.chain("B", [1; 12]), on.chain("a", [1; 12])];
     let mut decided = Vec::new();
@@ -207,6 +211,6 @@ pub async fn decisions_are_sorted_by_stream_and_sequence<B: ViewBackend>(on: &Vi
     }
     let sound = on.chain("c", [1]);
     view.applies(vec![all::<B>(&sound)]).await?;
-    decided.sort_by(|a, b| (&a.moves.stream, a.moves.to).cmp(&(&b.moves.stream, b.moves.to)));
+    decided.sort_by(|a, b| (&a.change.stream, a.change.to).cmp(&(&b.change.stream, b.change.to)));
     view.has_skipped(&decided.iter().collect::<Vec<_>>()).await
 }

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventsrc_core::{Applied, Batch, CatchUp, Move, VersionedStore, ViewStore};
+use eventsrc_core::{Applied, Batch, CatchUp, PositionChange, TakeOver, VersionedStore, ViewStore};
 use futures::FutureExt;
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::applying::slices;
 use super::backend::{ViewBackend, ViewSequenceOf};
 use super::racing::may_be_tried_again;
@@ -15,12 +15,12 @@ use super::trial::{
 };
 use super::versions::{serves, shows};
 
-type Moves<B> = Vec<Move<ViewSequenceOf<B>>>;
+type Moves<B> = Vec<PositionChange<ViewSequenceOf<B>>>;
 
 /// A version that lies nowhere behind takes over.
 pub async fn a_version_that_lies_nowhere_behind_takes_over<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chains = [on.chain("a", [1, 2]), on.chain("b", [1])];
     for view in [&one, &two] {
@@ -35,7 +35,7 @@ pub async fn a_version_that_lies_nowhere_behind_takes_over<B: ViewBackend<Store:
 /// no other.
 pub async fn catch_up_is_given_every_stream_that_lies_behind<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let [behind, new, even, ahead, unknown] =
         ["behind", "new", "even", "ahead", "unknown"].map(|key| on.chain(key, [1, 2, 1, 1]));
@@ -63,7 +63,7 @@ pub async fn catch_up_is_given_every_stream_that_lies_behind<B: ViewBackend<Stor
 /// What `catch_up` brings is applied, and is there for readers at once.
 pub async fn what_catch_up_brings_is_applied<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chains: Vec<_> = (0..40).map(|stream| on.chain(&*format!("{stream:02}"), [1, 2, 1])).collect();
     one.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
@@ -80,7 +80,7 @@ pub async fn what_catch_up_brings_is_applied<B: ViewBackend<Store: VersionedStor
 /// ahead, and where it serves.
 pub async fn catch_up_is_not_called_for_nothing<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let views = [on.open_version(1).await, on.open_version(2).await];
     let chain = on.chain("a", [1, 2, 1, 1]);
     // Whose turn it is, and how many commits it is brought first.
@@ -109,7 +109,7 @@ pub async fn catch_up_is_not_called_for_nothing<B: ViewBackend<Store: VersionedS
 /// `catch_up` may bring commits that the serving version does not have yet.
 pub async fn catch_up_may_bring_later_commits<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chain = on.chain("a", [1, 2, 1, 1]);
     one.applies(vec![run::<B>(&chain, 0..2)]).await?;
@@ -125,7 +125,7 @@ pub async fn catch_up_may_bring_later_commits<B: ViewBackend<Store: VersionedSto
 /// While `catch_up` runs, no position of the serving version moves.
 pub async fn positions_stand_still_during_a_take_over<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two, worker) = (on.open_version(1).await, on.open_version(2).await, on.open_version(1).await);
     let chains = [on.chain("a", [1, 1]), on.chain("b", [1])];
     one.applies(vec![run::<B>(&chains[0], 0..1)]).await?;
@@ -162,7 +162,7 @@ pub async fn positions_stand_still_during_a_take_over<B: ViewBackend<Store: Vers
         return Err(Violation::new("`catch_up` was not called, though the version lies behind"));
     };
     ensure!(!moved_on, "the serving version moved on during a take-over, which came to {answer:?}");
-    ensure!(matches!(answer, Applied::Done), "the take-over came to {answer:?}");
+    ensure!(matches!(answer, TakeOver::Done), "the take-over came to {answer:?}");
     if !works.is_finished() {
         // It waited; now that the take-over is over it is applied, or found that it has to be tried again.
         let _ = works.await;
@@ -174,7 +174,7 @@ pub async fn positions_stand_still_during_a_take_over<B: ViewBackend<Store: Vers
 /// Readers beside take-overs and a worker see every position go forward only, with the rows that belong to it.
 pub async fn readers_beside_a_take_over_never_go_back<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     const COMMITS: usize = 40;
     let chains: Vec<_> = ["a", "b"].map(|key| on.chain(key, [1; COMMITS])).to_vec();
     let reader = on.open_version(1).await;
@@ -225,7 +225,7 @@ pub async fn readers_beside_a_take_over_never_go_back<B: ViewBackend<Store: Vers
 async fn apply_to_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
     versions: [ViewHandle<B>; 2],
     chains: Vec<Vec<ViewCommitOf<B>>>,
-) -> Kept {
+) -> RuleResult {
     for _ in 0..10_000 {
         let serving = &versions[versions[0].store().serving().await? as usize - 1];
         let mut runs = Vec::new();
@@ -239,10 +239,8 @@ async fn apply_to_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
             return Ok(());
         }
         match serving.apply(runs).await {
-            Ok(Applied::Done | Applied::Moved) => {}
-            Ok(Applied::Rejected(error)) => {
-                return Err(Violation::new(format!("a sound batch was rejected: {error}")));
-            }
+            Ok(Applied::Done | Applied::PositionDiffers) => {}
+            Ok(other) => return Err(Violation::new(format!("a sound batch was answered with {other:?}"))),
             Err(error) => may_be_tried_again(&error)?,
         }
         tokio::task::yield_now().await;
@@ -259,7 +257,7 @@ fn passed<B: ViewBackend>(chain: &[ViewCommitOf<B>], position: Option<ViewSequen
 /// brought for others is not applied.
 pub async fn a_version_that_would_lie_behind_does_not_take_over<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let [begun, new] = ["begun", "new"].map(|key| on.chain(key, [1, 2, 1]));
     one.applies(vec![all::<B>(&begun), all::<B>(&new)]).await?;
@@ -274,7 +272,7 @@ pub async fn a_version_that_would_lie_behind_does_not_take_over<B: ViewBackend<S
     for (at, runs) in too_little.into_iter().enumerate() {
         let brings: CatchUp<B::Store> = Box::new(move |_| async move { Ok(Batch::new(runs)) }.boxed());
         match two.store().take_over(brings).await {
-            Ok(Applied::Moved) => {}
+            Ok(TakeOver::Behind) => {}
             other => {
                 return Err(Violation::new(format!("catch-up {at} is too little, and came to {other:?}")));
             }
@@ -289,7 +287,7 @@ pub async fn a_version_that_would_lie_behind_does_not_take_over<B: ViewBackend<S
 /// A version with a stream in quarantine that the serving one is past does not take over.
 pub async fn a_version_with_a_quarantine_behind_does_not_take_over<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let [begun, other] = ["begun", "other"].map(|key| on.chain(key, [1, 1]));
     one.applies(vec![all::<B>(&begun), all::<B>(&other)]).await?;
@@ -297,7 +295,13 @@ pub async fn a_version_with_a_quarantine_behind_does_not_take_over<B: ViewBacken
     let poison = on.poison(&begun, 1);
     two.store().quarantine(&poison).await?;
     match two.store().take_over(catch_up::<B>(vec![begun.clone(), other.clone()], None)).await {
-        Ok(Applied::Moved) => {}
+        Ok(TakeOver::Quarantined(streams)) => {
+            ensure_eq!(
+                streams,
+                [named("begun")],
+                "the streams in quarantine that the serving version is past"
+            );
+        }
         answer => return Err(Violation::new(format!("a take-over past a quarantine came to {answer:?}"))),
     }
     serves(&[&one, &two], 1).await?;
@@ -310,7 +314,7 @@ pub async fn a_version_with_a_quarantine_behind_does_not_take_over<B: ViewBacken
 /// A quarantine where the serving version has not gone on either hinders nobody, and is kept.
 pub async fn a_quarantine_that_lies_nowhere_behind_hinders_nobody<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let [begun, other] = ["begun", "other"].map(|key| on.chain(key, [1, 1]));
     one.applies(vec![run::<B>(&begun, 0..1), all::<B>(&other)]).await?;
@@ -331,7 +335,7 @@ pub(super) fn catch_up<B: ViewBackend<Store: VersionedStore>>(
 ) -> CatchUp<B::Store> {
     Box::new(move |moves| {
         async move {
-            let bring = |moved: &Move<_>| {
+            let bring = |moved: &PositionChange<_>| {
                 let chain = chains.iter().find(|chain| stream_of::<B>(chain) == moved.stream)?;
                 let commits = passed::<B>(chain, moved.from)..passed::<B>(chain, Some(moved.to));
                 (!commits.is_empty()).then(|| run::<B>(chain, commits))
@@ -350,7 +354,7 @@ pub(super) fn catch_up<B: ViewBackend<Store: VersionedStore>>(
 pub(super) async fn takes_over<B: ViewBackend<Store: VersionedStore>>(
     view: &ViewHandle<B>,
     chains: Vec<Vec<ViewCommitOf<B>>>,
-) -> Kept {
+) -> RuleResult {
     done(view, catch_up::<B>(chains, None)).await
 }
 
@@ -368,9 +372,9 @@ async fn takes_over_telling<B: ViewBackend<Store: VersionedStore>>(
 async fn done<B: ViewBackend<Store: VersionedStore>>(
     view: &ViewHandle<B>,
     catch_up: CatchUp<B::Store>,
-) -> Kept {
+) -> RuleResult {
     match view.store().take_over(catch_up).await {
-        Ok(Applied::Done) => serves(&[view], view.store().definition().version()).await,
+        Ok(TakeOver::Done) => serves(&[view], view.store().definition().version()).await,
         other => Err(Violation::new(format!("{} was to take over: {other:?}", view.store().definition()))),
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsrc_core::{
-    Applied, Batch, Commit, Metadata, Move, Place, Poison, Randomness, Run, Skip, StorageError, StreamName,
-    Timestamp, Vec1, ViewDefinition, ViewStore, to_microseconds,
+    Applied, Batch, Commit, CommitRun, Metadata, PositionChange, QuarantinedCommit, Randomness,
+    SkippedCommits, StorageError, StreamName, StreamPosition, Timestamp, Vec1, ViewDefinition, ViewStore,
+    truncate_to_microseconds,
 };
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::sample::SampleKey;
 use super::super::trial::sequence;
 use super::backend::{ViewBackend, ViewCapabilities, ViewRows, ViewSequenceOf};
@@ -20,12 +21,12 @@ use super::sample::ViewSample;
 pub type ViewCommitOf<B> = Arc<Commit<SampleKey, ViewSequenceOf<B>, ViewSample>>;
 
 /// Some next commits of one stream.
-pub type RunOf<B> = Run<SampleKey, ViewSequenceOf<B>, ViewSample>;
+pub type RunOf<B> = CommitRun<SampleKey, ViewSequenceOf<B>, ViewSample>;
 
 /// A place of its own for one rule, and a source of commits that are all different.
 pub struct ViewTrial<B: ViewBackend> {
     backend: Arc<B>,
-    place: B::Place,
+    place: B::Location,
     ids: Randomness,
     commits: AtomicU64,
 }
@@ -60,7 +61,7 @@ impl<B: ViewBackend> ViewTrial<B> {
     }
 
     /// The backend, and the place that it made.
-    pub fn place(&self) -> (&B, &B::Place) {
+    pub fn place(&self) -> (&B, &B::Location) {
         (&self.backend, &self.place)
     }
 
@@ -107,16 +108,16 @@ impl<B: ViewBackend> ViewTrial<B> {
     }
 
     /// What is recorded of the commit at `index` of `chain` when it cannot be applied.
-    pub fn poison(&self, chain: &[ViewCommitOf<B>], index: usize) -> Poison<ViewSequenceOf<B>> {
-        let Move { stream, from, .. } = move_of::<B>(chain, index..index + 1);
+    pub fn poison(&self, chain: &[ViewCommitOf<B>], index: usize) -> QuarantinedCommit<ViewSequenceOf<B>> {
+        let PositionChange { stream, from, .. } = move_of::<B>(chain, index..index + 1);
         let error = format!("commit {index} cannot be applied");
-        Poison { stream, position: from, sequence: chain[index].first, error, time: self.time() }
+        QuarantinedCommit { stream, position: from, sequence: chain[index].first, error, time: self.time() }
     }
 
     /// The decision to leave out the commit at `index` of `chain`.
-    pub fn skip(&self, chain: &[ViewCommitOf<B>], index: usize) -> Skip<ViewSequenceOf<B>> {
-        let moves = move_of::<B>(chain, index..index + 1);
-        Skip { moves, reason: format!("commit {index} is of no use"), time: self.time() }
+    pub fn skip(&self, chain: &[ViewCommitOf<B>], index: usize) -> SkippedCommits<ViewSequenceOf<B>> {
+        let change = move_of::<B>(chain, index..index + 1);
+        SkippedCommits { change, reason: format!("commit {index} is of no use"), time: self.time() }
     }
 
     /// A time like no other, after all before it: 2026-01-01 and some microseconds.
@@ -129,8 +130,8 @@ impl<B: ViewBackend> ViewTrial<B> {
 
 /// These commits of a stream, which move it from the one before them.
 pub(super) fn run<B: ViewBackend>(chain: &[ViewCommitOf<B>], commits: Range<usize>) -> RunOf<B> {
-    let Move { stream, from, .. } = move_of::<B>(chain, commits.clone());
-    Run { stream, from, commits: chain[commits].to_vec() }
+    let PositionChange { stream, from, .. } = move_of::<B>(chain, commits.clone());
+    CommitRun { stream, from, commits: chain[commits].to_vec() }
 }
 
 /// All of a stream, which move it from its beginning.
@@ -142,9 +143,9 @@ pub(super) fn all<B: ViewBackend>(chain: &[ViewCommitOf<B>]) -> RunOf<B> {
 pub(super) fn move_of<B: ViewBackend>(
     chain: &[ViewCommitOf<B>],
     commits: Range<usize>,
-) -> Move<ViewSequenceOf<B>> {
+) -> PositionChange<ViewSequenceOf<B>> {
     let from = commits.start.checked_sub(1).map(|before| chain[before].last());
-    Move { stream: stream_of::<B>(chain), from, to: chain[commits.end - 1].last() }
+    PositionChange { stream: stream_of::<B>(chain), from, to: chain[commits.end - 1].last() }
 }
 
 /// The name of the stream that these commits are of.
@@ -194,32 +195,46 @@ impl<B: ViewBackend> ViewHandle<B> {
     }
 
     /// Applies in one batch, and expects it to be done.
-    pub async fn applies(&self, runs: Vec<RunOf<B>>) -> Kept {
+    pub async fn applies(&self, runs: Vec<RunOf<B>>) -> RuleResult {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
             Ok(Applied::Done) => Ok(()),
-            other => {
-                Err(Violation::new(format!("a batch was to be applied: {other:?}, {:?}", batch.moves())))
-            }
+            other => Err(Violation::new(format!(
+                "a batch was to be applied: {other:?}, {:?}",
+                batch.position_changes()
+            ))),
         }
     }
 
     /// Applies a whole stream, commit by commit.
-    pub async fn applies_each(&self, chain: &[ViewCommitOf<B>]) -> Kept {
+    pub async fn applies_each(&self, chain: &[ViewCommitOf<B>]) -> RuleResult {
         for index in 0..chain.len() {
             self.applies(vec![run::<B>(chain, index..index + 1)]).await?;
         }
         Ok(())
     }
 
-    /// Applies in one batch, and expects a stream to be elsewhere.
-    pub async fn finds_moved(&self, runs: Vec<RunOf<B>>) -> Kept {
+    /// Applies in one batch, and expects a stream to be at another position.
+    pub async fn finds_another_position(&self, runs: Vec<RunOf<B>>) -> RuleResult {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
-            Ok(Applied::Moved) => Ok(()),
-            other => {
-                Err(Violation::new(format!("`Moved` was to be answered: {other:?}, {:?}", batch.moves())))
-            }
+            Ok(Applied::PositionDiffers) => Ok(()),
+            other => Err(Violation::new(format!(
+                "`PositionDiffers` was to be answered: {other:?}, {:?}",
+                batch.position_changes()
+            ))),
+        }
+    }
+
+    /// Applies in one batch, and expects a stream to be in quarantine.
+    pub async fn finds_a_quarantine(&self, runs: Vec<RunOf<B>>) -> RuleResult {
+        let batch = Batch::new(runs);
+        match self.store.apply(&batch).await {
+            Ok(Applied::Quarantined) => Ok(()),
+            other => Err(Violation::new(format!(
+                "`Quarantined` was to be answered: {other:?}, {:?}",
+                batch.position_changes()
+            ))),
         }
     }
 
@@ -228,15 +243,19 @@ impl<B: ViewBackend> ViewHandle<B> {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
             Ok(Applied::Rejected(error)) => Ok(told(&*error)),
-            other => {
-                Err(Violation::new(format!("a batch was to be rejected: {other:?}, {:?}", batch.moves())))
-            }
+            other => Err(Violation::new(format!(
+                "a batch was to be rejected: {other:?}, {:?}",
+                batch.position_changes()
+            ))),
         }
     }
 
     /// Where a stream is.
-    pub async fn place(&self, key: impl Into<SampleKey>) -> Result<Place<ViewSequenceOf<B>>, Violation> {
-        let places = self.store.places(&[named(key)]).await?;
+    pub async fn place(
+        &self,
+        key: impl Into<SampleKey>,
+    ) -> Result<StreamPosition<ViewSequenceOf<B>>, Violation> {
+        let places = self.store.positions_of(&[named(key)]).await?;
         ensure_eq!(places.len(), 1, "places of one stream");
         Ok(places[0])
     }
@@ -260,14 +279,14 @@ impl<B: ViewBackend> ViewHandle<B> {
     pub async fn read(
         &self,
         streams: &[StreamName],
-    ) -> Result<(Vec<Place<ViewSequenceOf<B>>>, ViewRows), Violation> {
+    ) -> Result<(Vec<StreamPosition<ViewSequenceOf<B>>>, ViewRows), Violation> {
         let (places, rows) = self.backend.read(&self.store, streams).await?;
         ensure_eq!(places.len(), streams.len(), "places that a reader is given");
         Ok((places, rows))
     }
 
     /// Expects the view to be made of just these commits: rows, and the positions of all streams.
-    pub async fn holds(&self, chains: &[&[ViewCommitOf<B>]]) -> Kept {
+    pub async fn holds(&self, chains: &[&[ViewCommitOf<B>]]) -> RuleResult {
         same_rows(&self.rows().await?, &rows_of::<B>(chains))?;
         let applied = chains.iter().filter(|chain| !chain.is_empty());
         let expected: BTreeMap<_, _> =
@@ -279,7 +298,7 @@ impl<B: ViewBackend> ViewHandle<B> {
     pub async fn stands_at(
         &self,
         expected: impl IntoIterator<Item = (StreamName, ViewSequenceOf<B>)>,
-    ) -> Kept {
+    ) -> RuleResult {
         let expected: BTreeMap<_, _> = expected.into_iter().collect();
         let found: BTreeMap<_, _> = self.positions().await?.into_iter().collect();
         if let Some((stream, position)) = found.iter().find(|(stream, _)| !expected.contains_key(*stream)) {
@@ -290,7 +309,7 @@ impl<B: ViewBackend> ViewHandle<B> {
         }
         let (streams, positions): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
         for ((stream, position), place) in
-            streams.iter().zip(positions).zip(self.store.places(&streams).await?)
+            streams.iter().zip(positions).zip(self.store.positions_of(&streams).await?)
         {
             ensure_eq!(place.position, Some(position), "the place of {stream}");
         }
@@ -298,39 +317,45 @@ impl<B: ViewBackend> ViewHandle<B> {
     }
 
     /// Expects the streams in quarantine to be these, as they were recorded, with their times to the microsecond.
-    pub async fn quarantines(&self, expected: &[&Poison<ViewSequenceOf<B>>]) -> Kept {
-        let rounded = |poison: &Poison<_>| Poison { time: to_microseconds(poison.time), ..poison.clone() };
+    pub async fn quarantines(&self, expected: &[&QuarantinedCommit<ViewSequenceOf<B>>]) -> RuleResult {
+        let rounded = |poison: &QuarantinedCommit<_>| QuarantinedCommit {
+            time: truncate_to_microseconds(poison.time),
+            ..poison.clone()
+        };
         let mut expected: Vec<_> = expected.iter().map(|poison| rounded(poison)).collect();
         expected.sort_by(|a, b| a.stream.cmp(&b.stream));
         let found: Vec<_> = self.store.quarantined().await?.iter().map(rounded).collect();
         ensure_eq!(found, expected, "the streams in quarantine");
         for poison in expected {
-            let place = self.store.places(std::slice::from_ref(&poison.stream)).await?;
-            let expected = [Place { position: poison.position, quarantined: true }];
+            let place = self.store.positions_of(std::slice::from_ref(&poison.stream)).await?;
+            let expected = [StreamPosition { position: poison.position, quarantined: true }];
             ensure_eq!(place, expected, "the place of {}, which is in quarantine", poison.stream);
         }
         Ok(())
     }
 
     /// Skips, and expects it to be done.
-    pub async fn skips(&self, skip: &Skip<ViewSequenceOf<B>>) -> Kept {
+    pub async fn skips(&self, skip: &SkippedCommits<ViewSequenceOf<B>>) -> RuleResult {
         match self.store.skip(skip).await {
-            Ok(Applied::Done) => Ok(()),
+            Ok(true) => Ok(()),
             other => Err(Violation::new(format!("{skip:?} was to be done: {other:?}"))),
         }
     }
 
     /// Skips, and expects the stream to be elsewhere.
-    pub async fn skips_nothing(&self, skip: &Skip<ViewSequenceOf<B>>) -> Kept {
+    pub async fn skips_nothing(&self, skip: &SkippedCommits<ViewSequenceOf<B>>) -> RuleResult {
         match self.store.skip(skip).await {
-            Ok(Applied::Moved) => Ok(()),
-            other => Err(Violation::new(format!("{skip:?} was to be answered with `Moved`: {other:?}"))),
+            Ok(false) => Ok(()),
+            other => Err(Violation::new(format!("{skip:?} was to be answered with `false`: {other:?}"))),
         }
     }
 
     /// Expects these decisions to be recorded, in this order, with their times to the microsecond.
-    pub async fn has_skipped(&self, expected: &[&Skip<ViewSequenceOf<B>>]) -> Kept {
-        let rounded = |skip: &Skip<_>| Skip { time: to_microseconds(skip.time), ..skip.clone() };
+    pub async fn has_skipped(&self, expected: &[&SkippedCommits<ViewSequenceOf<B>>]) -> RuleResult {
+        let rounded = |skip: &SkippedCommits<_>| SkippedCommits {
+            time: truncate_to_microseconds(skip.time),
+            ..skip.clone()
+        };
         let expected: Vec<_> = expected.iter().map(|skip| rounded(skip)).collect();
         let found: Vec<_> = self.store.skipped().await?.iter().map(rounded).collect();
         ensure_eq!(found, expected, "the decisions to skip");
@@ -345,7 +370,7 @@ pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Expects the same rows; the first difference is told.
-pub(super) fn same_rows(found: &ViewRows, expected: &ViewRows) -> Kept {
+pub(super) fn same_rows(found: &ViewRows, expected: &ViewRows) -> RuleResult {
     for (name, text) in expected {
         let Some(found) = found.get(name) else {
             return Err(Violation::new(format!(

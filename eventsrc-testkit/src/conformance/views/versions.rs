@@ -1,8 +1,8 @@
 //! Versions of a view beside each other, one of which readers see.
 
-use eventsrc_core::{ErrorKind, Place, VersionedStore, ViewStore};
+use eventsrc_core::{ErrorKind, StreamPosition, VersionedStore, ViewStore};
 
-use super::super::report::{Kept, Violation, ensure, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::ViewBackend;
 use super::sample::ViewSample::{Ignore, Text, Write};
 use super::taking_over::takes_over;
@@ -11,7 +11,7 @@ use super::trial::{ViewCommitOf, ViewHandle, ViewTrial, all, named, rows_of, run
 /// The first version that is opened serves.
 pub async fn the_first_version_serves_at_once<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let view = on.open().await;
     serves(&[&view, &on.open().await], 1).await?;
     let chain = on.chain("a", [1]);
@@ -22,7 +22,7 @@ pub async fn the_first_version_serves_at_once<B: ViewBackend<Store: VersionedSto
 /// The first version that is opened serves, whatever its number.
 pub async fn the_first_version_may_have_any_number<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (view, earlier) = (on.open_version(7).await, on.open_version(3).await);
     serves(&[&view, &earlier], 7).await?;
     serves(&[&on.open_view("journal", 2).await], 2).await?;
@@ -32,7 +32,7 @@ pub async fn the_first_version_may_have_any_number<B: ViewBackend<Store: Version
 /// A version that is opened later does not serve, however often it is opened and whatever was applied to it.
 pub async fn a_later_version_does_not_serve<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let versions = [on.open_version(1).await, on.open_version(2).await];
     serves(&[&versions[0], &versions[1]], 1).await?;
     let chain = on.chain("a", [1, 1]);
@@ -44,7 +44,7 @@ pub async fn a_later_version_does_not_serve<B: ViewBackend<Store: VersionedStore
 /// Readers through any version's handle see the rows of the one that serves.
 pub async fn readers_see_the_rows_of_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let (chain, other) = (on.chain("a", [1, 2, 1]), on.chain("b", [1]));
     shows(&two, &[]).await?;
@@ -68,19 +68,23 @@ pub async fn readers_see_the_rows_of_the_serving_version<B: ViewBackend<Store: V
 /// What readers are told of positions and quarantines is that of the version that serves.
 pub async fn readers_see_the_places_of_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let (chain, stopped) = (on.chain("a", [1, 1]), on.chain("b", [1]));
     two.applies(vec![all::<B>(&chain)]).await?;
     two.store().quarantine(&on.poison(&stopped, 0)).await?;
     let streams = ["a", "b"].map(named);
     for view in [&one, &two] {
-        ensure_eq!(view.read(&streams).await?.0, [Place::default(); 2], "the places that a reader is given");
+        ensure_eq!(
+            view.read(&streams).await?.0,
+            [StreamPosition::default(); 2],
+            "the places that a reader is given"
+        );
     }
     takes_over(&two, Vec::new()).await?;
     let expected = [
-        Place { position: Some(chain[1].last()), quarantined: false },
-        Place { position: None, quarantined: true },
+        StreamPosition { position: Some(chain[1].last()), quarantined: false },
+        StreamPosition { position: None, quarantined: true },
     ];
     for view in [&one, &two] {
         ensure_eq!(view.read(&streams).await?.0, expected, "the places after the other version took over");
@@ -91,7 +95,7 @@ pub async fn readers_see_the_places_of_the_serving_version<B: ViewBackend<Store:
 /// A version that has taken over serves, and is told so by every handle.
 pub async fn a_version_that_took_over_serves<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     takes_over(&two, Vec::new()).await?;
     serves(&[&one, &two, &on.open_version(1).await, &on.open_version(3).await], 2).await
@@ -100,7 +104,7 @@ pub async fn a_version_that_took_over_serves<B: ViewBackend<Store: VersionedStor
 /// The version that served before goes on being kept: its rows are there, and it is applied to.
 pub async fn the_other_version_goes_on_being_kept<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chain = on.chain("a", [1, 2, 1]);
     one.applies(vec![run::<B>(&chain, 0..1)]).await?;
@@ -116,7 +120,7 @@ pub async fn the_other_version_goes_on_being_kept<B: ViewBackend<Store: Versione
 /// Versions take over from each other again and again.
 pub async fn the_other_version_can_take_over_again<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let versions = [on.open_version(1).await, on.open_version(2).await];
     let chain = on.chain("a", [1; 8]);
     for index in 0..chain.len() {
@@ -130,7 +134,9 @@ pub async fn the_other_version_can_take_over_again<B: ViewBackend<Store: Version
 }
 
 /// A retired version is gone: opened again it is new.
-pub async fn a_retired_version_is_gone<B: ViewBackend<Store: VersionedStore>>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_retired_version_is_gone<B: ViewBackend<Store: VersionedStore>>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let (_one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chains = [on.chain("a", [1, 2]), on.chain("b", [1, 1]), on.chain("c", [1])];
     two.applies(vec![all::<B>(&chains[0])]).await?;
@@ -150,7 +156,7 @@ pub async fn a_retired_version_is_gone<B: ViewBackend<Store: VersionedStore>>(on
 /// Retiring a version leaves the others as they are, and other views.
 pub async fn other_versions_outlive_a_retired_one<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let others = [on.open_version(1).await, on.open_version(12).await, on.open_view("journal", 2).await];
     let two = on.open_version(2).await;
     let (chain, stopped) = (on.chain("a", [1, 2, 1]), on.chain("b", [1]));
@@ -170,8 +176,8 @@ pub async fn other_versions_outlive_a_retired_one<B: ViewBackend<Store: Versione
     serves(&[&others[0], &others[1]], 1).await?;
     let (places, rows) = others[0].read(&[named("a"), named("b")]).await?;
     let expected = [
-        Place { position: Some(chain[2].last()), quarantined: false },
-        Place { position: None, quarantined: true },
+        StreamPosition { position: Some(chain[2].last()), quarantined: false },
+        StreamPosition { position: None, quarantined: true },
     ];
     ensure_eq!(places, expected, "the places that a reader is given");
     same_rows(&rows, &rows_of::<B>(&[&chain[..2]]))
@@ -180,7 +186,7 @@ pub async fn other_versions_outlive_a_retired_one<B: ViewBackend<Store: Versione
 /// The version that serves is not retired, and nothing of it is changed.
 pub async fn the_serving_version_is_not_retired<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chain = on.chain("a", [1, 2]);
     for view in [&one, &two] {
@@ -198,7 +204,9 @@ pub async fn the_serving_version_is_not_retired<B: ViewBackend<Store: VersionedS
 }
 
 /// Rows that are equal have one digest, whatever order and batches they were written in, and whatever else was applied.
-pub async fn equal_rows_have_one_digest<B: ViewBackend<Store: VersionedStore>>(on: &ViewTrial<B>) -> Kept {
+pub async fn equal_rows_have_one_digest<B: ViewBackend<Store: VersionedStore>>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let chains: Vec<_> = (0..30).map(|stream| on.chain(&*format!("{stream}"), [1, 2])).collect();
     let versions = [on.open_version(1).await, on.open_version(2).await, on.open_version(3).await];
     versions[0].applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
@@ -224,7 +232,7 @@ pub async fn equal_rows_have_one_digest<B: ViewBackend<Store: VersionedStore>>(o
 /// Rows that are not equal have other digests, however little they differ.
 pub async fn other_rows_have_another_digest<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
-) -> Kept {
+) -> RuleResult {
     // Each list is the texts of the streams a, b and ab; no text is no row.
     let different: [[&[&str]; 3]; 13] = [
         [&[], &[], &[]],
@@ -260,7 +268,7 @@ pub async fn other_rows_have_another_digest<B: ViewBackend<Store: VersionedStore
 }
 
 /// The digest is of all rows: one that changes among 2,000 changes it.
-pub async fn a_digest_is_of_all_rows<B: ViewBackend<Store: VersionedStore>>(on: &ViewTrial<B>) -> Kept {
+pub async fn a_digest_is_of_all_rows<B: ViewBackend<Store: VersionedStore>>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let written = |stream: u64| on.chain_of(&*format!("{stream}"), [vec![Write], vec![Write]]);
     let chains: Vec<_> = (0..2_000).map(written).collect();
@@ -277,7 +285,7 @@ pub async fn a_digest_is_of_all_rows<B: ViewBackend<Store: VersionedStore>>(on: 
     Ok(())
 }
 
-async fn refuses_to_retire<B: ViewBackend<Store: VersionedStore>>(view: &ViewHandle<B>) -> Kept {
+async fn refuses_to_retire<B: ViewBackend<Store: VersionedStore>>(view: &ViewHandle<B>) -> RuleResult {
     match view.store().retire().await {
         Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
         other => Err(Violation::new(format!("the serving version was not to be retired: {other:?}"))),
@@ -288,7 +296,7 @@ async fn refuses_to_retire<B: ViewBackend<Store: VersionedStore>>(view: &ViewHan
 pub(super) async fn serves<B: ViewBackend<Store: VersionedStore>>(
     views: &[&ViewHandle<B>],
     version: u32,
-) -> Kept {
+) -> RuleResult {
     for view in views {
         let told = view.store().definition();
         ensure_eq!(view.store().serving().await?, version, "the version that serves, as {told} tells");
@@ -297,7 +305,7 @@ pub(super) async fn serves<B: ViewBackend<Store: VersionedStore>>(
 }
 
 /// Expects readers through this handle to see just these commits, in rows and places.
-pub(super) async fn shows<B: ViewBackend>(view: &ViewHandle<B>, chains: &[&[ViewCommitOf<B>]]) -> Kept {
+pub(super) async fn shows<B: ViewBackend>(view: &ViewHandle<B>, chains: &[&[ViewCommitOf<B>]]) -> RuleResult {
     let streams: Vec<_> =
         chains.iter().filter(|chain| !chain.is_empty()).map(|chain| stream_of::<B>(chain)).collect();
     let (places, rows) = view.read(&streams).await?;

@@ -2,13 +2,13 @@
 
 use eventsrc_core::Sequence;
 
-use super::super::report::{Kept, Violation, ensure_eq};
+use super::super::report::{RuleResult, Violation, ensure_eq};
 use super::super::trial::together;
 use super::backend::ViewBackend;
 use super::trial::{ViewTrial, all, named, rows_of, run, same_rows};
 
 /// What was applied is read at once: rows, places, positions, and all of them in one snapshot.
-pub async fn what_was_applied_is_read_at_once<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn what_was_applied_is_read_at_once<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1; 20]);
     for applied in 1..=chain.len() {
@@ -22,20 +22,22 @@ pub async fn what_was_applied_is_read_at_once<B: ViewBackend>(on: &ViewTrial<B>)
 }
 
 /// What was applied is read from another task.
-pub async fn what_was_applied_is_read_from_another_task<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn what_was_applied_is_read_from_another_task<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1, 2]);
     for applied in 1..=chain.len() {
         view.applies(vec![run::<B>(&chain, applied - 1..applied)]).await?;
         let (view, chain) = (view.clone(), chain.clone());
         let read = async move { view.holds(&[&chain[..applied]]).await };
-        together([read]).await?.into_iter().collect::<Kept>()?;
+        together([read]).await?.into_iter().collect::<RuleResult>()?;
     }
     Ok(())
 }
 
 /// What was applied is read through a handle that was opened, and had read, before.
-pub async fn what_was_applied_is_read_through_an_earlier_handle<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn what_was_applied_is_read_through_an_earlier_handle<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let (reader, view) = (on.open().await, on.open().await);
     let chain = on.chain("a", [1, 2, 1]);
     for applied in 1..=chain.len() {
@@ -51,7 +53,7 @@ pub async fn what_was_applied_is_read_through_an_earlier_handle<B: ViewBackend>(
 }
 
 /// What was applied outlives the handle.
-pub async fn what_was_applied_outlives_the_handle<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn what_was_applied_outlives_the_handle<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", [1, 2]), on.chain("b", [1]), on.chain("c", [1, 1])];
     view.applies(vec![all::<B>(&chains[0])]).await?;
@@ -67,19 +69,19 @@ pub async fn what_was_applied_outlives_the_handle<B: ViewBackend>(on: &ViewTrial
 }
 
 /// Two handles that apply by turns go by each other's positions as by their own.
-pub async fn two_handles_may_apply_by_turns<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn two_handles_may_apply_by_turns<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let handles = [on.open().await, on.open().await];
     let chain = on.chain("a", (0..20).map(|at| 1 + at % 2));
     for turn in 0..chain.len() {
         handles[turn % 2].applies(vec![run::<B>(&chain, turn..turn + 1)]).await?;
-        handles[1 - turn % 2].finds_moved(vec![run::<B>(&chain, turn..turn + 1)]).await?;
+        handles[1 - turn % 2].finds_another_position(vec![run::<B>(&chain, turn..turn + 1)]).await?;
     }
     handles[0].holds(&[&chain]).await?;
     handles[1].holds(&[&chain]).await
 }
 
 /// Workers side by side read what they applied.
-pub async fn workers_side_by_side_read_what_they_applied<B: ViewBackend>(on: &ViewTrial<B>) -> Kept {
+pub async fn workers_side_by_side_read_what_they_applied<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let mut workers = Vec::new();
     for worker in 0..8 {
         let (view, chain) = (on.open().await, on.chain(&*format!("{worker}"), [1; 10]));

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use eventsrc_core::{Digest, Poison, Progress, Rebuild, RebuildSettings, Rebuilt, VersionedStore};
+use eventsrc_core::{
+    QuarantinedCommit, Rebuild, RebuildProgress, RebuildReport, RebuildSettings, VersionedStore, ViewDigest,
+};
 use eventsrc_sqlite::{Database, SqliteView};
 
 use super::versions::{release_all, watched};
@@ -37,13 +39,13 @@ pub struct Replaced {
 #[derive(Debug)]
 pub enum Comparison {
     /// The rows are the same.
-    Equal(Digest),
+    Equal(ViewDigest),
     /// They are not.
     Different {
         /// Those of the version that served before.
-        old: Digest,
+        old: ViewDigest,
         /// Those of the one that was built.
-        new: Digest,
+        new: ViewDigest,
     },
     /// The version that served before cannot be read any more.
     Unreadable(anyhow::Error),
@@ -58,7 +60,7 @@ impl Versions {
     /// # Errors
     ///
     /// If the database fails, or the new version cannot count what the other one has counted. What was built stays.
-    pub async fn rebuild(&self, progress: impl FnMut(Progress)) -> Result<Built> {
+    pub async fn rebuild(&self, progress: impl FnMut(RebuildProgress)) -> Result<Built> {
         let serving = self.serving().await?;
         let old = match serving {
             0 => None,
@@ -67,7 +69,7 @@ impl Versions {
         let new = self.version(serving + 1).await?;
         release_all(&new).await?;
         let rebuild = Rebuild::new(self.archive.files.clone(), new.clone()).with(settings());
-        let Rebuilt { applied_events: events, quarantined, .. } = rebuild.run(progress).await?;
+        let RebuildReport { applied_events: events, quarantined, .. } = rebuild.run(progress).await?;
         let comparison = match &old {
             Some(old) => Some(self.compare(old, &new).await?),
             None => None,
@@ -75,7 +77,7 @@ impl Versions {
         let synchronizer = self.keep(&new);
         watched(&synchronizer, synchronizer.take_over()).await?.map_err(|error| {
             match quarantined.first() {
-                Some(Poison { error: why, .. }) => anyhow!("{error}: {why}"),
+                Some(QuarantinedCommit { error: why, .. }) => anyhow!("{error}: {why}"),
                 None => error.into(),
             }
         })?;
@@ -115,7 +117,7 @@ pub async fn as_of(
     archive: &Archive,
     db: &Path,
     upto: u64,
-    progress: impl FnMut(Progress),
+    progress: impl FnMut(RebuildProgress),
 ) -> Result<(PathBuf, ActivityView)> {
     let commit = archive.commit(upto).await?.with_context(|| format!("there is no commit number {upto}"))?;
     let path = beside(db, commit.commit.short());
@@ -125,7 +127,7 @@ pub async fn as_of(
     release_all(&view).await?;
     let rebuild = Rebuild::new(archive.files.clone(), view.clone()).with(settings());
     let built = rebuild.up_to_token(archive.token(upto).await?).run(progress).await?;
-    if let Some(Poison { stream, sequence, error, .. }) = built.quarantined.first() {
+    if let Some(QuarantinedCommit { stream, sequence, error, .. }) = built.quarantined.first() {
         bail!("{stream} cannot be counted from {sequence} on: {error}");
     }
     Ok((path, view))

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use eventsrc_core::{
-    Clock, Poison, Progress, Synchronizer, SynchronizerSettings, SystemClock, VersionedStore, ViewStore,
+    Clock, QuarantinedCommit, RebuildProgress, Synchronizer, SynchronizerSettings, SystemClock,
+    VersionedStore, ViewStore,
 };
 use eventsrc_sqlite::SqliteView;
 use eventsrc_sqlite::rusqlite::{self, Connection};
@@ -69,7 +70,7 @@ impl Versions {
     /// If the database fails.
     pub async fn up_to_date<T: Send + 'static>(
         &self,
-        mut progress: impl FnMut(Progress),
+        mut progress: impl FnMut(RebuildProgress),
         query: impl Fn(&Connection) -> rusqlite::Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         loop {
@@ -92,7 +93,7 @@ impl Versions {
     /// # Errors
     ///
     /// If the database fails.
-    pub async fn quarantined(&self) -> Result<Vec<Poison<u64>>> {
+    pub async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<u64>>> {
         Ok(self.version(self.serving().await?).await?.quarantined().await?)
     }
 
@@ -148,8 +149,8 @@ pub(super) async fn watched<T>(
     let trouble = async {
         loop {
             SystemClock.sleep(Duration::from_millis(200)).await;
-            if let Some(trouble) = synchronizer.status().await?.trouble.pop() {
-                bail!("{trouble}");
+            if let Some(error) = synchronizer.status().await?.last_errors.pop() {
+                return Err(anyhow::Error::new(error));
             }
         }
     };

@@ -1,10 +1,10 @@
 //! The way of an event from the table to the view.
 
-use eventsrc_core::{StorageError, StreamName, Verbatim};
-use eventsrc_dynamo::Images;
+use eventsrc_core::{RawCodec, StorageError, StreamName};
+use eventsrc_dynamo::ItemDecoder;
 use eventsrc_kinesis::{
-    BesideDecoder, Bridge, Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, LeaseTable,
-    Publisher, Surroundings,
+    Bridge, Consumer, ConsumerEnvironment, ConsumerSettings, DynamoStream, EitherDecoder, Envelope,
+    KinesisStream, LeaseTable, Publisher,
 };
 use eventsrc_postgres::{Postgres, PostgresLeases};
 
@@ -31,10 +31,10 @@ impl Bus<'_> {
         self.stream().create(SHARDS).await?;
         let source = DynamoStream::of_table(self.aws.dynamo_streams(), self.table).await?;
         // It carries all streams of the table, and has no need to know what is in them.
-        let images = Images::<StreamName, u64, _, Verbatim>::with_codec(Verbatim::TEXT);
-        let publisher = Publisher::new(self.aws.kinesis(), self.stream, Verbatim::TEXT);
-        let (settings, surroundings) = (ConsumerSettings::default(), Surroundings::default());
-        Bridge::start(source, leases, images, publisher, settings, surroundings).await
+        let images = ItemDecoder::<StreamName, u64, _, RawCodec>::with_codec(RawCodec::TEXT);
+        let publisher = Publisher::new(self.aws.kinesis(), self.stream, RawCodec::TEXT);
+        let (settings, environment) = (ConsumerSettings::default(), ConsumerEnvironment::default());
+        Bridge::start(source, leases, images, publisher, settings, environment).await
     }
 
     /// What the stream says of users and groups, shared with others who keep the view in `postgres`.
@@ -48,7 +48,7 @@ impl Bus<'_> {
         let leases = PostgresLeases::new(postgres, &format!("identity from {}", self.stream));
         let users = Envelope::<UserId, u64, UserEvent>::new();
         let groups = Envelope::<GroupId, u64, GroupEvent>::new();
-        let decoder = BesideDecoder::new(users, groups);
+        let decoder = EitherDecoder::new(users, groups);
         Consumer::start(source, leases, decoder, ConsumerSettings::default()).await
     }
 

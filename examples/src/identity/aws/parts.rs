@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use eventsrc_core::{
-    Beside, Randomness, Surroundings, Synchronizer, SynchronizerSettings, SystemClock, TokenCodec,
+    EitherStorage, Environment, Randomness, Synchronizer, SynchronizerSettings, SystemClock, TokenCodec,
 };
 use eventsrc_dynamo::Dynamo;
 use eventsrc_kinesis::ConsumerHandle;
@@ -64,7 +64,7 @@ async fn everything(way: &Way, dynamo: &Dynamo, bus: &Bus<'_>, out: &mut (dyn Wr
     let changes = bus.changes(&postgres).await?;
     let handles = [bridge.handle(), changes.handle()];
     let view = in_postgres(&postgres).await?;
-    let kept = Kept::untold(&storages, view, SynchronizerSettings::default(), Surroundings::default());
+    let kept = Kept::untold(&storages, view, SynchronizerSettings::default(), Environment::default());
     let synchronizer = kept.synchronizer.clone();
     let (open, mut closed) = mpsc::channel::<()>(1);
     let mut working = tokio::spawn(async move {
@@ -107,7 +107,7 @@ async fn broken<T>(working: &mut JoinHandle<Result<T>>) -> Result<()> {
 async fn api(way: &Way, dynamo: &Dynamo, out: &mut (dyn Write + Send)) -> Result<()> {
     let storages = InDynamo::new(dynamo);
     let view = in_postgres(&way.postgres().await?).await?;
-    let kept = Kept::untold(&storages, view, without_sweeps(), Surroundings::default());
+    let kept = Kept::untold(&storages, view, without_sweeps(), Environment::default());
     writeln!(out, "identity: commands to the table {} of DynamoDB, questions to Postgres.", way.table)?;
     let address = way.address.as_deref().context("the API is served: --serve says where")?;
     serve(&kept, way.tokens()?, address, out, async || kept.synchronizer.stop().await).await
@@ -134,7 +134,7 @@ async fn synchronizer(way: &Way, dynamo: &Dynamo, bus: &Bus<'_>, out: &mut (dyn 
     let postgres = way.postgres().await?;
     let changes = bus.changes(&postgres).await?;
     let handle = changes.handle();
-    let both = Beside::new(storages.users(), storages.groups());
+    let both = EitherStorage::new(storages.users(), storages.groups());
     let view = in_postgres(&postgres).await?;
     let synchronizer = Synchronizer::start(both, view, SynchronizerSettings::default());
     writeln!(

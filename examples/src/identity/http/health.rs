@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use eventsrc_core::{State as Keeping, StreamName};
+use eventsrc_core::{StreamName, SynchronizerState as Keeping};
 use serde::Serialize;
 
 use super::Shared;
@@ -35,7 +35,7 @@ struct Quarantined {
 pub(super) async fn read<S: Storages, V: Questions>(State(api): Shared<S, V>) -> Result<Response, Problem> {
     let status = api.synchronizer.status().await.map_err(|error| Problem::of_view(&error))?;
     let (state, runs) = match status.state {
-        Keeping::Running if status.trouble.is_empty() => ("running", true),
+        Keeping::Running if status.last_errors.is_empty() => ("running", true),
         Keeping::Running => ("in trouble", false),
         Keeping::Stopped => ("stopped", false),
         Keeping::Broken { .. } => ("broken", false),
@@ -50,7 +50,7 @@ pub(super) async fn read<S: Storages, V: Questions>(State(api): Shared<S, V>) ->
         state,
         lag_events: status.lag_events,
         lag_seconds: status.lag.as_secs_f64(),
-        waiting: status.waiting.len(),
+        waiting: status.stalled.len(),
         quarantined: quarantined.collect(),
     };
     let code = if runs { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

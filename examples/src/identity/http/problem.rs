@@ -6,7 +6,9 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eventsrc_core::{AtLeastError, ErrorKind, Missing, Stale, StorageError, StreamName, TokenError, Why};
+use eventsrc_core::{
+    AtLeastError, ErrorKind, MissingStream, Stale, StaleReason, StorageError, StreamName, TokenError,
+};
 use serde::Serialize;
 
 use super::body::Line;
@@ -95,10 +97,13 @@ impl Problem {
     }
 
     fn of_stale(stale: &Stale) -> Self {
-        let stopped = |missing: &Missing| {
-            matches!(missing.why, Why::Stopped(_) | Why::Quarantined | Why::Unreadable(_))
+        let stopped = |missing: &MissingStream| {
+            matches!(
+                missing.reason,
+                StaleReason::Stopped(_) | StaleReason::Quarantined | StaleReason::Unreadable(_)
+            )
         };
-        if stale.missing.iter().any(|missing| matches!(missing.why, Why::Unreadable(_))) {
+        if stale.missing.iter().any(|missing| matches!(missing.reason, StaleReason::Unreadable(_))) {
             tell(stale);
         }
         let problem = if stale.missing.is_empty() {
@@ -109,23 +114,23 @@ impl Problem {
             let detail = "the view did not become as new as asked for in time";
             Self::new(StatusCode::GATEWAY_TIMEOUT, "stale", detail)
         };
-        let missing = stale.missing.iter().map(|Missing { stream, wanted, number, why }| Part {
+        let missing = stale.missing.iter().map(|MissingStream { stream, wanted, actual, reason }| Part {
             stream: stream.clone(),
-            wanted: wanted.0,
-            position: *number,
-            why: why_of(why),
+            wanted: wanted.number,
+            position: actual.map_or(0, |actual| actual.number),
+            why: why_of(reason),
         });
         Self { older: Some(Older { view: stale.view.clone(), missing: missing.collect() }), ..problem }
     }
 }
 
-fn why_of(why: &Why) -> &'static str {
-    match why {
-        Why::Late => "late",
-        Why::NotStored => "not stored",
-        Why::Quarantined => "quarantined",
-        Why::Unreadable(_) => "unreadable",
-        Why::Stopped(_) => "stopped",
+fn why_of(reason: &StaleReason) -> &'static str {
+    match reason {
+        StaleReason::Late => "late",
+        StaleReason::NotStored => "not stored",
+        StaleReason::Quarantined => "quarantined",
+        StaleReason::Unreadable(_) => "unreadable",
+        StaleReason::Stopped(_) => "stopped",
         _ => "unknown",
     }
 }
@@ -152,7 +157,7 @@ impl From<Failure> for Problem {
                     Reason::NoUser(_) | Reason::NoGroup(_) | Reason::NoMember(_) => {
                         (StatusCode::NOT_FOUND, "not-found")
                     }
-                    Reason::Unmet(_) => (StatusCode::PRECONDITION_FAILED, "changed"),
+                    Reason::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "changed"),
                     Reason::SpentCommand => (StatusCode::UNPROCESSABLE_ENTITY, "spent-key"),
                 };
                 Self::new(status, kind, failure.to_string())
@@ -247,23 +252,26 @@ impl IntoResponse for Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use eventsrc_core::{State, Zone};
+    use eventsrc_core::{SynchronizerState, TokenPosition, Zone};
 
     use super::*;
 
     #[test]
     fn whether_waiting_is_of_use_is_told_and_what_is_wrong_inside_is_not() {
-        for (why, status, told) in [
-            (Why::Late, 504, "late"),
-            (Why::NotStored, 504, "not stored"),
-            (Why::Quarantined, 503, "quarantined"),
-            (Why::Unreadable("a secret".into()), 503, "unreadable"),
-            (Why::Stopped(State::Stopped), 503, "stopped"),
+        let secret = Arc::new(StorageError::new(ErrorKind::Unavailable, "a secret"));
+        for (reason, status, told) in [
+            (StaleReason::Late, 504, "late"),
+            (StaleReason::NotStored, 504, "not stored"),
+            (StaleReason::Quarantined, 503, "quarantined"),
+            (StaleReason::Unreadable(secret), 503, "unreadable"),
+            (StaleReason::Stopped(SynchronizerState::Stopped), 503, "stopped"),
         ] {
             let stream = "user/1".parse().unwrap();
-            let missing = vec![Missing { stream, wanted: (3, Zone::default()), number: 2, why }];
+            let at = |number| TokenPosition { number, zone: Zone::default() };
+            let missing = vec![MissingStream { stream, wanted: at(3), actual: Some(at(2)), reason }];
             let stale = Stale { view: "identity v1".into(), waited: Duration::ZERO, missing };
             let problem = Problem::from(AtLeastError::from(stale));
             assert_eq!(problem.status, status);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use eventsrc_core::{
-    Beside, ChangeFeed, Either, Published, ScanStorage, Surroundings, Synchronizer, SynchronizerSettings,
+    ChangeFeed, Either, EitherStorage, Environment, NotifyingStorage, ScanStorage, Synchronizer,
+    SynchronizerSettings,
 };
 use futures::future;
 use tokio::task::JoinHandle;
@@ -14,8 +15,8 @@ use crate::identity::storages::{Storages, Streams};
 
 /// Storages that tell the view what is stored through them.
 pub type Followed<S> = Streams<
-    Published<Arc<<S as Storages>::Users>>,
-    Published<Arc<<S as Storages>::Groups>>,
+    NotifyingStorage<Arc<<S as Storages>::Users>>,
+    NotifyingStorage<Arc<<S as Storages>::Groups>>,
     <S as Storages>::Directory,
 >;
 
@@ -41,13 +42,8 @@ where
     V: Questions,
 {
     /// Begins to keep `view`: with what is stored already, and with what will be through these streams.
-    pub fn start(
-        storages: &S,
-        view: V,
-        settings: SynchronizerSettings,
-        surroundings: Surroundings<V>,
-    ) -> Self {
-        let mut kept = Self::untold(storages, view, settings, surroundings);
+    pub fn start(storages: &S, view: V, settings: SynchronizerSettings, environment: Environment<V>) -> Self {
+        let mut kept = Self::untold(storages, view, settings, environment);
         // Nothing is stored through these streams before they are handed out.
         let streams = &kept.streams;
         let users = OfBoth { feed: streams.users.subscribe(WAITING), key: Either::Left, event: Either::Left };
@@ -62,15 +58,15 @@ where
         storages: &S,
         view: V,
         settings: SynchronizerSettings,
-        surroundings: Surroundings<V>,
+        environment: Environment<V>,
     ) -> Self {
         let streams = Streams {
-            users: Arc::new(Published::new(storages.users())),
-            groups: Arc::new(Published::new(storages.groups())),
+            users: Arc::new(NotifyingStorage::new(storages.users())),
+            groups: Arc::new(NotifyingStorage::new(storages.groups())),
             directory: storages.directory(),
         };
-        let both = Beside::new(storages.users(), storages.groups());
-        let synchronizer = Synchronizer::start_with(both, view, settings, surroundings);
+        let both = EitherStorage::new(storages.users(), storages.groups());
+        let synchronizer = Synchronizer::start_with(both, view, settings, environment);
         Self { streams, synchronizer, following: Vec::new() }
     }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use eventsrc_core::{Either, Place, StorageError, StreamName, ViewDefinition, ViewStore};
+use eventsrc_core::{Either, StorageError, StreamName, StreamPosition, ViewDefinition, ViewStore};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -120,7 +120,7 @@ impl FromStr for After {
 pub struct InvalidAfter;
 
 /// An answer, and where the streams in question were when it was read.
-pub type Found<T> = Result<(Vec<Place<u64>>, T), StorageError>;
+pub type Found<T> = Result<(Vec<StreamPosition<u64>>, T), StorageError>;
 
 /// What can be asked of the view, whatever database it is kept in.
 ///

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use eventsrc_core::{
     Consistency, Context, Decider, Operation, Outcome, Query, QueryApi, Randomness, SaveApi, SaveSettings,
-    StreamName, SystemClock, Unmet,
+    StreamName, SystemClock, PreconditionFailed,
 };
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use futures::FutureExt;
@@ -50,7 +50,7 @@ struct Ours {
 #[async_trait]
 impl Peer for Ours {
     async fn command(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
-        let operations: Vec<_> = entries.into_iter().map(Operation::<_, Unmet, _>::insert).collect();
+        let operations: Vec<_> = entries.into_iter().map(Operation::<_, PreconditionFailed, _>::insert).collect();
         let outcome = self.decider.save_all(&key(stream)?, &Context::default(), &operations).await?;
         ensure!(matches!(outcome, Outcome::Saved(_)), "nobody else saves to this stream");
         Ok(())

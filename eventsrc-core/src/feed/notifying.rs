@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::waiting::Waiting;
+use super::pending::PendingChanges;
 use super::{Acknowledgement, ChangeFeed, Delivery};
 use crate::commit::{Commit, Head};
 use crate::error::StorageError;
@@ -29,12 +29,12 @@ use crate::stream::StreamKey;
 /// answered with an error.
 ///
 /// Cheap to clone; all clones have the same subscribers.
-pub struct Published<St: EventStorage> {
+pub struct NotifyingStorage<St: EventStorage> {
     storage: Arc<St>,
     board: Arc<Board<St::Key, St::Sequence, St::Payload>>,
 }
 
-impl<St: EventStorage> Published<St> {
+impl<St: EventStorage> NotifyingStorage<St> {
     /// `storage`, without subscribers yet.
     pub fn new(storage: St) -> Self {
         Self { storage: Arc::new(storage), board: Arc::new(Board { queues: RwLock::default() }) }
@@ -50,13 +50,14 @@ impl<St: EventStorage> Published<St> {
     /// Up to `capacity` commits wait for a slow subscriber. Of those beyond only the streams are kept, each once, and of
     /// more than `capacity` streams only that there were some.
     pub fn subscribe(&self, capacity: usize) -> Subscription<St::Key, St::Sequence, St::Payload> {
-        let queue = Arc::new(Queue { waiting: Mutex::new(Waiting::new(capacity)), wake: Notify::new() });
+        let queue =
+            Arc::new(Queue { waiting: Mutex::new(PendingChanges::new(capacity)), wake: Notify::new() });
         self.board.queues.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&queue));
         Subscription { queue, board: Arc::downgrade(&self.board) }
     }
 }
 
-impl<St: EventStorage> EventStorage for Published<St> {
+impl<St: EventStorage> EventStorage for NotifyingStorage<St> {
     type Key = St::Key;
     type Sequence = St::Sequence;
     type Payload = St::Payload;
@@ -93,7 +94,7 @@ impl<St: EventStorage> EventStorage for Published<St> {
     }
 }
 
-impl<St: ScanStorage> ScanStorage for Published<St> {
+impl<St: ScanStorage> ScanStorage for NotifyingStorage<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.scan(segment)
     }
@@ -103,19 +104,19 @@ impl<St: ScanStorage> ScanStorage for Published<St> {
     }
 }
 
-impl<St: EventStorage> Clone for Published<St> {
+impl<St: EventStorage> Clone for NotifyingStorage<St> {
     fn clone(&self) -> Self {
         Self { storage: Arc::clone(&self.storage), board: Arc::clone(&self.board) }
     }
 }
 
-impl<St: EventStorage> fmt::Debug for Published<St> {
+impl<St: EventStorage> fmt::Debug for NotifyingStorage<St> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Published").finish_non_exhaustive()
+        f.debug_struct("NotifyingStorage").finish_non_exhaustive()
     }
 }
 
-/// The commits that were stored through a [`Published`] storage since its subscription. Dropped, it is forgotten.
+/// The commits that were stored through a [`NotifyingStorage`] storage since its subscription. Dropped, it is forgotten.
 ///
 /// It ends when the storage is gone, after all that waits.
 ///
@@ -179,7 +180,7 @@ struct Board<K: StreamKey, S: Sequence, E> {
 }
 
 impl<K: StreamKey, S: Sequence, E> Board<K, S, E> {
-    fn tell(&self, what: impl Fn(&mut Waiting<K, S, E>)) {
+    fn tell(&self, what: impl Fn(&mut PendingChanges<K, S, E>)) {
         for queue in self.queues.read().unwrap_or_else(PoisonError::into_inner).iter() {
             what(&mut queue.waiting());
             queue.wake.notify_one();
@@ -189,7 +190,7 @@ impl<K: StreamKey, S: Sequence, E> Board<K, S, E> {
 
 impl<K: StreamKey, S: Sequence, E> Drop for Board<K, S, E> {
     fn drop(&mut self) {
-        self.tell(Waiting::close);
+        self.tell(PendingChanges::close);
     }
 }
 
@@ -251,13 +252,13 @@ impl<K: StreamKey, S: Sequence, E> Drop for Unsettled<'_, K, S, E> {
 
 /// What waits for one subscriber, who is woken when there is something.
 struct Queue<K: StreamKey, S: Sequence, E> {
-    waiting: Mutex<Waiting<K, S, E>>,
+    waiting: Mutex<PendingChanges<K, S, E>>,
     wake: Notify,
 }
 
 impl<K: StreamKey, S: Sequence, E> Queue<K, S, E> {
     /// Never held across an await.
-    fn waiting(&self) -> MutexGuard<'_, Waiting<K, S, E>> {
+    fn waiting(&self) -> MutexGuard<'_, PendingChanges<K, S, E>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

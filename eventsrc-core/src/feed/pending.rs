@@ -10,7 +10,7 @@ use crate::stream::StreamKey;
 
 /// The changes that a reader has not taken yet: commits while there is room, then the names of their streams, and then only that
 /// there was something. Whatever is told is delivered, or covered by what is delivered later.
-pub(super) struct Waiting<K, S, E> {
+pub(super) struct PendingChanges<K, S, E> {
     capacity: usize,
     /// At most `capacity` commits, `capacity` streams and one `Anything`, in the order in which they came.
     changes: VecDeque<Change<K, S, E>>,
@@ -24,7 +24,7 @@ pub(super) struct Waiting<K, S, E> {
     closed: bool,
 }
 
-impl<K: StreamKey, S: Sequence, E> Waiting<K, S, E> {
+impl<K: StreamKey, S: Sequence, E> PendingChanges<K, S, E> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -103,8 +103,8 @@ mod tests {
     use crate::commit::Metadata;
     use crate::stream::StreamName;
 
-    fn waiting(capacity: usize) -> Waiting<StreamName, u64, ()> {
-        Waiting::new(capacity)
+    fn waiting(capacity: usize) -> PendingChanges<StreamName, u64, ()> {
+        PendingChanges::new(capacity)
     }
 
     fn name(id: char) -> StreamName {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     /// Adds a commit to each of these streams.
-    fn add(waiting: &mut Waiting<StreamName, u64, ()>, streams: &str) {
+    fn add(waiting: &mut PendingChanges<StreamName, u64, ()>, streams: &str) {
         for id in streams.chars() {
             let time = Timestamp::UNIX_EPOCH;
             let metadata = Metadata::new(Randomness::seeded(1).commit_id(time));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     /// A letter for a commit, one in brackets for a stream, a star for anything.
-    fn take(waiting: &mut Waiting<StreamName, u64, ()>, limit: usize) -> String {
+    fn take(waiting: &mut PendingChanges<StreamName, u64, ()>, limit: usize) -> String {
         let tell = |change: Change<StreamName, u64, ()>| match change {
             Change::Commit(commit) => commit.key.id().to_owned(),
             Change::Stream(key) => format!("({})", key.id()),

@@ -15,7 +15,7 @@ use crate::sequence::Sequence;
 use crate::stream::StreamKey;
 
 /// Two storages side by side: a key of the left type names a stream of the left storage, one of the right type a stream
-/// of the right. So one view can follow the users and the groups of a service; `Beside` of `Beside` takes three kinds.
+/// of the right. So one view can follow the users and the groups of a service; `EitherStorage` of `EitherStorage` takes three kinds.
 ///
 /// A stream's name has to tell on which side it is: a put on the right under a name that the left type reads as its own is an
 /// error of kind `Invalid`. So is a put of a payload of the other side; it names the event's sequence, and nothing is stored.
@@ -23,12 +23,12 @@ use crate::stream::StreamKey;
 /// A commit gets other types on its way, so its payloads are moved where nobody else holds it, and cloned where
 /// somebody does.
 #[derive(Debug, Clone)]
-pub struct Beside<L, R> {
+pub struct EitherStorage<L, R> {
     left: L,
     right: R,
 }
 
-impl<L, R> Beside<L, R>
+impl<L, R> EitherStorage<L, R>
 where
     L: EventStorage,
     R: EventStorage<Sequence = L::Sequence>,
@@ -54,7 +54,7 @@ impl<L: StreamKey, R: StreamKey> StreamKey for Either<L, R> {
     }
 }
 
-impl<L, R> EventStorage for Beside<L, R>
+impl<L, R> EventStorage for EitherStorage<L, R>
 where
     L: EventStorage<Payload: Clone>,
     R: EventStorage<Sequence = L::Sequence, Payload: Clone>,
@@ -111,7 +111,7 @@ where
 }
 
 /// The left streams come before the right ones.
-impl<L, R> ScanStorage for Beside<L, R>
+impl<L, R> ScanStorage for EitherStorage<L, R>
 where
     L: ScanStorage<Payload: Clone>,
     R: ScanStorage<Sequence = L::Sequence, Payload: Clone>,
@@ -236,7 +236,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_payload_of_the_other_side_is_invalid_and_nothing_is_stored() {
-        let storage = Beside::new(Memory::<Of<'a'>, u8>::default(), Memory::<Of<'b'>, bool>::default());
+        let storage =
+            EitherStorage::new(Memory::<Of<'a'>, u8>::default(), Memory::<Of<'b'>, bool>::default());
         let error =
             storage.put(commit(Left(Of(1)), 7, vec1![Left(1), Right(true), Left(2)])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -250,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_both_sides_read_is_refused_on_the_right() {
-        let storage = Beside::new(Memory::<Of<'a'>, u8>::default(), Memory::<Of<'a'>, u8>::default());
+        let storage = EitherStorage::new(Memory::<Of<'a'>, u8>::default(), Memory::<Of<'a'>, u8>::default());
         let error = storage.put(commit(Right(Of(1)), 1, vec1![Right(1)])).await.unwrap_err();
         assert_eq!((error.kind(), error.stream()), (ErrorKind::Invalid, Some("a/1")));
         assert_eq!(storage.latest(&Right(Of(1))).await.unwrap(), None);
@@ -259,8 +260,8 @@ mod tests {
 
     #[tokio::test]
     async fn three_kinds_lie_side_by_side() {
-        let bc = Beside::new(Memory::<Of<'b'>, bool>::default(), Memory::<Of<'c'>, String>::default());
-        let storage = Beside::new(Memory::<Of<'a'>, u8>::default(), bc);
+        let bc = EitherStorage::new(Memory::<Of<'b'>, bool>::default(), Memory::<Of<'c'>, String>::default());
+        let storage = EitherStorage::new(Memory::<Of<'a'>, u8>::default(), bc);
         let commits = [
             commit(Left(Of(1)), 1, vec1![Left(1)]),
             commit(Right(Left(Of(1))), 1, vec1![Right(Left(true))]),
@@ -290,7 +291,8 @@ mod tests {
                 Self
             }
         }
-        let storage = Beside::new(Memory::<Of<'a'>, Counting>::default(), Memory::<Of<'b'>, u8>::default());
+        let storage =
+            EitherStorage::new(Memory::<Of<'a'>, Counting>::default(), Memory::<Of<'b'>, u8>::default());
         assert!(matches!(storage.put(commit(Left(Of(1)), 1, vec1![Left(Counting)])).await, Ok(Put::Stored)));
         assert_eq!(CLONES.load(Ordering::Relaxed), 0, "nobody else held the commit");
         let shared = commit(Left(Of(1)), 2, vec1![Left(Counting)]);

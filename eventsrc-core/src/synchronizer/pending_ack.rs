@@ -8,7 +8,7 @@ use crate::feed::Acknowledgement;
 /// One part of a delivery, held until it is dealt with. The delivery is acknowledged once all its parts are settled; a part
 /// that is dropped before that, as by a worker that ends, leaves it unacknowledged.
 #[derive(Debug)]
-pub(super) struct Receipt(Arc<Parts>);
+pub(super) struct PendingAck(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
@@ -21,7 +21,7 @@ struct Parts {
 /// Kept by whatever is under way; whoever waits sees the other end of the channel close.
 pub(super) type Open = tokio::sync::mpsc::Sender<()>;
 
-impl Receipt {
+impl PendingAck {
     /// The first part of a delivery.
     pub(super) fn new(acknowledgement: Acknowledgement, open: Open) -> Self {
         let parts =
@@ -41,7 +41,7 @@ impl Receipt {
 }
 
 /// Another part.
-impl Clone for Receipt {
+impl Clone for PendingAck {
     fn clone(&self) -> Self {
         self.0.unsettled.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(&self.0))
@@ -64,16 +64,16 @@ mod tests {
 
     use super::*;
 
-    fn receipt() -> (Receipt, Arc<AtomicBool>) {
+    fn ack() -> (PendingAck, Arc<AtomicBool>) {
         let told = Arc::new(AtomicBool::new(false));
         let tell = Arc::clone(&told);
         let acknowledgement = Acknowledgement::new(move || tell.store(true, Ordering::Relaxed));
-        (Receipt::new(acknowledgement, tokio::sync::mpsc::channel(1).0), told)
+        (PendingAck::new(acknowledgement, tokio::sync::mpsc::channel(1).0), told)
     }
 
     #[test]
     fn a_delivery_is_acknowledged_once_all_its_parts_are_settled() {
-        let (first, told) = receipt();
+        let (first, told) = ack();
         let second = first.clone();
         first.settle();
         assert!(!told.load(Ordering::Relaxed));
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_part_that_is_dropped_leaves_it_unacknowledged() {
-        let (first, told) = receipt();
+        let (first, told) = ack();
         drop(first.clone());
         first.settle();
         assert!(!told.load(Ordering::Relaxed));

@@ -8,12 +8,12 @@ use crate::sequence::Sequence;
 
 /// The commits, each once, in the order of their first events. They mostly come in that order.
 #[derive(Debug)]
-pub(super) struct Upcoming<K, S, E> {
+pub(super) struct ReorderBuffer<K, S, E> {
     commits: VecDeque<Arc<Commit<K, S, E>>>,
     events: usize,
 }
 
-impl<K, S: Sequence, E> Upcoming<K, S, E> {
+impl<K, S: Sequence, E> ReorderBuffer<K, S, E> {
     /// None.
     pub(super) fn new() -> Self {
         Self { commits: VecDeque::new(), events: 0 }
@@ -118,16 +118,16 @@ mod tests {
             let mut coming: Vec<_> = all.iter().enumerate().filter(|(place, _)| *place != missing).collect();
             coming.extend(coming.clone());
             coming.shuffle(&mut random);
-            let mut upcoming = Upcoming::new();
-            coming.iter().for_each(|(_, commit)| upcoming.add(Arc::clone(commit)));
+            let mut buffer = ReorderBuffer::new();
+            coming.iter().for_each(|(_, commit)| buffer.add(Arc::clone(commit)));
             let numbers = |run: &[Arc<Deposit>]| run.iter().map(|commit| commit.first).collect::<Vec<_>>();
-            assert_eq!(numbers(&upcoming.run_from(1, |_| true)), numbers(&all[..missing]));
-            assert_eq!(upcoming.run_from(1, |_| false).len(), 0);
-            assert_eq!(upcoming.pass(all[missing].last()), missing);
+            assert_eq!(numbers(&buffer.run_from(1, |_| true)), numbers(&all[..missing]));
+            assert_eq!(buffer.run_from(1, |_| false).len(), 0);
+            assert_eq!(buffer.pass(all[missing].last()), missing);
             let rest = &all[missing + 1..];
-            assert_eq!(numbers(&upcoming.run_from(all[missing].last() + 1, |_| true)), numbers(rest));
-            assert_eq!(upcoming.events(), rest.iter().map(|commit| commit.len()).sum::<usize>());
-            assert_eq!(upcoming.is_empty(), rest.is_empty());
+            assert_eq!(numbers(&buffer.run_from(all[missing].last() + 1, |_| true)), numbers(rest));
+            assert_eq!(buffer.events(), rest.iter().map(|commit| commit.len()).sum::<usize>());
+            assert_eq!(buffer.is_empty(), rest.is_empty());
         }
     }
 }

@@ -7,11 +7,11 @@ use super::{Codec, CodecError};
 ///
 /// It has to be said what the bytes are, as [`Codec::is_text`] of the codec that wrote them does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verbatim {
+pub struct RawCodec {
     is_text: bool,
 }
 
-impl Verbatim {
+impl RawCodec {
     /// Of payloads that are text, such as [`Json`](super::Json).
     pub const TEXT: Self = Self { is_text: true };
 
@@ -21,19 +21,19 @@ impl Verbatim {
 
 /// A payload as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
+pub struct RawPayload {
     /// The version that was written with it.
     pub version: u32,
     /// The bytes, which are UTF-8 where payloads are text.
     pub bytes: Vec<u8>,
 }
 
-impl Codec<Encoded> for Verbatim {
+impl Codec<RawPayload> for RawCodec {
     fn version(&self) -> u32 {
         1
     }
 
-    fn version_of(&self, value: &Encoded) -> u32 {
+    fn version_of(&self, value: &RawPayload) -> u32 {
         value.version
     }
 
@@ -41,7 +41,7 @@ impl Codec<Encoded> for Verbatim {
         self.is_text
     }
 
-    fn encode(&self, value: &Encoded, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    fn encode(&self, value: &RawPayload, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         if self.is_text {
             let unencodable =
                 |error| CodecError::Unencodable { version: value.version, source: Box::new(error) };
@@ -51,12 +51,12 @@ impl Codec<Encoded> for Verbatim {
         Ok(())
     }
 
-    fn decode(&self, version: u32, bytes: &[u8]) -> Result<Encoded, CodecError> {
+    fn decode(&self, version: u32, bytes: &[u8]) -> Result<RawPayload, CodecError> {
         if self.is_text {
             let malformed = |error| CodecError::Malformed { version, source: Box::new(error) };
             std::str::from_utf8(bytes).map_err(malformed)?;
         }
-        Ok(Encoded { version, bytes: bytes.to_vec() })
+        Ok(RawPayload { version, bytes: bytes.to_vec() })
     }
 }
 
@@ -65,35 +65,37 @@ mod tests {
     use vec1::vec1;
 
     use super::*;
-    use crate::codec::{Json, Packed};
+    use crate::codec::{EncodedPayloads, Json};
 
-    fn encoded(version: u32, text: &str) -> Encoded {
-        Encoded { version, bytes: text.into() }
+    fn encoded(version: u32, text: &str) -> RawPayload {
+        RawPayload { version, bytes: text.into() }
     }
 
     #[test]
     fn what_another_codec_wrote_goes_through_as_it_is() {
-        let packed = Packed::encode(&Json, &vec1!["a".to_owned(), "b,]".to_owned()]).unwrap();
+        let packed = EncodedPayloads::encode(&Json, &vec1!["a".to_owned(), "b,]".to_owned()]).unwrap();
         for version in [1, 7] {
-            let carried = Packed::decode(&Verbatim::TEXT, version, &packed.bytes, &packed.lengths).unwrap();
+            let carried =
+                EncodedPayloads::decode(&RawCodec::TEXT, version, &packed.bytes, &packed.lengths).unwrap();
             assert_eq!(carried, vec1![encoded(version, r#""a""#), encoded(version, r#""b,]""#)]);
-            let again = Packed::encode(&Verbatim::TEXT, &carried).unwrap();
-            assert_eq!(again, Packed { version, ..packed.clone() });
+            let again = EncodedPayloads::encode(&RawCodec::TEXT, &carried).unwrap();
+            assert_eq!(again, EncodedPayloads { version, ..packed.clone() });
         }
     }
 
     #[test]
     fn a_commit_of_two_versions_is_refused() {
-        let error = Packed::encode(&Verbatim::TEXT, &vec1![encoded(1, "1"), encoded(2, "2")]).unwrap_err();
+        let error =
+            EncodedPayloads::encode(&RawCodec::TEXT, &vec1![encoded(1, "1"), encoded(2, "2")]).unwrap_err();
         assert!(matches!(error, CodecError::Unencodable { version: 2, .. }), "{error:?}");
     }
 
     #[test]
     fn text_that_is_none_is_refused() {
-        assert!(matches!(Verbatim::TEXT.decode(3, b"\xff"), Err(CodecError::Malformed { version: 3, .. })));
-        let value = Encoded { version: 3, bytes: vec![0xff] };
-        let error = Verbatim::TEXT.encode(&value, &mut Vec::new()).unwrap_err();
+        assert!(matches!(RawCodec::TEXT.decode(3, b"\xff"), Err(CodecError::Malformed { version: 3, .. })));
+        let value = RawPayload { version: 3, bytes: vec![0xff] };
+        let error = RawCodec::TEXT.encode(&value, &mut Vec::new()).unwrap_err();
         assert!(matches!(error, CodecError::Unencodable { version: 3, .. }));
-        assert_eq!(Verbatim::BINARY.decode(3, b"\xff").unwrap(), value);
+        assert_eq!(RawCodec::BINARY.decode(3, b"\xff").unwrap(), value);
     }
 }

@@ -6,36 +6,36 @@ use eventsrc_core::{Change, StreamKey};
 use super::{Decoded, Decoder};
 
 /// Two decoders of different streams as one, for a view that follows both: what either reads is read, as
-/// [`Beside`](eventsrc_core::Beside) reads two storages. `BesideDecoder` of `BesideDecoder` takes three kinds.
+/// [`EitherStorage`](eventsrc_core::EitherStorage) reads two storages. `EitherDecoder` of `EitherDecoder` takes three kinds.
 ///
 /// What both read as a stream of theirs is one of the left.
 ///
 /// ```
-/// use eventsrc_kinesis::{BesideDecoder, Envelope};
+/// use eventsrc_kinesis::{EitherDecoder, Envelope};
 /// # use eventsrc_core::{StreamKey, StreamName};
 /// # fn decoder<UserId: StreamKey, GroupId: StreamKey>() -> impl eventsrc_kinesis::Decoder<eventsrc_kinesis::Record> {
 /// # type UserEvent = String; type GroupEvent = u32;
 ///
 /// let users = Envelope::<UserId, u64, UserEvent>::new();
 /// let groups = Envelope::<GroupId, u64, GroupEvent>::new();
-/// BesideDecoder::new(users, groups)
+/// EitherDecoder::new(users, groups)
 /// # }
 /// # decoder::<StreamName, StreamName>();
 /// ```
 #[derive(Debug, Clone)]
-pub struct BesideDecoder<L, R> {
+pub struct EitherDecoder<L, R> {
     left: L,
     right: R,
 }
 
-impl<L, R> BesideDecoder<L, R> {
+impl<L, R> EitherDecoder<L, R> {
     /// `left` and `right`.
     pub fn new(left: L, right: R) -> Self {
         Self { left, right }
     }
 }
 
-impl<Rec, L, R> Decoder<Rec> for BesideDecoder<L, R>
+impl<Rec, L, R> Decoder<Rec> for EitherDecoder<L, R>
 where
     Rec: Clone,
     L: Decoder<Rec, Payload: Clone>,
@@ -61,13 +61,13 @@ where
             Change::Stream(key) => !is_key::<L::Key>(key),
             Change::Anything => !told,
         });
-        right.findings.retain(|finding| {
-            !left.findings.contains(finding) && !finding.stream().is_some_and(is_key::<L::Key>)
+        right.anomalies.retain(|anomaly| {
+            !left.anomalies.contains(anomaly) && !anomaly.stream().is_some_and(is_key::<L::Key>)
         });
         decoded.changes.extend(left.changes.into_iter().map(|change| change.mapped(Left, Left)));
         decoded.changes.extend(right.changes.into_iter().map(|change| change.mapped(Right, Right)));
-        decoded.findings.extend(left.findings);
-        decoded.findings.extend(right.findings);
+        decoded.anomalies.extend(left.anomalies);
+        decoded.anomalies.extend(right.anomalies);
         last
     }
 }
@@ -85,12 +85,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::finding::Finding;
+    use crate::anomaly::Anomaly;
     use crate::record::user::User;
-    use crate::record::{Aggregate, Envelope, Record};
+    use crate::record::{AggregatedRecordBuilder, Envelope, Record};
 
     /// Users have texts, and everything else has numbers.
-    type Both = BesideDecoder<Envelope<User, u64, String>, Envelope<StreamName, u64, u32>>;
+    type Both = EitherDecoder<Envelope<User, u64, String>, Envelope<StreamName, u64, u32>>;
 
     fn commit<K, E>(key: K, payload: E) -> Change<K, u64, E> {
         let metadata = Metadata::new(CommitId(Uuid::from_u128(1)));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn aggregated() -> Vec<u8> {
-        let mut aggregate = Aggregate::new(10_000);
+        let mut aggregate = AggregatedRecordBuilder::new(10_000);
         let ada = commit(User("ada".into()), "Ada".to_owned());
         let order = commit("order/1".parse::<StreamName>().unwrap(), 7u32);
         aggregate.add("user/ada", Envelope::new().encode(&ada).unwrap()).unwrap();
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((&ada.key, ada.payloads.first()), (&Left(User("ada".into())), &Left("Ada".into())));
         assert_eq!((order.key.category(), order.payloads.first()), ("order", &Right(7)));
         // The right one knows users' streams too, and could not read their payloads.
-        assert_eq!((decoded.findings, last), (vec![], 1));
+        assert_eq!((decoded.anomalies, last), (vec![], 1));
         assert_eq!(decode(aggregated(), 1).0.changes.len(), 1, "only the part that is wanted");
     }
 
@@ -134,6 +134,6 @@ mod tests {
     fn what_neither_can_read_is_told_once() {
         let (decoded, _) = decode(b"?".to_vec(), 0);
         assert!(matches!(&decoded.changes[..], [Change::Anything]), "{decoded:?}");
-        assert!(matches!(&decoded.findings[..], [Finding::Unreadable { stream: None, .. }]), "{decoded:?}");
+        assert!(matches!(&decoded.anomalies[..], [Anomaly::Unreadable { stream: None, .. }]), "{decoded:?}");
     }
 }

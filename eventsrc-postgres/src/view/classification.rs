@@ -10,7 +10,7 @@ use crate::failure;
 
 /// What to make of an error of a view's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Classification {
     /// It may go well another time, and this is why.
     Passes(ErrorKind, &'static str),
     /// A statement that was prepared before its tables changed has to be prepared anew.
@@ -23,7 +23,7 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-impl Verdict {
+impl Classification {
     /// The verdict on an error, by the first of its causes that tells.
     pub(super) fn on(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Some(error);
@@ -35,8 +35,8 @@ impl Verdict {
             } else {
                 error.downcast_ref::<StorageError>().map(Self::on_storage)
             };
-            if let Some(verdict) = told {
-                return verdict;
+            if let Some(classification) = told {
+                return classification;
             }
             cause = error.source();
         }

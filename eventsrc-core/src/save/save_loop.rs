@@ -61,7 +61,7 @@ impl<S> Basis<Option<S>> {
 }
 
 /// One save.
-pub(super) struct Attempt<'a, St: EventStorage, R, N: Knowledge<St>> {
+pub(super) struct SaveLoop<'a, St: EventStorage, R, N: Knowledge<St>> {
     pub(super) saves: &'a SaveApi<St>,
     pub(super) key: &'a St::Key,
     pub(super) context: &'a Context,
@@ -71,7 +71,7 @@ pub(super) struct Attempt<'a, St: EventStorage, R, N: Knowledge<St>> {
 
 type SequenceOf<St> = <St as EventStorage>::Sequence;
 
-impl<St: EventStorage, R, N: Knowledge<St>> Attempt<'_, St, R, N> {
+impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
     pub(super) async fn run(self) -> Result<Outcome<R, SequenceOf<St>>, SaveError> {
         let new_id = || self.saves.randomness.commit_id(self.saves.clock.now());
         let commit_id = self.context.commit_id.unwrap_or_else(new_id);
@@ -131,7 +131,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> Attempt<'_, St, R, N> {
                 Put::Conflict(conflict) => {
                     let Some(wait) = waits.next() else {
                         self.knowledge.forget();
-                        return Ok(Outcome::TimedOut { attempts: *retries + 1 });
+                        return Ok(Outcome::Contended { attempts: *retries + 1 });
                     };
                     *retries += 1;
                     self.saves.clock.sleep(wait).await;

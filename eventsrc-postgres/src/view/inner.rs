@@ -10,15 +10,15 @@ use tokio_postgres::Error;
 
 use super::View;
 use super::applying::{caught, ends};
-use super::layout::{At, VersionRow, ViewLayout, begin_reading, is_not_ours};
+use super::classification::Classification;
+use super::layout::{VersionKey, VersionRow, ViewLayout, begin_reading, is_not_ours};
 use super::transaction::{Transaction, Uncommitted};
-use super::verdict::Verdict;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::postgres::Postgres;
 
 /// A view's code, and where it is kept.
-pub(super) struct Kept<K, S, E, V> {
+pub(super) struct ViewInner<K, S, E, V> {
     pub(super) view: V,
     pub(super) definition: ViewDefinition,
     pub(super) postgres: Postgres,
@@ -45,7 +45,7 @@ pub(super) struct Serving {
     pub(super) begin: String,
 }
 
-impl<K, S, E, V: View<K, S, E>> Kept<K, S, E, V> {
+impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
     /// The view, if its tables are well named.
     pub(super) fn new(postgres: &Postgres, view: V) -> Result<Self, StorageError> {
         let definition = view.definition();
@@ -81,9 +81,9 @@ impl<K, S, E, V: View<K, S, E>> Kept<K, S, E, V> {
         let created = caught(async { Ok(self.view.create(transaction).await?) }).await;
         created.map_err(|error| {
             let doing = self.cannot("make the tables of");
-            let (kind, what) = match Verdict::on(&*error) {
-                Verdict::Passes(kind, why) => (kind, format!("{doing}: {why}")),
-                Verdict::Ends => (ErrorKind::Invalid, format!("{doing}: {}", ends())),
+            let (kind, what) = match Classification::on(&*error) {
+                Classification::Passes(kind, why) => (kind, format!("{doing}: {why}")),
+                Classification::Ends => (ErrorKind::Invalid, format!("{doing}: {}", ends())),
                 _ => (ErrorKind::Invalid, doing),
             };
             StorageError::new(kind, what).because(error)
@@ -91,9 +91,9 @@ impl<K, S, E, V: View<K, S, E>> Kept<K, S, E, V> {
     }
 }
 
-impl<K, S, E, V> Kept<K, S, E, V> {
-    pub(super) fn at(&self) -> At<'_> {
-        At { view: self.definition.name(), version: self.definition.version().into() }
+impl<K, S, E, V> ViewInner<K, S, E, V> {
+    pub(super) fn at(&self) -> VersionKey<'_> {
+        VersionKey { view: self.definition.name(), version: self.definition.version().into() }
     }
 
     /// "cannot `what` the view users v1".
@@ -162,8 +162,8 @@ pub(super) fn versioned(table: &Identifier, version: i64) -> Identifier {
         .expect("a public name leaves room for a version")
 }
 
-impl<K, S, E, V> fmt::Debug for Kept<K, S, E, V> {
+impl<K, S, E, V> fmt::Debug for ViewInner<K, S, E, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("definition", &self.definition).finish_non_exhaustive()
+        f.debug_struct("ViewInner").field("definition", &self.definition).finish_non_exhaustive()
     }
 }

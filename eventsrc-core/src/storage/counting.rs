@@ -12,7 +12,7 @@ use crate::error::StorageError;
 
 /// A storage that passes every call on and counts it: what a command costs can then be asserted.
 #[derive(Debug, Default)]
-pub struct Counted<St> {
+pub struct CountingStorage<St> {
     storage: St,
     puts: AtomicU64,
     conflicts: AtomicU64,
@@ -24,7 +24,7 @@ pub struct Counted<St> {
 
 /// How often a storage was asked for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Calls {
+pub struct CallCounts {
     /// Puts, whatever they came to.
     pub puts: u64,
     /// Puts that came to a conflict.
@@ -39,7 +39,7 @@ pub struct Calls {
     pub errors: u64,
 }
 
-impl<St> Counted<St> {
+impl<St> CountingStorage<St> {
     /// `storage`, counted from zero.
     pub fn new(storage: St) -> Self {
         let zero = AtomicU64::default;
@@ -55,9 +55,9 @@ impl<St> Counted<St> {
     }
 
     /// The calls since the last time they were taken.
-    pub fn take(&self) -> Calls {
+    pub fn take(&self) -> CallCounts {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
-        Calls {
+        CallCounts {
             puts: take(&self.puts),
             conflicts: take(&self.conflicts),
             latest: take(&self.latest),
@@ -87,7 +87,7 @@ impl<St> Counted<St> {
     }
 }
 
-impl<St: EventStorage> EventStorage for Counted<St> {
+impl<St: EventStorage> EventStorage for CountingStorage<St> {
     type Key = St::Key;
     type Sequence = St::Sequence;
     type Payload = St::Payload;
@@ -123,7 +123,7 @@ impl<St: EventStorage> EventStorage for Counted<St> {
     }
 }
 
-impl<St: ScanStorage> ScanStorage for Counted<St> {
+impl<St: ScanStorage> ScanStorage for CountingStorage<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.counted(self.storage.scan(segment))
     }

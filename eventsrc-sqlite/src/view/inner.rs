@@ -15,14 +15,14 @@ use crate::layout::views::{self as layout, Mover};
 
 /// A view's code, and what was checked of what it says of itself. It holds no handle to the database, so that the threads
 /// of that can hold it.
-pub(crate) struct Kept<K, S, E, V> {
+pub(crate) struct ViewInner<K, S, E, V> {
     pub(super) view: V,
     definition: ViewDefinition,
     pub(super) tables: Vec<String>,
     types: PhantomData<fn(K, S, E)>,
 }
 
-impl<K, S, E, V> Kept<K, S, E, V>
+impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
@@ -48,8 +48,9 @@ where
 
     /// Applies `batch`, if every stream is where it begins. Unless the answer is `Done`, the caller undoes what was written.
     pub(super) fn apply(&self, connection: &Guarded, batch: &Batch<K, S, E>) -> Result<Applied, Failure> {
-        if !self.advance(connection, batch)? {
-            return Ok(Applied::Moved);
+        let advanced = self.advance(connection, batch)?;
+        if !matches!(advanced, Applied::Done) {
+            return Ok(advanced);
         }
         match connection.lend(|transaction| self.view.apply(transaction, batch)) {
             Ok(()) => Ok(Applied::Done),
@@ -57,20 +58,23 @@ where
         }
     }
 
-    /// Moves the positions; false if a stream is not where the batch begins, or in quarantine.
-    fn advance(&self, connection: &Guarded, batch: &Batch<K, S, E>) -> Result<bool, Failure> {
+    /// Advances the positions, unless a stream is not where the batch begins or is in quarantine.
+    fn advance(&self, connection: &Guarded, batch: &Batch<K, S, E>) -> Result<Applied, Failure> {
         let id = self.id(connection)?;
         let advance = || {
             let mut mover = Mover::new(connection, id)?;
-            for moved in batch.moves() {
+            for moved in batch.position_changes() {
                 // What cannot be kept is nowhere stored.
                 let (from, to) = (moved.from.map(rows::row), rows::row(moved.to));
-                let (None | Some(Some(_)), Some(to)) = (from, to) else { return Ok(false) };
+                let (None | Some(Some(_)), Some(to)) = (from, to) else {
+                    return Ok(Applied::PositionDiffers);
+                };
                 if !mover.advance(moved.stream.as_str(), from.flatten(), to)? {
-                    return Ok(false);
+                    let quarantined = layout::place(connection, id, moved.stream.as_str())?.quarantined;
+                    return Ok(if quarantined { Applied::Quarantined } else { Applied::PositionDiffers });
                 }
             }
-            Ok(true)
+            Ok(Applied::Done)
         };
         advance().map_err(|error| Failure::new(&self.cannot("apply"), error))
     }
@@ -83,7 +87,7 @@ where
     }
 }
 
-impl<K, S, E, V> Kept<K, S, E, V> {
+impl<K, S, E, V> ViewInner<K, S, E, V> {
     pub(super) fn definition(&self) -> &ViewDefinition {
         &self.definition
     }
@@ -112,9 +116,9 @@ impl<K, S, E, V> Kept<K, S, E, V> {
     }
 }
 
-impl<K, S, E, V> fmt::Debug for Kept<K, S, E, V> {
+impl<K, S, E, V> fmt::Debug for ViewInner<K, S, E, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept")
+        f.debug_struct("ViewInner")
             .field("definition", &self.definition)
             .field("tables", &self.tables)
             .finish_non_exhaustive()

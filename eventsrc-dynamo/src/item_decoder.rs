@@ -18,7 +18,7 @@ use crate::scan;
 /// use std::collections::HashMap;
 ///
 /// use eventsrc_core::StreamName;
-/// use eventsrc_dynamo::Images;
+/// use eventsrc_dynamo::ItemDecoder;
 /// use eventsrc_dynamo::aws_sdk_dynamodb::primitives::Blob;
 /// use eventsrc_dynamo::aws_sdk_dynamodb::types::AttributeValue;
 ///
@@ -29,25 +29,25 @@ use crate::scan;
 ///     ("t".to_owned(), AttributeValue::N("1767225600000001".into())),
 ///     ("p".to_owned(), AttributeValue::S(r#"["Ada Lovelace"]"#.into())),
 /// ]);
-/// let images = Images::<StreamName, u64, String>::new();
+/// let images = ItemDecoder::<StreamName, u64, String>::new();
 /// assert_eq!(images.key(&image), Some(("user/1".parse()?, 7)));
 /// let commit = images.decode(image)?.expect("every name is a key of this type");
 /// assert_eq!((commit.first, commit.payloads.first().as_str()), (7, "Ada Lovelace"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Images<K, S, E, C = Json> {
+pub struct ItemDecoder<K, S, E, C = Json> {
     codec: Arc<C>,
     types: PhantomData<fn(K, S) -> E>,
 }
 
-impl<K, S, E> Images<K, S, E> {
+impl<K, S, E> ItemDecoder<K, S, E> {
     /// Items whose payloads are JSON.
     pub fn new() -> Self {
         Self::with_codec(Json)
     }
 }
 
-impl<K, S, E, C> Images<K, S, E, C> {
+impl<K, S, E, C> ItemDecoder<K, S, E, C> {
     /// Items whose payloads `codec` wrote.
     pub fn with_codec(codec: C) -> Self {
         Self { codec: Arc::new(codec), types: PhantomData }
@@ -59,7 +59,7 @@ impl<K, S, E, C> Images<K, S, E, C> {
     }
 }
 
-impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Images<K, S, E, C> {
+impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemDecoder<K, S, E, C> {
     /// The commit of a whole item; `None` if its stream has no key of type `K`.
     ///
     /// # Errors
@@ -74,19 +74,19 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Images<K, S, E, C> {
     }
 }
 
-impl<K, S, E> Default for Images<K, S, E> {
+impl<K, S, E> Default for ItemDecoder<K, S, E> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K, S, E, C> Clone for Images<K, S, E, C> {
+impl<K, S, E, C> Clone for ItemDecoder<K, S, E, C> {
     fn clone(&self) -> Self {
         Self { codec: Arc::clone(&self.codec), types: PhantomData }
     }
 }
 
-impl<K, S, E, C: fmt::Debug> fmt::Debug for Images<K, S, E, C> {
+impl<K, S, E, C: fmt::Debug> fmt::Debug for ItemDecoder<K, S, E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Images").field("codec", &self.codec).finish_non_exhaustive()
     }
@@ -133,7 +133,7 @@ mod tests {
     fn an_item_is_read_as_its_storage_reads_it() {
         for compress_from in [None, Some(100)] {
             let item = commits::encode(&commit(User(1)), &Json, compress_from).unwrap().0;
-            let images = Images::new();
+            let images = ItemDecoder::new();
             assert_eq!(images.key(&item), Some(("user/1".parse().unwrap(), 3)));
             assert_eq!(images.decode(item).unwrap().as_deref(), Some(&commit(User(1))));
         }
@@ -143,14 +143,14 @@ mod tests {
     fn an_item_of_another_kind_of_stream_is_none() {
         let group: StreamName = "group/1".parse().unwrap();
         let item = commits::encode(&commit(group), &Json, None).unwrap().0;
-        assert!(Images::<User, u64, String>::new().decode(item).unwrap().is_none());
+        assert!(ItemDecoder::<User, u64, String>::new().decode(item).unwrap().is_none());
     }
 
     #[test]
     fn an_item_that_cannot_be_read_is_an_error_with_its_stream() {
         let mut item = commits::encode(&commit(User(1)), &Json, None).unwrap().0;
         item.remove("t");
-        let images = Images::<User, u64, String>::new();
+        let images = ItemDecoder::<User, u64, String>::new();
         assert!(images.key(&item).is_some());
         let error = images.decode(item).unwrap_err();
         assert_eq!(

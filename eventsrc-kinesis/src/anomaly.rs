@@ -5,7 +5,7 @@ use eventsrc_core::StreamName;
 /// What a consumer met on the bus that should not be. Nothing is lost by it: what the bus does not tell, the storage does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Finding {
+pub enum Anomaly {
     /// A record, or a part of one, cannot be read. The stream is read from the storage, or all heads are compared where it
     /// is not known which stream it is.
     Unreadable {
@@ -15,7 +15,7 @@ pub enum Finding {
         why: String,
     },
     /// A stored commit was changed or removed, which no writer of eventsrc does. It is not applied.
-    Tampering {
+    Tampered {
         /// The stream, as far as it can be told.
         stream: Option<StreamName>,
         /// The number of the commit's first event, as far as it can be told.
@@ -38,11 +38,11 @@ pub enum Finding {
     },
 }
 
-impl Finding {
+impl Anomaly {
     /// The stream that it is about, as far as it can be told.
     pub fn stream(&self) -> Option<&StreamName> {
         match self {
-            Self::Unreadable { stream, .. } | Self::Tampering { stream, .. } => stream.as_ref(),
+            Self::Unreadable { stream, .. } | Self::Tampered { stream, .. } => stream.as_ref(),
             Self::Foreign { .. } | Self::Lost { .. } => None,
         }
     }

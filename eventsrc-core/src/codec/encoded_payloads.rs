@@ -6,11 +6,11 @@
 
 use vec1::Vec1;
 
-use super::{Codec, CodecError, version_of_all};
+use super::{Codec, CodecError, common_version};
 
 /// The payloads of one commit, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct EncodedPayloads {
     /// The payloads' version.
     pub version: u32,
     /// Whether `bytes` is UTF-8 text.
@@ -21,14 +21,14 @@ pub struct Packed {
     pub lengths: Vec<u8>,
 }
 
-impl Packed {
+impl EncodedPayloads {
     /// Encodes `payloads` with `codec`.
     ///
     /// # Errors
     ///
     /// The [`CodecError`] of the payload that cannot be encoded.
     pub fn encode<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<Self, CodecError> {
-        let (version, text) = (version_of_all(codec, payloads)?, codec.is_text());
+        let (version, text) = (common_version(codec, payloads)?, codec.is_text());
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         for (place, payload) in payloads.iter().enumerate() {
             if text {
@@ -115,10 +115,10 @@ mod tests {
 
     #[test]
     fn a_commit_of_text_is_a_json_array() {
-        let packed = Packed::encode(&Json, &vec1!["a".to_owned(), "b,]".to_owned()]).unwrap();
+        let packed = EncodedPayloads::encode(&Json, &vec1!["a".to_owned(), "b,]".to_owned()]).unwrap();
         assert_eq!(packed.bytes, br#"["a","b,]"]"#);
         assert_eq!(
-            Packed::decode::<String, _>(&Json, 1, &packed.bytes, &packed.lengths).unwrap(),
+            EncodedPayloads::decode::<String, _>(&Json, 1, &packed.bytes, &packed.lengths).unwrap(),
             vec1!["a".to_owned(), "b,]".into()]
         );
     }
@@ -126,17 +126,18 @@ mod tests {
     #[test]
     fn long_and_empty_payloads_come_back() {
         let payloads = vec1![String::new(), "x".repeat(300), String::new()];
-        let packed = Packed::encode(&Postcard, &payloads).unwrap();
+        let packed = EncodedPayloads::encode(&Postcard, &payloads).unwrap();
         assert_eq!(
-            Packed::decode::<String, _>(&Postcard, 1, &packed.bytes, &packed.lengths).unwrap(),
+            EncodedPayloads::decode::<String, _>(&Postcard, 1, &packed.bytes, &packed.lengths).unwrap(),
             payloads
         );
     }
 
     #[test]
     fn a_commit_that_is_cut_off_names_the_payload() {
-        let packed = Packed::encode(&Json, &vec1![1, 22, 333]).unwrap();
-        let decode = |bytes, lengths| Packed::decode::<u32, _>(&Json, 1, bytes, lengths).unwrap_err().0;
+        let packed = EncodedPayloads::encode(&Json, &vec1![1, 22, 333]).unwrap();
+        let decode =
+            |bytes, lengths| EncodedPayloads::decode::<u32, _>(&Json, 1, bytes, lengths).unwrap_err().0;
         assert_eq!(decode(&packed.bytes[..5], &packed.lengths), 2);
         assert_eq!(decode(&packed.bytes, &packed.lengths[..2]), 2);
         assert_eq!(decode(b"", b""), 0);
