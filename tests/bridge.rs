@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Change, ChangeFeed, Codec, CodecError, Commit, CommitId, EventStorage, Json, MemoryLeases, Metadata, Put,
-    StreamName, Timestamp, vec1,
-};
+use eventsrc_core::codec::{Codec, CodecError, Json};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, CommitId, EventStorage, Metadata, StreamName, Timestamp};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};

@@ -9,7 +9,8 @@ mod wrong;
 
 use std::sync::Arc;
 
-use eventsrc_core::{ScanStorage, ZonedSequence};
+use eventsrc_core::storage::ScanStorage;
+use eventsrc_core::stream::ZonedSequence;
 use eventsrc_testkit::conformance::{self, Backend, Report, SnapshotBackend, Verdict};
 use eventsrc_tests::faulty_http::{FaultyHttp, HttpFault};
 

@@ -13,7 +13,10 @@ mod truncated;
 
 use std::sync::Arc;
 
-use eventsrc_core::{Clock, Commit, EventStorage, Metadata, Put, Randomness, StreamName, SystemClock, Vec1};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, EventStorage, Metadata, StreamName};
 use eventsrc_dynamo::DynamoStorage;
 
 type Storage = DynamoStorage<StreamName, u64, String>;

@@ -9,10 +9,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use eventsrc_core::{
-    Change, ChangeFeed, Commit, Delivery, MemoryStorage, Metadata, Put, Randomness, ScanStorage,
-    StorageError, StreamName, Timestamp, Vec1,
-};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::feed::{Change, ChangeFeed, Delivery};
+use eventsrc_core::storage::{Put, ScanStorage};
+use eventsrc_core::{Commit, MemoryStorage, Metadata, StorageError, StreamName, Timestamp};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage};
 use eventsrc_testkit::conformance::Sample;
 use eventsrc_tests::HANG;

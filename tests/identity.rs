@@ -14,7 +14,9 @@ mod time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eventsrc_core::{EventStorage, Randomness, StreamKey, SystemClock, Vec1};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::{EventStorage, StreamKey};
 use eventsrc_examples::identity::{
     DirectoryEvent, DirectoryKey, Email, Entry, Failure, GroupId, Name, Reason, Service, Storages, UserId,
 };

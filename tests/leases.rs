@@ -10,7 +10,8 @@ mod stored;
 mod table;
 mod wrong;
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition};
 use eventsrc_postgres::Postgres;
 use eventsrc_testkit::servers;
 use tokio_postgres::{Client, NoTls};

@@ -18,10 +18,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Clock, Commit, ErrorKind, EventStorage, Metadata, Put, Randomness, StorageError, StreamName, SystemClock,
-    Timestamp, Vec1,
-};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, ErrorKind, EventStorage, Metadata, StorageError, StreamName, Timestamp};
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
 use eventsrc_testkit::servers;
 use eventsrc_tests::HANG;

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::view::{Applied, Batch, CommitRun, ViewError, ViewStore};
 use eventsrc_core::{
-    Applied, Batch, Clock, Commit, CommitRun, ErrorKind, Metadata, Randomness, Sequence, StorageError,
-    StreamName, SystemClock, Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
+    Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, ViewDefinition,
 };
 use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
 use eventsrc_testkit::servers;

@@ -2,9 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use eventsrc_core::{
-    Decision, Event, Fold, Operation, PreconditionFailed, Sequence, Snapshot, StreamName, ZonedSequence, vec1,
-};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::{Decision, Event, Fold, Operation, Sequence, Snapshot, StreamName};
 use eventsrc_testkit::scenario::given;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +103,7 @@ fn each_operation_of_a_batch_sees_the_effect_of_those_before_it() {
 
 #[test]
 fn a_scenario_has_the_sequence_type_of_its_operation() {
-    let first = ZonedSequence::from_parts(1, eventsrc_core::Zone::default());
+    let first = ZonedSequence::from_parts(1, eventsrc_core::stream::Zone::default());
     given([signed_up("Ada")]).when(Operation::if_seq(first, Left)).then_saves([Left]);
 }
 

@@ -12,7 +12,7 @@ mod tables;
 
 use std::time::Duration;
 
-use eventsrc_core::{Clock, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_tests::HANG;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};

@@ -10,9 +10,10 @@ mod unreadable;
 use std::path::Path;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Commit, ErrorKind, EventStorage, Metadata, Put, Randomness, StorageError, StreamName, Timestamp, Vec1,
-};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, ErrorKind, EventStorage, Metadata, StorageError, StreamName, Timestamp};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::TryStreamExt;
 

@@ -14,9 +14,11 @@ mod taking_over;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::view::{Applied, Batch, CommitRun, ViewError, ViewStore};
 use eventsrc_core::{
-    Applied, Batch, Commit, CommitRun, ErrorKind, Metadata, Randomness, Sequence, StorageError, StreamName,
-    Timestamp, Vec1, ViewDefinition, ViewError, ViewStore,
+    Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, ViewDefinition,
 };
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView, View};
 use rusqlite::Connection;

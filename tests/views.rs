@@ -9,7 +9,7 @@ mod wrong;
 
 use std::sync::Arc;
 
-use eventsrc_core::ZonedSequence;
+use eventsrc_core::stream::ZonedSequence;
 use eventsrc_testkit::conformance::{self, Report, Verdict, ViewBackend};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

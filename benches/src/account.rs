@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Commit, CommitId, Event, Fold, Metadata, StreamName, Timestamp, Vec1};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::{Commit, CommitId, Event, Fold, Metadata, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

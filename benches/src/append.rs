@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use eventsrc_core::{EventStorage, Operation, Outcome, PreconditionFailed, SaveApi, StreamName};
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::{EventStorage, Operation, Outcome, SaveApi, StreamName};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use tokio::runtime::{Builder, Runtime};
 

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use eventsrc_core::{
-    Codec, Consistency, EncodedPayloads, ErrorKind, EventStorage, Head, Json, Page, PageOf, Postcard, PutOf,
-    Query, QueryApi, StorageError, StreamName,
-};
+use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::codec::{Codec, Json, Postcard};
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{PageOf, PutOf};
+use eventsrc_core::{Consistency, ErrorKind, EventStorage, Head, Query, QueryApi, StorageError, StreamName};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
@@ -139,7 +140,7 @@ impl<C: Codec<AccountEvent>> EventStorage for EncodedStorage<C> {
     type Sequence = u64;
     type Payload = AccountEvent;
 
-    async fn put(&self, _: Arc<eventsrc_core::CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+    async fn put(&self, _: Arc<eventsrc_core::storage::CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         Err(StorageError::new(ErrorKind::Refused, "this storage is read-only"))
     }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use eventsrc_core::{Commit, Consistency, EventStorage, MemoryStorage, Put, Query, QueryApi, StreamName};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, Consistency, EventStorage, MemoryStorage, Query, QueryApi, StreamName};
 use futures::FutureExt;
 
 use crate::Benchmark;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use eventsrc_core::{Commit, Consistency, EventStorage, Put, Query, QueryApi, StreamName};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, Consistency, EventStorage, Query, QueryApi, StreamName};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::runtime::{Builder, Runtime};

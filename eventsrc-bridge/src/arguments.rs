@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, ValueEnum};
-use eventsrc_core::RawCodec;
+use eventsrc_core::codec::RawCodec;
 
 /// Carries what eventsrc stores in a table of DynamoDB onto a stream of Kinesis, from which any number of services read. Region,
 /// credentials and endpoints are those of the AWS SDK's configuration.

@@ -18,7 +18,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use aws_config::BehaviorVersion;
 use clap::Parser;
-use eventsrc_core::{RawCodec, StreamName, ZonedSequence};
+use eventsrc_core::StreamName;
+use eventsrc_core::codec::RawCodec;
+use eventsrc_core::stream::ZonedSequence;
 use eventsrc_dynamo::{ItemDecoder, aws_sdk_dynamodb};
 use eventsrc_kinesis::{
     Bridge, ConsumerEnvironment, ConsumerSettings, DynamoStream, KinesisStream, LeaseTable, Publisher,

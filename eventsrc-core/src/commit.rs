@@ -5,10 +5,16 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vec1::Vec1;
 
-use crate::sequence::Sequence;
+pub use vec1::{Vec1, vec1};
+
+use crate::stream::Sequence;
 use crate::token::Token;
+
+/// Type of the events of a stream: what it takes to share them between tasks and to print them. Every such type is one.
+pub trait Payload: fmt::Debug + Send + Sync + 'static {}
+
+impl<E: fmt::Debug + Send + Sync + 'static> Payload for E {}
 
 /// One or more consecutive events of one stream, stored together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]

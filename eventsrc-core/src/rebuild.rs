@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cut::{Cut, Until};
 use futures::TryStreamExt;
 use futures::future::{self, Either};
 use jiff::Timestamp;
 
-use cut::{Cut, Until};
-
-use crate::error::{StorageError, describe};
 use crate::feed::ScanFeed;
-use crate::sequence::Sequence;
-use crate::storage::{ScanStorage, Segment};
-use crate::stream::StreamName;
+use crate::storage::error::describe;
+use crate::storage::{ScanStorage, Segment, StorageError};
+use crate::stream::{Sequence, StreamName};
 use crate::synchronizer::{Environment, FollowError, Synchronizer, SynchronizerSettings};
 use crate::token::Token;
 use crate::view::{QuarantinedCommit, ViewStore};

@@ -37,7 +37,30 @@ impl RetryPolicy {
     }
 }
 
-/// How long to wait before each further try, without end: [`BackoffSettings`](crate::BackoffSettings) starts one.
+/// How long to wait between tries: exponential back-off with full jitter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackoffSettings {
+    /// The longest wait before the second try.
+    pub first_wait: Duration,
+    /// The longest wait before any try.
+    pub longest_wait: Duration,
+}
+
+/// From 10 ms to 5 seconds.
+impl Default for BackoffSettings {
+    fn default() -> Self {
+        Self { first_wait: Duration::from_millis(10), longest_wait: Duration::from_secs(5) }
+    }
+}
+
+impl BackoffSettings {
+    /// Waits between tries, from the first on.
+    pub fn start(&self) -> Backoff {
+        Backoff::new(self.first_wait, self.longest_wait)
+    }
+}
+
+/// How long to wait before each further try, without end: [`BackoffSettings::start`] starts one.
 #[derive(Debug)]
 pub struct Backoff(ExponentialBackoff);
 

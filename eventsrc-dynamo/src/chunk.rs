@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::vec;
 
-use eventsrc_core::{Codec, Commit, ErrorKind, Sequence, StorageError, StreamKey};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::{Commit, ErrorKind, Sequence, StorageError, StreamKey};
 
 use crate::commits;
 use crate::layout::{self, CommitItem, Item};

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::codec::Codec;
+use eventsrc_core::stream::Zone;
 use eventsrc_core::{
-    Codec, Commit, CommitId, EncodedPayloads, ErrorKind, Head, Metadata, Sequence, StorageError, StreamKey,
-    StreamName, Timestamp, Zone,
+    Commit, CommitId, ErrorKind, Head, Metadata, Sequence, StorageError, StreamKey, StreamName, Timestamp,
 };
 
 use crate::cost::{LARGEST_ITEM, size};

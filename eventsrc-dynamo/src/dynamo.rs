@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use eventsrc_core::{Clock, StorageError, SystemClock};
+use eventsrc_core::StorageError;
+use eventsrc_core::clock::{Clock, SystemClock};
 
 use crate::pace::Pace;
 use crate::settings::Settings;

@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use eventsrc_core::{Codec, Commit, Json, Sequence, StorageError, StreamKey, StreamName};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::{Commit, Sequence, StorageError, StreamKey, StreamName};
 
 use crate::chunk;
 use crate::layout;
@@ -96,7 +97,8 @@ impl<K, S, E, C: fmt::Debug> fmt::Debug for ItemDecoder<K, S, E, C> {
 mod tests {
     use std::borrow::Cow;
 
-    use eventsrc_core::{CommitId, ErrorKind, Metadata, Timestamp, vec1};
+    use eventsrc_core::commit::vec1;
+    use eventsrc_core::{CommitId, ErrorKind, Metadata, Timestamp};
     use uuid::Uuid;
 
     use super::*;

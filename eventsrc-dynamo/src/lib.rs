@@ -40,10 +40,10 @@
 //! | a conflict | 1 | a write unit a KB, and no read |
 //! | a load | 1 a MB | a read unit for 4 KB |
 //! | a load with a snapshot | 2 | those of the snapshot, and of what came after it |
-//! | a scan, and [`heads`](eventsrc_core::ScanStorage::heads) of short streams | 1 a MB | a read unit for 4 KB of the table |
+//! | a scan, and [`heads`](eventsrc_core::storage::ScanStorage::heads) of short streams | 1 a MB | a read unit for 4 KB of the table |
 //!
 //! Reads take half of that without [consistency](Settings::consistent_reads). A synchronizer's sweep reads heads: let it come seldom
-//! on a large table ([`sweep_every`](eventsrc_core::SynchronizerSettings::sweep_every)). [`Dynamo::usage`] and the metrics
+//! on a large table ([`sweep_every`](eventsrc_core::synchronizer::SynchronizerSettings::sweep_every)). [`Dynamo::usage`] and the metrics
 //! `eventsrc_dynamo_requests_total`, `eventsrc_dynamo_half_read_units_total` and `eventsrc_dynamo_half_write_units_total` (in
 //! halves, the least that is charged) tell what was used.
 //!

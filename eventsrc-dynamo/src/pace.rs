@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use eventsrc_core::{Clock, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::clock::Clock;
 
 /// A limit on read units a second, for all scans together.
 #[derive(Debug)]

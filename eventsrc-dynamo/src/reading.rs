@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use eventsrc_core::{Segment, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::storage::Segment;
 
 use crate::dynamo::Dynamo;
 use crate::failure::{cut_off, failure};

@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_stream::try_stream;
-use eventsrc_core::{
-    Codec, Commit, ErrorKind, Head, HeadsOf, Page, PageOf, ScanStorage, Segment, Sequence, StorageError,
-    StreamKey, StreamName,
-};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{HeadsOf, PageOf, ScanStorage, Segment};
+use eventsrc_core::{Commit, ErrorKind, Head, Sequence, StorageError, StreamKey, StreamName};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 

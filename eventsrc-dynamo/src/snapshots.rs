@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use eventsrc_core::{
-    Codec, ErrorKind, Head, Json, Sequence, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage,
-    StorageError, Timestamp, Zone,
-};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use futures::future::try_join;
 use serde::Serialize;
 

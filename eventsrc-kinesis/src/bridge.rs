@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use eventsrc_core::{Codec, ErrorKind, LeaseStore, Sequence, StorageError, StreamKey};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::lease::LeaseStore;
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 use tokio::task::JoinHandle;
 
@@ -19,7 +21,7 @@ use crate::source::ShardSource as _;
 /// carried again, and nothing is left out. What should not be in the table is a [`Anomaly`](crate::Anomaly), as for every
 /// [`Consumer`].
 ///
-/// A service carries its own events as what they are. With [`RawCodec`](eventsrc_core::RawCodec) payloads, one program carries
+/// A service carries its own events as what they are. With [`RawCodec`](eventsrc_core::codec::RawCodec) payloads, one program carries
 /// those of any service.
 ///
 /// Dropping it ends it at once; [`ConsumerHandle::drain`] ends it in good order.

@@ -8,7 +8,8 @@ use aws_sdk_dynamodbstreams::error::ProvideErrorMetadata;
 use aws_sdk_dynamodbstreams::types::{
     Record, ShardIteratorType, StreamDescription, StreamStatus, StreamViewType,
 };
-use eventsrc_core::{Clock, ErrorKind, Randomness, StorageError};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::{ErrorKind, StorageError};
 use eventsrc_dynamo::service_error;
 use futures::stream::BoxStream;
 

@@ -11,7 +11,9 @@ use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::types::{
     ConsumerStatus, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
 };
-use eventsrc_core::{BackoffSettings, Clock, ErrorKind, Randomness, StorageError};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::{ErrorKind, StorageError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 

@@ -1,6 +1,10 @@
 //! From a feed onto a stream.
 
-use eventsrc_core::{BackoffSettings, Change, ChangeFeed, Clock, Codec, ErrorKind, Randomness, StorageError};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::{ErrorKind, StorageError};
 use futures::FutureExt;
 
 use crate::publisher::Publisher;

@@ -7,7 +7,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use eventsrc_core::{Clock, Randomness, StorageError, Timestamp};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::{StorageError, Timestamp};
 use futures::stream::BoxStream;
 
 use crate::named_stream::NamedStream;

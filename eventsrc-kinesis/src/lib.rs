@@ -5,12 +5,13 @@
 //! process may follow the table's stream itself.
 //!
 //! ```no_run
-//! use eventsrc_core::{StreamName, Synchronizer, SynchronizerSettings};
+//! use eventsrc_core::{StreamName, Synchronizer};
+//! use eventsrc_core::synchronizer::SynchronizerSettings;
 //! use eventsrc_kinesis::{Consumer, ConsumerSettings, Envelope, KinesisStream};
-//! # async fn follow<V, St>(storage: St, view: V, leases: eventsrc_core::MemoryLeases) -> Result<(), Box<dyn std::error::Error>>
+//! # async fn follow<V, St>(storage: St, view: V, leases: eventsrc_core::lease::MemoryLeases) -> Result<(), Box<dyn std::error::Error>>
 //! # where
-//! #     V: eventsrc_core::ViewStore<Key = StreamName, Sequence = u64, Payload = String>,
-//! #     St: eventsrc_core::ScanStorage<Key = StreamName, Sequence = u64, Payload = String>,
+//! #     V: eventsrc_core::view::ViewStore<Key = StreamName, Sequence = u64, Payload = String>,
+//! #     St: eventsrc_core::storage::ScanStorage<Key = StreamName, Sequence = u64, Payload = String>,
 //! # {
 //!
 //! let config = aws_config::load_from_env().await;
@@ -30,7 +31,7 @@
 //! Nothing of what a bus says has to be right. A view applies a commit right after the one before it, in one transaction with its
 //! position, and reads from the storage what the bus leaves out. So a record may come twice, late, in another order, or not at
 //! all; two workers may read one shard; a checkpoint may be lost. That costs reads. What the bus says of no stream at all, because it was lost at the
-//! stream's end, is found by the synchronizer's [sweeps](eventsrc_core::SynchronizerSettings::sweep_every).
+//! stream's end, is found by the synchronizer's [sweeps](eventsrc_core::synchronizer::SynchronizerSettings::sweep_every).
 //!
 //! | what happens | what is done |
 //! |---|---|

@@ -6,7 +6,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, Shard, StreamDescriptionSummary, StreamStatus};
-use eventsrc_core::{Clock, ErrorKind, StorageError};
+use eventsrc_core::clock::Clock;
+use eventsrc_core::{ErrorKind, StorageError};
 use eventsrc_dynamo::service_error;
 
 /// A stream, by its name.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Applied, BatchOf, Change, Codec, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
-    StreamPosition, ViewDefinition, ViewStore,
-};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::feed::Change;
+use eventsrc_core::view::{Applied, BatchOf, QuarantinedCommit, SkippedCommits, StreamPosition, ViewStore};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 
 use crate::publisher::Publisher;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_stream::stream;
-use eventsrc_core::{BackoffSettings, Clock, ErrorKind, Randomness, StorageError, SystemClock, Timestamp};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::{ErrorKind, StorageError, Timestamp};
 use futures::StreamExt;
 use futures::future::{Either, select};
 use futures::stream::BoxStream;

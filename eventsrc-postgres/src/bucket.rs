@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use eventsrc_core::{Segment, StreamName};
+use eventsrc_core::StreamName;
+use eventsrc_core::storage::Segment;
 
 /// How many buckets there are.
 pub(crate) const BUCKETS: u16 = 1024;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Codec, Commit, Sequence, StorageError, StreamKey};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 use tokio_postgres::Error;
 
 use crate::failure::Failure;

@@ -1,6 +1,6 @@
 //! The tables of events and snapshots. This file alone knows their names and the SQL.
 //!
-//! A commit is one row: its payloads are packed as [`EncodedPayloads`](eventsrc_core::EncodedPayloads) defines it, text as text, so that a table can be read with
+//! A commit is one row: its payloads are packed as [`EncodedPayloads`](eventsrc_core::backend::EncodedPayloads) defines it, text as text, so that a table can be read with
 //! `psql`. The primary key is what a scan goes along, so that a segment is a range of it, read in pages that begin where
 //! the last one ended. There is no number that counts all commits: it would be given out before a transaction commits, so
 //! that a reader who had seen 11 could not know whether 10 was still to come, unless all writers waited for each other.

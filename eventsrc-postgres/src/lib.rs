@@ -5,7 +5,8 @@
 //! at the same time share one statement and one sync of the server's disk, and one that comes alone is one round trip.
 //!
 //! ```
-//! use eventsrc_core::{Consistency, Event, Operation, Query, QueryApi, SaveApi, SnapshotPolicy, StreamName};
+//! use eventsrc_core::{Consistency, Event, Operation, Query, QueryApi, SaveApi, StreamName};
+//! use eventsrc_core::query::SnapshotPolicy;
 //! use eventsrc_core::fold_fn;
 //! use eventsrc_postgres::{Postgres, PostgresSnapshots, PostgresStorage};
 //!

@@ -4,10 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Codec, ErrorKind, Head, Json, Sequence, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage,
-    StorageError, Timestamp, Zone,
-};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use serde::Serialize;
 
 use crate::layout::{Bytes, SnapshotKey, SnapshotRow};

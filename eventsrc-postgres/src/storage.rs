@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_stream::try_stream;
-use eventsrc_core::{
-    Codec, CommitOf, Conflict, ErrorKind, EventStorage, Head, HeadsOf, Json, Page, PageOf, Put, PutOf,
-    ScanStorage, Segment, Sequence, StorageError, StreamKey, StreamName,
-};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, Head, Sequence, StorageError, StreamKey, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio_postgres::Error;

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use eventsrc_core::{Codec, Commit, Sequence, StorageError, StreamKey};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 
 use crate::database::Settings;
 use crate::failure::Failure;

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use eventsrc_core::{ErrorKind, StorageError, ViewError};
+use eventsrc_core::view::ViewError;
+use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::{ErrorCode, ffi};
 
 /// Why something cannot be done, mostly an error of SQLite. It can be cloned, because all commits of a group share one.

@@ -7,7 +7,9 @@ pub(crate) mod views;
 
 use std::ops::ControlFlow;
 
-use eventsrc_core::{EncodedPayloads, Segment, StreamName};
+use eventsrc_core::StreamName;
+use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::storage::Segment;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 use uuid::Uuid;

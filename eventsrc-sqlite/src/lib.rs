@@ -5,7 +5,8 @@
 //! are put at the same time share one sync, so that many writers are not slower than the disk.
 //!
 //! ```
-//! use eventsrc_core::{Consistency, Event, Operation, Query, QueryApi, SaveApi, SnapshotPolicy, StreamName};
+//! use eventsrc_core::{Consistency, Event, Operation, Query, QueryApi, SaveApi, StreamName};
+//! use eventsrc_core::query::SnapshotPolicy;
 //! use eventsrc_core::fold_fn;
 //! use eventsrc_sqlite::{Database, SqliteSnapshots, SqliteStorage};
 //!

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use eventsrc_core::{SnapshotMode, StreamName};
+use eventsrc_core::StreamName;
+use eventsrc_core::snapshot::SnapshotMode;
 use tokio::sync::oneshot;
 
 use crate::append::{Appended, Streams, append};

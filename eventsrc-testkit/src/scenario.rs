@@ -37,7 +37,7 @@
 //!
 //! // An operation on the latest sequence:
 //! given([Opened]).when(Operation::<_, _, Option<u64>>::if_absent(Opened)).then_saves_nothing();
-//! # Ok::<(), eventsrc_core::InvalidStreamName>(())
+//! # Ok::<(), eventsrc_core::stream::InvalidStreamName>(())
 //! ```
 
 use std::fmt::{Debug, Write};
@@ -45,10 +45,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::save::{SaveError, SaveSettings};
+use eventsrc_core::storage::Put;
+use eventsrc_core::stream::Zone;
 use eventsrc_core::{
-    Clock, Commit, Consistency, Context, Decider, EventStorage, Fold, MemoryStorage, Metadata, Operation,
-    Outcome, Put, Query, QueryApi, Randomness, SaveApi, SaveError, SaveSettings, Sequence, Snapshot,
-    StreamKey, StreamName, Timestamp, Vec1, Zone,
+    Commit, Consistency, Context, Decider, EventStorage, Fold, MemoryStorage, Metadata, Operation, Outcome,
+    Query, QueryApi, SaveApi, Sequence, Snapshot, StreamKey, StreamName, Timestamp,
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};

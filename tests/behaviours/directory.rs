@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use eventsrc_core::{
-    Clock, CountingStorage, Event, Fold, MemoryStorage, Outcome, PreconditionFailed, QueryApi, Randomness,
-    SaveApi, SaveSettings, StreamKey, Timestamp,
-};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::save::{PreconditionFailed, SaveSettings};
+use eventsrc_core::storage::CountingStorage;
+use eventsrc_core::{Event, Fold, MemoryStorage, Outcome, QueryApi, SaveApi, StreamKey, Timestamp};
 use futures::future::BoxFuture;
 
 /// A directory: one stream for each first letter.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Consistency, Context, MemorySnapshots, Operation, Query, QueryApi, Snapshot, SnapshotAt, SnapshotMode,
-    SnapshotPolicy, SnapshotStorage, fold_fn,
-};
+use eventsrc_core::query::SnapshotPolicy;
+use eventsrc_core::snapshot::{MemorySnapshots, SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::{Consistency, Context, Operation, Query, QueryApi, Snapshot, fold_fn};
 use futures::TryStreamExt;
 
 use super::directory::{

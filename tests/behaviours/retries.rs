@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::vec1;
+use eventsrc_core::retry::RetryPolicy;
+use eventsrc_core::save::SaveSettings;
+use eventsrc_core::storage::{CommitOf, Conflict, PageOf, Put, PutOf};
 use eventsrc_core::{
-    Commit, CommitOf, Conflict, Context, ErrorKind, EventStorage, Head, Metadata, Operation, Outcome, PageOf,
-    Put, PutOf, Randomness, RetryPolicy, SaveApi, SaveSettings, StorageError, vec1,
+    Commit, Context, ErrorKind, EventStorage, Head, Metadata, Operation, Outcome, SaveApi, StorageError,
 };
 use futures::TryStreamExt;
 use futures::stream::BoxStream;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::save::PreconditionFailed;
 use eventsrc_core::{
-    CommitId, Consistency, Context, Decider, Decision, EventStorage, Operation, Outcome, PreconditionFailed,
-    Query, Randomness, Snapshot, Token,
+    CommitId, Consistency, Context, Decider, Decision, EventStorage, Operation, Outcome, Query, Snapshot,
+    Token,
 };
 use futures::TryStreamExt;
 
@@ -291,10 +293,11 @@ async fn a_key_that_names_no_stream_is_refused_before_anything_is_stored() {
     let error =
         saves(Arc::clone(&storage)).save(&Nameless, Operation::insert(set("ada", 1))).await.unwrap_err();
     assert_eq!(error.source.kind(), eventsrc_core::ErrorKind::Invalid);
-    assert_eq!(storage.take(), eventsrc_core::CallCounts::default());
+    assert_eq!(storage.take(), eventsrc_core::storage::CallCounts::default());
 }
 
-type CountingStorage = eventsrc_core::CountingStorage<eventsrc_core::MemoryStorage<Nameless, u64, Entry>>;
+type CountingStorage =
+    eventsrc_core::storage::CountingStorage<eventsrc_core::MemoryStorage<Nameless, u64, Entry>>;
 
 /// A key that breaks the law of well-formed parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::save::SaveSettings;
+use eventsrc_core::storage::{CallCounts, CountingStorage};
+use eventsrc_core::token::{TokenCodec, TokenKey};
 use eventsrc_core::{
-    CallCounts, Consistency, Context, CountingStorage, Decider, Decision, MemoryStorage, Operation, Outcome,
-    Query, SaveSettings, Snapshot, Token, TokenCodec, TokenKey,
+    Consistency, Context, Decider, Decision, MemoryStorage, Operation, Outcome, Query, Snapshot, Token,
 };
 
 use super::directory::{
@@ -120,7 +122,7 @@ async fn a_warm_decision_is_one_request_and_a_conflict_is_folded_from_what_was_i
         let query = eventsrc_core::QueryApi::keyed(Arc::clone(&tells), ByName, |_: &String| A);
         let decider = Decider::new(Arc::new(saves(Arc::clone(&tells))), Arc::new(query));
         let one_more = || {
-            Operation::<_, eventsrc_core::PreconditionFailed, _>::new(|known: &Snapshot<u64, u32>| {
+            Operation::<_, eventsrc_core::save::PreconditionFailed, _>::new(|known: &Snapshot<u64, u32>| {
                 Decision::save(set("ada", known.value.unwrap_or(0) + 1))
             })
         };
@@ -163,7 +165,7 @@ async fn knowledge_of_no_stream_can_be_switched_off() {
         Arc::clone(&directory),
         settings,
         clock,
-        Arc::new(eventsrc_core::Randomness::seeded(1)),
+        Arc::new(eventsrc_core::clock::Randomness::seeded(1)),
     );
     for _ in 0..3 {
         let _ = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
@@ -173,14 +175,15 @@ async fn knowledge_of_no_stream_can_be_switched_off() {
 
 #[tokio::test]
 async fn a_zone_marks_what_it_writes() {
-    use eventsrc_core::{Sequence, Zone, ZonedSequence};
+    use eventsrc_core::Sequence;
+    use eventsrc_core::stream::{Zone, ZonedSequence};
     let storage: Arc<MemoryStorage<Letter, ZonedSequence, Entry>> = Arc::default();
     let in_zone = |zone| {
         eventsrc_core::SaveApi::with(
             Arc::clone(&storage),
             SaveSettings { zone: Zone(zone), ..SaveSettings::default() },
             Arc::new(super::directory::StepClock::default()),
-            Arc::new(eventsrc_core::Randomness::seeded(1)),
+            Arc::new(eventsrc_core::clock::Randomness::seeded(1)),
         )
     };
     let (north, south) = (in_zone(1), in_zone(2));

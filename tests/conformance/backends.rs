@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_core::{
-    Codec, CountingStorage, EventStorage, Json, MapKey, MapSequence, MemorySnapshots, MemoryStorage, Merged,
-    NotifyingStorage, Postcard, ScanStorage, Sequence, SnapshotStorage, StreamKey, SystemClock, Zone,
-    ZonedSequence,
-};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::codec::{Codec, Json, Postcard};
+use eventsrc_core::feed::NotifyingStorage;
+use eventsrc_core::snapshot::{MemorySnapshots, SnapshotStorage};
+use eventsrc_core::storage::{CountingStorage, MapKey, MapSequence, Merged, ScanStorage};
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::{EventStorage, MemoryStorage, Sequence, StreamKey};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::Builder;
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage};

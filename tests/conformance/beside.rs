@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Commit, CommitOf, Conflict, Either, EitherStorage, EventStorage, Head, HeadsOf, MemoryStorage, Page,
-    PageOf, Put, PutOf, ScanStorage, Segment, Sequence, StorageError, StreamKey,
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{
+    CommitOf, Conflict, Either, EitherStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment,
 };
+use eventsrc_core::{Commit, EventStorage, Head, MemoryStorage, Sequence, StorageError, StreamKey};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};

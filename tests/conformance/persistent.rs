@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_stream::try_stream;
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::storage::{CommitOf, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
 use eventsrc_core::{
-    Commit, CommitId, CommitOf, ErrorKind, EventStorage, Head, HeadsOf, PageOf, Put, PutOf, ScanStorage,
-    Segment, Sequence, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, StreamKey,
+    Commit, CommitId, ErrorKind, EventStorage, Head, Sequence, Snapshot, StorageError, StreamKey,
 };
 use eventsrc_testkit::conformance::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 use futures::stream::{self, BoxStream};

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsrc_core::{Conflict, Put, SystemClock};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::storage::{Conflict, Put};
 use eventsrc_testkit::conformance::{
     FaultyBackend, FaultySnapshotBackend, Report, Rule, Suite, Verdict, fault_suite, scan_suite,
     snapshot_fault_suite, snapshot_suite, storage_suite,

@@ -1,8 +1,10 @@
 //! What calls cost: requests and capacity units, exactly.
 
+use eventsrc_core::query::SnapshotPolicy;
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::storage::{ScanStorage, Segment};
 use eventsrc_core::{
-    Consistency, Event, EventStorage, Fold, Operation, PreconditionFailed, Query, QueryApi, SaveApi,
-    ScanStorage, Segment, SnapshotPolicy, StreamName, fold_fn,
+    Consistency, Event, EventStorage, Fold, Operation, Query, QueryApi, SaveApi, StreamName, fold_fn,
 };
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage, Usage};
 use eventsrc_tests::dynamo::tables;

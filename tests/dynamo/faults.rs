@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, StorageError};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StorageError};
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::RetryConfig;
 use eventsrc_tests::faulty_http::{Answer, FaultyHttp, FaultyTables, HttpFault, once, quickly};
 use futures::TryStreamExt;

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Clock, Commit, ErrorKind, EventStorage, Metadata, Put, Randomness, ScanStorage, Segment, StorageError,
-    StreamName, SystemClock, Timestamp, Vec1,
-};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::{Commit, ErrorKind, EventStorage, Metadata, StorageError, StreamName, Timestamp};
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::RetryConfig;
 use eventsrc_tests::HANG;

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, StorageError};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StorageError};
 use eventsrc_dynamo::aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region};
 use eventsrc_dynamo::aws_sdk_dynamodb::types::{

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Change, ChangeFeed, Clock, ErrorKind, EventStorage, PollFeed, PollSettings, ScanStorage, Segment,
-    StreamName, SystemClock, Token,
-};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::feed::{Change, ChangeFeed, PollFeed, PollSettings};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, StreamName, Token};
 use eventsrc_dynamo::{ScanCursor, Settings};
 use eventsrc_tests::dynamo::{tables, tables_with};
 use futures::TryStreamExt;
@@ -94,10 +94,11 @@ async fn a_scan_goes_on_after_any_of_its_places() {
     }
     for segment in Segment::split(2) {
         let pages: Vec<_> = storage.scan_after(segment, None).try_collect().await.unwrap();
-        let names = |pages: &[(eventsrc_core::PageOf<Storage>, Option<ScanCursor>)]| -> Vec<(String, u64)> {
-            let commits = pages.iter().flat_map(|(page, _)| page.commits());
-            commits.map(|commit| (commit.key.to_string(), commit.first)).collect()
-        };
+        let names =
+            |pages: &[(eventsrc_core::storage::PageOf<Storage>, Option<ScanCursor>)]| -> Vec<(String, u64)> {
+                let commits = pages.iter().flat_map(|(page, _)| page.commits());
+                commits.map(|commit| (commit.key.to_string(), commit.first)).collect()
+            };
         let all = names(&pages);
         assert!(pages.last().is_none_or(|(_, place)| place.is_none()), "the last page has no place after it");
         for (at, (_, place)) in pages.iter().enumerate() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, StorageError, StreamName};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StorageError, StreamName};
 use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once};
 use futures::TryStreamExt;
 

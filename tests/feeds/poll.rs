@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventsrc_core::{
-    CallCounts, Change, ChangeFeed, Clock, CountingStorage, ErrorKind, Merged, PollFeed, PollSettings,
-    SystemClock, Timestamp, Token,
-};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::feed::{Change, ChangeFeed, PollFeed, PollSettings};
+use eventsrc_core::storage::{CallCounts, CountingStorage, Merged};
+use eventsrc_core::{ErrorKind, Timestamp, Token};
 use eventsrc_testkit::conformance::{Sample, Unreadable};
 use eventsrc_testkit::{Faults, Faulty};
 use futures::future::BoxFuture;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eventsrc_core::{
-    Change, ChangeFeed, ErrorKind, EventStorage, NotifyingStorage, Put, StreamName, Subscription, SystemClock,
-};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::feed::{Change, ChangeFeed, NotifyingStorage, Subscription};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_testkit::conformance::Sample;
 use eventsrc_testkit::{Faults, Faulty};
 use rand::rngs::StdRng;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eventsrc_core::{Change, ChangeFeed, Delivery, ErrorKind, Segment, StreamName};
+use eventsrc_core::feed::{Change, ChangeFeed, Delivery};
+use eventsrc_core::storage::Segment;
+use eventsrc_core::{ErrorKind, StreamName};
 use eventsrc_testkit::conformance::Sample;
 use futures::TryStreamExt;
 use rand::RngExt;

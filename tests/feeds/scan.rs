@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Change, ChangeFeed, Either, EitherStorage, ErrorKind, EventStorage, MapSequence, MemoryStorage, Merged,
-    Put, ScanFeed, ScanStorage, Sequence, StreamKey, StreamName, SystemClock, Zone, ZonedSequence,
-};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::feed::{Change, ChangeFeed, ScanFeed};
+use eventsrc_core::storage::{Either, EitherStorage, MapSequence, Merged, Put, ScanStorage};
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::{ErrorKind, EventStorage, MemoryStorage, Sequence, StreamKey, StreamName};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::conformance::{Sample, Unreadable};
 use eventsrc_testkit::{Faults, Faulty};
@@ -204,6 +205,6 @@ impl<const CATEGORY: char> StreamKey for Of<CATEGORY> {
 
 fn typed<K, E>(key: K, payload: E) -> Arc<eventsrc_core::Commit<K, u64, E>> {
     let like = (*commit(&name("like"), 1, 1)).clone();
-    let payloads = eventsrc_core::vec1![payload];
+    let payloads = eventsrc_core::commit::vec1![payload];
     Arc::new(eventsrc_core::Commit { key, first: 1, time: like.time, metadata: like.metadata, payloads })
 }

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::task::Poll;
 
-use eventsrc_core::{VersionedStore, ViewDigest};
+use eventsrc_core::view::{VersionedStore, ViewDigest};
 use eventsrc_examples::git_history::{Archive, Comparison, Versions};
 use eventsrc_tests::git_kills::kill_rebuild;
 use eventsrc_tests::git_repository::{Script, TestRepository};

@@ -1,6 +1,7 @@
 //! What a violation says: which calls contradict each other, and when they were made and answered.
 
-use eventsrc_core::{CommitId, Randomness, Timestamp};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::{CommitId, Timestamp};
 use eventsrc_testkit::history::{Action, Call, Part, PutAnswer, Violation, ViolationKind, check};
 
 fn id(seed: u64) -> CommitId {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{EventStorage, MemoryStorage, StreamName, SystemClock};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::{EventStorage, MemoryStorage, StreamName};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::history::{Checked, Load, Recorded, Violation, hammer};
 use eventsrc_testkit::{Faults, Faulty};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use eventsrc_core::{CommitId, Randomness, Timestamp};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::{CommitId, Timestamp};
 use eventsrc_testkit::history::{Action, Call, Part, PutAnswer};
 use rand::RngExt;
 use rand::rngs::StdRng;

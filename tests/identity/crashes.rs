@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_core::{Randomness, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::clock::Randomness;
 use eventsrc_examples::identity::{
     Command, DirectoryEvent, DirectoryKey, Failure, GroupEvent, GroupId, InMemory, Reason, Service, Storages,
     UserEvent, UserId,

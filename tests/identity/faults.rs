@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{CommitOf, ErrorKind, EventStorage, Head, PageOf, PutOf, StorageError};
+use eventsrc_core::storage::{CommitOf, PageOf, PutOf};
+use eventsrc_core::{ErrorKind, EventStorage, Head, StorageError};
 use eventsrc_examples::identity::{Storages, Streams};
 use futures::stream::{self, BoxStream, StreamExt};
 

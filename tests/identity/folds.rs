@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eventsrc_core::{Randomness, StreamName, Timestamp};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::{StreamName, Timestamp};
 use eventsrc_examples::identity::{
     Claim, Claimed, ClaimsOf, ClaimsOn, DirectoryEvent, DirectoryKey, Entry, Group, GroupById, GroupEvent,
     GroupId, User, UserById, UserEvent, UserId,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use eventsrc_core::{Clock, Randomness, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::clock::{Clock, Randomness};
 use eventsrc_examples::identity::{Service, Storages, User};
 use futures::future::BoxFuture;
 

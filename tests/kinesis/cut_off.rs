@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventsrc_core::{
-    BackoffSettings, Change, ChangeFeed, Clock, CommitId, EventStorage, LeaseStore, MemoryLeases, Metadata,
-    Put, SystemClock, Timestamp, vec1,
-};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::lease::{LeaseStore, MemoryLeases};
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{CommitId, EventStorage, Metadata, Timestamp};
 use eventsrc_kinesis::ConsumerSettings;
 use eventsrc_tests::HANG;
 use eventsrc_tests::bus::{Bus, BusFaults, quick, split};

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Change, ChangeFeed, Checkpoint, Clock, Json, Lease, LeaseStore, MemoryLeases, MemoryStorage, ScanStorage,
-    Segment, StreamName, SystemClock,
-};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::codec::Json;
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, MemoryLeases};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::{MemoryStorage, StreamName};
 use eventsrc_kinesis::{
     Consumer, Envelope, FanOutSettings, FanOutStream, Publisher, aws_sdk_kinesis::Client,
 };

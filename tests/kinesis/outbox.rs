@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use eventsrc_core::codec::Json;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::feed::{Change, ChangeFeed, NotifyingStorage};
+use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::storage::Put;
+use eventsrc_core::synchronizer::{FollowError, SynchronizerSettings};
+use eventsrc_core::view::MemoryView;
 use eventsrc_core::{
-    Change, ChangeFeed, CommitId, EventStorage, FollowError, Json, MemoryLeases, MemoryStorage, MemoryView,
-    Metadata, NotifyingStorage, Put, StreamName, Synchronizer, SynchronizerSettings, Timestamp, Vec1,
-    ViewDefinition,
+    CommitId, EventStorage, MemoryStorage, Metadata, StreamName, Synchronizer, Timestamp, ViewDefinition,
 };
 use eventsrc_kinesis::{
     Consumer, ConsumerSettings, Envelope, KinesisStream, Outbox, Publisher, PublisherSettings,

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Change, ChangeFeed, Checkpoint, Clock, Json, Lease, LeaseStore, MemoryLeases, Randomness, ScanStorage,
-    Segment, StreamName, Synchronizer, SynchronizerSettings, SystemClock,
-};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::codec::Json;
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, MemoryLeases};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::{StreamName, Synchronizer};
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_kinesis::{ConsumerHandle, Publisher, forward};
 use eventsrc_tests::HANG;

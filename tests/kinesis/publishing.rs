@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventsrc_core::{
-    BackoffSettings, Change, ChangeFeed, EventStorage, Json, MemoryLeases, MemoryStorage, StreamName,
-};
+use eventsrc_core::codec::Json;
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::{EventStorage, MemoryStorage, StreamName};
 use eventsrc_kinesis::{Publisher, PublisherSettings};
 use eventsrc_tests::HANG;
 use eventsrc_tests::bus::{Bus, BusFaults, quick};

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventsrc_core::{Change, ChangeFeed, Clock, MemoryLeases, StorageError, StreamName, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::feed::{Change, ChangeFeed};
+use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::{StorageError, StreamName};
 use eventsrc_kinesis::{
     Consumer, ConsumerSettings, Envelope, ReadError, Record, RecordBatch, SequencedRecord, Shard,
     ShardSource, StartPosition,

@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use eventsrc_core::{Codec, CodecError, EncodedPayloads, Json, Postcard, Versioned};
+use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::codec::{Codec, CodecError, Json, Postcard, Versioned};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Commit, EventStorage, MemoryStorage, Merged, Metadata, Put, Randomness, Sequence, StreamName, Timestamp,
-    Zone, ZonedSequence,
-};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::storage::{Merged, Put};
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::{Commit, EventStorage, MemoryStorage, Metadata, Sequence, StreamName, Timestamp};
 use futures::TryStreamExt;
 use futures::executor::block_on;
 use proptest::collection::vec;
@@ -49,7 +49,7 @@ fn read(
     from: Option<ZonedSequence>,
 ) -> Vec<Event> {
     let pages: Vec<_> = block_on(storage.events(&key(), from).try_collect()).unwrap();
-    let events = |page: &eventsrc_core::Page<_, ZonedSequence, String>| -> Vec<Event> {
+    let events = |page: &eventsrc_core::storage::Page<_, ZonedSequence, String>| -> Vec<Event> {
         page.events().map(|event| (event.sequence(), event.payload.clone())).collect()
     };
     pages.iter().flat_map(events).collect()

@@ -1,6 +1,7 @@
 //! The laws of `Sequence`, for each implementation.
 
-use eventsrc_core::{Sequence, Zone, ZonedSequence};
+use eventsrc_core::Sequence;
+use eventsrc_core::stream::{Zone, ZonedSequence};
 use proptest::prelude::*;
 
 const LAST: u64 = i64::MAX as u64;

@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use eventsrc_core::{Sequence, StreamName, Token, TokenCodec, TokenError, TokenKey, Zone, ZonedSequence};
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::token::{TokenCodec, TokenError, TokenKey};
+use eventsrc_core::{Sequence, StreamName, Token};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_kinesis::LeaseTable;
 use eventsrc_testkit::servers;
@@ -70,7 +71,7 @@ async fn only(leases: &LeaseTable) -> Lease {
     lease
 }
 
-async fn renewed(leases: &LeaseTable, worker: &str, renewal: eventsrc_core::Renewal) -> Option<Lease> {
+async fn renewed(leases: &LeaseTable, worker: &str, renewal: eventsrc_core::lease::Renewal) -> Option<Lease> {
     leases.renew(worker, &[renewal]).await.unwrap().remove(0)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eventsrc_core::MemoryLeases;
+use eventsrc_core::lease::MemoryLeases;
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_kinesis::LeaseTable;
 use eventsrc_postgres::{Postgres, PostgresLeases};

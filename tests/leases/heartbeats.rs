@@ -1,6 +1,7 @@
 //! One heartbeat a worker in Postgres, whatever it holds.
 
-use eventsrc_core::{Checkpoint, LeaseStore, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::lease::{Checkpoint, LeaseStore};
 use eventsrc_postgres::{Postgres, PostgresLeases};
 use futures::future::join_all;
 use tokio_postgres::Client;

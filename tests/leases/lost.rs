@@ -1,6 +1,7 @@
 //! Requests to DynamoDB whose answers are lost, or that are.
 
-use eventsrc_core::{Checkpoint, ErrorKind, Lease, LeaseStore};
+use eventsrc_core::ErrorKind;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use eventsrc_kinesis::LeaseTable;

@@ -1,6 +1,7 @@
 //! Tables as the library once made them.
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
 use eventsrc_postgres::{Postgres, PostgresLeases};
 use eventsrc_testkit::servers;
 

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use eventsrc_core::{Checkpoint, ErrorKind, LeaseStore, NewLease, Timestamp};
+use eventsrc_core::lease::{Checkpoint, LeaseStore, NewLease};
+use eventsrc_core::{ErrorKind, Timestamp};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::AttributeValue;
 use eventsrc_kinesis::LeaseTable;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, StreamName};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
 use eventsrc_testkit::proxy::{Moment, Proxy};

@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 
-use eventsrc_core::{ErrorKind, EventStorage, Randomness, Timestamp};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::{ErrorKind, EventStorage, Timestamp};
 use eventsrc_testkit::servers;
 use tokio::process::{Child, Command};
 

@@ -3,7 +3,10 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use eventsrc_core::{Codec, CodecError, ErrorKind, EventStorage, Put, Randomness, StreamName};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::codec::{Codec, CodecError};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
 use futures::future::{join_all, poll_immediate};
 use tokio_postgres::Client;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, ScanStorage, Segment, StreamName};
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
 use eventsrc_testkit::proxy::{Proxy, Way};

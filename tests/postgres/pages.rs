@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Commit, CommitId, ErrorKind, EventStorage, Metadata, Page, Postcard, Put, ScanStorage, Segment, Sequence,
-    StreamKey, Timestamp, Zone, ZonedSequence, vec1,
-};
+use eventsrc_core::codec::Postcard;
+use eventsrc_core::commit::vec1;
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::{Commit, CommitId, ErrorKind, EventStorage, Metadata, Sequence, StreamKey, Timestamp};
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
 use futures::TryStreamExt;
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{StreamName, SystemClock};
+use eventsrc_core::StreamName;
+use eventsrc_core::clock::SystemClock;
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
 use eventsrc_testkit::{Faults, Faulty};

@@ -1,9 +1,8 @@
 //! A service that may append, and nothing else.
 
-use eventsrc_core::{
-    ErrorKind, EventStorage, Head, Put, ScanStorage, Segment, Snapshot, SnapshotAt, SnapshotMode,
-    SnapshotStorage, StorageError, Timestamp,
-};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, Head, Snapshot, StorageError, Timestamp};
 use eventsrc_postgres::{Postgres, PostgresSnapshots, PostgresStorage};
 use eventsrc_testkit::servers;
 use futures::TryStreamExt;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_core::{EventStorage, Put};
+use eventsrc_core::EventStorage;
+use eventsrc_core::storage::Put;
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_testkit::servers;
 use futures::TryStreamExt;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Head, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, Timestamp};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::{Head, Snapshot, Timestamp};
 use eventsrc_postgres::{Postgres, PostgresSnapshots};
 use futures::future::join_all;
 

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use eventsrc_core::{
-    ErrorKind, EventStorage, Put, ScanStorage, Segment, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage,
-};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, Snapshot};
 use eventsrc_postgres::{Postgres, PostgresSnapshots};
 use futures::TryStreamExt;
 use tokio_postgres::Client;

@@ -1,6 +1,8 @@
 //! Tables that are new, old, newer, or somebody else's.
 
-use eventsrc_core::{ErrorKind, EventStorage, Postcard, Snapshot, SnapshotAt, SnapshotStorage};
+use eventsrc_core::codec::Postcard;
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotStorage};
+use eventsrc_core::{ErrorKind, EventStorage, Snapshot};
 use eventsrc_postgres::{Postgres, PostgresSnapshots, PostgresStorage, Settings};
 use futures::future::join_all;
 

@@ -3,10 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Batch, Sequence, StorageError, StreamName, StreamPosition as At, ViewDefinition, ViewError, ViewStore,
-    ZonedSequence,
-};
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::view::{Batch, StreamPosition as At, ViewError, ViewStore};
+use eventsrc_core::{Sequence, StorageError, StreamName, ViewDefinition};
 use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
 use eventsrc_testkit::conformance::{
     self, Report, SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample,

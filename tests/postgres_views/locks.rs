@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, Batch, CommitRun, StreamName, ViewStore};
+use eventsrc_core::StreamName;
+use eventsrc_core::view::{Applied, Batch, CommitRun, ViewStore};
 use eventsrc_tests::HANG;
 use futures::future::join_all;
 use rand::rngs::StdRng;

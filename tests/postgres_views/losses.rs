@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{Applied, ErrorKind, ViewStore};
+use eventsrc_core::ErrorKind;
+use eventsrc_core::view::{Applied, ViewStore};
 use eventsrc_postgres::{PostgresView, Settings};
 use eventsrc_testkit::proxy::{Moment, Proxy, is_commit};
 use eventsrc_testkit::servers;

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_core::{Applied, ErrorKind, StorageError, ViewError, ViewStore};
+use eventsrc_core::view::{Applied, ViewError, ViewStore};
+use eventsrc_core::{ErrorKind, StorageError};
 use eventsrc_postgres::{PostgresView, Settings, Transaction};
 use futures::future::BoxFuture;
 

@@ -1,8 +1,7 @@
 //! Views that are opened, and views that are refused.
 
-use eventsrc_core::{
-    Batch, ErrorKind, StorageError, StreamName, VersionedStore, ViewDefinition, ViewError, ViewStore,
-};
+use eventsrc_core::view::{Batch, VersionedStore, ViewError, ViewStore};
+use eventsrc_core::{ErrorKind, StorageError, StreamName, ViewDefinition};
 use eventsrc_postgres::{Postgres, PostgresView, Transaction, View, tokio_postgres};
 use futures::future::{BoxFuture, join_all};
 

@@ -1,7 +1,8 @@
 //! How often the client has to wait for the server. The way between is held up in one direction at a time, so that what is on its
 //! way at once shows.
 
-use eventsrc_core::{Applied, Batch, StreamName, ViewDefinition, ViewError, ViewStore};
+use eventsrc_core::view::{Applied, Batch, ViewError, ViewStore};
+use eventsrc_core::{StreamName, ViewDefinition};
 use eventsrc_postgres::{PostgresView, Settings, Transaction, View, each, tokio_postgres};
 use eventsrc_testkit::servers;
 use eventsrc_tests::HANG;

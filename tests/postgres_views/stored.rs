@@ -1,8 +1,9 @@
 //! Tables as the library once made them.
 
-use eventsrc_core::{
-    Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition as At, TakeOver, Timestamp,
-    VersionedStore, ViewStore,
+use eventsrc_core::Timestamp;
+use eventsrc_core::view::{
+    Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition as At, TakeOver, VersionedStore,
+    ViewStore,
 };
 use futures::FutureExt;
 

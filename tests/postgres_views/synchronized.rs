@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    MemoryStorage, Operation, SaveApi, ScanStorage, StreamName, Synchronizer, SynchronizerSettings, ViewStore,
-};
+use eventsrc_core::storage::ScanStorage;
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::ViewStore;
+use eventsrc_core::{MemoryStorage, Operation, SaveApi, StreamName, Synchronizer};
 use eventsrc_postgres::PostgresStorage;
 use eventsrc_tests::HANG;
 use futures::future::join_all;

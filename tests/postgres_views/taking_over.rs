@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{
-    Applied, Batch, CatchUp, CommitRun, ErrorKind, StreamName, TakeOver, VersionedStore, ViewDefinition,
-    ViewError, ViewStore,
+use eventsrc_core::view::{
+    Applied, Batch, CatchUp, CommitRun, TakeOver, VersionedStore, ViewError, ViewStore,
 };
+use eventsrc_core::{ErrorKind, StreamName, ViewDefinition};
 use eventsrc_postgres::{PostgresView, Settings, Transaction, View, tokio_postgres};
 use eventsrc_tests::HANG;
 use futures::FutureExt;

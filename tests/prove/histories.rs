@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use eventsrc_core::{EventStorage, MemoryStorage, StreamName, SystemClock};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::{EventStorage, MemoryStorage, StreamName};
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_sqlite::{Database, SqliteStorage};

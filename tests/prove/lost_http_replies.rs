@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::save::{PreconditionFailed, SaveSettings};
+use eventsrc_core::storage::Put;
 use eventsrc_core::{
-    Commit, Context, ErrorKind, EventStorage, Metadata, Operation, Outcome, PreconditionFailed, Put,
-    Randomness, SaveApi, SaveSettings, StreamName, SystemClock, Timestamp, vec1,
+    Commit, Context, ErrorKind, EventStorage, Metadata, Operation, Outcome, SaveApi, StreamName, Timestamp,
 };
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once, quickly};

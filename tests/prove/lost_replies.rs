@@ -4,9 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::Result;
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::save::{PreconditionFailed, SaveSettings};
+use eventsrc_core::storage::Put;
 use eventsrc_core::{
-    Commit, Context, EventStorage, MemoryStorage, Metadata, Operation, Outcome, PreconditionFailed, Put,
-    Randomness, SaveApi, SaveSettings, StreamName, SystemClock, Timestamp, vec1,
+    Commit, Context, EventStorage, MemoryStorage, Metadata, Operation, Outcome, SaveApi, StreamName,
+    Timestamp,
 };
 use eventsrc_sqlite::{Database, SqliteStorage};
 use eventsrc_testkit::{Faults, Faulty};

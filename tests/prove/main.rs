@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use eventsrc_core::{Clock, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
 
 use report::{Row, print_head};
 use runs::{RUNS, Trial};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use eventsrc_core::{Clock, Randomness, StreamName, SystemClock};
+use eventsrc_core::StreamName;
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use eventsrc_testkit::history::{Load, Recorded, hammer};

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use eventsrc_core::{ErrorKind, EventStorage, Put, StorageError};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StorageError};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage};
 use rusqlite::Connection;
 use tokio::process::Command;
@@ -176,7 +177,8 @@ const VERSION_1: &str = include_str!("version_1.sql");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_version_1_stays_readable() {
-    use eventsrc_core::{Snapshot, SnapshotAt, SnapshotStorage};
+    use eventsrc_core::Snapshot;
+    use eventsrc_core::snapshot::{SnapshotAt, SnapshotStorage};
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
@@ -202,7 +204,7 @@ async fn a_file_of_version_1_stays_readable() {
         ]
     );
     let other: SqliteStorage<_, u64, String, _> =
-        SqliteStorage::with_codec(&database, eventsrc_core::Postcard);
+        SqliteStorage::with_codec(&database, eventsrc_core::codec::Postcard);
     assert_eq!(commits(&other, "blob/1").await[0].payloads.as_slice(), ["x", "yz"]);
     let snapshots: eventsrc_sqlite::SqliteSnapshots<String, u64, String> =
         eventsrc_sqlite::SqliteSnapshots::new(&database, "names");

@@ -3,9 +3,9 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    ErrorKind, EventStorage, Head, Put, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage,
-};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, Head, Snapshot};
 use eventsrc_sqlite::{Database, Settings, SqliteSnapshots, SqliteStorage};
 use futures::future::{join_all, poll_immediate};
 use rusqlite::Connection;

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Commit, CommitId, ErrorKind, EventStorage, Metadata, Postcard, Put, ScanStorage, Segment, StreamKey,
-    Timestamp, Zone, ZonedSequence, vec1,
-};
-use eventsrc_core::{Page, Sequence};
+use eventsrc_core::Sequence;
+use eventsrc_core::codec::Postcard;
+use eventsrc_core::commit::vec1;
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::{Commit, CommitId, ErrorKind, EventStorage, Metadata, StreamKey, Timestamp};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage};
 use futures::TryStreamExt;
 

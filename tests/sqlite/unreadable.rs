@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use eventsrc_core::{
-    Codec, CodecError, ErrorKind, EventStorage, Json, Put, ScanStorage, Segment, StreamName,
-};
+use eventsrc_core::codec::{Codec, CodecError, Json};
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage};
 use futures::TryStreamExt;
 use rusqlite::Connection;

@@ -4,10 +4,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Batch, Sequence, StorageError, StreamName, StreamPosition, ViewDefinition, ViewError, ViewStore,
-    ZonedSequence,
-};
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::view::{Batch, StreamPosition, ViewError, ViewStore};
+use eventsrc_core::{Sequence, StorageError, StreamName, ViewDefinition};
 use eventsrc_sqlite::{Database, Settings, SqliteView, View};
 use eventsrc_testkit::conformance::{
     self, Report, SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample,

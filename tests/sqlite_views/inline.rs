@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Commit, ErrorKind, EventStorage, Put, Sequence, StreamName, StreamPosition as At, ViewStore, Zone,
-    ZonedSequence,
-};
+use eventsrc_core::storage::Put;
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::view::{StreamPosition as At, ViewStore};
+use eventsrc_core::{Commit, ErrorKind, EventStorage, Sequence, StreamName};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage, SqliteView};
 use futures::future::{join_all, poll_immediate};
 
@@ -188,7 +188,7 @@ async fn a_view_that_was_added_later_is_left_until_it_stands_where_it_can_follow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_views_follow_and_one_that_was_retired_follows_no_more() {
-    use eventsrc_core::VersionedStore;
+    use eventsrc_core::view::VersionedStore;
 
     let place = following(Lines::new(1)).await;
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use eventsrc_core::{Applied, ErrorKind, EventStorage, Put, StorageError, ViewError, ViewStore};
+use eventsrc_core::storage::Put;
+use eventsrc_core::view::{Applied, ViewError, ViewStore};
+use eventsrc_core::{ErrorKind, EventStorage, StorageError};
 use eventsrc_sqlite::{Database, Settings, SqliteView};
 use futures::future::{join_all, poll_immediate};
 use rusqlite::Connection;

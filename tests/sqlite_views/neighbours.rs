@@ -3,10 +3,11 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Applied, EventStorage, PositionChange, Put, QuarantinedCommit, SkippedCommits, StreamPosition as At,
-    Timestamp, ViewStore,
+use eventsrc_core::storage::Put;
+use eventsrc_core::view::{
+    Applied, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition as At, ViewStore,
 };
+use eventsrc_core::{EventStorage, Timestamp};
 use eventsrc_sqlite::{Database, SqliteView};
 use futures::future::{join_all, poll_immediate};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{Batch, ErrorKind, StreamName, ViewDefinition, ViewError};
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{ErrorKind, StreamName, ViewDefinition};
 use eventsrc_sqlite::{Database, Settings, SqliteView, View};
 use eventsrc_tests::HANG;
 use rusqlite::Connection;
@@ -164,7 +165,7 @@ impl View<StreamName, u64, String> for Words {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_may_be_a_full_text_index() {
-    use eventsrc_core::{Applied, VersionedStore, ViewStore};
+    use eventsrc_core::view::{Applied, VersionedStore, ViewStore};
 
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("views.db")).await.unwrap();

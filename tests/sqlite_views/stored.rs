@@ -1,9 +1,10 @@
 //! Files as the library once wrote them.
 
-use eventsrc_core::{
-    Applied, Batch, CommitRun, EventStorage, PositionChange, QuarantinedCommit, SkippedCommits,
-    StreamPosition as At, TakeOver, Timestamp, VersionedStore, ViewStore,
+use eventsrc_core::view::{
+    Applied, Batch, CommitRun, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition as At,
+    TakeOver, VersionedStore, ViewStore,
 };
+use eventsrc_core::{EventStorage, Timestamp};
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
 use futures::TryStreamExt;
 use rusqlite::Connection;

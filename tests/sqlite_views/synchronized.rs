@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Operation, SaveApi, StreamName, Synchronizer, SynchronizerSettings};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::{Operation, SaveApi, StreamName, Synchronizer};
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
 use eventsrc_tests::HANG;
 use futures::future::join_all;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{
-    Applied, Batch, CatchUp, CommitRun, ErrorKind, EventStorage, Put, StorageError, StreamName, Synchronizer,
-    SynchronizerSettings, TakeOver, VersionedStore, ViewDefinition, ViewError, ViewStore,
+use eventsrc_core::storage::Put;
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::{
+    Applied, Batch, CatchUp, CommitRun, TakeOver, VersionedStore, ViewError, ViewStore,
 };
+use eventsrc_core::{ErrorKind, EventStorage, StorageError, StreamName, Synchronizer, ViewDefinition};
 use eventsrc_sqlite::{Database, SqliteView, View};
 use eventsrc_tests::HANG;
 use futures::future::{join_all, join3, poll_immediate};

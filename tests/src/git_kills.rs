@@ -6,9 +6,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{
-    Clock, EventStorage, Randomness, ScanStorage, Segment, SystemClock, VersionedStore, ViewDigest,
-};
+use eventsrc_core::EventStorage;
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::view::{VersionedStore, ViewDigest};
 use eventsrc_examples::git_history::{Archive, CommitImported, FileEvent, FilePath, History, Versions};
 use futures::TryStreamExt;
 use tokio::process::{Child, Command};

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{Clock, Randomness, SystemClock};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use futures::future::try_join;
 use tokio::process::Command;
 

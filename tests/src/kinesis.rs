@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventsrc_core::{Clock, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_kinesis::aws_sdk_kinesis::Client;
 use eventsrc_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Builder, Config, Credentials, Region};
 use eventsrc_kinesis::aws_sdk_kinesis::types::StreamStatus;

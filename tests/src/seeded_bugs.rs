@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::{
-    Commit, CommitOf, Conflict, EventStorage, Head, Page, PageOf, Put, PutOf, StorageError, StreamName, Vec1,
-};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{CommitOf, Conflict, PageOf, Put, PutOf};
+use eventsrc_core::{Commit, EventStorage, Head, StorageError, StreamName};
 use eventsrc_testkit::history::ViolationKind;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use eventsrc_core::{
-    Applied, Batch, Clock, Commit, CommitRun, EventStorage, Metadata, Put, Randomness, ScanStorage, Segment,
-    StreamName, SystemClock, Vec1, ViewDefinition, ViewError, ViewStore,
-};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::view::{Applied, Batch, CommitRun, ViewError, ViewStore};
+use eventsrc_core::{Commit, EventStorage, Metadata, StreamName, ViewDefinition};
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView, View, rusqlite};
 use futures::TryStreamExt;
 use futures::future::{try_join, try_join_all};

@@ -1,6 +1,8 @@
 //! A delivery is acknowledged once it was dealt with, and not before.
 
-use eventsrc_core::{Change, ErrorKind, FollowError, StorageError, SynchronizerState};
+use eventsrc_core::feed::Change;
+use eventsrc_core::synchronizer::{FollowError, SynchronizerState};
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::set_up::{
     REFUSED, feed, follow, payloads, picky_view, place, put, storage, stream, synchronizer, until, view,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventsrc_core::{
-    AtLeastError, CallCounts, Stale, StaleReason, Synchronizer, SynchronizerState, Token, ViewStore,
-};
+use eventsrc_core::storage::CallCounts;
+use eventsrc_core::synchronizer::{AtLeastError, Stale, StaleReason, SynchronizerState};
+use eventsrc_core::view::ViewStore;
+use eventsrc_core::{Synchronizer, Token};
 use eventsrc_tests::HANG;
 use futures::future::{join, join_all};
 

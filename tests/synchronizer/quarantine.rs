@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{
-    CircuitBreaker, FollowError, RepairError, Synchronizer, SynchronizerSettings, SynchronizerState,
-    ViewStore,
+use eventsrc_core::Synchronizer;
+use eventsrc_core::synchronizer::{
+    CircuitBreaker, FollowError, RepairError, SynchronizerSettings, SynchronizerState,
 };
+use eventsrc_core::view::ViewStore;
 
 use super::set_up::{
     PANICS, REFUSED, feed, follow, payloads, picky_view, place, put, settings, storage, stream, synchronizer,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{Rebuild, RebuildProgress, RebuildSettings};
+use eventsrc_core::rebuild::{Rebuild, RebuildProgress, RebuildSettings};
 use eventsrc_tests::HANG;
 use tokio::time::timeout;
 

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
+use eventsrc_core::storage::{CountingStorage, Put};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::{MemoryView, StreamPosition, ViewError};
 use eventsrc_core::{
-    Acknowledgement, Change, ChangeFeed, Commit, CommitId, CountingStorage, Delivery, Event, EventStorage,
-    MemoryStorage, MemoryView, Metadata, Put, StorageError, StreamName, StreamPosition, Synchronizer,
-    SynchronizerSettings, Timestamp, Token, Vec1, ViewDefinition, ViewError,
+    Commit, CommitId, Event, EventStorage, MemoryStorage, Metadata, StorageError, StreamName, Synchronizer,
+    Timestamp, Token, ViewDefinition,
 };
 use eventsrc_tests::HANG;
 use tokio::sync::mpsc;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eventsrc_core::{
-    Change, Commit, EventStorage, Head, HeadsOf, Page, Put, ScanStorage, Segment, StorageError, StreamName,
-    SweepReport, Synchronizer, SynchronizerSettings,
-};
+use eventsrc_core::feed::Change;
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{HeadsOf, Put, ScanStorage, Segment};
+use eventsrc_core::synchronizer::{SweepReport, SynchronizerSettings};
+use eventsrc_core::{Commit, EventStorage, Head, StorageError, StreamName, Synchronizer};
 use eventsrc_tests::HANG;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};

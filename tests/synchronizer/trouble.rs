@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventsrc_core::{
-    Applied, AtLeastError, BatchOf, ErrorKind, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
-    StreamPosition, Synchronizer, SynchronizerSettings, ViewDefinition, ViewStore,
-};
+use eventsrc_core::synchronizer::{AtLeastError, SynchronizerSettings};
+use eventsrc_core::view::{Applied, BatchOf, QuarantinedCommit, SkippedCommits, StreamPosition, ViewStore};
+use eventsrc_core::{ErrorKind, StorageError, StreamName, Synchronizer, ViewDefinition};
 use eventsrc_tests::HANG;
 
 use super::set_up::{View, feed, payloads, put, settings, storage, synchronizer, token, until, view};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Change, ScanStorage, Segment, Synchronizer, SynchronizerSettings};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::feed::Change;
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_tests::HANG;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};

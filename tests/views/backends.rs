@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use eventsrc_core::{
-    Event, MemoryView, Sequence, StorageError, StreamName, StreamPosition, SystemClock, ViewDefinition,
-    ViewError, ViewStore,
-};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::view::{MemoryView, StreamPosition, ViewError, ViewStore};
+use eventsrc_core::{Event, Sequence, StorageError, StreamName, ViewDefinition};
 use eventsrc_testkit::conformance::{
     SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample, ViewSequenceOf,
 };

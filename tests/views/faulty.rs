@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery, NotifyingStorage};
+use eventsrc_core::storage::Put;
+use eventsrc_core::view::{Applied, Batch, CommitRun, MemoryView, ViewStore};
 use eventsrc_core::{
-    Acknowledgement, Applied, Batch, Change, ChangeFeed, Clock, Commit, CommitRun, Delivery, ErrorKind,
-    EventStorage, MemoryStorage, MemoryView, Metadata, NotifyingStorage, Put, Randomness, StorageError,
-    StreamName, SystemClock, Timestamp, ViewDefinition, ViewStore, vec1,
+    Commit, ErrorKind, EventStorage, MemoryStorage, Metadata, StorageError, StreamName, Timestamp,
+    ViewDefinition,
 };
 use eventsrc_testkit::{Faults, FaultyFeed, FaultyView, FeedFaults, InjectedInFeed};
 use futures::FutureExt;

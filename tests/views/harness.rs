@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventsrc_core::{
-    Applied, Batch, Clock, Commit, Event, MemoryView, Sequence, StreamName, SystemClock, ViewDefinition,
-    ViewError, ZonedSequence,
-};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::view::{Applied, Batch, MemoryView, ViewError};
+use eventsrc_core::{Commit, Event, Sequence, StreamName, ViewDefinition};
 use eventsrc_sqlite::{Database, SqliteView, View};
 use eventsrc_testkit::conformance::{SampleKey, ViewBackend, ViewSample};
 use eventsrc_testkit::view_harness::{Checked, Disturbance, Finding, ViewHarness};

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::SystemClock;
+use eventsrc_core::clock::SystemClock;
 use eventsrc_testkit::conformance::{FaultyViewBackend, versioned_view_suite, view_fault_suite, view_suite};
 use eventsrc_testkit::{FaultSource, Faults};
 

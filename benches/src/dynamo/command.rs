@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsrc_core::{Context, Operation, Outcome, PreconditionFailed, SaveApi, StreamName};
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::{Context, Operation, Outcome, SaveApi, StreamName};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::primitives::Blob;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::{

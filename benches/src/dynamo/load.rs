@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsrc_core::{Codec, Consistency, Event, Fold, Postcard, Query, QueryApi, SnapshotPolicy, StreamName};
+use eventsrc_core::codec::{Codec, Postcard};
+use eventsrc_core::query::SnapshotPolicy;
+use eventsrc_core::{Consistency, Event, Fold, Query, QueryApi, StreamName};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots};
 use tokio::runtime::Builder;

@@ -12,7 +12,10 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use aws_smithy_http_client::Builder as Http;
-use eventsrc_core::{Codec, EventStorage, Json, Put, StreamName, Vec1};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{EventStorage, StreamName};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{ScanStorage, Segment};
+use eventsrc_core::storage::{ScanStorage, Segment};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use futures::TryStreamExt;

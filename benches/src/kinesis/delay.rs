@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{Change, ChangeFeed as _, Clock, MemoryLeases, Randomness, SystemClock};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::feed::{Change, ChangeFeed as _};
+use eventsrc_core::lease::MemoryLeases;
 use eventsrc_kinesis::PollingSettings;
 
 use super::by_hand::{Commit, Shard};

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{
-    ChangeFeed as _, Checkpoint, Clock, Lease, LeaseStore, NewLease, Renewal, StorageError, SystemClock,
-};
+use eventsrc_core::StorageError;
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::feed::ChangeFeed as _;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
 use eventsrc_kinesis::PollingSettings;
 use eventsrc_postgres::{Postgres, PostgresLeases};
 use tokio_postgres::Client;

@@ -12,7 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_smithy_http_client::Builder as Http;
-use eventsrc_core::{Change, Clock, Json, LeaseStore, StreamName, SystemClock, Vec1};
+use eventsrc_core::StreamName;
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::codec::Json;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::feed::Change;
+use eventsrc_core::lease::LeaseStore;
 use eventsrc_kinesis::aws_sdk_kinesis::Client;
 use eventsrc_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
 use eventsrc_kinesis::aws_sdk_kinesis::types::StreamStatus;

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{
-    Batch, MemoryLeases, Operation, Outcome, PreconditionFailed, Randomness, SaveApi, StreamName,
-    Synchronizer, SynchronizerSettings, SystemClock, ViewDefinition, ViewError,
-};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{Operation, Outcome, SaveApi, StreamName, Synchronizer, ViewDefinition};
 use eventsrc_dynamo::ItemDecoder;
 use eventsrc_kinesis::{Consumer, ConsumerSettings, DynamoStream, StreamRecords, forward};
 use eventsrc_postgres::{Postgres, PostgresView, Transaction, View};

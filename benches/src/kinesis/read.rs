@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsrc_core::{Change, ChangeFeed as _, MemoryLeases};
+use eventsrc_core::feed::{Change, ChangeFeed as _};
+use eventsrc_core::lease::MemoryLeases;
 use eventsrc_kinesis::AggregatedRecord;
 use tokio::runtime::Builder;
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use eventsrc_core::{MemoryStorage, StreamName, Synchronizer, SynchronizerSettings};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::{MemoryStorage, StreamName, Synchronizer};
 use eventsrc_postgres::{Postgres, PostgresView};
 
 use super::Bench;

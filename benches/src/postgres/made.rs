@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    CommitOf, ErrorKind, EventStorage, Head, HeadsOf, Page, PageOf, PutOf, ScanStorage, Segment,
-    StorageError, StreamName, Timestamp,
-};
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{CommitOf, HeadsOf, PageOf, PutOf, ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, Head, StorageError, StreamName, Timestamp};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use eventsrc_core::{EventStorage, MemoryStorage, Put, Rebuild, RebuildSettings, StreamName};
+use eventsrc_core::rebuild::{Rebuild, RebuildSettings};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{EventStorage, MemoryStorage, StreamName};
 use eventsrc_postgres::{Postgres, PostgresView};
 use futures::future::try_join_all;
 use tokio::runtime::Builder;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use eventsrc_core::{
-    Acknowledgement, Batch, Change, ChangeFeed, Commit, CommitId, Delivery, Metadata, StorageError,
-    StreamName, Timestamp, Vec1, ViewDefinition, ViewError,
-};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{Commit, CommitId, Metadata, StorageError, StreamName, Timestamp, ViewDefinition};
 use eventsrc_postgres::{Transaction, View, each};
 use tokio_postgres::Client;
 use uuid::Uuid;

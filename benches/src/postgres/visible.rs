@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use eventsrc_core::feed::NotifyingStorage;
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::storage::ScanStorage;
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::MemoryView;
 use eventsrc_core::{
-    MemoryStorage, MemoryView, NotifyingStorage, Operation, Outcome, PreconditionFailed, SaveApi,
-    ScanStorage, StreamName, Synchronizer, SynchronizerSettings, Token, ViewDefinition,
+    MemoryStorage, Operation, Outcome, SaveApi, StreamName, Synchronizer, Token, ViewDefinition,
 };
 use eventsrc_postgres::{Postgres, PostgresStorage, PostgresView};
 use tokio_postgres::{Client, Statement};

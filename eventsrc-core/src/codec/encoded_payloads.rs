@@ -6,7 +6,7 @@
 
 use vec1::Vec1;
 
-use super::{Codec, CodecError, common_version};
+use super::contract::{Codec, CodecError, common_version};
 
 /// The payloads of one commit, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,8 @@ mod tests {
     use vec1::vec1;
 
     use super::*;
-    use crate::codec::{Json, Postcard};
+    use crate::codec::json::Json;
+    use crate::codec::postcard::Postcard;
 
     #[test]
     fn a_commit_of_text_is_a_json_array() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, expect_version_one};
+use super::contract::{Codec, CodecError, expect_version_one};
 
 /// JSON by serde, at version 1. For payloads that change, see [`Versioned`](super::Versioned).
 #[derive(Debug, Clone, Copy, Default)]

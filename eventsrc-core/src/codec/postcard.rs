@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, expect_version_one};
+use super::contract::{Codec, CodecError, expect_version_one};
 
 /// [postcard](https://postcard.jamesmunns.com/wire-format) by serde, at version 1: a fifth to a half of the size of
 /// JSON and about four times as fast, but positional, so that any change of the type is a new

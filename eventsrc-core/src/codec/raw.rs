@@ -1,6 +1,6 @@
 //! Payloads that are carried and not looked into.
 
-use super::{Codec, CodecError};
+use super::contract::{Codec, CodecError};
 
 /// Leaves payloads as they are stored, of whatever version: for programs that carry the events of any service, such as a bridge
 /// from one store to another, and do not know their types.
@@ -65,7 +65,8 @@ mod tests {
     use vec1::vec1;
 
     use super::*;
-    use crate::codec::{EncodedPayloads, Json};
+    use crate::codec::encoded_payloads::EncodedPayloads;
+    use crate::codec::json::Json;
 
     fn encoded(version: u32, text: &str) -> RawPayload {
         RawPayload { version, bytes: text.into() }

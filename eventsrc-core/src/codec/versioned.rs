@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError};
+use super::contract::{Codec, CodecError};
 
 /// A codec that reads older versions of a payload through a chain of upcasters, and writes the current one.
 ///
@@ -15,7 +15,7 @@ use super::{Codec, CodecError};
 /// it compiles only if each step fits the next. The current version is decoded in one pass.
 ///
 /// ```
-/// use eventsrc_core::{Codec, Json, Versioned};
+/// use eventsrc_core::codec::{Codec, Json, Versioned};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -33,7 +33,7 @@ use super::{Codec, CodecError};
 ///     });
 /// let renamed = codec.decode(1, br#"{"name":"Ada Lovelace"}"#)?;
 /// assert_eq!(renamed, Renamed { display_name: "Ada Lovelace".into() });
-/// # Ok::<(), eventsrc_core::CodecError>(())
+/// # Ok::<(), eventsrc_core::codec::CodecError>(())
 /// ```
 pub struct Versioned<C, T, Oldest = T> {
     codec: C,

@@ -1,22 +1,21 @@
 //! The feed of what is stored in this process.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::{Context, Poll, ready};
-use std::thread;
+use std::{fmt, thread};
 
 use futures::stream::BoxStream;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::contract::{Acknowledgement, ChangeFeed, Delivery};
 use super::pending::PendingChanges;
-use super::{Acknowledgement, ChangeFeed, Delivery};
 use crate::commit::{Commit, Head};
-use crate::error::StorageError;
-use crate::sequence::Sequence;
-use crate::storage::{CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
-use crate::stream::StreamKey;
+use crate::storage::{
+    CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment, StorageError,
+};
+use crate::stream::{Sequence, StreamKey};
 
 /// A storage that passes every call on, and tells its subscribers what was stored through it.
 ///

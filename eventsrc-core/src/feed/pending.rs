@@ -3,10 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::Change;
+use super::contract::Change;
 use crate::commit::Commit;
-use crate::sequence::Sequence;
-use crate::stream::StreamKey;
+use crate::stream::{Sequence, StreamKey};
 
 /// The changes that a reader has not taken yet: commits while there is room, then the names of their streams, and then only that
 /// there was something. Whatever is told is delivered, or covered by what is delivered later.

@@ -8,12 +8,11 @@ use async_stream::stream;
 use futures::StreamExt;
 use futures::stream::{self, Stream};
 
+use super::contract::{Change, ChangeFeed, Delivery};
 use super::reading::{ChangesOf, Reading, changes};
-use super::{Change, ChangeFeed, Delivery};
 use crate::clock::Clock;
-use crate::error::{ErrorKind, StorageError};
-use crate::sequence::Sequence;
-use crate::storage::EventStorage;
+use crate::storage::{ErrorKind, EventStorage, StorageError};
+use crate::stream::Sequence;
 use crate::token::Token;
 
 /// Reads some streams again and again, each time what is new, page by page: for a storage that tells nobody.

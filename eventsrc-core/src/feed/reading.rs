@@ -5,12 +5,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream, Stream};
 
-use super::{Acknowledgement, Change, Delivery};
-use crate::error::{ErrorKind, StorageError};
-use crate::page::Page;
-use crate::sequence::Sequence;
-use crate::storage::EventStorage;
-use crate::stream::StreamKey;
+use super::contract::{Acknowledgement, Change, Delivery};
+use crate::storage::{ErrorKind, EventStorage, Page, StorageError};
+use crate::stream::{Sequence, StreamKey};
 
 /// The changes that are found in `St`, together what one delivery brings.
 pub(super) type ChangesOf<St> =

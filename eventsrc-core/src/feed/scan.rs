@@ -7,10 +7,9 @@ use async_stream::stream;
 use futures::StreamExt;
 use futures::stream::{self, Stream};
 
+use super::contract::{Change, ChangeFeed, Delivery};
 use super::reading::{ChangesOf, Reading, changes};
-use super::{Change, ChangeFeed, Delivery};
-use crate::error::{ErrorKind, StorageError};
-use crate::storage::{ScanStorage, Segment};
+use crate::storage::{ErrorKind, ScanStorage, Segment, StorageError};
 
 /// Hands over all that a storage has, page by page, and ends: for a view that begins, or that has missed too much.
 ///

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Lease, LeaseObservation};
+use super::contract::Lease;
+use super::watch::LeaseObservation;
 
 /// What a worker does next, given all leases as it sees them.
 ///
@@ -85,8 +86,8 @@ fn end_of(worker: &str, lease: &Lease) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Checkpoint;
     use super::*;
+    use crate::lease::contract::Checkpoint;
 
     /// Leases called after their place, each with an owner and an heir, which may be nobody.
     fn leases(owners: &[(&str, &str)]) -> Vec<Lease> {

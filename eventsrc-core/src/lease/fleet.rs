@@ -7,7 +7,10 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::{Checkpoint, Lease, LeasePlan, LeaseStore, LeaseWatch, MemoryLeases, NewLease, Renewal};
+use super::balance::LeasePlan;
+use super::contract::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
+use super::memory::MemoryLeases;
+use super::watch::LeaseWatch;
 
 const ROUND: Duration = Duration::from_secs(2);
 const EXPIRY: Duration = Duration::from_secs(10);

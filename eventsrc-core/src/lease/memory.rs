@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
-use crate::error::StorageError;
+use super::contract::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
+use crate::storage::StorageError;
 
 /// Keeps leases in memory, for workers in one process. Cheap to clone; all clones share the leases.
 #[derive(Debug, Clone, Default)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::Lease;
+use super::contract::Lease;
 
 /// Looks at leases again and again, and tells whose owner is to be taken for dead, and which claim was not honoured in time.
 ///
@@ -43,7 +43,7 @@ impl LeaseWatch {
         Self { expiry, handover, last: Duration::ZERO, seen: HashMap::new() }
     }
 
-    /// Looks at all leases there are, at the time `elapsed` of [`Clock::elapsed`](crate::Clock::elapsed). Leases that are not
+    /// Looks at all leases there are, at the time `elapsed` of [`Clock::elapsed`](crate::clock::Clock::elapsed). Leases that are not
     /// there any more are forgotten.
     pub fn look(&mut self, leases: &[Lease], elapsed: Duration) -> LeaseObservation {
         let gone_by = elapsed.saturating_sub(self.last);
@@ -96,8 +96,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Checkpoint;
     use super::*;
+    use crate::lease::contract::Checkpoint;
 
     const EXPIRY: Duration = Duration::from_secs(10);
     const HANDOVER: Duration = Duration::from_secs(30);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::commit::Commit;
-use crate::error::{ErrorKind, StorageError};
 use crate::feed::{Change, ChangeFeed, Delivery};
+use crate::storage::{ErrorKind, StorageError};
 use crate::stream::StreamKey;
 use crate::token::Token;
 use crate::view::ViewDefinition;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use quick_cache::sync::Cache;
 
+use super::api::SaveApi;
+use super::operation::Operation;
+use super::outcome::{Outcome, SaveError};
 use super::save_loop::{Basis, Knowledge, SaveLoop};
-use super::{Context, Outcome, SaveApi, SaveError};
-use crate::error::StorageError;
-use crate::fold::{Fold, Folding, Until};
-use crate::operation::Operation;
-use crate::query::{Consistency, Query, QueryApi};
+use super::settings::Context;
+use crate::query::api::{KeyOf, ValueOf};
+use crate::query::fold::{Folding, Until};
+use crate::query::{Consistency, Fold, Query, QueryApi};
 use crate::snapshot::{NoSnapshots, Snapshot, SnapshotStorage};
-use crate::storage::{CommitOf, EventStorage};
+use crate::storage::{CommitOf, EventStorage, StorageError};
 
 /// Saves what operations decide on a folded value, and remembers the values.
 ///
@@ -31,8 +33,6 @@ where
     values: Cache<F::Key, Snapshot<St::Sequence, F::Value>>,
 }
 
-type KeyOf<St, F> = crate::query::KeyOf<St, F>;
-type ValueOf<St, F> = crate::query::ValueOf<St, F>;
 type SnapshotOf<St, F> = Snapshot<<St as EventStorage>::Sequence, ValueOf<St, F>>;
 
 impl<St, F, Sn> Decider<St, F, Sn>
@@ -43,7 +43,7 @@ where
 {
     /// Saves with `saves` what is decided on the answers of `query`. Both are over the same storage.
     pub fn new(saves: Arc<SaveApi<St>>, query: Arc<QueryApi<St, F, Sn>>) -> Self {
-        let values = Cache::new(saves.settings.remembered);
+        let values = Cache::new(saves.writer.settings.remembered);
         Self { saves, query, values }
     }
 
@@ -88,7 +88,9 @@ where
     ) -> Result<Outcome<R, St::Sequence>, SaveError> {
         let stream = self.query.stream_of(key);
         let knowledge = Folded { decider: self, key };
-        SaveLoop { saves: &self.saves, key: &stream, context, operations, knowledge: &knowledge }.run().await
+        SaveLoop { writer: &self.saves.writer, key: &stream, context, operations, knowledge: &knowledge }
+            .run()
+            .await
     }
 
     /// The query that decisions are made on.

@@ -2,9 +2,9 @@
 
 use vec1::Vec1;
 
+use super::operation::PreconditionFailed;
 use crate::commit::CommitId;
-use crate::error::StorageError;
-use crate::operation::PreconditionFailed;
+use crate::storage::StorageError;
 use crate::token::Token;
 
 /// What a save came to. Each says how many retries it took.

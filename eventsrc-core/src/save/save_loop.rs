@@ -6,13 +6,13 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use vec1::Vec1;
 
-use super::{Context, Outcome, SaveApi, SaveError, Saved};
+use super::operation::{Decision, Known, Operation};
+use super::outcome::{Outcome, SaveError, Saved};
+use super::settings::{Context, SaveSettings};
+use crate::clock::{Clock, Randomness};
 use crate::commit::{Commit, CommitId, Head, Metadata};
-use crate::error::{ErrorKind, StorageError};
-use crate::operation::{Decision, Known, Operation};
-use crate::sequence::Sequence;
-use crate::storage::{CommitOf, Conflict, EventStorage, Put};
-use crate::stream::StreamName;
+use crate::storage::{CommitOf, Conflict, ErrorKind, EventStorage, Put, StorageError};
+use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
 /// What is known of one stream, and how it is brought up to date.
@@ -60,9 +60,17 @@ impl<S> Basis<Option<S>> {
     }
 }
 
+/// Parts of a writer that all its saves share.
+pub(super) struct Writer<St> {
+    pub(super) storage: St,
+    pub(super) settings: SaveSettings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<Randomness>,
+}
+
 /// One save.
 pub(super) struct SaveLoop<'a, St: EventStorage, R, N: Knowledge<St>> {
-    pub(super) saves: &'a SaveApi<St>,
+    pub(super) writer: &'a Writer<St>,
     pub(super) key: &'a St::Key,
     pub(super) context: &'a Context,
     pub(super) operations: &'a [Operation<St::Payload, R, N::Known>],
@@ -73,7 +81,7 @@ type SequenceOf<St> = <St as EventStorage>::Sequence;
 
 impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
     pub(super) async fn run(self) -> Result<Outcome<R, SequenceOf<St>>, SaveError> {
-        let new_id = || self.saves.randomness.commit_id(self.saves.clock.now());
+        let new_id = || self.writer.randomness.commit_id(self.writer.clock.now());
         let commit_id = self.context.commit_id.unwrap_or_else(new_id);
         let mut retries = 0;
         let outcome = self.settle(commit_id, &mut retries).await;
@@ -95,7 +103,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
             let token = Token::seen(name.clone(), Some(sequence));
             Outcome::Saved(Saved { sequence, token, commit_id, retries, repeated })
         };
-        let mut waits = self.saves.settings.retry.waits(&self.saves.randomness);
+        let mut waits = self.writer.settings.retry.waits(&self.writer.randomness);
         let mut basis = self.begin().await?;
         // No commit up to here is this command's.
         let mut searched = self.context.token.sequence(self.key);
@@ -118,7 +126,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
                     continue;
                 }
             };
-            match self.saves.storage.put(Arc::clone(&commit)).await? {
+            match self.writer.storage.put(Arc::clone(&commit)).await? {
                 Put::Stored => {
                     self.knowledge.remember(self.knowledge.then(basis.known, &commit), Some(commit.time));
                     return Ok(saved(commit.last(), *retries, false));
@@ -134,7 +142,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
                         return Ok(Outcome::Contended { attempts: *retries + 1 });
                     };
                     *retries += 1;
-                    self.saves.clock.sleep(wait).await;
+                    self.writer.clock.sleep(wait).await;
                     basis = self.catch_up(basis.known, conflict, &mut guessed).await?;
                 }
             }
@@ -194,7 +202,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
             },
             None => None,
         };
-        let mut pages = self.saves.storage.events(self.key, from);
+        let mut pages = self.writer.storage.events(self.key, from);
         while let Some(page) = pages.try_next().await? {
             let found = page.commits().iter().find(|commit| commit.metadata.commit_id == commit_id);
             if let Some(commit) = found {
@@ -210,10 +218,10 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
         basis: &Basis<N::Known>,
         commit_id: CommitId,
     ) -> Result<Result<Arc<CommitOf<St>>, Vec1<R>>, StorageError> {
-        let now = self.saves.clock.now();
+        let now = self.writer.clock.now();
         let time = basis.time.map_or(now, |time| time.max(now));
         let commit = |known: &N::Known, payloads| {
-            let first = SequenceOf::<St>::following(known.sequence(), self.saves.settings.zone)
+            let first = SequenceOf::<St>::following(known.sequence(), self.writer.settings.zone)
                 .ok_or_else(|| self.invalid("the stream is full"))?;
             Ok(Commit { key: self.key.clone(), first, time, metadata: self.metadata(commit_id), payloads })
         };

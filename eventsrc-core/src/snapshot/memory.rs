@@ -5,10 +5,10 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
 
-use super::{Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
+use super::contract::{Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
 use crate::commit::Head;
-use crate::error::StorageError;
-use crate::sequence::Sequence;
+use crate::storage::StorageError;
+use crate::stream::Sequence;
 
 /// Keeps snapshots in memory, for as long as it lives.
 pub struct MemorySnapshots<K, S, V> {

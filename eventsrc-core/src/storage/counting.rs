@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use super::{CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::contract::{CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::error::StorageError;
 use crate::commit::Head;
-use crate::error::StorageError;
 
 /// A storage that passes every call on and counts it: what a command costs can then be asserted.
 #[derive(Debug, Default)]

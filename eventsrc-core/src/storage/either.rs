@@ -7,12 +7,11 @@ use either::Either::{self, Left, Right};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::contract::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::error::{ErrorKind, StorageError};
+use super::page::Page;
 use crate::commit::{Commit, Head};
-use crate::error::{ErrorKind, StorageError};
-use crate::page::Page;
-use crate::sequence::Sequence;
-use crate::stream::StreamKey;
+use crate::stream::{Sequence, StreamKey};
 
 /// Two storages side by side: a key of the left type names a stream of the left storage, one of the right type a stream
 /// of the right. So one view can follow the users and the groups of a service; `EitherStorage` of `EitherStorage` takes three kinds.
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
     use crate::clock::Randomness;
     use crate::commit::Metadata;
-    use crate::storage::MemoryStorage;
+    use crate::storage::memory::MemoryStorage;
 
     /// A stream of one category.
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]

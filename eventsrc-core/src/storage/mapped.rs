@@ -6,12 +6,11 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::contract::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::error::{ErrorKind, StorageError};
+use super::page::Page;
 use crate::commit::{Commit, Head};
-use crate::error::{ErrorKind, StorageError};
-use crate::page::Page;
-use crate::sequence::Sequence;
-use crate::stream::StreamKey;
+use crate::stream::{Sequence, StreamKey};
 
 /// A storage under another key type: `K` outside, the key of `St` inside.
 ///

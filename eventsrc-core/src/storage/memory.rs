@@ -7,12 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use super::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::contract::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use super::error::{ErrorKind, StorageError};
+use super::page::Page;
 use crate::commit::{Commit, Head};
-use crate::error::{ErrorKind, StorageError};
-use crate::page::Page;
-use crate::sequence::Sequence;
-use crate::stream::{StreamKey, StreamName};
+use crate::stream::{Sequence, StreamKey, StreamName};
 
 /// Keeps the events of all streams in memory, for as long as it lives.
 ///

@@ -7,11 +7,11 @@ use async_stream::try_stream;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{CommitOf, EventStorage, HeadsOf, PageOf, PutOf, ScanStorage, Segment};
+use super::contract::{CommitOf, EventStorage, HeadsOf, PageOf, PutOf, ScanStorage, Segment};
+use super::error::StorageError;
+use super::page::Page;
 use crate::commit::{Commit, Head};
-use crate::error::StorageError;
-use crate::page::Page;
-use crate::sequence::Sequence;
+use crate::stream::Sequence;
 
 /// Two storages seen as one: for moving from one to the other while writers go on, or for reading the stores of
 /// two regions together.

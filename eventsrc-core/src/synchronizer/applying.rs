@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::worker::Worker;
-use crate::error::describe;
-use crate::sequence::Sequence;
+use crate::storage::error::describe;
+use crate::stream::Sequence;
 use crate::view::{Applied, Batch, CommitRun, ViewStore};
 
 type RunOf<V> = CommitRun<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::future::{self, Either};
 use tokio::sync::oneshot;
 
-use super::Synchronizer;
+use super::handle::Synchronizer;
 use super::inbox::WaitOutcome;
 use super::status::SynchronizerState;
 use super::worker::Request;
-use crate::error::{ErrorKind, StorageError, describe};
-use crate::sequence::Sequence;
-use crate::stream::{StreamKey, StreamName};
+use crate::storage::error::describe;
+use crate::storage::{ErrorKind, StorageError};
+use crate::stream::{Sequence, StreamKey, StreamName};
 use crate::token::{Token, TokenPosition};
 use crate::view::{StreamPosition, ViewStore};
 

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::handle::Synchronizer;
 use super::pending_ack::{Open, PendingAck};
+use super::router::Router;
+use super::shared::Shared;
 use super::status::SynchronizerState;
 use super::worker::Request;
-use super::{Router, Shared, Synchronizer};
-use crate::error::{ErrorKind, StorageError, describe};
 use crate::feed::{Change, ChangeFeed, Delivery};
+use crate::storage::error::describe;
+use crate::storage::{ErrorKind, StorageError};
 use crate::stream::StreamName;
 use crate::view::ViewStore;
 

@@ -9,9 +9,9 @@ use super::pending_ack::PendingAck;
 use super::reorder_buffer::ReorderBuffer;
 use super::status::StallReason;
 use crate::commit::{Commit, Head};
-use crate::error::StorageError;
 use crate::retry::Backoff;
-use crate::sequence::Sequence;
+use crate::storage::StorageError;
+use crate::stream::Sequence;
 
 /// The commits of a stream that are not applied yet, and who waits for them.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::commit::Commit;
-use crate::sequence::Sequence;
+use crate::stream::Sequence;
 
 /// The commits, each once, in the order of their first events. They mostly come in that order.
 #[derive(Debug)]
@@ -86,9 +86,9 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::Vec1;
     use crate::commit::{CommitId, Metadata};
     use crate::stream::StreamName;
+    use vec1::Vec1;
 
     type Deposit = Commit<StreamName, u64, ()>;
 

@@ -2,12 +2,12 @@
 
 use futures::TryStreamExt;
 
+use super::handle::Synchronizer;
+use super::pending_ack::PendingAck;
 use super::worker::Request;
-use super::{Synchronizer, pending_ack::PendingAck};
-use crate::error::{ErrorKind, StorageError};
 use crate::feed::Acknowledgement;
-use crate::sequence::Sequence;
-use crate::stream::{StreamKey, StreamName};
+use crate::storage::{ErrorKind, StorageError};
+use crate::stream::{Sequence, StreamKey, StreamName};
 use crate::view::{PositionChange, QuarantinedCommit, SkippedCommits, ViewStore};
 
 /// A decision about a quarantine that could not be carried out.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Randomness, SystemClock};
 use crate::commit::Commit;
-use crate::retry::Backoff;
-use crate::sequence::Sequence;
+use crate::retry::BackoffSettings;
+use crate::stream::Sequence;
 use crate::view::ViewStore;
 
 /// How a [`Synchronizer`](crate::Synchronizer) works. Batches are what is at hand, within these limits: small when
@@ -46,29 +46,6 @@ impl Default for SynchronizerSettings {
             breaker: CircuitBreaker::default(),
             remembered_positions: 100_000,
         }
-    }
-}
-
-/// How long to wait between tries: exponential back-off with full jitter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackoffSettings {
-    /// The longest wait before the second try.
-    pub first_wait: Duration,
-    /// The longest wait before any try.
-    pub longest_wait: Duration,
-}
-
-/// From 10 ms to 5 seconds.
-impl Default for BackoffSettings {
-    fn default() -> Self {
-        Self { first_wait: Duration::from_millis(10), longest_wait: Duration::from_secs(5) }
-    }
-}
-
-impl BackoffSettings {
-    /// Waits between tries, from the first on.
-    pub fn start(&self) -> Backoff {
-        Backoff::new(self.first_wait, self.longest_wait)
     }
 }
 

@@ -8,11 +8,10 @@ use jiff::Timestamp;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use super::Synchronizer;
 use super::settings::{Environment, SynchronizerSettings};
 use super::source::Source;
 use super::status::{StalledStream, SynchronizerState, SynchronizerStatus};
-use crate::error::StorageError;
+use crate::storage::StorageError;
 use crate::stream::StreamName;
 use crate::view::{BatchOf, QuarantinedCommit, ViewStore};
 
@@ -170,32 +169,27 @@ impl<V: ViewStore> Shared<V> {
     }
 }
 
-impl<V: ViewStore> Synchronizer<V> {
-    /// How far the view is, and what is in its way.
-    ///
-    /// # Errors
-    ///
-    /// Those of the view's database, which knows what is in quarantine.
-    pub async fn status(&self) -> Result<SynchronizerStatus<V::Sequence>, StorageError> {
-        let shared = &self.0.shared;
-        let quarantined = shared.view.quarantined().await?;
+impl<V: ViewStore> Shared<V> {
+    /// Reads what is in quarantine, and adds what the workers report.
+    pub(super) async fn status(&self) -> Result<SynchronizerStatus<V::Sequence>, StorageError> {
+        let quarantined = self.view.quarantined().await?;
         let mut status = SynchronizerStatus {
-            view: shared.view.definition().clone(),
-            state: shared.state(),
-            applied_events: shared.events.load(Ordering::Relaxed),
-            applied_batches: shared.batches.load(Ordering::Relaxed),
-            repeated_commits: shared.repeated.load(Ordering::Relaxed),
+            view: self.view.definition().clone(),
+            state: self.state(),
+            applied_events: self.events.load(Ordering::Relaxed),
+            applied_batches: self.batches.load(Ordering::Relaxed),
+            repeated_commits: self.repeated.load(Ordering::Relaxed),
             lag_events: 0,
             lag: Duration::ZERO,
             stalled: Vec::new(),
             quarantined,
             last_errors: Vec::new(),
         };
-        let now = shared.environment.clock.now();
-        for report in &shared.reports {
+        let now = self.environment.clock.now();
+        for report in &self.reports {
             report.add_to(&mut status, now);
         }
-        shared.meters.show(&status);
+        self.meters.show(&status);
         Ok(status)
     }
 }

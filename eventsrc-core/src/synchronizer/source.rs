@@ -4,9 +4,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::commit::Head;
-use crate::error::StorageError;
-use crate::page::Page;
-use crate::storage::{ScanStorage, Segment};
+use crate::storage::{Page, ScanStorage, Segment, StorageError};
 
 /// A storage whose type is forgotten, so that a synchronizer is known by its view alone.
 pub(super) trait Source<K, S, E>: Send + Sync {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{ErrorKind, StorageError, describe};
+use crate::storage::error::describe;
+use crate::storage::{ErrorKind, StorageError};
 use crate::stream::StreamName;
 use crate::view::{QuarantinedCommit, ViewDefinition};
 
@@ -40,7 +41,7 @@ pub enum SynchronizerState {
     Running,
     /// It was stopped by its owner.
     Stopped,
-    /// It was stopped because this many streams of this many met went into quarantine: see [`CircuitBreaker`](crate::CircuitBreaker).
+    /// It was stopped because this many streams of this many met went into quarantine: see [`CircuitBreaker`](crate::synchronizer::CircuitBreaker).
     Broken {
         /// Streams that went into quarantine.
         quarantined: usize,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::Synchronizer;
+use super::handle::Synchronizer;
 use super::shared::Shared;
-use crate::error::{ErrorKind, StorageError};
-use crate::sequence::Sequence;
-use crate::stream::{StreamKey, StreamName};
+use crate::storage::{ErrorKind, StorageError};
+use crate::stream::{Sequence, StreamKey, StreamName};
 use crate::view::{
     Batch, CommitRun, PositionChange, TakeOver, VersionedStore, ViewDefinition, ViewError, ViewStore,
 };

@@ -12,15 +12,15 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 
-use super::Shared;
 use super::inbox::{Inbox, WaitOutcome};
 use super::pending_ack::PendingAck;
+use super::shared::Shared;
 use super::status::{StallReason, StalledStream};
 use crate::commit::{Commit, Head};
-use crate::error::{ErrorKind, StorageError, describe};
 use crate::retry::Backoff;
-use crate::sequence::Sequence;
-use crate::stream::StreamName;
+use crate::storage::error::describe;
+use crate::storage::{ErrorKind, StorageError};
+use crate::stream::{Sequence, StreamName};
 use crate::view::{CommitRun, ViewStore};
 
 /// What a worker is asked to do; the streams are all its own.

@@ -11,9 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Positions, Token};
-use crate::sequence::Zone;
-use crate::stream::StreamName;
+use super::set::{Positions, Token};
+use crate::stream::{StreamName, Zone};
 
 /// Writes and reads the text form of tokens.
 #[derive(Debug, Clone)]

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::commit::{Commit, Event};
-use crate::sequence::Sequence;
-use crate::stream::StreamName;
+use crate::stream::{Sequence, StreamName};
 
 /// Some whole commits, and how they move the positions of their streams.
 ///

@@ -6,14 +6,15 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{
-    Applied, Batch, BatchOf, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition,
-    ViewDefinition, ViewError, ViewStore, error_from_panic,
+use super::batch::{Batch, PositionChange};
+use super::contract::{
+    Applied, BatchOf, QuarantinedCommit, SkippedCommits, StreamPosition, ViewError, ViewStore,
+    error_from_panic,
 };
+use super::definition::ViewDefinition;
 use crate::commit::Event;
-use crate::error::StorageError;
-use crate::sequence::Sequence;
-use crate::stream::{StreamKey, StreamName};
+use crate::storage::StorageError;
+use crate::stream::{Sequence, StreamKey, StreamName};
 
 /// Keeps a view in memory, for as long as it lives: rows `T`, made of events by a function.
 ///

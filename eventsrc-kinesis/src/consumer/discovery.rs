@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use eventsrc_core::{Checkpoint, Lease, NewLease};
+use eventsrc_core::lease::{Checkpoint, Lease, NewLease};
 
 use super::settings::InitialPosition;
 use crate::shard::Shard;

@@ -10,7 +10,9 @@ mod worker;
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{ChangeFeed, Delivery, LeaseStore, Sequence, StorageError, StreamKey};
+use eventsrc_core::feed::{ChangeFeed, Delivery};
+use eventsrc_core::lease::LeaseStore;
+use eventsrc_core::{Sequence, StorageError, StreamKey};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::{Acknowledgement, Checkpoint, ShardPosition};
+use eventsrc_core::feed::Acknowledgement;
+use eventsrc_core::lease::{Checkpoint, ShardPosition};
 use tokio::sync::Notify;
 
 /// What was handed over of a shard, and what of it was dealt with. Deliveries are acknowledged in any order; the checkpoint is

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{Change, Checkpoint, Delivery, ErrorKind, Lease, ShardPosition, StorageError};
+use eventsrc_core::feed::{Change, Delivery};
+use eventsrc_core::lease::{Checkpoint, Lease, ShardPosition};
+use eventsrc_core::{ErrorKind, StorageError};
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 

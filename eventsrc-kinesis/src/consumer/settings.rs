@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{BackoffSettings, Checkpoint, Clock, Randomness, SystemClock, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::lease::Checkpoint;
+use eventsrc_core::retry::BackoffSettings;
 
 use crate::anomaly::Anomaly;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use eventsrc_core::{Checkpoint, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::lease::Checkpoint;
 
 use crate::anomaly::Anomaly;
 

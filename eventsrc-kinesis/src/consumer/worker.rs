@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Backoff, Checkpoint, ErrorKind, Lease, LeasePlan, LeaseStore, LeaseWatch, Renewal, StorageError,
-};
+use eventsrc_core::lease::{Checkpoint, Lease, LeasePlan, LeaseStore, LeaseWatch, Renewal};
+use eventsrc_core::retry::Backoff;
+use eventsrc_core::{ErrorKind, StorageError};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 

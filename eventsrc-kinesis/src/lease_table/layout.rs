@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use eventsrc_core::{Checkpoint, Lease, NewLease, ShardPosition, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::lease::{Checkpoint, Lease, NewLease, ShardPosition};
 use eventsrc_dynamo::aws_sdk_dynamodb;
 
 pub(super) type Item = HashMap<String, AttributeValue>;

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{Checkpoint, ErrorKind, Lease, LeaseStore, NewLease, Renewal, StorageError};
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
+use eventsrc_core::{ErrorKind, StorageError};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use futures::{StreamExt, TryStreamExt, stream};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::Lease;
+use eventsrc_core::lease::Lease;
 
 /// The counters through which each shard went by renewals of this handle alone. A caller that was not told of some of them, as
 /// the answer was lost or another lease could not be renewed, knows an earlier one, and holds the lease all the same.

@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ReturnValue,
     ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
 };
-use eventsrc_core::{Clock, ErrorKind, Lease, NewLease, StorageError, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::lease::{Lease, NewLease};
+use eventsrc_core::{ErrorKind, StorageError};
 use eventsrc_dynamo::{aws_sdk_dynamodb, service_error};
 
 use super::layout::{self, Change, Item};

@@ -10,10 +10,11 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
-use eventsrc_core::{
-    BackoffSettings, Change, Clock, Codec, ErrorKind, Randomness, Sequence, StorageError, StreamKey,
-    StreamName,
-};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::feed::Change;
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 
 use crate::named_stream::{NamedStream, is_open};
 use crate::polling::Timing;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use eventsrc_core::{Codec, Json, Sequence, StreamKey};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::{Sequence, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute::JsonItem;

@@ -1,12 +1,13 @@
 //! Two kinds of streams in one stream of records.
 
-use eventsrc_core::Either::{self, Left, Right};
-use eventsrc_core::{Change, StreamKey};
+use eventsrc_core::StreamKey;
+use eventsrc_core::feed::Change;
+use eventsrc_core::storage::Either::{self, Left, Right};
 
 use super::{Decoded, Decoder};
 
 /// Two decoders of different streams as one, for a view that follows both: what either reads is read, as
-/// [`EitherStorage`](eventsrc_core::EitherStorage) reads two storages. `EitherDecoder` of `EitherDecoder` takes three kinds.
+/// [`EitherStorage`](eventsrc_core::storage::EitherStorage) reads two storages. `EitherDecoder` of `EitherDecoder` takes three kinds.
 ///
 /// What both read as a stream of theirs is one of the left.
 ///
@@ -81,7 +82,8 @@ fn is_key<K: StreamKey>(key: &impl StreamKey) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use eventsrc_core::{Commit, CommitId, Metadata, StreamName, Timestamp, vec1};
+    use eventsrc_core::commit::vec1;
+    use eventsrc_core::{Commit, CommitId, Metadata, StreamName, Timestamp};
     use uuid::Uuid;
 
     use super::*;

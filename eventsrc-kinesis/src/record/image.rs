@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{Change, Codec, Sequence, StreamKey, StreamName};
+use eventsrc_core::codec::Codec;
+use eventsrc_core::feed::Change;
+use eventsrc_core::{Sequence, StreamKey, StreamName};
 use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute::Item;

@@ -14,7 +14,9 @@ mod user;
 use std::error::Error;
 use std::fmt;
 
-use eventsrc_core::{Change, CodecError, Sequence, StorageError, StreamKey, StreamName};
+use eventsrc_core::codec::CodecError;
+use eventsrc_core::feed::Change;
+use eventsrc_core::{Sequence, StorageError, StreamKey, StreamName};
 
 pub use aggregated::{AggregatedRecord, AggregatedRecordBuilder, InvalidSubRecord, NotAggregated, SubRecord};
 pub use destination_records::DestinationRecords;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use aws_sdk_dynamodbstreams::types::Record as Streamed;
-use eventsrc_core::{Codec, Json, Sequence, StreamKey};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::{Sequence, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute;

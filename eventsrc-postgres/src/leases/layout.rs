@@ -5,7 +5,8 @@
 //! unmakes it an owner, so that of a renewal and a take one comes first; and whoever makes it an owner or an heir keeps its row
 //! from being removed.
 
-use eventsrc_core::{Checkpoint, Lease, ShardPosition, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::lease::{Checkpoint, Lease, ShardPosition};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{Checkpoint, ErrorKind, Lease, LeaseStore, NewLease, Renewal, StorageError};
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
+use eventsrc_core::{ErrorKind, StorageError};
 
 use crate::postgres::Postgres;
 use layout::{CheckpointRows, LeaseLayout, LeaseRow};

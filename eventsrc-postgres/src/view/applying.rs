@@ -4,9 +4,9 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use deadpool_postgres::Object;
-use eventsrc_core::{
-    Applied, Batch, ErrorKind, Sequence, StorageError, StreamKey, ViewError, error_from_panic,
-};
+use eventsrc_core::backend::error_from_panic;
+use eventsrc_core::view::{Applied, Batch, ViewError};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 use futures::FutureExt;
 use futures::future;
 use tokio_postgres::Error;

@@ -1,6 +1,7 @@
 //! Applying events one by one.
 
-use eventsrc_core::{Batch, Event, Sequence, StreamKey, ViewError};
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{Event, Sequence, StreamKey};
 use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -17,7 +18,8 @@ use futures::stream::FuturesUnordered;
 /// # Example
 ///
 /// ```
-/// use eventsrc_core::{Batch, StreamName, ViewError};
+/// use eventsrc_core::StreamName;
+/// use eventsrc_core::view::{Batch, ViewError};
 /// use eventsrc_postgres::{Transaction, each};
 ///
 /// async fn apply(transaction: &Transaction, batch: &Batch<StreamName, u64, String>) -> Result<(), ViewError> {
@@ -61,7 +63,10 @@ mod tests {
     use std::sync::Arc;
     use std::task::Poll;
 
-    use eventsrc_core::{Commit, CommitRun, Metadata, Randomness, StreamName, Timestamp, Vec1};
+    use eventsrc_core::clock::Randomness;
+    use eventsrc_core::commit::Vec1;
+    use eventsrc_core::view::CommitRun;
+    use eventsrc_core::{Commit, Metadata, StreamName, Timestamp};
     use futures::future::poll_fn;
 
     use super::*;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use eventsrc_core::{ErrorKind, StorageError, ViewDefinition, ViewError};
+use eventsrc_core::view::ViewError;
+use eventsrc_core::{ErrorKind, StorageError, ViewDefinition};
 use tokio::sync::Mutex;
 use tokio_postgres::Error;
 

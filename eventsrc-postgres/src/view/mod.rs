@@ -12,7 +12,8 @@ mod take_over;
 mod transaction;
 mod versions;
 
-use eventsrc_core::{Batch, ViewDefinition, ViewError};
+use eventsrc_core::ViewDefinition;
+use eventsrc_core::view::{Batch, ViewError};
 use tokio_postgres::Error;
 
 pub use each::each;
@@ -39,7 +40,8 @@ pub use transaction::Transaction;
 /// ```
 /// use std::collections::BTreeMap;
 ///
-/// use eventsrc_core::{Batch, StreamName, ViewDefinition, ViewError};
+/// use eventsrc_core::{StreamName, ViewDefinition};
+/// use eventsrc_core::view::{Batch, ViewError};
 /// use eventsrc_postgres::{Transaction, View, tokio_postgres};
 ///
 /// /// Names of users by id.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use deadpool_postgres::Object;
-use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName, StreamPosition};
+use eventsrc_core::view::StreamPosition;
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future;
 use tokio_postgres::Error;
 

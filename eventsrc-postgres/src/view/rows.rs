@@ -1,9 +1,8 @@
 //! Positions, quarantine and skips as rows, and back.
 
-use eventsrc_core::{
-    Batch, ErrorKind, PositionChange, QuarantinedCommit, Sequence, SkippedCommits, StorageError, StreamName,
-    StreamPosition, Timestamp, Zone,
-};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::view::{Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamName, Timestamp};
 
 use super::layout::{BehindRow, PositionChangeRows, PositionRow, QuarantineRow, SkipRow, StreamPositionRow};
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use eventsrc_core::{CatchUp, ErrorKind, Sequence, StorageError, StreamKey, StreamName, TakeOver};
+use eventsrc_core::view::{CatchUp, TakeOver};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future;
 use tokio_postgres::Error;
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, ViewDigest};
+use eventsrc_core::view::ViewDigest;
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 
 use super::View;
 use super::inner::{ViewInner, identifiers, versioned};

@@ -35,7 +35,8 @@ fn shapes() -> Vec<CommitRow> {
             for metadata in [None, Some("{}".to_owned())] {
                 for (zone, count, time, version) in [(0, 1, 0, 1), (u16::MAX, 3, i64::MIN, u32::MAX)] {
                     let commit_id = Uuid::from_u128(number as u128);
-                    let payloads = Packed { version, text, bytes: bytes.to_vec(), lengths: lengths.to_vec() };
+                    let payloads =
+                        EncodedPayloads { version, text, bytes: bytes.to_vec(), lengths: lengths.to_vec() };
                     let metadata = metadata.clone();
                     rows.push(CommitRow { number, zone, count, time, commit_id, payloads, metadata });
                     number += i64::from(count);

@@ -1,6 +1,6 @@
 //! What the rows of a view come to, whatever their order.
 
-use eventsrc_core::ViewDigest;
+use eventsrc_core::view::ViewDigest;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use sha2::{Digest as _, Sha256};

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, Batch, Commit, CommitRun, Sequence, StreamKey, StreamName, Zone};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::view::{Applied, Batch, CommitRun};
+use eventsrc_core::{Commit, Sequence, StreamKey, StreamName};
 
 use super::View;
 use super::inner::ViewInner;

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use eventsrc_core::{
-    Applied, Batch, ErrorKind, Sequence, StorageError, StreamKey, ViewDefinition, ViewError,
-};
+use eventsrc_core::view::{Applied, Batch, ViewError};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, ViewDefinition};
 use rusqlite::Connection;
 
 use super::{View, rows};

@@ -8,7 +8,8 @@ mod store;
 mod take_over;
 mod versions;
 
-use eventsrc_core::{Batch, ViewDefinition, ViewError};
+use eventsrc_core::ViewDefinition;
+use eventsrc_core::view::{Batch, ViewError};
 use rusqlite::Connection;
 
 pub use store::SqliteView;
@@ -26,7 +27,8 @@ pub use store::SqliteView;
 /// version that serves.
 ///
 /// ```
-/// use eventsrc_core::{Batch, StreamName, ViewDefinition, ViewError};
+/// use eventsrc_core::{StreamName, ViewDefinition};
+/// use eventsrc_core::view::{Batch, ViewError};
 /// use eventsrc_sqlite::{View, rusqlite};
 /// use rusqlite::Connection;
 ///

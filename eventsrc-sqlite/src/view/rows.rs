@@ -1,9 +1,7 @@
 //! Positions, quarantine and skips as rows, and back.
 
-use eventsrc_core::{
-    Batch, ErrorKind, PositionChange, QuarantinedCommit, Sequence, SkippedCommits, StorageError, StreamName,
-    StreamPosition, Timestamp,
-};
+use eventsrc_core::view::{Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamName, Timestamp};
 
 use crate::layout::views::{BehindRow, PositionRow, QuarantineRow, SkipRow, StreamPositionRow};
 use crate::rows::sequence;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Applied, BatchOf, CatchUp, ErrorKind, QuarantinedCommit, Sequence, SkippedCommits, StorageError,
-    StreamKey, StreamName, StreamPosition, TakeOver, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
+use eventsrc_core::view::{
+    Applied, BatchOf, CatchUp, QuarantinedCommit, SkippedCommits, StreamPosition, TakeOver, VersionedStore,
+    ViewDigest, ViewStore,
 };
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName, ViewDefinition};
 use rusqlite::Connection;
 
 use super::inline::{Follower, InTheAppend};

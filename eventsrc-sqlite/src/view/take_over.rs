@@ -4,9 +4,8 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Applied, BatchOf, CatchUp, ErrorKind, Sequence, StorageError, StreamKey, StreamName, TakeOver,
-};
+use eventsrc_core::view::{Applied, BatchOf, CatchUp, TakeOver};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future::join;
 use rusqlite::Connection;
 use tokio::runtime::Handle;

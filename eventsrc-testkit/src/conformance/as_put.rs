@@ -1,6 +1,8 @@
 //! Events come back as they were put.
 
-use eventsrc_core::{Commit, CommitId, Metadata, Sequence, Timestamp, Token, Vec1, Zone, ZonedSequence};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::stream::{Zone, ZonedSequence};
+use eventsrc_core::{Commit, CommitId, Metadata, Sequence, Timestamp, Token};
 use uuid::Uuid;
 
 use super::backend::Backend;

@@ -1,6 +1,7 @@
 //! How a backend comes into a suite.
 
-use eventsrc_core::{EventStorage, SnapshotStorage};
+use eventsrc_core::EventStorage;
+use eventsrc_core::snapshot::SnapshotStorage;
 
 use super::sample::{Sample, SampleKey};
 

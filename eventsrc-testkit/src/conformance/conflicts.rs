@@ -166,7 +166,7 @@ pub async fn losers_of_a_race_are_told_the_winner<B: Backend>(on: &Trial<B>) -> 
     let winner = storage.events("a", None).await?;
     let Some((winner, _)) = winner.first() else { return Err(Violation::new("nobody won")) };
     for result in results {
-        if let eventsrc_core::Put::Conflict(conflict) = result? {
+        if let eventsrc_core::storage::Put::Conflict(conflict) = result? {
             let existing = conflict.existing.ok_or_else(|| Violation::new("a loser is told no commit"))?;
             same_commit::<B>(&existing, winner)?;
         }

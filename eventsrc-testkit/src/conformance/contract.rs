@@ -1,6 +1,6 @@
 //! The contract of an event storage, sentence by sentence, and the rules that check each.
 
-use eventsrc_core::ScanStorage;
+use eventsrc_core::storage::ScanStorage;
 
 use super::backend::Backend;
 use super::report::{Rule, Suite};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eventsrc_core::{Head, ScanStorage, Segment, Sequence};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::{Head, Sequence};
 use futures::TryStreamExt;
 
 use super::backend::Backend;

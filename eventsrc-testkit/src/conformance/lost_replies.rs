@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{EventStorage, Put};
+use eventsrc_core::EventStorage;
+use eventsrc_core::storage::Put;
 
 use super::backend::Backend;
 use super::report::{RuleResult, Violation, ensure, ensure_eq};

@@ -1,7 +1,7 @@
 //! Suites that hold a backend against its contract.
 //!
 //! Each sentence of [`EventStorage`](eventsrc_core::EventStorage) and
-//! [`SnapshotStorage`](eventsrc_core::SnapshotStorage) is checked by some rules. A rule is an `async fn` whose name says
+//! [`SnapshotStorage`](eventsrc_core::snapshot::SnapshotStorage) is checked by some rules. A rule is an `async fn` whose name says
 //! what has to hold, in the module of its kind; read it when it is violated. A suite holds a backend against all its
 //! rules, each at a place of its own, and reports them as a table.
 //!
@@ -42,11 +42,12 @@
 //! ```
 //!
 //! Run it on a runtime of several threads, with a sequence of one zone (`u64`) and with
-//! [`ZonedSequence`](eventsrc_core::ZonedSequence).
+//! [`ZonedSequence`](eventsrc_core::stream::ZonedSequence).
 
 use std::sync::Arc;
 
-use eventsrc_core::{ScanStorage, SystemClock};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::storage::ScanStorage;
 
 use crate::faulty::{FaultSource, Faults, Injected};
 
@@ -102,7 +103,7 @@ pub async fn scan<B: Backend<Storage: ScanStorage>>(backend: &Arc<B>) -> Report 
     scan_suite().run(backend).await
 }
 
-/// Holds a snapshot storage against the contract of [`SnapshotStorage`](eventsrc_core::SnapshotStorage).
+/// Holds a snapshot storage against the contract of [`SnapshotStorage`](eventsrc_core::snapshot::SnapshotStorage).
 pub async fn snapshots<B: SnapshotBackend>(backend: &Arc<B>) -> Report {
     snapshot_suite().run(backend).await
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{EventStorage, Put, Sequence, Zone};
+use eventsrc_core::storage::Put;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{EventStorage, Sequence};
 
 use super::backend::Backend;
 use super::report::{RuleResult, Violation, ensure, ensure_eq};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{EventStorage, Head, Sequence, Zone};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{EventStorage, Head, Sequence};
 use futures::TryStreamExt;
 
 use super::backend::Backend;

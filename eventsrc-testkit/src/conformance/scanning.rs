@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eventsrc_core::{ScanStorage, Segment};
+use eventsrc_core::storage::{ScanStorage, Segment};
 use futures::TryStreamExt;
 
 use super::backend::Backend;

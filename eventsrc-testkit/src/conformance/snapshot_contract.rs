@@ -6,7 +6,7 @@ use super::report::Suite;
 use super::snapshot_trial::SnapshotTrial;
 use super::{snapshot_modes, snapshots};
 
-/// The rules of [`SnapshotStorage`](eventsrc_core::SnapshotStorage).
+/// The rules of [`SnapshotStorage`](eventsrc_core::snapshot::SnapshotStorage).
 pub fn snapshot_suite<B: SnapshotBackend>() -> Suite<B> {
     Suite::new(rules! { SnapshotTrial;
         "A snapshot is found under the query key and the fold version that it was put with, and under no other." => snapshots [

@@ -1,10 +1,10 @@
 //! What is cached, what is kept for good, and what is not kept or cannot be read.
 
-use eventsrc_core::{
-    ErrorKind, Sequence, Snapshot,
-    SnapshotAt::{Before, Earliest, Latest},
-    SnapshotMode,
-};
+use eventsrc_core::snapshot::SnapshotAt::Before;
+use eventsrc_core::snapshot::SnapshotAt::Earliest;
+use eventsrc_core::snapshot::SnapshotAt::Latest;
+use eventsrc_core::snapshot::SnapshotMode;
+use eventsrc_core::{ErrorKind, Sequence, Snapshot};
 
 use super::backend::SnapshotBackend;
 use super::report::{RuleResult, Violation, ensure, ensure_eq};

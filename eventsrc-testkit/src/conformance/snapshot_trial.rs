@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::backend::truncate_to_microseconds;
+use eventsrc_core::commit::vec1;
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::{
     Commit, CommitId, Event, EventStorage, Head, MemoryStorage, Metadata, Query, QueryApi, Snapshot,
-    SnapshotAt, SnapshotMode, SnapshotStorage, StorageError, Timestamp, fold_fn, truncate_to_microseconds,
-    vec1,
+    StorageError, Timestamp, fold_fn,
 };
 use uuid::Uuid;
 

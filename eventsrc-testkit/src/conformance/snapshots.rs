@@ -1,10 +1,11 @@
 //! Keeping and finding snapshots.
 
-use eventsrc_core::{
-    Head, Sequence,
-    SnapshotAt::{Before, Earliest, Latest},
-    SnapshotMode, Timestamp, Zone,
-};
+use eventsrc_core::snapshot::SnapshotAt::Before;
+use eventsrc_core::snapshot::SnapshotAt::Earliest;
+use eventsrc_core::snapshot::SnapshotAt::Latest;
+use eventsrc_core::snapshot::SnapshotMode;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{Head, Sequence, Timestamp};
 
 use super::backend::SnapshotBackend;
 use super::report::{RuleResult, Violation};

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_core::{
-    Commit, Conflict, ErrorKind, EventStorage, Head, Metadata, Page, Put, Randomness, ScanStorage, Segment,
-    Sequence, StorageError, Timestamp, Vec1, Zone, truncate_to_microseconds,
-};
+use eventsrc_core::backend::truncate_to_microseconds;
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{Conflict, Put, ScanStorage, Segment};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{Commit, ErrorKind, EventStorage, Head, Metadata, Sequence, StorageError, Timestamp};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    ErrorKind, EventStorage, Put, Sequence, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError,
-};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, Sequence, StorageError};
 use futures::TryStreamExt;
 
 use super::backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};

@@ -1,6 +1,7 @@
 //! Events that cannot be read: an error that names them, and nothing left out in silence.
 
-use eventsrc_core::{ErrorKind, EventStorage, ScanStorage, Segment, StorageError};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::{ErrorKind, EventStorage, StorageError};
 use futures::TryStreamExt;
 
 use super::backend::Backend;

@@ -9,7 +9,8 @@
 //! use std::collections::HashMap;
 //! use std::sync::{Arc, Mutex};
 //!
-//! use eventsrc_core::{Event, MemoryView, StreamPosition, StorageError, StreamName, ViewDefinition, ViewError};
+//! use eventsrc_core::{Event, StorageError, StreamName, ViewDefinition};
+//! use eventsrc_core::view::{MemoryView, StreamPosition, ViewError};
 //! use eventsrc_testkit::conformance::{
 //!     self, SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample,
 //! };
@@ -74,7 +75,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{SystemClock, VersionedStore};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::view::VersionedStore;
 
 use super::contract::rules;
 use super::report::{Report, Rule, Suite};
@@ -103,7 +105,7 @@ pub use sample::{Line, ViewSample};
 pub use trial::{RunOf, ViewCommitOf, ViewHandle, ViewTrial};
 pub use under_faults::FaultyViewBackend;
 
-/// Holds a store for views against the contract of [`ViewStore`](eventsrc_core::ViewStore).
+/// Holds a store for views against the contract of [`ViewStore`](eventsrc_core::view::ViewStore).
 pub async fn views<B: ViewBackend>(backend: &Arc<B>) -> Report {
     view_suite().run(backend).await
 }
@@ -125,7 +127,7 @@ pub async fn views_under_faults<B: ViewBackend>(backend: &Arc<B>, seed: u64) -> 
     super::noted(report, seed, injected, !enough.contains(&0))
 }
 
-/// The rules of [`ViewStore`](eventsrc_core::ViewStore).
+/// The rules of [`ViewStore`](eventsrc_core::view::ViewStore).
 pub fn view_suite<B: ViewBackend>() -> Suite<B> {
     let mut rules = applying_rules();
     rules.extend(place_rules());

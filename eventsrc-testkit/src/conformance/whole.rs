@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::{ScanStorage, Segment};
+use eventsrc_core::storage::{ScanStorage, Segment};
 
 use super::backend::Backend;
 use super::report::{RuleResult, Violation, ensure};

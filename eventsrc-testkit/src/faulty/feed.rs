@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eventsrc_core::{Acknowledgement, Change, ChangeFeed, Clock, Delivery, StorageError, StreamName};
+use eventsrc_core::clock::Clock;
+use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
+use eventsrc_core::{StorageError, StreamName};
 use futures::FutureExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -172,7 +174,9 @@ impl fmt::Debug for FeedFaultSource {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use eventsrc_core::{MemoryStorage, NotifyingStorage, StreamName, SystemClock};
+/// use eventsrc_core::{MemoryStorage, StreamName};
+/// use eventsrc_core::clock::SystemClock;
+/// use eventsrc_core::feed::NotifyingStorage;
 /// use eventsrc_testkit::{FaultyFeed, FeedFaults};
 ///
 /// let storage = NotifyingStorage::new(MemoryStorage::<StreamName, u64, String>::default());

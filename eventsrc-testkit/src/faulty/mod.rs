@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eventsrc_core::{Clock, ErrorKind, StorageError};
+use eventsrc_core::clock::Clock;
+use eventsrc_core::{ErrorKind, StorageError};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -187,10 +188,10 @@ impl fmt::Debug for FaultSource {
 
 #[cfg(test)]
 mod tests {
-    use eventsrc_core::{
-        Commit, EventStorage, MemoryStorage, Metadata, Put, Randomness, StreamName, SystemClock, Timestamp,
-        vec1,
-    };
+    use eventsrc_core::clock::{Randomness, SystemClock};
+    use eventsrc_core::commit::vec1;
+    use eventsrc_core::storage::Put;
+    use eventsrc_core::{Commit, EventStorage, MemoryStorage, Metadata, StreamName, Timestamp};
     use futures::StreamExt;
     use futures::future::BoxFuture;
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Clock, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError};
+use eventsrc_core::clock::Clock;
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::{Snapshot, StorageError};
 
 use super::{FaultSource, Faults, Injected};
 

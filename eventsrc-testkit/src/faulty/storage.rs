@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_stream::try_stream;
-use eventsrc_core::{
-    Clock, CommitOf, EventStorage, Head, HeadsOf, PageOf, PutOf, ScanStorage, Segment, StorageError,
-};
+use eventsrc_core::clock::Clock;
+use eventsrc_core::storage::{CommitOf, HeadsOf, PageOf, PutOf, ScanStorage, Segment};
+use eventsrc_core::{EventStorage, Head, StorageError};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -19,7 +19,8 @@ use super::{FaultSource, Faults, Injected};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use eventsrc_core::{MemoryStorage, StreamName, SystemClock};
+/// use eventsrc_core::{MemoryStorage, StreamName};
+/// use eventsrc_core::clock::SystemClock;
 /// use eventsrc_testkit::{Faults, Faulty};
 ///
 /// let memory = MemoryStorage::<StreamName, u64, String>::default();

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Applied, BatchOf, CatchUp, Clock, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
-    StreamPosition, TakeOver, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
+use eventsrc_core::clock::Clock;
+use eventsrc_core::view::{
+    Applied, BatchOf, CatchUp, QuarantinedCommit, SkippedCommits, StreamPosition, TakeOver, VersionedStore,
+    ViewDigest, ViewStore,
 };
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 
 use super::{FaultSource, Faults, Injected};
 

@@ -4,9 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::save::{PreconditionFailed, SaveSettings};
+use eventsrc_core::storage::{CommitOf, Put};
+use eventsrc_core::stream::Zone;
 use eventsrc_core::{
-    Clock, Commit, CommitOf, Context, EventStorage, Metadata, Operation, Outcome, PreconditionFailed, Put,
-    Randomness, SaveApi, SaveSettings, Sequence, StreamName, Timestamp, Token, Vec1, Zone,
+    Commit, Context, EventStorage, Metadata, Operation, Outcome, SaveApi, Sequence, StreamName, Timestamp,
+    Token,
 };
 use futures::TryStreamExt;
 use futures::future::BoxFuture;

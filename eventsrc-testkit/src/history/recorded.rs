@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use eventsrc_core::{
-    CommitOf, Conflict, EventStorage, Head, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment, StorageError,
-    StreamKey,
-};
+use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use eventsrc_core::{EventStorage, Head, StorageError, StreamKey};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 

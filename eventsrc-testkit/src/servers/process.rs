@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use eventsrc_core::{Clock, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 

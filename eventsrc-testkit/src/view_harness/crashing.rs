@@ -2,10 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use eventsrc_core::{
-    Applied, BatchOf, ErrorKind, QuarantinedCommit, SkippedCommits, StorageError, StreamName, StreamPosition,
-    ViewDefinition, ViewStore,
-};
+use eventsrc_core::view::{Applied, BatchOf, QuarantinedCommit, SkippedCommits, StreamPosition, ViewStore};
+use eventsrc_core::{ErrorKind, StorageError, StreamName, ViewDefinition};
 use tokio::sync::Notify;
 
 use super::schedule::{Crash, How};

@@ -13,7 +13,8 @@
 //! ```
 //! use std::collections::BTreeMap;
 //!
-//! use eventsrc_core::{Event, MemoryView, StreamName, ViewDefinition};
+//! use eventsrc_core::{Event, StreamName, ViewDefinition};
+//! use eventsrc_core::view::MemoryView;
 //! use eventsrc_testkit::view_harness::ViewHarness;
 //!
 //! type Totals = BTreeMap<String, u64>;
@@ -56,10 +57,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{
-    Applied, Batch, Commit, CommitRun, Metadata, Randomness, Sequence, StreamName, Timestamp, Vec1,
-    ViewStore, Zone,
-};
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::view::{Applied, Batch, CommitRun, ViewStore};
+use eventsrc_core::{Commit, Metadata, Sequence, StreamName, Timestamp};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 

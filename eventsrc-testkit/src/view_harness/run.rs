@@ -5,10 +5,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsrc_core::{
-    AtLeastError, BackoffSettings, CircuitBreaker, Environment, ErrorKind, EventStorage, MemoryStorage, Put,
-    Randomness, StorageError, StreamName, Synchronizer, SynchronizerSettings, SystemClock, Token, ViewStore,
-};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::storage::Put;
+use eventsrc_core::synchronizer::{AtLeastError, CircuitBreaker, Environment, SynchronizerSettings};
+use eventsrc_core::view::ViewStore;
+use eventsrc_core::{ErrorKind, EventStorage, MemoryStorage, StorageError, StreamName, Synchronizer, Token};
 use futures::future::{Either, join_all, select};
 
 use super::crashing::Crashing;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventsrc_core::{
-    Acknowledgement, Change, ChangeFeed, Commit, Delivery, Sequence, StorageError, StreamKey,
-};
+use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
+use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 
 /// Deliveries, and which of them were acknowledged. Processes that run one after the other share it.
 pub(super) struct Script<K, S, E> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use eventsrc_core::{Fold, ScanStorage, Segment};
+use eventsrc_core::Fold;
+use eventsrc_core::storage::{ScanStorage, Segment};
 use eventsrc_postgres::tokio_postgres::{Client, NoTls};
 use futures::TryStreamExt;
 use uuid::Uuid;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use eventsrc_core::{Clock, LeaseStore, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::lease::LeaseStore;
 use eventsrc_postgres::{Postgres, PostgresLeases};
 use futures::{StreamExt, TryStreamExt, stream};
 

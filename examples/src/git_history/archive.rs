@@ -5,9 +5,8 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use eventsrc_core::{
-    Consistency, EventStorage, Fold, Query, QueryApi, ScanStorage, Segment, StorageError, Token,
-};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::{Consistency, EventStorage, Fold, Query, QueryApi, StorageError, Token};
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::TryStreamExt;
 

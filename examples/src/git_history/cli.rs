@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use eventsrc_core::{Clock, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
 use futures::poll;
 use indicatif::HumanCount;
 use uuid::Uuid;

@@ -5,7 +5,9 @@ use std::io::{self, Write, stdout};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use eventsrc_core::{Clock, QuarantinedCommit, RebuildProgress, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::rebuild::RebuildProgress;
+use eventsrc_core::view::QuarantinedCommit;
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use indicatif::HumanCount;
 

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
-use eventsrc_core::{Environment, Randomness, ScanStorage, SynchronizerSettings, SystemClock, TokenCodec};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::storage::ScanStorage;
+use eventsrc_core::synchronizer::{Environment, SynchronizerSettings};
+use eventsrc_core::token::TokenCodec;
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
 

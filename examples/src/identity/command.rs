@@ -1,9 +1,8 @@
 //! Commands, which may be sent more than once, and what can come of them.
 
-use eventsrc_core::{
-    CommitId, Context, Outcome, PreconditionFailed, SaveError, Saved, Snapshot, StorageError, StreamKey,
-    Token, Vec1,
-};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::save::{PreconditionFailed, SaveError};
+use eventsrc_core::{CommitId, Context, Outcome, Saved, Snapshot, StorageError, StreamKey, Token};
 use uuid::Uuid;
 
 use super::keys::{Entry, GroupId, UserId};

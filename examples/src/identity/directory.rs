@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use eventsrc_core::commit::Vec1;
 use eventsrc_core::{
     Consistency, Decider, Decision, EventStorage, Operation, Outcome, Query, QueryApi, SaveApi, Saved,
-    Snapshot, StorageError, StreamName, Vec1,
+    Snapshot, StorageError, StreamName,
 };
 
 use super::command::{Command, Failure, Reason, Step, carried_out};

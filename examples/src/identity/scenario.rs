@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::feed::NotifyingStorage;
+use eventsrc_core::storage::{CountingStorage, ScanStorage};
 use eventsrc_core::{
-    Clock, Consistency, CountingStorage, Event, EventStorage, NotifyingStorage, Query, QueryApi, Randomness,
-    Saved, ScanStorage, StreamName, Synchronizer, fold_fn,
+    Consistency, Event, EventStorage, Query, QueryApi, Saved, StreamName, Synchronizer, fold_fn,
 };
 
 use super::command::{Failure, Reason};

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use eventsrc_core::{Randomness, ScanStorage, SystemClock, TokenCodec};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::storage::ScanStorage;
+use eventsrc_core::token::TokenCodec;
 
 use super::http::{Api, Server};
 use super::service::Service;

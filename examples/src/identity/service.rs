@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::save::SaveSettings;
 use eventsrc_core::{
-    Clock, Consistency, Decider, Decision, Operation, Query, QueryApi, Randomness, SaveApi, SaveSettings,
-    Saved, Snapshot, StreamKey, StreamName, Token, vec1,
+    Consistency, Decider, Decision, Operation, Query, QueryApi, SaveApi, Saved, Snapshot, StreamKey,
+    StreamName, Token,
 };
 
 use super::command::{Command, Failure, Reason, Step, carried_out};

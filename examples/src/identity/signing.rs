@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use eventsrc_core::{Clock, Randomness, TokenCodec, TokenKey};
+use eventsrc_core::clock::{Clock, Randomness};
+use eventsrc_core::token::{TokenCodec, TokenKey};
 
 /// Signs with the secret in `PATH.key`, which only the owner may read; a new one is made if there is none.
 ///
@@ -68,7 +69,9 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use eventsrc_core::{StreamName, SystemClock, Token, TokenError};
+    use eventsrc_core::clock::SystemClock;
+    use eventsrc_core::token::TokenError;
+    use eventsrc_core::{StreamName, Token};
 
     use super::*;
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use eventsrc_core::{
-    Batch, Consistency, Decider, Event, Fold, Operation, Outcome, NotifyingStorage, Query, QueryApi, Randomness,
-    SaveApi, SaveSettings, ScanFeed, StreamName, Synchronizer, SynchronizerSettings, SystemClock, PreconditionFailed,
-    ViewDefinition, ViewError,
-};
+use eventsrc_core::{Consistency, Decider, Event, Fold, Operation, Outcome, Query, QueryApi, SaveApi, StreamName, Synchronizer, ViewDefinition};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::feed::{NotifyingStorage, ScanFeed};
+use eventsrc_core::save::{PreconditionFailed, SaveSettings};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::{Batch, ViewError};
 use eventsrc_postgres::{Postgres, PostgresStorage, PostgresView, Transaction, View, each, tokio_postgres};
 use futures::FutureExt;
 

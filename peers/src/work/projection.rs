@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use eventsrc_core::{Clock, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
 use futures::future::try_join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;

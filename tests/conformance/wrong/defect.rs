@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Head, Segment, StorageError};
+use eventsrc_core::storage::Segment;
+use eventsrc_core::{Head, StorageError};
 use eventsrc_testkit::conformance::SampleKey;
 
 use super::{Answer, C, Commits, Heads, S, Streams};

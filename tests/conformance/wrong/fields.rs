@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{CommitId, Sequence, Timestamp, Token, Zone};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{CommitId, Sequence, Timestamp, Token};
 use eventsrc_testkit::conformance::Sample;
 
 use super::puts::{Proof, cut_texts};

@@ -1,6 +1,8 @@
 //! What the rules about the heads of all streams are proved against.
 
-use eventsrc_core::{Head, Segment, Sequence, Timestamp, Zone};
+use eventsrc_core::storage::Segment;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{Head, Sequence, Timestamp};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::puts::Proof;

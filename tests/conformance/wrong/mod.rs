@@ -15,10 +15,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_stream::stream;
-use eventsrc_core::{
-    Commit, CommitId, CommitOf, Conflict, ErrorKind, EventStorage, Head, HeadsOf, Page, PageOf, Put, PutOf,
-    ScanStorage, Segment, Sequence, StorageError, StreamName, ZonedSequence,
-};
+use eventsrc_core::storage::Page;
+use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::{Commit, CommitId, ErrorKind, EventStorage, Head, Sequence, StorageError, StreamName};
 use eventsrc_testkit::conformance::{Backend, Capabilities, Sample, SampleKey};
 use futures::StreamExt;
 use futures::stream::BoxStream;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Conflict, ErrorKind, Put, Sequence, StorageError, StreamName};
+use eventsrc_core::storage::{Conflict, Put};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamName};
 use eventsrc_testkit::conformance::SampleKey;
 
 use super::puts::{Proof, is_conflict};

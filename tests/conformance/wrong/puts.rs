@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Conflict, ErrorKind, Put, Sequence};
+use eventsrc_core::storage::{Conflict, Put};
+use eventsrc_core::{ErrorKind, Sequence};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::{Answer, C, Defect, Streams, cut, error, judge, store};

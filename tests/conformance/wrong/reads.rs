@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{ErrorKind, Head, Sequence, StorageError, Timestamp, Zone};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{ErrorKind, Head, Sequence, StorageError, Timestamp};
 use eventsrc_testkit::conformance::Sample;
 
 use super::puts::Proof;

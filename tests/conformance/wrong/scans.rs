@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{CommitId, ErrorKind, Metadata, Segment, Sequence, Timestamp, Zone, vec1};
+use eventsrc_core::commit::vec1;
+use eventsrc_core::storage::Segment;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{CommitId, ErrorKind, Metadata, Sequence, Timestamp};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::puts::Proof;

@@ -1,8 +1,8 @@
 //! What the rules about snapshots are proved against.
 
-use eventsrc_core::{
-    ErrorKind, Head, Sequence, Snapshot, SnapshotAt, SnapshotMode, StorageError, Timestamp, Zone,
-};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::S;

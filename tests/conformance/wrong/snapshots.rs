@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventsrc_core::{ErrorKind, Head, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage, StorageError};
+use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
+use eventsrc_core::{ErrorKind, Head, Snapshot, StorageError};
 use eventsrc_testkit::conformance::{Sample, SampleKey, SnapshotBackend, SnapshotCapabilities};
 
 use super::S;

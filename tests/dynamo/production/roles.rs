@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use eventsrc_core::query::SnapshotPolicy;
+use eventsrc_core::snapshot::SnapshotMode;
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
 use eventsrc_core::{
-    Consistency, Decider, Decision, Event, EventStorage, Fold, Operation, Put, Query, QueryApi, SaveApi,
-    ScanStorage, Segment, SnapshotMode, SnapshotPolicy, StreamName, Timestamp,
+    Consistency, Decider, Decision, Event, EventStorage, Fold, Operation, Query, QueryApi, SaveApi,
+    StreamName, Timestamp,
 };
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;

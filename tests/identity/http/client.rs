@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use eventsrc_core::{Clock, CommitId, Randomness, SystemClock};
+use eventsrc_core::CommitId;
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use eventsrc_core::{Clock, CommitId, Randomness, SystemClock};
+use eventsrc_core::CommitId;
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_examples::identity::UserId;
 use eventsrc_testkit::servers;
 use serde_json::json;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use eventsrc_core::{Randomness, SystemClock, Token};
+use eventsrc_core::Token;
+use eventsrc_core::clock::{Randomness, SystemClock};
 use eventsrc_examples::identity::{UserId, signed_beside};
 use eventsrc_testkit::servers;
 use serde_json::Value;

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    EitherStorage, Environment, Randomness, ScanStorage, Synchronizer, SynchronizerSettings, SystemClock,
-    TokenCodec, TokenKey,
-};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::storage::{EitherStorage, ScanStorage};
+use eventsrc_core::synchronizer::{Environment, SynchronizerSettings};
+use eventsrc_core::token::{TokenCodec, TokenKey};
 use eventsrc_examples::identity::http::{Api, Server};
 use eventsrc_examples::identity::views::{Kept, Questions, in_memory, in_postgres, in_sqlite};
 use eventsrc_examples::identity::{InDynamo, InMemory, InSqlite, Service, Storages};

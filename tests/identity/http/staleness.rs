@@ -1,6 +1,8 @@
 //! A view that is not told, that waits, and that stands still.
 
-use eventsrc_core::{Clock, QuarantinedCommit, StreamName, Synchronizer, SystemClock, Token};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::view::QuarantinedCommit;
+use eventsrc_core::{StreamName, Synchronizer, Token};
 use eventsrc_examples::identity::UserId;
 use eventsrc_examples::identity::views::Questions;
 use eventsrc_testkit::servers::Postgres;

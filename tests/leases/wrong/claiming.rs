@@ -1,6 +1,7 @@
 //! What the rules about leases that are claimed are proved against.
 
-use eventsrc_core::{Checkpoint, ErrorKind, StorageError};
+use eventsrc_core::lease::Checkpoint;
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::Defect::{Claim, RenewEach};
 use super::Proof;

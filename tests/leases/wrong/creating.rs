@@ -1,6 +1,7 @@
 //! What the rules about leases that are made, listed and forgotten are proved against.
 
-use eventsrc_core::{ErrorKind, NewLease, StorageError};
+use eventsrc_core::lease::NewLease;
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::Defect::{Create, Leases, Remove};
 use super::Proof;

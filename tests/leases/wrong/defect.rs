@@ -1,6 +1,7 @@
 //! The ways in which a store for leases can be wrong.
 
-use eventsrc_core::{Lease, NewLease, Renewal, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::lease::{Lease, NewLease, Renewal};
 
 use super::Sound;
 

@@ -12,7 +12,7 @@ pub(crate) mod visibility;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::{Lease, LeaseStore, MemoryLeases, NewLease, Renewal};
+use eventsrc_core::lease::{Lease, LeaseStore, MemoryLeases, NewLease, Renewal};
 use eventsrc_testkit::conformance::LeaseBackend;
 use tokio::sync::Semaphore;
 

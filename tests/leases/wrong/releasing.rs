@@ -1,6 +1,6 @@
 //! What the rules about leases that are given up, or that ended, are proved against.
 
-use eventsrc_core::{Checkpoint, Lease, Renewal};
+use eventsrc_core::lease::{Checkpoint, Lease, Renewal};
 
 use super::Defect::{Claim, Release, Take};
 use super::{Answer, Proof, Sound};

@@ -1,6 +1,7 @@
 //! What the rules about leases that are renewed are proved against.
 
-use eventsrc_core::{Checkpoint, ErrorKind, Renewal, ShardPosition, StorageError};
+use eventsrc_core::lease::{Checkpoint, Renewal, ShardPosition};
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::Defect::{Renew, RenewEach};
 use super::{Proof, is_held};

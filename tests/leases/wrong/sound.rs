@@ -1,6 +1,6 @@
 //! What a wrong store can still do right.
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, MemoryLeases, NewLease, Renewal};
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, MemoryLeases, NewLease, Renewal};
 use futures::FutureExt;
 
 use super::{Answer, Wrong, locked};

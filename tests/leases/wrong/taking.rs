@@ -1,6 +1,6 @@
 //! What the rules about leases that are taken are proved against.
 
-use eventsrc_core::{Checkpoint, Lease, NewLease};
+use eventsrc_core::lease::{Checkpoint, Lease, NewLease};
 
 use super::Defect::{Renew, RenewEach, Take, TakeInTurn};
 use super::{Answer, Proof, Sound, is_held};

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{Clock, LeaseStore as _, Randomness, SystemClock};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::lease::LeaseStore as _;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncBufReadExt as _, BufReader};

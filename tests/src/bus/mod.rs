@@ -13,7 +13,10 @@ mod worker;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use eventsrc_core::{BackoffSettings, Json, LeaseStore, StorageError, StreamName};
+use eventsrc_core::codec::Json;
+use eventsrc_core::lease::LeaseStore;
+use eventsrc_core::retry::BackoffSettings;
+use eventsrc_core::{StorageError, StreamName};
 use eventsrc_dynamo::{Dynamo, DynamoStorage, ItemDecoder};
 use eventsrc_kinesis::{
     Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, PollingSettings, Publisher,

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{Clock, CountingStorage, MemoryLeases, Synchronizer, SynchronizerSettings, SystemClock};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::storage::CountingStorage;
+use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_dynamo::ItemDecoder;
 use eventsrc_kinesis::aws_sdk_kinesis::primitives::Blob;
 use eventsrc_kinesis::aws_sdk_kinesis::types::PutRecordsRequestEntry;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{
-    CountingStorage, EventStorage, StreamName, Synchronizer, SynchronizerSettings, Token, TokenCodec,
-};
+use eventsrc_core::storage::CountingStorage;
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::token::TokenCodec;
+use eventsrc_core::{EventStorage, StreamName, Synchronizer, Token};
 use tokio::sync::mpsc;
 
 use super::worker::answered;

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eventsrc_core::{
-    Clock, Operation, PreconditionFailed, Randomness, SaveApi, StreamName, SystemClock, TokenCodec,
-};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::token::TokenCodec;
+use eventsrc_core::{Operation, SaveApi, StreamName};
 use futures::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -5,9 +5,9 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{
-    Clock, ErrorKind, Randomness, StorageError, Synchronizer, SynchronizerSettings, SystemClock,
-};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::{ErrorKind, StorageError, Synchronizer};
 use eventsrc_kinesis::{ConsumerHandle, forward};
 
 use super::reader::answer;

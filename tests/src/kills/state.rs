@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use eventsrc_core::{Clock, Commit, ScanStorage, Segment, StreamName, SystemClock};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::{Commit, StreamName};
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::TryStreamExt;

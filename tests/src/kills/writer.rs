@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsrc_core::{Clock, Commit, EventStorage, Metadata, Put, Randomness, StreamName, SystemClock, Vec1};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{Commit, EventStorage, Metadata, StreamName};
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_sqlite::{Database, SqliteStorage};
 use futures::future::try_join_all;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use eventsrc_core::{
-    Acknowledgement, Change, ChangeFeed, Delivery, MemoryStorage, ScanStorage, Segment, StorageError,
-    StreamName, Synchronizer, SynchronizerSettings,
-};
+use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::{MemoryStorage, StorageError, StreamName, Synchronizer};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use rand::rngs::StdRng;

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use eventsrc_core::clock::SystemClock;
+use eventsrc_core::synchronizer::{AtLeastError, SynchronizerSettings};
+use eventsrc_core::view::MemoryView;
 use eventsrc_core::{
-    AtLeastError, Event, MemoryStorage, MemoryView, Operation, SaveApi, StreamName, Synchronizer,
-    SynchronizerSettings, SystemClock, Token, ViewDefinition,
+    Event, MemoryStorage, Operation, SaveApi, StreamName, Synchronizer, Token, ViewDefinition,
 };
 use eventsrc_testkit::{Faults, Faulty, FaultyView};
 use futures::future::try_join_all;

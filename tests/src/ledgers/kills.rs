@@ -5,7 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{Clock, Randomness, Synchronizer, SynchronizerSettings, SystemClock};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::synchronizer::SynchronizerSettings;
 use futures::future::{BoxFuture, try_join_all};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

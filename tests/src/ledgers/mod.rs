@@ -14,9 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::storage::{Put, ScanStorage, Segment};
+use eventsrc_core::view::VersionedStore;
 use eventsrc_core::{
-    Clock, Commit, CommitId, ErrorKind, EventStorage, Metadata, Put, ScanStorage, Segment, StorageError,
-    StreamName, SystemClock, Timestamp, Vec1, VersionedStore, ViewDefinition,
+    Commit, CommitId, ErrorKind, EventStorage, Metadata, StorageError, StreamName, Timestamp, ViewDefinition,
 };
 use futures::{StreamExt, TryStreamExt};
 use rand::rngs::StdRng;

@@ -1,6 +1,7 @@
 //! A ledger in a Postgres database.
 
-use eventsrc_core::{Batch, StorageError, StreamName, ViewDefinition, ViewError, ViewStore as _};
+use eventsrc_core::view::{Batch, ViewError, ViewStore as _};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use eventsrc_postgres::{PostgresView, Transaction, View, tokio_postgres};
 
 use super::{Entries, Ledger, definition};

@@ -1,6 +1,7 @@
 //! A ledger in an SQLite file.
 
-use eventsrc_core::{Batch, StorageError, StreamName, ViewDefinition, ViewError};
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use eventsrc_sqlite::{SqliteView, View};
 use uuid::Uuid;
@@ -54,7 +55,7 @@ impl View<StreamName, u64, i64> for SqliteLedger {
 
 impl Ledger for SqliteView<StreamName, u64, i64, SqliteLedger> {
     async fn read_ledger(&self) -> Result<Entries, StorageError> {
-        use eventsrc_core::ViewStore as _;
+        use eventsrc_core::view::ViewStore as _;
         let version = self.definition().version();
         let read = move |connection: &Connection| {
             let mut entries = Entries::default();

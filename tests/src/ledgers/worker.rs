@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{
-    Rebuild, RebuildSettings, ScanStorage, Segment, StreamName, Synchronizer, SynchronizerSettings,
-};
+use eventsrc_core::rebuild::{Rebuild, RebuildSettings};
+use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::{StreamName, Synchronizer};
 use eventsrc_postgres::{Postgres, PostgresView, Settings};
 use eventsrc_sqlite::{Database, SqliteStorage, SqliteView};
 use futures::TryStreamExt;

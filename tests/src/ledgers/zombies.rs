@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eventsrc_core::{Clock, Randomness, SystemClock};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncBufReadExt, BufReader};

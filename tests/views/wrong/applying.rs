@@ -1,9 +1,7 @@
 //! What the rules about applying batches are proved against.
 
-use eventsrc_core::{
-    Applied, Batch, CommitRun, ErrorKind, PositionChange, QuarantinedCommit, Sequence, StorageError,
-    Timestamp,
-};
+use eventsrc_core::view::{Applied, Batch, CommitRun, PositionChange, QuarantinedCommit};
+use eventsrc_core::{ErrorKind, Sequence, StorageError, Timestamp};
 use eventsrc_testkit::conformance::{Line, ViewSample};
 
 use super::kept::{Answer, B, E, Kept, S};

@@ -1,8 +1,7 @@
 //! In which ways a store may be wrong.
 
-use eventsrc_core::{
-    PositionChange, QuarantinedCommit, SkippedCommits, StorageError, StreamName, StreamPosition, ViewDigest,
-};
+use eventsrc_core::view::{PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition, ViewDigest};
+use eventsrc_core::{StorageError, StreamName};
 use eventsrc_testkit::conformance::ViewRows;
 
 use super::kept::{Answer, B, Kept, S, TakenOver};

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use eventsrc_core::{
-    Applied, Batch, Event, PositionChange, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
-    StreamPosition, TakeOver, ViewDigest, ViewError, ZonedSequence, error_from_panic,
+use eventsrc_core::backend::error_from_panic;
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::view::{
+    Applied, Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition, TakeOver, ViewDigest,
+    ViewError,
 };
+use eventsrc_core::{Event, StorageError, StreamName};
 use eventsrc_testkit::conformance::{Line, SampleKey, ViewRows, ViewSample};
 
 pub(crate) type S = ZonedSequence;

@@ -12,10 +12,11 @@ mod views;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventsrc_core::{
-    Applied, Batch, CatchUp, ErrorKind, QuarantinedCommit, SkippedCommits, StorageError, StreamName,
-    StreamPosition, VersionedStore, ViewDefinition, ViewDigest, ViewStore,
+use eventsrc_core::view::{
+    Applied, Batch, CatchUp, QuarantinedCommit, SkippedCommits, StreamPosition, VersionedStore, ViewDigest,
+    ViewStore,
 };
+use eventsrc_core::{ErrorKind, StorageError, StreamName, ViewDefinition};
 use eventsrc_testkit::conformance::{SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample};
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{Applied, ErrorKind, Sequence, StorageError, StreamPosition, Zone};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::view::{Applied, StreamPosition};
+use eventsrc_core::{ErrorKind, Sequence, StorageError};
 
 use super::kept::S;
 use super::{Defect, Proof};

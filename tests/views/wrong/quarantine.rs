@@ -1,6 +1,8 @@
 //! What the rules about quarantines and decisions to skip are proved against.
 
-use eventsrc_core::{Applied, ErrorKind, QuarantinedCommit, Sequence, StorageError, StreamPosition, Zone};
+use eventsrc_core::stream::Zone;
+use eventsrc_core::view::{Applied, QuarantinedCommit, StreamPosition};
+use eventsrc_core::{ErrorKind, Sequence, StorageError};
 
 use super::kept::S;
 use super::{Defect, Proof};

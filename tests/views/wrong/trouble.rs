@@ -1,6 +1,7 @@
 //! What the rules about races, failures, visibility and callers that stop waiting are proved against.
 
-use eventsrc_core::{Applied, ErrorKind, StorageError, StreamPosition};
+use eventsrc_core::view::{Applied, StreamPosition};
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::applying::part;
 use super::kept::{Kept, S};

@@ -1,7 +1,8 @@
 //! What the rules about versions are proved against.
 
-use eventsrc_core::TakeOver as Answer;
-use eventsrc_core::{Applied, Batch, ErrorKind, StorageError};
+use eventsrc_core::view::TakeOver as Answer;
+use eventsrc_core::view::{Applied, Batch};
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::applying::part;
 use super::kept::{Kept, digest};
@@ -89,7 +90,7 @@ fn taking_over() -> Vec<Proof> {
             Behind(|kept, serving| {
                 let even =
                     serving.positions.iter().filter(|(stream, at)| kept.position(stream) == Some(**at));
-                let even = even.map(|(stream, at)| eventsrc_core::PositionChange {
+                let even = even.map(|(stream, at)| eventsrc_core::view::PositionChange {
                     stream: stream.clone(),
                     from: Some(*at),
                     to: *at,

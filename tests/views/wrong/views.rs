@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{Applied, ErrorKind, StorageError, StreamName, StreamPosition, TakeOver};
+use eventsrc_core::view::{Applied, StreamPosition, TakeOver};
+use eventsrc_core::{ErrorKind, StorageError, StreamName};
 use eventsrc_testkit::conformance::ViewRows;
 
 use super::kept::{B, Kept, S, TakenOver};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use eventsrc_core::Vec1;
+use eventsrc_core::commit::Vec1;
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 

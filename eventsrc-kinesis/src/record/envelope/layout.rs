@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use eventsrc_core::{
-    Codec, CodecError, Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, Vec1,
-    truncate_to_microseconds,
-};
+use eventsrc_core::backend::truncate_to_microseconds;
+use eventsrc_core::codec::{Codec, CodecError};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::{Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

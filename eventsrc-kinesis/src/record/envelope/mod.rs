@@ -8,10 +8,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use eventsrc_core::{
-    Change, Codec, Commit, ErrorKind, Json, Sequence, StorageError, StreamKey, StreamName, Vec1, Zone,
-    common_version, truncate_to_microseconds,
-};
+use eventsrc_core::backend::{common_version, truncate_to_microseconds};
+use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::feed::Change;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::{Commit, ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use md5::{Digest, Md5};
 use serde::de::DeserializeOwned;
 
@@ -42,7 +44,8 @@ const LONGEST_PARTITION_KEY: usize = 256;
 /// of a stream whose name is no key of type `K` is passed over. Of a record that cannot be read, the partition key names the stream.
 ///
 /// ```
-/// use eventsrc_core::{Change, StreamName};
+/// use eventsrc_core::StreamName;
+/// use eventsrc_core::feed::Change;
 /// use eventsrc_kinesis::{Decoded, Decoder, Envelope, Record};
 ///
 /// let envelope = Envelope::<StreamName, u64, String>::new();

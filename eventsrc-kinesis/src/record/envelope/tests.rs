@@ -1,9 +1,9 @@
 use std::error::Error;
 
-use eventsrc_core::{
-    CodecError, CommitId, Metadata, Postcard, RawCodec, RawPayload, Timestamp, Token, Vec1, ZonedSequence,
-    vec1,
-};
+use eventsrc_core::codec::{CodecError, Postcard, RawCodec, RawPayload};
+use eventsrc_core::commit::{Vec1, vec1};
+use eventsrc_core::stream::ZonedSequence;
+use eventsrc_core::{CommitId, Metadata, Timestamp, Token};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

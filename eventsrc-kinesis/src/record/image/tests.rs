@@ -2,7 +2,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodbstreams::primitives::Blob;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record as Streamed, StreamRecord};
-use eventsrc_core::{Timestamp, vec1};
+use eventsrc_core::Timestamp;
+use eventsrc_core::commit::vec1;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,6 +1,6 @@
 //! How a store for leases comes into a suite.
 
-use eventsrc_core::LeaseStore;
+use eventsrc_core::lease::LeaseStore;
 
 /// A kind of database for leases that is held against the contract.
 ///

@@ -1,6 +1,7 @@
 //! Leases that somebody asks for whose owner lives.
 
-use eventsrc_core::{Lease, LeaseStore, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::lease::{Lease, LeaseStore};
 
 use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::super::trial::together;

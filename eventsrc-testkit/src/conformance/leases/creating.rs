@@ -1,6 +1,6 @@
 //! Leases that are made, listed and forgotten.
 
-use eventsrc_core::{Checkpoint, LeaseStore, NewLease};
+use eventsrc_core::lease::{Checkpoint, LeaseStore, NewLease};
 
 use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::super::trial::together;

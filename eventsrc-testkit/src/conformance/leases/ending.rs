@@ -1,6 +1,6 @@
 //! Leases of shards that ended.
 
-use eventsrc_core::Checkpoint;
+use eventsrc_core::lease::Checkpoint;
 
 use super::super::report::{RuleResult, Violation, ensure_eq};
 use super::backend::LeaseBackend;
@@ -75,7 +75,7 @@ pub async fn a_shard_that_ended_has_no_other_checkpoint<B: LeaseBackend>(on: &Le
 
 async fn ends<B: LeaseBackend>(
     leases: &LeaseHandle<B>,
-    end: &eventsrc_core::Renewal,
+    end: &eventsrc_core::lease::Renewal,
     renews: bool,
 ) -> Result<(), Violation> {
     if renews { leases.renews("v", end).await.map(drop) } else { leases.releases("v", end).await.map(drop) }

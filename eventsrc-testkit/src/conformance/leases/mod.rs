@@ -6,7 +6,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use eventsrc_core::MemoryLeases;
+//! use eventsrc_core::lease::MemoryLeases;
 //! use eventsrc_testkit::conformance::{self, LeaseBackend};
 //!
 //! struct Memory;
@@ -47,12 +47,12 @@ pub mod visibility;
 pub use backend::LeaseBackend;
 pub use trial::{LeaseHandle, LeaseTrial};
 
-/// Holds a store for leases against the contract of [`LeaseStore`](eventsrc_core::LeaseStore).
+/// Holds a store for leases against the contract of [`LeaseStore`](eventsrc_core::lease::LeaseStore).
 pub async fn leases<B: LeaseBackend>(backend: &Arc<B>) -> Report {
     lease_suite().run(backend).await
 }
 
-/// The rules of [`LeaseStore`](eventsrc_core::LeaseStore).
+/// The rules of [`LeaseStore`](eventsrc_core::lease::LeaseStore).
 pub fn lease_suite<B: LeaseBackend>() -> Suite<B> {
     let mut rules = taking_rules();
     rules.extend(holding_rules());

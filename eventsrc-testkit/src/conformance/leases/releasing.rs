@@ -1,6 +1,6 @@
 //! Leases that are given up, or handed over.
 
-use eventsrc_core::{Checkpoint, Lease};
+use eventsrc_core::lease::{Checkpoint, Lease};
 
 use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::backend::LeaseBackend;

@@ -1,6 +1,6 @@
 //! Leases that are renewed, and those that cannot be any more.
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore};
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
 
 use super::super::report::{RuleResult, ensure, ensure_eq};
 use super::backend::LeaseBackend;

@@ -1,6 +1,7 @@
 //! Leases that are taken, and those that are not.
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;

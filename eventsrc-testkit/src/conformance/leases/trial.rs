@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition, Timestamp};
+use eventsrc_core::Timestamp;
+use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::LeaseBackend;

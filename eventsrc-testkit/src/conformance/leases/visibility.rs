@@ -1,6 +1,6 @@
 //! What was answered is there for everybody.
 
-use eventsrc_core::{Checkpoint, LeaseStore};
+use eventsrc_core::lease::{Checkpoint, LeaseStore};
 
 use super::super::report::{RuleResult, ensure_eq};
 use super::super::trial::together;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use eventsrc_core::{Applied, PositionChange, Sequence, SkippedCommits, StreamName, StreamPosition};
+use eventsrc_core::view::{Applied, PositionChange, SkippedCommits, StreamPosition};
+use eventsrc_core::{Sequence, StreamName};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::sample::SampleKey;
@@ -131,7 +132,7 @@ pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &V
         let time = chain[0].time;
         view.skips(&SkippedCommits { change, reason: "it was elsewhere".into(), time }).await?;
         let next = on.commit(key, number + 1, [Write, Write]);
-        let run = eventsrc_core::CommitRun {
+        let run = eventsrc_core::view::CommitRun {
             stream: named(key),
             from: Some(sequence(number)),
             commits: vec![next.clone()],

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{StorageError, StreamName, StreamPosition, ViewDefinition, ViewStore};
+use eventsrc_core::view::{StreamPosition, ViewStore};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use futures::future::BoxFuture;
 
 use super::super::sample::SampleKey;

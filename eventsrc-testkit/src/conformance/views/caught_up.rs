@@ -1,6 +1,7 @@
 //! Catching up that goes wrong.
 
-use eventsrc_core::{CatchUp, ErrorKind, StorageError, TakeOver, VersionedStore};
+use eventsrc_core::view::{CatchUp, TakeOver, VersionedStore};
+use eventsrc_core::{ErrorKind, StorageError};
 use futures::FutureExt;
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};

@@ -1,6 +1,6 @@
 //! Callers that stop waiting.
 
-use eventsrc_core::{Applied, Batch, ViewStore};
+use eventsrc_core::view::{Applied, Batch, ViewStore};
 
 use super::super::dropped::poll_and_drop;
 use super::super::report::{RuleResult, Violation, ensure_eq};

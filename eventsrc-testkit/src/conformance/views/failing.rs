@@ -1,6 +1,6 @@
 //! What may go well another time.
 
-use eventsrc_core::{Applied, ViewStore};
+use eventsrc_core::view::{Applied, ViewStore};
 use futures::future::join;
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};

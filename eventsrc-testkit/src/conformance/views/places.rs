@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eventsrc_core::{StreamPosition, ViewStore};
+use eventsrc_core::view::{StreamPosition, ViewStore};
 
 use super::super::report::{RuleResult, ensure_eq};
 use super::super::sample::SampleKey;

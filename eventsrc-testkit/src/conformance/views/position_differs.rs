@@ -1,6 +1,8 @@
 //! Batches whose streams are not where they begin.
 
-use eventsrc_core::{Batch, CommitRun, Sequence, ViewStore, Zone};
+use eventsrc_core::Sequence;
+use eventsrc_core::stream::Zone;
+use eventsrc_core::view::{Batch, CommitRun, ViewStore};
 
 use super::super::report::{RuleResult, ensure_eq};
 use super::applying::slices;

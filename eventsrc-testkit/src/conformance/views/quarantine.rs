@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use eventsrc_core::{Applied, Batch, QuarantinedCommit, StreamPosition, Timestamp, ViewStore};
+use eventsrc_core::Timestamp;
+use eventsrc_core::view::{Applied, Batch, QuarantinedCommit, StreamPosition, ViewStore};
 use futures::future::join;
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};

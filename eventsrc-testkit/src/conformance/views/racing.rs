@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, Batch, CommitRun, ErrorKind, StorageError, ViewStore};
+use eventsrc_core::view::{Applied, Batch, CommitRun, ViewStore};
+use eventsrc_core::{ErrorKind, StorageError};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;
@@ -122,7 +123,7 @@ pub(super) async fn work<B: ViewBackend>(
                 continue;
             }
         };
-        let next = |(chain, place): (&Vec<ViewCommitOf<B>>, &eventsrc_core::StreamPosition<_>)| {
+        let next = |(chain, place): (&Vec<ViewCommitOf<B>>, &eventsrc_core::view::StreamPosition<_>)| {
             place.position.map_or(0, |at| chain.iter().take_while(|commit| commit.last() <= at).count())
         };
         let next: Vec<_> = chains.iter().zip(&places).map(next).collect();

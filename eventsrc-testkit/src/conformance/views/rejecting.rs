@@ -1,6 +1,6 @@
 //! Batches that the view refuses.
 
-use eventsrc_core::Applied;
+use eventsrc_core::view::Applied;
 
 use super::super::report::{RuleResult, Violation, ensure};
 use super::super::trial::together;

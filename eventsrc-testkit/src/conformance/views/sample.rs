@@ -1,6 +1,7 @@
 //! What the rules about views apply, and what the test view makes of it.
 
-use eventsrc_core::{Event, Sequence, StreamName, ViewError};
+use eventsrc_core::view::ViewError;
+use eventsrc_core::{Event, Sequence, StreamName};
 use serde::{Deserialize, Serialize};
 
 use super::super::sample::SampleKey;

@@ -1,6 +1,7 @@
 //! Decisions to leave a commit out.
 
-use eventsrc_core::{Applied, Batch, PositionChange, SkippedCommits, StreamPosition, Timestamp, ViewStore};
+use eventsrc_core::Timestamp;
+use eventsrc_core::view::{Applied, Batch, PositionChange, SkippedCommits, StreamPosition, ViewStore};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::trial::together;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventsrc_core::{Applied, Batch, CatchUp, PositionChange, TakeOver, VersionedStore, ViewStore};
+use eventsrc_core::view::{Applied, Batch, CatchUp, PositionChange, TakeOver, VersionedStore, ViewStore};
 use futures::FutureExt;
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};

@@ -5,11 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_core::{
-    Applied, Batch, Commit, CommitRun, Metadata, PositionChange, QuarantinedCommit, Randomness,
-    SkippedCommits, StorageError, StreamName, StreamPosition, Timestamp, Vec1, ViewDefinition, ViewStore,
-    truncate_to_microseconds,
+use eventsrc_core::backend::truncate_to_microseconds;
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::commit::Vec1;
+use eventsrc_core::view::{
+    Applied, Batch, CommitRun, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition, ViewStore,
 };
+use eventsrc_core::{Commit, Metadata, StorageError, StreamName, Timestamp, ViewDefinition};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::sample::SampleKey;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{Applied, StorageError, StreamName, StreamPosition, ViewDefinition, ViewStore};
+use eventsrc_core::view::{Applied, StreamPosition, ViewStore};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use futures::future::BoxFuture;
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};

@@ -1,6 +1,7 @@
 //! Versions of a view beside each other, one of which readers see.
 
-use eventsrc_core::{ErrorKind, StreamPosition, VersionedStore, ViewStore};
+use eventsrc_core::ErrorKind;
+use eventsrc_core::view::{StreamPosition, VersionedStore, ViewStore};
 
 use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::ViewBackend;

@@ -58,7 +58,7 @@ pub async fn what_was_applied_outlives_the_handle<B: ViewBackend>(on: &ViewTrial
     let chains = [on.chain("a", [1, 2]), on.chain("b", [1]), on.chain("c", [1, 1])];
     view.applies(vec![all::<B>(&chains[0])]).await?;
     let (poison, skip) = (on.poison(&chains[1], 0), on.skip(&chains[2], 0));
-    eventsrc_core::ViewStore::quarantine(view.store(), &poison).await?;
+    eventsrc_core::view::ViewStore::quarantine(view.store(), &poison).await?;
     view.skips(&skip).await?;
     drop(view);
     let view = on.open().await;

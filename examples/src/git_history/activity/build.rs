@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use eventsrc_core::{
-    QuarantinedCommit, Rebuild, RebuildProgress, RebuildReport, RebuildSettings, VersionedStore, ViewDigest,
-};
+use eventsrc_core::rebuild::{Rebuild, RebuildProgress, RebuildReport, RebuildSettings};
+use eventsrc_core::view::{QuarantinedCommit, VersionedStore, ViewDigest};
 use eventsrc_sqlite::{Database, SqliteView};
 
 use super::versions::{release_all, watched};

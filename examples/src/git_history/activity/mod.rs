@@ -9,7 +9,8 @@ mod rows;
 mod tables;
 mod versions;
 
-use eventsrc_core::{Batch, ViewDefinition, ViewError};
+use eventsrc_core::ViewDefinition;
+use eventsrc_core::view::{Batch, ViewError};
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use eventsrc_sqlite::{SqliteView, View};
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use eventsrc_core::{
-    Clock, QuarantinedCommit, RebuildProgress, Synchronizer, SynchronizerSettings, SystemClock,
-    VersionedStore, ViewStore,
-};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::clock::{Clock, SystemClock};
+use eventsrc_core::rebuild::RebuildProgress;
+use eventsrc_core::synchronizer::SynchronizerSettings;
+use eventsrc_core::view::{QuarantinedCommit, VersionedStore, ViewStore};
 use eventsrc_sqlite::SqliteView;
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use futures::future::{Either, select};

@@ -1,6 +1,7 @@
 //! The way of an event from the table to the view.
 
-use eventsrc_core::{RawCodec, StorageError, StreamName};
+use eventsrc_core::codec::RawCodec;
+use eventsrc_core::{StorageError, StreamName};
 use eventsrc_dynamo::ItemDecoder;
 use eventsrc_kinesis::{
     Bridge, Consumer, ConsumerEnvironment, ConsumerSettings, DynamoStream, EitherDecoder, Envelope,

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use eventsrc_core::{
-    EitherStorage, Environment, Randomness, Synchronizer, SynchronizerSettings, SystemClock, TokenCodec,
-};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::storage::EitherStorage;
+use eventsrc_core::synchronizer::{Environment, SynchronizerSettings};
+use eventsrc_core::token::TokenCodec;
 use eventsrc_dynamo::Dynamo;
 use eventsrc_kinesis::ConsumerHandle;
 use eventsrc_postgres::Postgres;

@@ -3,7 +3,8 @@
 use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eventsrc_core::{Saved, StreamKey, Token, TokenCodec};
+use eventsrc_core::token::TokenCodec;
+use eventsrc_core::{Saved, StreamKey, Token};
 use serde::Serialize;
 
 use super::Api;

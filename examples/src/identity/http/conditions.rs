@@ -5,7 +5,8 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
-use eventsrc_core::{StreamKey, Token, TokenCodec};
+use eventsrc_core::token::TokenCodec;
+use eventsrc_core::{StreamKey, Token};
 use uuid::Uuid;
 
 use super::problem::Problem;

@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use eventsrc_core::{StreamName, SynchronizerState as Keeping};
+use eventsrc_core::StreamName;
+use eventsrc_core::synchronizer::SynchronizerState as Keeping;
 use serde::Serialize;
 
 use super::Shared;

@@ -18,7 +18,8 @@ use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use eventsrc_core::{Synchronizer, TokenCodec};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::token::TokenCodec;
 use tokio::sync::mpsc;
 
 use problem::Problem;

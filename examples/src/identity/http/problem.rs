@@ -6,9 +6,9 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eventsrc_core::{
-    AtLeastError, ErrorKind, MissingStream, Stale, StaleReason, StorageError, StreamName, TokenError,
-};
+use eventsrc_core::synchronizer::{AtLeastError, MissingStream, Stale, StaleReason};
+use eventsrc_core::token::TokenError;
+use eventsrc_core::{ErrorKind, StorageError, StreamName};
 use serde::Serialize;
 
 use super::body::Line;
@@ -255,7 +255,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use eventsrc_core::{SynchronizerState, TokenPosition, Zone};
+    use eventsrc_core::stream::Zone;
+    use eventsrc_core::synchronizer::SynchronizerState;
+    use eventsrc_core::token::TokenPosition;
 
     use super::*;
 

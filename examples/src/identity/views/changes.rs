@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use eventsrc_core::{Either, Event};
+use eventsrc_core::Event;
+use eventsrc_core::storage::Either;
 
 use super::{FollowedEvent, FollowedKey};
 use crate::identity::events::{GroupEvent, UserEvent};

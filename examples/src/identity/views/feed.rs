@@ -1,6 +1,7 @@
 //! The feeds of users and of groups, for a view that follows both.
 
-use eventsrc_core::{ChangeFeed, Delivery, StorageError};
+use eventsrc_core::StorageError;
+use eventsrc_core::feed::{ChangeFeed, Delivery};
 
 use super::{FollowedEvent, FollowedKey};
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::{
-    ChangeFeed, Either, EitherStorage, Environment, NotifyingStorage, ScanStorage, Synchronizer,
-    SynchronizerSettings,
-};
+use eventsrc_core::Synchronizer;
+use eventsrc_core::feed::{ChangeFeed, NotifyingStorage};
+use eventsrc_core::storage::{Either, EitherStorage, ScanStorage};
+use eventsrc_core::synchronizer::{Environment, SynchronizerSettings};
 use futures::future;
 use tokio::task::JoinHandle;
 

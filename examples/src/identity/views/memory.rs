@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eventsrc_core::{MemoryView, StreamName};
+use eventsrc_core::StreamName;
+use eventsrc_core::view::MemoryView;
 
 use super::changes::{Changes, UserChange};
 use super::{After, FollowedEvent, FollowedKey, Found, GroupRow, PAGE, Questions, UserRow, definition};

@@ -14,7 +14,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use eventsrc_core::{Either, StorageError, StreamName, StreamPosition, ViewDefinition, ViewStore};
+use eventsrc_core::storage::Either;
+use eventsrc_core::view::{StreamPosition, ViewStore};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,6 +1,7 @@
 //! The view in Postgres: each batch in one statement a table.
 
-use eventsrc_core::{Batch, StorageError, StreamName, ViewDefinition, ViewError};
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use eventsrc_postgres::tokio_postgres::types::ToSql;
 use eventsrc_postgres::tokio_postgres::{Error, Row};
 use eventsrc_postgres::{Postgres, PostgresView, Transaction, View};

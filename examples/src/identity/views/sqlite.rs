@@ -1,6 +1,7 @@
 //! The view in an SQLite file: that of the events, or another.
 
-use eventsrc_core::{Batch, StorageError, StreamName, ViewDefinition, ViewError};
+use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 use eventsrc_sqlite::rusqlite::{self, Connection, OptionalExtension, Row, ToSql, params};
 use eventsrc_sqlite::{Database, SqliteView, View};
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use eventsrc_core::{
-    Consistency, Context, Decider, Operation, Outcome, Query, QueryApi, Randomness, SaveApi, SaveSettings,
-    StreamName, SystemClock, PreconditionFailed,
-};
+use eventsrc_core::{Consistency, Context, Decider, Operation, Outcome, Query, QueryApi, SaveApi, StreamName};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::save::{PreconditionFailed, SaveSettings};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use futures::FutureExt;
 

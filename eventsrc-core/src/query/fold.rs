@@ -6,9 +6,9 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use crate::commit::{Commit, Event, Head};
-use crate::page::Page;
-use crate::sequence::Sequence;
 use crate::snapshot::Snapshot;
+use crate::storage::Page;
+use crate::stream::Sequence;
 
 /// Makes a value of events, one after the other.
 ///

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::commit::{Commit, Event, Head};
-use crate::sequence::Sequence;
+use crate::stream::Sequence;
 
 /// Some consecutive events, as a storage hands them over: the commits that they are part of, which the page may
 /// cut at both ends. Cheap to clone.

@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::sequence::Sequence;
-use crate::stream::StreamKey;
+use crate::stream::{Sequence, StreamKey};
 
 /// A storage could not do what it was asked.
 ///

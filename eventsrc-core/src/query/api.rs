@@ -5,12 +5,10 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
-use crate::error::StorageError;
-use crate::fold::{Fold, Folding, Until};
-use crate::sequence::Sequence;
+use super::fold::{Fold, Folding, Until};
 use crate::snapshot::{NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
-use crate::storage::{EventStorage, PageOf};
-use crate::stream::StreamName;
+use crate::storage::{EventStorage, PageOf, StorageError};
+use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
 /// Something that answers by folding a stream, up to a point of the caller's choice.

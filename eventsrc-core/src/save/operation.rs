@@ -4,9 +4,8 @@ use std::fmt;
 
 use vec1::{Vec1, vec1};
 
-use crate::sequence::Sequence;
 use crate::snapshot::Snapshot;
-use crate::stream::StreamKey;
+use crate::stream::{Sequence, StreamKey};
 use crate::token::Token;
 
 /// A function from what the writer knows of a stream to "save these events" or "reject, for these reasons".
