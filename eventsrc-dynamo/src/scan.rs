@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use async_stream::try_stream;
 use eventsrc_core::codec::Codec;
-use eventsrc_core::storage::Page;
-use eventsrc_core::storage::{HeadsOf, PageOf, ScanStorage, Segment};
+use eventsrc_core::commit::Payload;
+use eventsrc_core::storage::{HeadsOf, Page, PageOf, ScanStorage, Segment};
 use eventsrc_core::{Commit, ErrorKind, Head, Sequence, StorageError, StreamKey, StreamName};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -53,7 +53,7 @@ impl<K, S, E, C> DynamoStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     /// The commits of all streams of `segment`, page by page, each with the place after it; going on after `after`, if that is
@@ -97,7 +97,7 @@ impl<K, S, E, C> ScanStorage for DynamoStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_stream::try_stream;
 use eventsrc_core::codec::{Codec, Json};
-use eventsrc_core::storage::Page;
-use eventsrc_core::storage::{CommitOf, Conflict, PageOf, Put, PutOf};
+use eventsrc_core::commit::Payload;
+use eventsrc_core::storage::{CommitOf, Conflict, Page, PageOf, Put, PutOf};
 use eventsrc_core::{ErrorKind, EventStorage, Head, Sequence, StorageError, StreamKey, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -46,7 +46,7 @@ impl<K, S, E, C> EventStorage for DynamoStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     type Key = K;
@@ -106,7 +106,7 @@ impl<K, S, E, C> DynamoStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     /// The events from `from` on, in the commits that begin at `number` or later, and, if that is to be looked for, in one that

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use eventsrc_core::codec::Codec;
+use eventsrc_core::commit::Payload;
 use eventsrc_core::lease::LeaseStore;
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
@@ -50,7 +51,7 @@ impl Bridge {
     where
         K: StreamKey,
         S: Sequence,
-        E: fmt::Debug + Send + Sync + 'static,
+        E: Payload,
         C: Codec<E>,
     {
         source.check().await?;

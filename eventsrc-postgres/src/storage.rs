@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_stream::try_stream;
 use eventsrc_core::codec::{Codec, Json};
-use eventsrc_core::storage::Page;
-use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use eventsrc_core::commit::Payload;
+use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, Page, PageOf, Put, PutOf, ScanStorage, Segment};
 use eventsrc_core::{ErrorKind, EventStorage, Head, Sequence, StorageError, StreamKey, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -47,7 +47,7 @@ impl<K, S, E, C> EventStorage for PostgresStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     type Key = K;
@@ -119,7 +119,7 @@ impl<K, S, E, C> ScanStorage for PostgresStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_stream::try_stream;
 use eventsrc_core::codec::{Codec, Json};
-use eventsrc_core::storage::Page;
-use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
+use eventsrc_core::commit::Payload;
+use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, Page, PageOf, Put, PutOf, ScanStorage, Segment};
 use eventsrc_core::{ErrorKind, EventStorage, Head, Sequence, StorageError, StreamKey, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -15,11 +15,10 @@ use futures::stream::BoxStream;
 use crate::append::Appended;
 use crate::chunk::Chunk;
 use crate::database::Database;
-use crate::layout;
-use crate::rows;
 use crate::view::inline::Follower;
 use crate::view::{SqliteView, View};
 use crate::writer::Job;
+use crate::{layout, rows};
 
 /// The events of one type of key in a [`Database`]. Cheap to clone.
 ///
@@ -48,7 +47,7 @@ impl<K, S, E, C> SqliteStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
 {
     /// The same storage, which applies each commit to `view` in the very transaction in which it is stored: when a put is
     /// answered, the rows are there.
@@ -74,7 +73,7 @@ impl<K, S, E, C> EventStorage for SqliteStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     type Key = K;
@@ -157,7 +156,7 @@ impl<K, S, E, C> ScanStorage for SqliteStorage<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::commit::Commit;
+use crate::commit::{Commit, Payload};
 use crate::storage::StorageError;
 use crate::stream::{Sequence, StreamKey};
 
@@ -28,7 +28,7 @@ pub trait ChangeFeed: Send + 'static {
     /// The position of an event in its stream.
     type Sequence: Sequence;
     /// The event itself.
-    type Payload: fmt::Debug + Send + Sync + 'static;
+    type Payload: Payload;
 
     /// The next changes, as many as are at hand.
     fn next(

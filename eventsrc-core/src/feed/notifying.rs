@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::contract::{Acknowledgement, ChangeFeed, Delivery};
 use super::pending::PendingChanges;
-use crate::commit::{Commit, Head};
+use crate::commit::{Commit, Head, Payload};
 use crate::storage::{
     CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment, StorageError,
 };
@@ -136,7 +136,7 @@ impl<K: StreamKey, S: Sequence, E> Subscription<K, S, E> {
     }
 }
 
-impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> ChangeFeed for Subscription<K, S, E> {
+impl<K: StreamKey, S: Sequence, E: Payload> ChangeFeed for Subscription<K, S, E> {
     type Key = K;
     type Sequence = S;
     type Payload = E;

@@ -1,6 +1,5 @@
 //! The contract of an event storage.
 
-use std::fmt;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -8,7 +7,7 @@ use futures::stream::{self, BoxStream};
 
 use super::error::StorageError;
 use super::page::Page;
-use crate::commit::{Commit, Head};
+use crate::commit::{Commit, Head, Payload};
 use crate::stream::{Sequence, StreamKey};
 
 /// A commit of the streams that `St` stores.
@@ -75,7 +74,7 @@ pub trait EventStorage: Send + Sync + 'static {
     /// The position of an event in its stream.
     type Sequence: Sequence;
     /// The event itself.
-    type Payload: fmt::Debug + Send + Sync + 'static;
+    type Payload: Payload;
 
     /// Stores `commit` if nothing is stored at its first sequence.
     fn put(

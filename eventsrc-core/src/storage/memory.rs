@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use super::contract::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
 use super::error::{ErrorKind, StorageError};
 use super::page::Page;
-use crate::commit::{Commit, Head};
+use crate::commit::{Commit, Head, Payload};
 use crate::stream::{Sequence, StreamKey, StreamName};
 
 /// Keeps the events of all streams in memory, for as long as it lives.
@@ -29,9 +29,7 @@ const COMMITS_PER_CHUNK: usize = 256;
 
 const HEADS_PER_PAGE: usize = 256;
 
-impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> EventStorage
-    for MemoryStorage<K, S, E>
-{
+impl<K: StreamKey, S: Sequence, E: Payload> EventStorage for MemoryStorage<K, S, E> {
     type Key = K;
     type Sequence = S;
     type Payload = E;
@@ -81,9 +79,7 @@ impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> EventStor
     }
 }
 
-impl<K: StreamKey, S: Sequence, E: fmt::Debug + Send + Sync + 'static> ScanStorage
-    for MemoryStorage<K, S, E>
-{
+impl<K: StreamKey, S: Sequence, E: Payload> ScanStorage for MemoryStorage<K, S, E> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<K> = streams.keys().filter(|key| segment.has(*key)).cloned().collect();

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -10,6 +9,7 @@ use jiff::Timestamp;
 
 use super::batch::{Batch, PositionChange};
 use super::definition::ViewDefinition;
+use crate::commit::Payload;
 use crate::storage::StorageError;
 use crate::stream::{Sequence, StreamKey, StreamName};
 
@@ -80,7 +80,7 @@ pub trait ViewStore: Send + Sync + 'static {
     /// The position of an event in its stream.
     type Sequence: Sequence;
     /// The event itself.
-    type Payload: fmt::Debug + Send + Sync + 'static;
+    type Payload: Payload;
 
     /// Which view this is, and what it follows.
     fn definition(&self) -> &ViewDefinition;

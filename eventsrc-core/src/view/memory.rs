@@ -12,7 +12,7 @@ use super::contract::{
     error_from_panic,
 };
 use super::definition::ViewDefinition;
-use crate::commit::Event;
+use crate::commit::{Event, Payload};
 use crate::storage::StorageError;
 use crate::stream::{Sequence, StreamKey, StreamName};
 
@@ -71,7 +71,7 @@ impl<K, S, E, T> ViewStore for MemoryView<K, S, E, T>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     T: Clone + Send + 'static,
 {
     type Key = K;

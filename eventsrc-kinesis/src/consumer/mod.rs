@@ -10,6 +10,7 @@ mod worker;
 use std::fmt;
 use std::sync::Arc;
 
+use eventsrc_core::commit::Payload;
 use eventsrc_core::feed::{ChangeFeed, Delivery};
 use eventsrc_core::lease::LeaseStore;
 use eventsrc_core::{Sequence, StorageError, StreamKey};
@@ -52,7 +53,7 @@ impl<K, S, E> Consumer<K, S, E>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
 {
     /// Begins to read `source` as a worker of the group of `leases`, on the tokio runtime that this is called in.
     ///
@@ -119,7 +120,7 @@ impl<K, S, E> ChangeFeed for Consumer<K, S, E>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
 {
     type Key = K;
     type Sequence = S;

@@ -1,8 +1,7 @@
 //! The records of DynamoDB's own Kinesis destination.
 
-use std::fmt;
-
 use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::commit::Payload;
 use eventsrc_core::{Sequence, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 
@@ -35,7 +34,7 @@ impl<K, S, E, C> Decoder<Record> for DestinationRecords<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     type Key = K;

@@ -12,9 +12,9 @@ mod stream_records;
 mod user;
 
 use std::error::Error;
-use std::fmt;
 
 use eventsrc_core::codec::CodecError;
+use eventsrc_core::commit::Payload;
 use eventsrc_core::feed::Change;
 use eventsrc_core::{Sequence, StorageError, StreamKey, StreamName};
 
@@ -49,7 +49,7 @@ pub trait Decoder<R>: Send + Sync + 'static {
     /// The position of an event in its stream.
     type Sequence: Sequence;
     /// The event itself.
-    type Payload: fmt::Debug + Send + Sync + 'static;
+    type Payload: Payload;
 
     /// Adds to `decoded` what the parts of `record` from `from` on say, and gives the number of its last part.
     fn decode(

@@ -1,15 +1,13 @@
 //! The records of DynamoDB Streams.
 
-use std::fmt;
-
 use aws_sdk_dynamodbstreams::types::Record as Streamed;
 use eventsrc_core::codec::{Codec, Json};
+use eventsrc_core::commit::Payload;
 use eventsrc_core::{Sequence, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 
-use super::attribute;
 use super::image::ItemChanges;
-use super::{Decoded, Decoder};
+use super::{Decoded, Decoder, attribute};
 
 /// Reads the records of the DynamoDB Streams of a table of events.
 ///
@@ -31,7 +29,7 @@ impl<K, S, E, C> Decoder<Streamed> for StreamRecords<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     type Key = K;

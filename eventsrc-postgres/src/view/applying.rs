@@ -1,22 +1,20 @@
 //! A batch, in one transaction: positions and rows.
 
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use deadpool_postgres::Object;
 use eventsrc_core::backend::error_from_panic;
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{Applied, Batch, ViewError};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
-use futures::FutureExt;
-use futures::future;
+use futures::{FutureExt, future};
 use tokio_postgres::Error;
 
-use super::View;
 use super::classification::Classification;
 use super::inner::ViewInner;
 use super::layout::{self, LockMode, PositionChangeRows, PreparedStatements};
-use super::rows;
 use super::transaction::{OpenTransaction, Transaction, Uncommitted};
+use super::{View, rows};
 use crate::failure::Failure;
 
 /// How often a batch is tried whose code kept to itself why a statement failed.
@@ -42,7 +40,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// Applies `batch`, if every stream is where it begins.

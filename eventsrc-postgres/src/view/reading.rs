@@ -1,8 +1,7 @@
 //! Reading the rows, and how new they are, from one state of the database.
 
-use std::fmt;
-
 use deadpool_postgres::Object;
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::StreamPosition;
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future;
@@ -32,7 +31,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// What `query` reads, and where the streams are.

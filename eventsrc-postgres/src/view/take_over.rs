@@ -1,7 +1,6 @@
 //! One version of a view takes over from another one.
 
-use std::fmt;
-
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{CatchUp, TakeOver};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future;
@@ -17,7 +16,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// Makes this version the one that readers see.

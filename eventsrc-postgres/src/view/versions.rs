@@ -1,7 +1,6 @@
 //! Versions of a view beside each other.
 
-use std::fmt;
-
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::ViewDigest;
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 
@@ -15,7 +14,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// Makes this version, if it is not there.

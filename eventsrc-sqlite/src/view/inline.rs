@@ -1,8 +1,8 @@
 //! Views that are applied in the very transaction in which events are stored.
 
-use std::fmt;
 use std::sync::Arc;
 
+use eventsrc_core::commit::Payload;
 use eventsrc_core::stream::Zone;
 use eventsrc_core::view::{Applied, Batch, CommitRun};
 use eventsrc_core::{Commit, Sequence, StreamKey, StreamName};
@@ -36,7 +36,7 @@ impl<K, S, E, V> Follower<K, S, E> for InTheAppend<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     fn follow(&self, name: &StreamName, commit: &Arc<Commit<K, S, E>>) -> Option<Box<dyn Inline>> {
@@ -60,7 +60,7 @@ impl<K, S, E, V> Inline for Following<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     fn apply(&mut self, connection: &Guarded, head: Option<HeadRow>) -> Result<(), Failure> {
@@ -88,7 +88,7 @@ impl<K, S, E, V> Following<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// Applies the commit, and says why not where the view refuses it.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{Applied, Batch, ViewError};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, ViewDefinition};
 use rusqlite::Connection;
@@ -25,7 +26,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// The view, if its tables are well named.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{
     Applied, BatchOf, CatchUp, QuarantinedCommit, SkippedCommits, StreamPosition, TakeOver, VersionedStore,
     ViewDigest, ViewStore,
@@ -34,7 +35,7 @@ impl<K, S, E, V> SqliteView<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     /// Opens `view` in `database`, and makes its tables if they are not there. The first version that is ever opened serves
@@ -123,7 +124,7 @@ impl<K, S, E, V> ViewStore for SqliteView<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     type Key = K;
@@ -214,7 +215,7 @@ impl<K, S, E, V> VersionedStore for SqliteView<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     async fn serving(&self) -> Result<u32, StorageError> {

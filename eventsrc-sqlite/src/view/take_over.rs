@@ -1,9 +1,9 @@
 //! One version of a view takes over from another one.
 
-use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{Applied, BatchOf, CatchUp, TakeOver};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future::join;
@@ -32,7 +32,7 @@ pub(super) async fn take_over<K, S, E, V>(
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     let (ask, asked) = oneshot::channel::<Vec<BehindRow>>();
@@ -88,7 +88,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     V: View<K, S, E>,
 {
     fn take_over(

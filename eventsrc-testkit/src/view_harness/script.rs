@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use eventsrc_core::commit::Payload;
 use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
 use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 
@@ -38,7 +39,7 @@ impl<K, S, E> ChangeFeed for ScriptFeed<K, S, E>
 where
     K: StreamKey,
     S: Sequence,
-    E: std::fmt::Debug + Send + Sync + 'static,
+    E: Payload,
 {
     type Key = K;
     type Sequence = S;

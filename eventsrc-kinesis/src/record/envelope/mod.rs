@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use eventsrc_core::backend::{common_version, truncate_to_microseconds};
 use eventsrc_core::codec::{Codec, Json};
-use eventsrc_core::commit::Vec1;
+use eventsrc_core::commit::{Payload, Vec1};
 use eventsrc_core::feed::Change;
 use eventsrc_core::stream::Zone;
 use eventsrc_core::{Commit, ErrorKind, Sequence, StorageError, StreamKey, StreamName};
@@ -190,7 +190,7 @@ impl<K, S, E, C> Decoder<Record> for Envelope<K, S, E, C>
 where
     K: StreamKey,
     S: Sequence,
-    E: fmt::Debug + Send + Sync + 'static,
+    E: Payload,
     C: Codec<E>,
 {
     type Key = K;
