@@ -13,7 +13,7 @@ use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use eventsrc_kinesis::{Consumer, ConsumerSettings, Envelope, KinesisStream};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::{HANG, dynamo, kinesis};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;

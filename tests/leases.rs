@@ -13,7 +13,7 @@ mod wrong;
 use eventsrc_core::Timestamp;
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease, Renewal, ShardPosition};
 use eventsrc_postgres::Postgres;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use tokio_postgres::{Client, NoTls};
 
 /// A new database of the shared server, and where it is.

@@ -23,7 +23,7 @@ use eventsrc_core::commit::Vec1;
 use eventsrc_core::storage::Put;
 use eventsrc_core::{Commit, ErrorKind, EventStorage, Metadata, StorageError, StreamName, Timestamp};
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::HANG;
 use futures::TryStreamExt;
 use tokio::time::timeout;

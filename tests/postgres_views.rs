@@ -24,7 +24,7 @@ use eventsrc_core::{
     Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, ViewDefinition,
 };
 use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::HANG;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;

@@ -10,7 +10,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let server = eventsrc_testkit::servers::dynamo().await;
+//! # let server = eventsrc_test_servers::dynamo().await;
 //! # let config = aws_config::from_env().endpoint_url(server.endpoint()).region("eu-west-1")
 //! #     .test_credentials().load().await;
 //! # /*

@@ -12,7 +12,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let url = eventsrc_testkit::servers::postgres().await.database("names").await;
+//! # let url = eventsrc_test_servers::postgres().await.database("names").await;
 //! // Such as `postgres://service:password@db.example.com/names`.
 //! let postgres = Postgres::connect(&url).await?;
 //! let storage: PostgresStorage<StreamName, u64, String> = PostgresStorage::new(&postgres);

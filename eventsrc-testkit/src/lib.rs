@@ -3,11 +3,7 @@
 pub mod conformance;
 mod faulty;
 pub mod history;
-#[cfg(feature = "servers")]
-pub mod proxy;
 pub mod scenario;
-#[cfg(feature = "servers")]
-pub mod servers;
 pub mod view_harness;
 
 pub use faulty::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use eventsrc_testkit::servers::{Postgres, PostgresSettings};
+use eventsrc_test_servers::{Postgres, PostgresSettings};
 use sqlx::{Connection, PgConnection};
 
 use crate::work::Totals;

@@ -16,10 +16,10 @@ use eventsrc_dynamo::aws_sdk_dynamodb::config::Builder;
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage};
 use eventsrc_postgres::{PostgresSnapshots, PostgresStorage};
 use eventsrc_sqlite::{SqliteSnapshots, SqliteStorage};
+use eventsrc_test_servers as servers;
 use eventsrc_testkit::conformance::{
     Backend, Capabilities, Sample, SampleKey, SnapshotBackend, SnapshotCapabilities,
 };
-use eventsrc_testkit::servers;
 use eventsrc_testkit::{Faults, Faulty, FaultySnapshots};
 use eventsrc_tests::faulty_http::{FaultyHttp, once};
 use futures::future::BoxFuture;

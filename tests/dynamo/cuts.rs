@@ -6,9 +6,9 @@ use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::RetryConfig;
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::{Proxy, Way};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
-use eventsrc_testkit::proxy::{Proxy, Way};
-use eventsrc_testkit::servers;
 
 use eventsrc_tests::faulty_http::{FaultyTables, once, quickly};
 

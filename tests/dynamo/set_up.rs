@@ -13,8 +13,8 @@ use eventsrc_dynamo::aws_sdk_dynamodb::types::{
 };
 use eventsrc_dynamo::aws_sdk_dynamodb::{Client, config};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
-use eventsrc_testkit::proxy::{Proxy, Way};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::{Proxy, Way};
 use eventsrc_tests::faulty_http::{Answer, FaultyHttp, FaultyTables, HttpFault, once, quickly};
 use futures::TryStreamExt;
 use tokio::net::TcpListener;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use eventsrc_postgres::tokio_postgres::NoTls;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::{HANG, kinesis};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;

@@ -8,7 +8,7 @@ use eventsrc_dynamo::aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use eventsrc_examples::identity::InDynamo;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::dynamo::config;
 use tokio::process::Command;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use eventsrc_examples::identity::run;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 
 /// What the program writes to its two outputs, and whether it succeeds.
 async fn identity(arguments: &[&str]) -> (String, String, bool) {

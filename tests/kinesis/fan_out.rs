@@ -12,8 +12,8 @@ use eventsrc_core::{MemoryStorage, StreamName};
 use eventsrc_kinesis::{
     Consumer, Envelope, FanOutSettings, FanOutStream, Publisher, aws_sdk_kinesis::Client,
 };
-use eventsrc_testkit::proxy::Proxy;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::Proxy;
 use eventsrc_tests::bus::{quick, split};
 use eventsrc_tests::ledgers::{Entries, Filler};
 use eventsrc_tests::{HANG, kinesis};

@@ -6,7 +6,7 @@ use eventsrc_core::Timestamp;
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_kinesis::LeaseTable;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::dynamo;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

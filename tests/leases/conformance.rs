@@ -7,8 +7,8 @@ use eventsrc_core::lease::MemoryLeases;
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_kinesis::LeaseTable;
 use eventsrc_postgres::{Postgres, PostgresLeases};
+use eventsrc_test_servers as servers;
 use eventsrc_testkit::conformance::{self, LeaseBackend};
-use eventsrc_testkit::servers;
 use eventsrc_tests::dynamo::config;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -3,7 +3,7 @@
 use eventsrc_core::Timestamp;
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
 use eventsrc_postgres::{Postgres, PostgresLeases};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 
 use super::{after, client, moved, take, unmoved};
 

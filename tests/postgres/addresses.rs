@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use eventsrc_core::{ErrorKind, StorageError};
 use eventsrc_postgres::{Postgres, Settings, Tls};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use super::{as_user, assert_keeps, assert_says, client, database};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use eventsrc_core::storage::Put;
 use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_postgres::{Postgres, PostgresStorage};
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::{Moment, Proxy};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
-use eventsrc_testkit::proxy::{Moment, Proxy};
-use eventsrc_testkit::servers;
 
 use super::{assert_says, client, commit, commits, open, store, transactions};
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use eventsrc_core::clock::Randomness;
 use eventsrc_core::{ErrorKind, EventStorage, Timestamp};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use tokio::process::{Child, Command};
 
 use super::{assert_says, client, commit, commits, open, store, until};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use eventsrc_core::storage::{Put, ScanStorage, Segment};
 use eventsrc_core::{ErrorKind, EventStorage, StreamName};
 use eventsrc_postgres::{Postgres, PostgresStorage, Settings};
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::{Proxy, Way};
 use eventsrc_testkit::history::{Load, Recorded, hammer};
-use eventsrc_testkit::proxy::{Proxy, Way};
-use eventsrc_testkit::servers;
 use futures::TryStreamExt;
 
 use super::{

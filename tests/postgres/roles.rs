@@ -4,7 +4,7 @@ use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::storage::{Put, ScanStorage, Segment};
 use eventsrc_core::{ErrorKind, EventStorage, Head, Snapshot, StorageError, Timestamp};
 use eventsrc_postgres::{Postgres, PostgresSnapshots, PostgresStorage};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use futures::TryStreamExt;
 use tokio_postgres::error::SqlState;
 

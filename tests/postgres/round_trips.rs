@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use eventsrc_core::EventStorage;
 use eventsrc_core::storage::Put;
 use eventsrc_postgres::{Postgres, PostgresStorage};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -7,11 +7,11 @@ use eventsrc_core::stream::ZonedSequence;
 use eventsrc_core::view::{Batch, StreamPosition as At, ViewError, ViewStore};
 use eventsrc_core::{Sequence, StorageError, StreamName, ViewDefinition};
 use eventsrc_postgres::{Postgres, PostgresView, Settings, Transaction, View, tokio_postgres};
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::Proxy;
 use eventsrc_testkit::conformance::{
     self, Report, SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample,
 };
-use eventsrc_testkit::proxy::Proxy;
-use eventsrc_testkit::servers;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 

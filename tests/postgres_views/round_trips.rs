@@ -4,7 +4,7 @@
 use eventsrc_core::view::{Applied, Batch, ViewError, ViewStore};
 use eventsrc_core::{StreamName, ViewDefinition};
 use eventsrc_postgres::{PostgresView, Settings, Transaction, View, each, tokio_postgres};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::HANG;
 use tokio::time::timeout;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use eventsrc_testkit::servers::{Ferrokinesis, FerrokinesisSettings};
+use eventsrc_test_servers::{Ferrokinesis, FerrokinesisSettings};
 use eventsrc_tests::bus::{
     Blows, Bus, Converged, Done, PartitionKeys, ReadBack, Survived, converge, read_back, survive,
 };

@@ -8,8 +8,9 @@ use eventsrc_core::{EventStorage, MemoryStorage, StreamName};
 use eventsrc_dynamo::DynamoStorage;
 use eventsrc_postgres::{Postgres, PostgresStorage};
 use eventsrc_sqlite::{Database, SqliteStorage};
+use eventsrc_test_servers as servers;
 use eventsrc_testkit::history::{Checked, Load, Recorded, Violation, hammer};
-use eventsrc_testkit::{Faults, Faulty, servers};
+use eventsrc_testkit::{Faults, Faulty};
 use eventsrc_tests::dynamo::tables;
 use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once, quickly};
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use eventsrc_core::StreamName;
 use eventsrc_postgres::{Postgres, PostgresView};
 use eventsrc_sqlite::{Database, SqliteView};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::ledgers::{
     PostgresLedger, SqliteLedger, Target, kill_rebuilds, kill_workers, race, read_under_lag, wake_the_dead,
 };

@@ -4,8 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use eventsrc_testkit::proxy::{Injected, Proxy, Way};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::{Injected, Proxy, Way};
 use futures::poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 
-use eventsrc_testkit::servers::{self, DynamoLocal, DynamoLocalSettings};
+use eventsrc_test_servers::{self as servers, DynamoLocal, DynamoLocalSettings};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 

@@ -10,7 +10,7 @@ use eventsrc_kinesis::aws_sdk_kinesis::primitives::Blob;
 use eventsrc_kinesis::aws_sdk_kinesis::types::{
     ConsumerStatus, PutRecordsRequestEntry, ShardIteratorType, StartingPosition, SubscribeToShardEventStream,
 };
-use eventsrc_testkit::servers::{self, Ferrokinesis, FerrokinesisSettings};
+use eventsrc_test_servers::{self as servers, Ferrokinesis, FerrokinesisSettings};
 use eventsrc_tests::kinesis::{client, config, stream};
 use futures::future::join_all;
 use tokio::io::{AsyncBufReadExt, BufReader};

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 
 use eventsrc_kinesis::aws_sdk_kinesis::Client;
-use eventsrc_testkit::servers::{self, KinesisMock};
+use eventsrc_test_servers::{self as servers, KinesisMock};
 use eventsrc_tests::kinesis::config;
 
 use super::streams::{Stream, middle};

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use eventsrc_testkit::servers::{self, Ministack};
+use eventsrc_test_servers::{self as servers, Ministack};
 
 use super::tables::{Tables, each_key_has_tables_of_its_own};
 

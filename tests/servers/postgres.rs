@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 
-use eventsrc_testkit::servers::{self, Postgres, PostgresSettings};
+use eventsrc_test_servers::{self as servers, Postgres, PostgresSettings};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsrc_testkit::proxy::{Injected, Moment, Proxy, is_commit};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
+use eventsrc_test_servers::proxy::{Injected, Moment, Proxy, is_commit};
 use futures::{SinkExt, pin_mut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

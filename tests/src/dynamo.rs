@@ -3,7 +3,7 @@
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region};
 use eventsrc_dynamo::{Dynamo, Settings};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 
 /// The configuration of somebody with this access key, at a DynamoDB that asks for no other secret.
 pub fn config(endpoint: &str, access_key: &str) -> Builder {

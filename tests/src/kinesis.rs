@@ -6,7 +6,7 @@ use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_kinesis::aws_sdk_kinesis::Client;
 use eventsrc_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Builder, Config, Credentials, Region};
 use eventsrc_kinesis::aws_sdk_kinesis::types::StreamStatus;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use tokio::time::timeout;
 
 use crate::HANG;

@@ -13,5 +13,4 @@ pub mod view_kills;
 
 use std::time::Duration;
 
-/// Limit that ends a test that hangs. It measures nothing: a busy machine may be slow.
-pub const HANG: Duration = Duration::from_mins(10);
+pub use eventsrc_test_servers::HANG;

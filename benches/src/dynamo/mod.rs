@@ -19,7 +19,7 @@ use eventsrc_core::{EventStorage, StreamName};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
-use eventsrc_testkit::servers::DynamoLocal;
+use eventsrc_test_servers::DynamoLocal;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};

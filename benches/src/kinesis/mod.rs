@@ -25,7 +25,7 @@ use eventsrc_kinesis::{
     Consumer, ConsumerHandle, ConsumerSettings, Envelope, KinesisStream, PollingSettings, Publisher,
     PublisherSettings,
 };
-use eventsrc_testkit::servers::Ferrokinesis;
+use eventsrc_test_servers::Ferrokinesis;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 

@@ -8,7 +8,7 @@ pub(crate) mod totals;
 pub(crate) mod visible;
 
 use anyhow::Result;
-use eventsrc_testkit::servers::{Postgres as Server, PostgresSettings};
+use eventsrc_test_servers::{Postgres as Server, PostgresSettings};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use eventsrc_dynamo::{Dynamo, aws_sdk_dynamodb};
 use eventsrc_kinesis::aws_sdk_kinesis;
-use eventsrc_testkit::servers::{DynamoLocal, Ferrokinesis, Postgres};
+use eventsrc_test_servers::{DynamoLocal, Ferrokinesis, Postgres};
 
 use crate::identity::InDynamo;
 

@@ -15,8 +15,7 @@ pub(super) struct Program {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// Limit that ends the story if it hangs. It measures nothing: a busy machine may be slow.
-pub(super) const HANG: Duration = Duration::from_mins(10);
+pub(super) use eventsrc_test_servers::HANG;
 
 impl Program {
     pub(super) fn start(

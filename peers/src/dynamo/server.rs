@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_smithy_async::rt::sleep::default_async_sleep;
-use eventsrc_testkit::servers::DynamoLocal;
+use eventsrc_test_servers::DynamoLocal;
 
 use super::recorder::Recorder;
 

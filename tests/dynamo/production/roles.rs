@@ -15,7 +15,7 @@ use eventsrc_dynamo::aws_sdk_dynamodb::config::interceptors::BeforeTransmitInter
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use eventsrc_dynamo::aws_sdk_dynamodb::error::BoxError;
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::dynamo::config;
 use futures::TryStreamExt;
 use serde_json::Value;

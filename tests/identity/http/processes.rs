@@ -10,7 +10,7 @@ use std::time::Duration;
 use eventsrc_core::CommitId;
 use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_examples::identity::UserId;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;

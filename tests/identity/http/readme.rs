@@ -6,7 +6,7 @@ use std::process::Stdio;
 use eventsrc_core::Token;
 use eventsrc_core::clock::{Randomness, SystemClock};
 use eventsrc_examples::identity::{UserId, signed_beside};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;

@@ -13,7 +13,7 @@ use eventsrc_examples::identity::views::{Kept, Questions, in_memory, in_postgres
 use eventsrc_examples::identity::{InDynamo, InMemory, InSqlite, Service, Storages};
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 use eventsrc_tests::dynamo;
 
 use super::Client;

@@ -5,7 +5,7 @@ use eventsrc_core::view::QuarantinedCommit;
 use eventsrc_core::{StreamName, Synchronizer, Token};
 use eventsrc_examples::identity::UserId;
 use eventsrc_examples::identity::views::Questions;
-use eventsrc_testkit::servers::Postgres;
+use eventsrc_test_servers::Postgres;
 use serde_json::json;
 
 use super::questions::{group, signed_up};

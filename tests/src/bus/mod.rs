@@ -23,7 +23,7 @@ use eventsrc_kinesis::{
     StreamRecords,
 };
 use eventsrc_postgres::{Postgres, PostgresLeases, PostgresView};
-use eventsrc_testkit::servers::{self, Ferrokinesis};
+use eventsrc_test_servers::{self as servers, Ferrokinesis};
 
 use crate::kinesis;
 use crate::ledgers::PostgresLedger;

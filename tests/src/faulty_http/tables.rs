@@ -6,7 +6,7 @@ use eventsrc_dynamo::Dynamo;
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::Builder;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 
 use super::FaultyHttp;
 use crate::dynamo::config;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use eventsrc_dynamo::Dynamo;
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
-use eventsrc_testkit::servers;
+use eventsrc_test_servers as servers;
 
 use crate::dynamo::config;
 

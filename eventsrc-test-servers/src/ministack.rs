@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::Signal;
 
-use super::ServerError;
-use super::http::answers;
-use super::installed::installed;
-use super::process::{Process, Program, on_a_thread};
+use crate::error::ServerError;
+use crate::http::answers;
+use crate::installed::installed;
+use crate::process::{Process, Program, on_a_thread};
 
 /// A ministack of this process, which has a DynamoDB among other services of AWS, written apart from AWS's own: gone with
 /// its data on drop or with this process.

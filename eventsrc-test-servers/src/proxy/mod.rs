@@ -5,8 +5,8 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use eventsrc_testkit::proxy::{Moment, Proxy, is_commit};
-//! use eventsrc_testkit::servers;
+//! use eventsrc_test_servers::proxy::{Moment, Proxy, is_commit};
+//! use eventsrc_test_servers;
 //!
 //! let server = servers::postgres().await;
 //! let proxy = Proxy::before_postgres(server.address()).await?;
@@ -35,7 +35,7 @@ use self::connection::Connection;
 use self::faults::{Faults, Rule, Stalled};
 pub use self::faults::{Injected, Moment, Way};
 pub use self::postgres::is_commit;
-use crate::servers::listen;
+use crate::port::listen;
 
 /// A proxy on a port of 127.0.0.1; on drop, it is gone with all its connections.
 ///

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{self, Path, PathBuf};
 
-use super::ServerError;
+use crate::error::ServerError;
 
 /// The folder of a server that `scripts/servers` has installed: `folder`, in which `program` is.
 ///

@@ -7,14 +7,14 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::ServerError;
-use super::http::answers;
-use super::installed::{in_path, installed};
-use super::process::{Process, Program, on_a_thread};
-use super::stream_names::StreamNames;
+use crate::error::ServerError;
+use crate::http::answers;
+use crate::installed::{in_path, installed};
+use crate::process::{Process, Program, on_a_thread};
+use crate::stream_names::StreamNames;
 
 /// A kinesis-mock of this process, which has Kinesis Data Streams, written apart from AWS's own and from
-/// [`Ferrokinesis`](super::Ferrokinesis): gone with its data on drop or with this process.
+/// [`Ferrokinesis`](crate::Ferrokinesis): gone with its data on drop or with this process.
 ///
 /// Signatures are not looked at, and all access keys but those of twelve digits share all streams, so a stream is told from
 /// others by its [name](Self::stream_name). It is the thorough one: it tells `MillisBehindLatest`, and the last answer about a

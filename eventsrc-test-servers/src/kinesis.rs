@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::ServerError;
-use super::http::answers;
-use super::installed::installed;
-use super::process::{Process, Program, on_a_thread};
-use super::stream_names::StreamNames;
+use crate::error::ServerError;
+use crate::http::answers;
+use crate::installed::installed;
+use crate::process::{Process, Program, on_a_thread};
+use crate::stream_names::StreamNames;
 
 /// How a ferrokinesis is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]

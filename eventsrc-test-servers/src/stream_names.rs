@@ -9,7 +9,7 @@ pub(super) struct StreamNames {
 }
 
 impl StreamNames {
-    /// A name that begins with `prefix`, as [`Ferrokinesis::stream_name`](super::Ferrokinesis::stream_name) promises it.
+    /// A name that begins with `prefix`, as [`Ferrokinesis::stream_name`](crate::Ferrokinesis::stream_name) promises it.
     pub(super) fn next(&self, prefix: &str) -> String {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         assert!(prefix.len() <= 100 && prefix.chars().all(is_plain), "{prefix:?} is no name for a stream");

@@ -1,90 +1,21 @@
-//! Real servers for tests, private to the process that starts them.
-//!
-//! A server runs from its installed program, on a free port of this machine, with a new folder for its data, and ends with
-//! the process that started it, however that process ends. Nothing is mocked and nothing is skipped: a program that is
-//! not installed is an error that says how to install it.
-//!
-//! Postgres, Java and Node are packages of Debian. DynamoDB Local, ministack, ferrokinesis and kinesis-mock are installed by
-//! `scripts/servers` of this project, into its `target/servers`, or into the folder that the environment variable
-//! `EVENTSRC_SERVERS` names; tests outside this workspace look there if it is set.
-
-mod dynamo;
-mod guarded_folder;
-mod http;
-mod installed;
-mod kinesis;
-mod kinesis_mock;
-mod ministack;
-mod port;
-mod postgres;
-mod process;
-mod programs;
-mod stream_names;
+//! Servers that all tests of a process share.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 
-pub use dynamo::{DynamoLocal, DynamoLocalSettings};
-pub use kinesis::{Ferrokinesis, FerrokinesisSettings};
-pub use kinesis_mock::KinesisMock;
-pub use ministack::Ministack;
-pub(crate) use port::listen;
-pub use postgres::{Postgres, PostgresSettings};
 use tokio::sync::OnceCell;
 
-/// Why a server does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Its program is not installed.
-    #[error(
-        "{program} is not installed: install the Debian package `{package}`, or put its folder into PATH"
-    )]
-    Missing {
-        /// The program.
-        program: &'static str,
-        /// The Debian package that has it.
-        package: &'static str,
-    },
-    /// It is not installed, and no Debian package has it.
-    #[error(
-        "{server} is not installed in {folder}: run `scripts/servers` of eventsrc, or name in EVENTSRC_SERVERS the folder \
-         into which it has installed servers"
-    )]
-    NotInstalled {
-        /// The server.
-        server: &'static str,
-        /// Where it should be.
-        folder: PathBuf,
-    },
-    /// The program ended, or did not do its work in time.
-    #[error("{what}; it said: {said}")]
-    Failed {
-        /// What was to be done.
-        what: String,
-        /// The last of what the program said.
-        said: String,
-    },
-    /// The machine did not let it be started.
-    #[error("cannot {what}")]
-    Machine {
-        /// What was to be done.
-        what: String,
-        /// Why it could not.
-        source: io::Error,
-    },
-}
-
-impl ServerError {
-    fn machine(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Machine { what, source }
-    }
-}
+use crate::dynamo::DynamoLocal;
+use crate::error::ServerError;
+use crate::installed;
+use crate::kinesis::Ferrokinesis;
+use crate::kinesis_mock::KinesisMock;
+use crate::ministack::Ministack;
+use crate::postgres::Postgres;
 
 /// The Postgres that all tests of this process share; the first caller starts it.
 ///
-/// It holds nothing dear: it has [`PostgresSettings::default`], and whoever stops it stops it for all, so tests that
+/// It holds nothing dear: it has [`PostgresSettings::default`](crate::PostgresSettings), and whoever stops it stops it for all, so tests that
 /// crash a server start [their own](Postgres::start).
 ///
 /// # Panics

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::ServerError;
+use crate::error::ServerError;
 
 /// The programs of one version of Postgres.
 pub(super) struct Programs {

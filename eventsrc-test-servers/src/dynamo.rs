@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::Signal;
 
-use super::ServerError;
-use super::http::answers;
-use super::installed::{in_path, installed};
-use super::process::{Process, Program, on_a_thread};
+use crate::error::ServerError;
+use crate::http::answers;
+use crate::installed::{in_path, installed};
+use crate::process::{Process, Program, on_a_thread};
 
 /// How a DynamoDB Local is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

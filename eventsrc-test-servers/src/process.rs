@@ -12,10 +12,10 @@ use eventsrc_core::clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 
-use super::ServerError;
-use super::guarded_folder::GuardedFolder;
-use super::port::free_port;
 use crate::HANG;
+use crate::error::ServerError;
+use crate::guarded_folder::GuardedFolder;
+use crate::port::free_port;
 
 /// What kind of server it is.
 pub(super) trait Program: Send + Sync {

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::process::Signal;
 use tokio_postgres::NoTls;
 
-use super::ServerError;
-use super::process::{Process, Program, on_a_thread};
-use super::programs::Programs;
+use crate::error::ServerError;
+use crate::process::{Process, Program, on_a_thread};
+use crate::programs::Programs;
 
 /// How a Postgres is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
