@@ -22,10 +22,8 @@ use eventsrc_core::StreamName;
 use eventsrc_core::codec::RawCodec;
 use eventsrc_core::stream::ZonedSequence;
 use eventsrc_dynamo::{ItemDecoder, aws_sdk_dynamodb};
-use eventsrc_kinesis::{
-    Bridge, ConsumerEnvironment, ConsumerSettings, DynamoStream, KinesisStream, LeaseTable, Publisher,
-    aws_sdk_dynamodbstreams, aws_sdk_kinesis,
-};
+use eventsrc_kinesis::dynamodb::{Bridge, DynamoStream, LeaseTable, aws_sdk_dynamodbstreams};
+use eventsrc_kinesis::{ConsumerEnvironment, ConsumerSettings, KinesisStream, Publisher, aws_sdk_kinesis};
 
 use arguments::Arguments;
 use stop::Stop;

@@ -8,7 +8,8 @@ use eventsrc_core::StorageError;
 use crate::cost::{size, write_units};
 use crate::dynamo::Dynamo;
 use crate::failure::failure;
-use crate::layout::{ABSENT, Item};
+use crate::item::Item;
+use crate::layout::ABSENT;
 
 /// What became of a put.
 pub(crate) enum Appended {

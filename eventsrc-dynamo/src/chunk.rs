@@ -7,7 +7,8 @@ use eventsrc_core::codec::Codec;
 use eventsrc_core::{Commit, ErrorKind, Sequence, StorageError, StreamKey};
 
 use crate::commits;
-use crate::layout::{self, CommitItem, Item};
+use crate::item::Item;
+use crate::layout::{self, CommitItem};
 
 /// How many bytes of payloads a page has, about. Deflated items of a MB, which the service gives at once, may be far more.
 const BYTES_PER_PAGE: usize = 1 << 20;

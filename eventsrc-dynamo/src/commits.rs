@@ -10,7 +10,8 @@ use eventsrc_core::{
 };
 
 use crate::cost::{LARGEST_ITEM, size};
-use crate::layout::{CommitItem, HeadItem, Item, Unreadable};
+use crate::item::{Item, Unreadable};
+use crate::layout::{CommitItem, HeadItem};
 use crate::payloads::Payloads;
 
 /// The longest name of a stream, which is a partition key, in bytes.

@@ -6,7 +6,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::layout::Item;
+use crate::item::Item;
 
 /// The largest item that the service takes, in bytes.
 pub(crate) const LARGEST_ITEM: usize = 400 << 10;

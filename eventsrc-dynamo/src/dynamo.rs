@@ -4,12 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use eventsrc_core::StorageError;
 use eventsrc_core::clock::{Clock, SystemClock};
 
 use crate::pace::Pace;
 use crate::settings::Settings;
-use crate::table;
 use crate::usage::{Meter, Usage};
 
 /// A table of events and one of snapshots, reached by one client of the service. Cheap to clone.
@@ -51,26 +49,6 @@ impl Dynamo {
             meter: Meter::default(),
             scans,
         }))
-    }
-
-    /// Creates the tables that are missing, charged by request, and waits until they can be used. It is for development and
-    /// tests: see the crate's documentation for tables that hold something dear.
-    ///
-    /// # Errors
-    ///
-    /// As [`check_tables`](Self::check_tables), and `Refused` without the permission to create a table.
-    pub async fn create_tables(&self) -> Result<(), StorageError> {
-        table::create(self).await
-    }
-
-    /// Makes sure that the tables are there and of the right make.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` if a table is missing or has another key, or may not be looked at; `Unavailable` if the service does not
-    /// answer.
-    pub async fn check_tables(&self) -> Result<(), StorageError> {
-        table::check(self).await
     }
 
     /// What was asked of the service since this was made, by all who share it, and what the service charges for it.

@@ -3,16 +3,12 @@
 //! One item is one commit. Its partition key is the name of the stream and its sort key the number of the commit's first
 //! event, so that a writer who missed a commit collides with it. Names are short, because they count as bytes of every item.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use crate::item::{Item, Unreadable, bytes, integer, integer_or, take_bytes, text};
 use crate::payloads::{PLAIN, Payloads};
-
-/// An item as the service takes and gives it.
-pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// `category/id` of the stream; the partition key.
 pub(crate) const STREAM: &str = "k";
@@ -68,11 +64,6 @@ pub(crate) struct HeadItem {
     pub(crate) zone: u16,
     pub(crate) time: i64,
 }
-
-/// Why an item is none of a commit.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the attribute `{0}` is missing or not as it was written")]
-pub(crate) struct Unreadable(pub(crate) &'static str);
 
 impl CommitItem {
     /// The number of the last event; `None` past the last there is.
@@ -171,34 +162,6 @@ pub(crate) fn number(item: &Item) -> Result<u64, Unreadable> {
 /// A number as an attribute.
 pub(crate) fn n(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
-}
-
-pub(crate) fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {
-    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str).ok_or(Unreadable(name))
-}
-
-pub(crate) fn bytes<'a>(item: &'a Item, name: &'static str) -> Result<&'a [u8], Unreadable> {
-    item.get(name).and_then(|value| value.as_b().ok()).map(Blob::as_ref).ok_or(Unreadable(name))
-}
-
-pub(crate) fn take_bytes(item: &mut Item, name: &'static str) -> Result<Vec<u8>, Unreadable> {
-    match item.remove(name) {
-        Some(AttributeValue::B(bytes)) => Ok(bytes.into_inner()),
-        _ => Err(Unreadable(name)),
-    }
-}
-
-pub(crate) fn integer<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<T, Unreadable> {
-    let digits = item.get(name).and_then(|value| value.as_n().ok());
-    digits.and_then(|digits| digits.parse().ok()).ok_or(Unreadable(name))
-}
-
-pub(crate) fn integer_or<T: std::str::FromStr>(
-    item: &Item,
-    name: &'static str,
-    absent: T,
-) -> Result<T, Unreadable> {
-    if item.contains_key(name) { integer(item, name) } else { Ok(absent) }
 }
 
 #[cfg(test)]

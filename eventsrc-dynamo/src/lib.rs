@@ -66,6 +66,7 @@ mod commits;
 mod cost;
 mod dynamo;
 mod failure;
+mod item;
 mod item_decoder;
 mod layout;
 mod pace;
@@ -81,7 +82,6 @@ mod usage;
 
 pub use aws_sdk_dynamodb;
 pub use dynamo::Dynamo;
-pub use failure::service_error;
 pub use item_decoder::ItemDecoder;
 pub use scan::{InvalidScanCursor, ScanCursor};
 pub use settings::Settings;

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
-use crate::layout::{Item, Unreadable, take_bytes};
+use crate::item::{Item, Unreadable, take_bytes};
 
 /// Plain: a text if their codec writes text, so that it can be read in a console, and bytes if not.
 pub(crate) const PLAIN: &str = "p";

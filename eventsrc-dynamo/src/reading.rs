@@ -9,7 +9,8 @@ use eventsrc_core::storage::Segment;
 
 use crate::dynamo::Dynamo;
 use crate::failure::{cut_off, failure};
-use crate::layout::{self, Item};
+use crate::item::Item;
+use crate::layout;
 
 /// Some items, and the key after which there may be more.
 pub(crate) struct Items {

@@ -14,7 +14,8 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::chunk::Chunk;
 use crate::commits;
-use crate::layout::{self, HeadItem, Item};
+use crate::item::Item;
+use crate::layout::{self, HeadItem};
 use crate::reading::{self, Items};
 use crate::storage::DynamoStorage;
 

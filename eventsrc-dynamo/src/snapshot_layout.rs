@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::layout::{Item, Unreadable, integer, integer_or};
+use crate::item::{Item, Unreadable, integer, integer_or};
 use crate::payloads::Payloads;
 
 /// The name of the snapshots, the version of the fold and the query key as JSON, between slashes; the partition key.

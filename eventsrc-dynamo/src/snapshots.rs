@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::cost::{LARGEST_ITEM, size, write_units};
 use crate::dynamo::Dynamo;
 use crate::failure::failure;
-use crate::layout::Item;
+use crate::item::Item;
 use crate::payloads::Payloads;
 use crate::snapshot_layout::{self, SnapshotItem};
 

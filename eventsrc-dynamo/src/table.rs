@@ -18,22 +18,33 @@ type Key = [&'static str; 2];
 const EVENTS: Key = [layout::STREAM, layout::NUMBER];
 const SNAPSHOTS: Key = [snapshot_layout::KEY, snapshot_layout::PLACE];
 
-/// Creates what is missing.
-pub(crate) async fn create(dynamo: &Dynamo) -> Result<(), StorageError> {
-    // What is done with events can be followed; snapshots are nobody's business.
-    create_one(dynamo, dynamo.events_table(), EVENTS, true).await?;
-    create_one(dynamo, dynamo.snapshots_table(), SNAPSHOTS, false).await
-}
-
-/// Makes sure that both tables are there, and can be used.
-pub(crate) async fn check(dynamo: &Dynamo) -> Result<(), StorageError> {
-    for (table, key) in [(dynamo.events_table(), EVENTS), (dynamo.snapshots_table(), SNAPSHOTS)] {
-        let Some(description) = describe(dynamo, table).await? else {
-            return Err(StorageError::new(ErrorKind::Refused, format!("there is no table {table}")));
-        };
-        check_key(table, &description, key)?;
+impl Dynamo {
+    /// Creates the tables that are missing, charged by request, and waits until they can be used. It is for development and
+    /// tests: see the crate's documentation for tables that hold something dear.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_tables`](Self::check_tables), and `Refused` without the permission to create a table.
+    pub async fn create_tables(&self) -> Result<(), StorageError> {
+        create_one(self, self.events_table(), EVENTS, true).await?;
+        create_one(self, self.snapshots_table(), SNAPSHOTS, false).await
     }
-    Ok(())
+
+    /// Makes sure that the tables are there and of the right make.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if a table is missing or has another key, or may not be looked at; `Unavailable` if the service does not
+    /// answer.
+    pub async fn check_tables(&self) -> Result<(), StorageError> {
+        for (table, key) in [(self.events_table(), EVENTS), (self.snapshots_table(), SNAPSHOTS)] {
+            let Some(description) = describe(self, table).await? else {
+                return Err(StorageError::new(ErrorKind::Refused, format!("there is no table {table}")));
+            };
+            check_key(table, &description, key)?;
+        }
+        Ok(())
+    }
 }
 
 async fn create_one(dynamo: &Dynamo, table: &str, key: Key, streamed: bool) -> Result<(), StorageError> {

@@ -9,7 +9,7 @@ use futures::FutureExt;
 
 use crate::publisher::Publisher;
 
-/// Puts what `feed` brings onto a stream, until the feed ends: from a [`DynamoStream`](crate::DynamoStream) onto a stream of
+/// Puts what `feed` brings onto a stream, until the feed ends: from a [`DynamoStream`](crate::dynamodb::DynamoStream) onto a stream of
 /// Kinesis, say, from which any number of services read.
 ///
 /// A delivery is acknowledged once all of it is on the stream. So nothing is lost, and what was put before a crash may be put

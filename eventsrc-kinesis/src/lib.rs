@@ -59,40 +59,31 @@
 //! documentation says that records come in another order, several times, and that some do not come.
 
 mod anomaly;
-mod bridge;
 mod consumer;
-mod dynamo_stream;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 mod fan_out;
 mod forward;
 mod kinesis;
-mod lease_table;
 mod named_stream;
 mod outbox;
 mod polling;
-mod publisher;
-mod record;
+pub mod publisher;
+pub mod record;
 mod shard;
-mod source;
+pub mod source;
+
+pub use aws_sdk_kinesis;
 
 pub use anomaly::Anomaly;
-pub use aws_sdk_dynamodbstreams;
-pub use aws_sdk_kinesis;
-pub use bridge::Bridge;
 pub use consumer::{
     Consumer, ConsumerEnvironment, ConsumerHandle, ConsumerSettings, ConsumerStatus, InitialPosition,
     ShardStatus,
 };
-pub use dynamo_stream::DynamoStream;
 pub use fan_out::{FanOutSettings, FanOutStream};
 pub use forward::forward;
 pub use kinesis::KinesisStream;
-pub use lease_table::LeaseTable;
 pub use outbox::Outbox;
 pub use polling::PollingSettings;
 pub use publisher::{Publisher, PublisherSettings};
-pub use record::{
-    AggregatedRecord, AggregatedRecordBuilder, Decoded, Decoder, DestinationRecords, EitherDecoder, Envelope,
-    InvalidSubRecord, NotAggregated, Record, StreamRecords, SubRecord, partition_key,
-};
-pub use shard::{Shard, compare_sequence_numbers};
-pub use source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
+pub use record::Envelope;

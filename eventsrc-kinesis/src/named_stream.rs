@@ -6,9 +6,9 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, Shard, StreamDescriptionSummary, StreamStatus};
+use eventsrc_aws::service_error;
 use eventsrc_core::clock::Clock;
 use eventsrc_core::{ErrorKind, StorageError};
-use eventsrc_dynamo::service_error;
 
 /// A stream, by its name.
 pub(crate) struct NamedStream {

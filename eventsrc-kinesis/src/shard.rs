@@ -18,7 +18,7 @@ pub struct Shard {
 /// ```
 /// use std::cmp::Ordering;
 ///
-/// use eventsrc_kinesis::compare_sequence_numbers;
+/// use eventsrc_kinesis::source::compare_sequence_numbers;
 ///
 /// assert_eq!(compare_sequence_numbers("9", "10"), Ordering::Less);
 /// assert_eq!(compare_sequence_numbers("0010", "10"), Ordering::Equal);

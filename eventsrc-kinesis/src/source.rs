@@ -7,7 +7,7 @@ use std::time::Duration;
 use eventsrc_core::{StorageError, Timestamp};
 use futures::stream::BoxStream;
 
-use crate::shard::Shard;
+pub use crate::shard::{Shard, compare_sequence_numbers};
 
 /// A stream of changes in shards, such as one of Kinesis or of DynamoDB.
 ///

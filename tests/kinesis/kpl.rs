@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use eventsrc_kinesis::{AggregatedRecord, AggregatedRecordBuilder, NotAggregated};
+use eventsrc_kinesis::record::{AggregatedRecord, AggregatedRecordBuilder, NotAggregated};
 use eventsrc_test_servers as servers;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -7,10 +7,9 @@ use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_core::feed::{Change, ChangeFeed};
 use eventsrc_core::lease::MemoryLeases;
 use eventsrc_core::{StorageError, StreamName};
-use eventsrc_kinesis::{
-    Consumer, ConsumerSettings, Envelope, ReadError, Record, RecordBatch, SequencedRecord, Shard,
-    ShardSource, StartPosition,
-};
+use eventsrc_kinesis::record::Record;
+use eventsrc_kinesis::source::{ReadError, RecordBatch, SequencedRecord, Shard, ShardSource, StartPosition};
+use eventsrc_kinesis::{Consumer, ConsumerSettings, Envelope};
 use eventsrc_tests::HANG;
 use eventsrc_tests::bus::quick;
 use futures::StreamExt;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use eventsrc_core::Timestamp;
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, NewLease};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
-use eventsrc_kinesis::LeaseTable;
+use eventsrc_kinesis::dynamodb::LeaseTable;
 use eventsrc_test_servers as servers;
 use eventsrc_tests::dynamo;
 use serde::de::DeserializeOwned;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventsrc_core::lease::MemoryLeases;
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
-use eventsrc_kinesis::LeaseTable;
+use eventsrc_kinesis::dynamodb::LeaseTable;
 use eventsrc_postgres::{Postgres, PostgresLeases};
 use eventsrc_test_servers as servers;
 use eventsrc_testkit::conformance::{self, LeaseBackend};

@@ -4,7 +4,7 @@ use eventsrc_core::ErrorKind;
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
-use eventsrc_kinesis::LeaseTable;
+use eventsrc_kinesis::dynamodb::LeaseTable;
 use eventsrc_test_servers as servers;
 use eventsrc_tests::dynamo::config;
 use eventsrc_tests::faulty_http::{FaultyHttp, HttpFault, once, quickly};

@@ -6,7 +6,7 @@ use eventsrc_core::lease::{Checkpoint, LeaseStore, NewLease};
 use eventsrc_core::{ErrorKind, Timestamp};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
 use eventsrc_dynamo::aws_sdk_dynamodb::types::AttributeValue;
-use eventsrc_kinesis::LeaseTable;
+use eventsrc_kinesis::dynamodb::LeaseTable;
 use eventsrc_tests::dynamo;
 
 use super::{after, moved, take, unmoved};

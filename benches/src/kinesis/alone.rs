@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use eventsrc_core::StreamName;
-use eventsrc_kinesis::aws_sdk_dynamodbstreams::types::ShardIteratorType;
-use eventsrc_kinesis::aws_sdk_dynamodbstreams::{Client as Streams, config};
+use eventsrc_kinesis::Envelope;
 use eventsrc_kinesis::aws_sdk_kinesis::primitives::Blob;
 use eventsrc_kinesis::aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use eventsrc_kinesis::{Envelope, partition_key};
+use eventsrc_kinesis::dynamodb::aws_sdk_dynamodbstreams::types::ShardIteratorType;
+use eventsrc_kinesis::dynamodb::aws_sdk_dynamodbstreams::{Client as Streams, config};
+use eventsrc_kinesis::record::partition_key;
 use futures::future::try_join_all;
 
 use super::by_hand::Shard;

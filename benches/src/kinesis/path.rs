@@ -12,7 +12,8 @@ use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::view::{Batch, ViewError};
 use eventsrc_core::{Operation, Outcome, SaveApi, StreamName, Synchronizer, ViewDefinition};
 use eventsrc_dynamo::ItemDecoder;
-use eventsrc_kinesis::{Consumer, ConsumerSettings, DynamoStream, StreamRecords, forward};
+use eventsrc_kinesis::dynamodb::{DynamoStream, StreamRecords};
+use eventsrc_kinesis::{Consumer, ConsumerSettings, forward};
 use eventsrc_postgres::{Postgres, PostgresView, Transaction, View};
 use futures::future::try_join_all;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use eventsrc_core::feed::{Change, ChangeFeed as _};
 use eventsrc_core::lease::MemoryLeases;
-use eventsrc_kinesis::AggregatedRecord;
+use eventsrc_kinesis::record::AggregatedRecord;
 use tokio::runtime::Builder;
 
 use super::by_hand::{Commit, Shard};

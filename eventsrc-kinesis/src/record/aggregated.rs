@@ -16,7 +16,7 @@ const CHECKSUM: usize = 16;
 /// The records that one record of a Kinesis stream holds.
 ///
 /// ```
-/// use eventsrc_kinesis::{AggregatedRecordBuilder, AggregatedRecord};
+/// use eventsrc_kinesis::record::{AggregatedRecordBuilder, AggregatedRecord};
 ///
 /// let mut aggregate = AggregatedRecordBuilder::new(1 << 20);
 /// assert!(aggregate.add("user/1", b"first".to_vec()).is_ok());

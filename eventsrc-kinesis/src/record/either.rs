@@ -4,7 +4,7 @@ use eventsrc_core::StreamKey;
 use eventsrc_core::feed::Change;
 use eventsrc_core::storage::Either::{self, Left, Right};
 
-use super::{Decoded, Decoder};
+use super::contract::{Decoded, Decoder};
 
 /// Two decoders of different streams as one, for a view that follows both: what either reads is read, as
 /// [`EitherStorage`](eventsrc_core::storage::EitherStorage) reads two storages. `EitherDecoder` of `EitherDecoder` takes three kinds.
@@ -12,9 +12,10 @@ use super::{Decoded, Decoder};
 /// What both read as a stream of theirs is one of the left.
 ///
 /// ```
-/// use eventsrc_kinesis::{EitherDecoder, Envelope};
+/// use eventsrc_kinesis::record::EitherDecoder;
+/// use eventsrc_kinesis::Envelope;
 /// # use eventsrc_core::{StreamKey, StreamName};
-/// # fn decoder<UserId: StreamKey, GroupId: StreamKey>() -> impl eventsrc_kinesis::Decoder<eventsrc_kinesis::Record> {
+/// # fn decoder<UserId: StreamKey, GroupId: StreamKey>() -> impl eventsrc_kinesis::record::Decoder<eventsrc_kinesis::record::Record> {
 /// # type UserEvent = String; type GroupEvent = u32;
 ///
 /// let users = Envelope::<UserId, u64, UserEvent>::new();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use eventsrc_core::StreamKey;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct User(pub(super) String);
+pub(crate) struct User(pub(crate) String);
 
 impl StreamKey for User {
     fn category(&self) -> &str {

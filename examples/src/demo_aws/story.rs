@@ -200,8 +200,8 @@ impl<'a> Story<'a> {
 
     /// The text of the first record of a user, as it lies in Kinesis.
     async fn record_of_a_user(&self) -> Result<String> {
-        use eventsrc_kinesis::AggregatedRecord;
         use eventsrc_kinesis::aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon;
+        use eventsrc_kinesis::record::AggregatedRecord;
 
         let client = self.local.kinesis_client();
         let shards = client.list_shards().stream_name("identity").send().await?.shards.unwrap_or_default();

@@ -1,7 +1,8 @@
 //! Clients of the services of AWS, and what goes wrong on the way to them.
 
 use eventsrc_dynamo::aws_sdk_dynamodb::{self, config::retry::RetryConfig};
-use eventsrc_kinesis::{aws_sdk_dynamodbstreams, aws_sdk_kinesis};
+use eventsrc_kinesis::aws_sdk_kinesis;
+use eventsrc_kinesis::dynamodb::aws_sdk_dynamodbstreams;
 
 use super::Bus;
 use crate::faulty_http::{FaultyHttp, HttpFault, InjectedHttp, once, quickly};

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use eventsrc_kinesis::aws_sdk_dynamodbstreams::Client;
-use eventsrc_kinesis::aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
+use eventsrc_kinesis::dynamodb::aws_sdk_dynamodbstreams::Client;
+use eventsrc_kinesis::dynamodb::aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

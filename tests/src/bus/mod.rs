@@ -18,10 +18,8 @@ use eventsrc_core::lease::LeaseStore;
 use eventsrc_core::retry::BackoffSettings;
 use eventsrc_core::{StorageError, StreamName};
 use eventsrc_dynamo::{Dynamo, DynamoStorage, ItemDecoder};
-use eventsrc_kinesis::{
-    Consumer, ConsumerSettings, DynamoStream, Envelope, KinesisStream, PollingSettings, Publisher,
-    StreamRecords,
-};
+use eventsrc_kinesis::dynamodb::{DynamoStream, StreamRecords};
+use eventsrc_kinesis::{Consumer, ConsumerSettings, Envelope, KinesisStream, PollingSettings, Publisher};
 use eventsrc_postgres::{Postgres, PostgresLeases, PostgresView};
 use eventsrc_test_servers::{self as servers, Ferrokinesis};
 

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use self::layout::{Read, Unreadable, Written};
 use super::aggregated::{AggregatedRecord, NotAggregated};
-use super::{Decoded, Decoder, Record};
+use super::contract::{Decoded, Decoder, Record};
 
 /// The longest partition key that Kinesis takes, in characters.
 const LONGEST_PARTITION_KEY: usize = 256;
@@ -46,7 +46,8 @@ const LONGEST_PARTITION_KEY: usize = 256;
 /// ```
 /// use eventsrc_core::StreamName;
 /// use eventsrc_core::feed::Change;
-/// use eventsrc_kinesis::{Decoded, Decoder, Envelope, Record};
+/// use eventsrc_kinesis::record::{Decoded, Decoder, Record};
+/// use eventsrc_kinesis::Envelope;
 ///
 /// let envelope = Envelope::<StreamName, u64, String>::new();
 /// let ada: StreamName = "user/1".parse()?;

@@ -3,10 +3,9 @@
 use eventsrc_core::codec::RawCodec;
 use eventsrc_core::{StorageError, StreamName};
 use eventsrc_dynamo::ItemDecoder;
-use eventsrc_kinesis::{
-    Bridge, Consumer, ConsumerEnvironment, ConsumerSettings, DynamoStream, EitherDecoder, Envelope,
-    KinesisStream, LeaseTable, Publisher,
-};
+use eventsrc_kinesis::dynamodb::{Bridge, DynamoStream, LeaseTable};
+use eventsrc_kinesis::record::EitherDecoder;
+use eventsrc_kinesis::{Consumer, ConsumerEnvironment, ConsumerSettings, Envelope, KinesisStream, Publisher};
 use eventsrc_postgres::{Postgres, PostgresLeases};
 
 use super::Aws;

@@ -11,7 +11,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use eventsrc_dynamo::aws_sdk_dynamodb::config::{Builder, ProvideCredentials};
 use eventsrc_dynamo::{Dynamo, DynamoStorage, aws_sdk_dynamodb};
-use eventsrc_kinesis::{aws_sdk_dynamodbstreams, aws_sdk_kinesis};
+use eventsrc_kinesis::aws_sdk_kinesis;
+use eventsrc_kinesis::dynamodb::aws_sdk_dynamodbstreams;
 
 use super::events::{DirectoryEvent, GroupEvent, UserEvent};
 use super::keys::{DirectoryKey, GroupId, UserId};

@@ -9,11 +9,11 @@ use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 use tokio::task::JoinHandle;
 
+use super::record::StreamRecords;
+use super::stream::DynamoStream;
 use crate::consumer::{Consumer, ConsumerEnvironment, ConsumerHandle, ConsumerSettings};
-use crate::dynamo_stream::DynamoStream;
 use crate::forward::forward;
 use crate::publisher::Publisher;
-use crate::record::StreamRecords;
 use crate::source::ShardSource as _;
 
 /// Carries what is stored in a table of DynamoDB onto a stream of Kinesis, from which any number of services read.

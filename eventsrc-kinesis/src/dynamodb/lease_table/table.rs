@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ReturnValue,
     ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
 };
+use eventsrc_aws::service_error;
 use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_core::lease::{Lease, NewLease};
 use eventsrc_core::{ErrorKind, StorageError};
-use eventsrc_dynamo::{aws_sdk_dynamodb, service_error};
+use eventsrc_dynamo::aws_sdk_dynamodb;
 
 use super::layout::{self, Change, Item};
 

@@ -6,8 +6,9 @@ use eventsrc_core::commit::Payload;
 use eventsrc_core::{Sequence, StreamKey};
 use eventsrc_dynamo::ItemDecoder;
 
+use super::attribute;
 use super::image::ItemChanges;
-use super::{Decoded, Decoder, attribute};
+use crate::record::{Decoded, Decoder};
 
 /// Reads the records of the DynamoDB Streams of a table of events.
 ///

@@ -8,9 +8,9 @@ use aws_sdk_dynamodbstreams::error::ProvideErrorMetadata;
 use aws_sdk_dynamodbstreams::types::{
     Record, ShardIteratorType, StreamDescription, StreamStatus, StreamViewType,
 };
+use eventsrc_aws::service_error;
 use eventsrc_core::clock::{Clock, Randomness};
 use eventsrc_core::{ErrorKind, StorageError};
-use eventsrc_dynamo::service_error;
 use futures::stream::BoxStream;
 
 use crate::kinesis::timestamp;

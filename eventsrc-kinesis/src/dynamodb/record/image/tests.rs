@@ -7,8 +7,9 @@ use eventsrc_core::commit::vec1;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dynamodb::record::{DestinationRecords, StreamRecords};
 use crate::record::user::User;
-use crate::record::{Decoder, DestinationRecords, Record, StreamRecords};
+use crate::record::{Decoder, Record};
 
 /// Both decoders, of the same table.
 struct Records(StreamRecords<User, u64, String>, DestinationRecords<User, u64, String>);

@@ -1,15 +1,16 @@
 //! What was done to the items of a table of events.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventsrc_core::codec::Codec;
+use eventsrc_core::codec::{Codec, CodecError};
 use eventsrc_core::feed::Change;
-use eventsrc_core::{Sequence, StreamKey, StreamName};
+use eventsrc_core::{Sequence, StorageError, StreamKey, StreamName};
 use eventsrc_dynamo::ItemDecoder;
 
 use super::attribute::Item;
-use super::{Decoded, described};
 use crate::anomaly::Anomaly;
+use crate::record::Decoded;
 
 /// Reads what was done to items.
 ///
@@ -82,3 +83,18 @@ fn stream((stream, _): (StreamName, u64)) -> StreamName {
 
 #[cfg(test)]
 mod tests;
+
+/// An error with its causes, but for those that may quote what was to be read.
+fn described(error: &StorageError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(json) = error.downcast_ref::<serde_json::Error>() {
+            text += &format!(": at line {}, column {}", json.line(), json.column());
+            break;
+        }
+        text += &format!(": {error}");
+        cause = if error.is::<CodecError>() { None } else { error.source() };
+    }
+    text
+}

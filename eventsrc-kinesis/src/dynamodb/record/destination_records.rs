@@ -8,12 +8,12 @@ use eventsrc_dynamo::ItemDecoder;
 use super::attribute::JsonItem;
 use super::image::ItemChanges;
 use super::native::{self, Native, Unreadable};
-use super::{Decoded, Decoder, Record};
 use crate::anomaly::Anomaly;
+use crate::record::{Decoded, Decoder, Record};
 
 /// Reads what DynamoDB itself puts on a Kinesis stream of a table of events, which needs no bridge.
 ///
-/// They are read as [`StreamRecords`](crate::StreamRecords) are. A record that names another table is [`Anomaly::Foreign`].
+/// They are read as [`StreamRecords`](crate::dynamodb::StreamRecords) are. A record that names another table is [`Anomaly::Foreign`].
 ///
 /// DynamoDB repeats such records, brings them out of order, and leaves some out for good. A
 /// [`Synchronizer`](eventsrc_core::Synchronizer) puts that right, at the price of reads.

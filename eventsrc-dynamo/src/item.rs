@@ -1,0 +1,42 @@
+//! Items of a table, and reading their attributes.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+/// An item as the service takes and gives it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// Why an item is none of a commit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the attribute `{0}` is missing or not as it was written")]
+pub(crate) struct Unreadable(pub(crate) &'static str);
+
+pub(crate) fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {
+    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str).ok_or(Unreadable(name))
+}
+
+pub(crate) fn bytes<'a>(item: &'a Item, name: &'static str) -> Result<&'a [u8], Unreadable> {
+    item.get(name).and_then(|value| value.as_b().ok()).map(Blob::as_ref).ok_or(Unreadable(name))
+}
+
+pub(crate) fn take_bytes(item: &mut Item, name: &'static str) -> Result<Vec<u8>, Unreadable> {
+    match item.remove(name) {
+        Some(AttributeValue::B(bytes)) => Ok(bytes.into_inner()),
+        _ => Err(Unreadable(name)),
+    }
+}
+
+pub(crate) fn integer<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<T, Unreadable> {
+    let digits = item.get(name).and_then(|value| value.as_n().ok());
+    digits.and_then(|digits| digits.parse().ok()).ok_or(Unreadable(name))
+}
+
+pub(crate) fn integer_or<T: std::str::FromStr>(
+    item: &Item,
+    name: &'static str,
+    absent: T,
+) -> Result<T, Unreadable> {
+    if item.contains_key(name) { integer(item, name) } else { Ok(absent) }
+}
