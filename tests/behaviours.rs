@@ -1,7 +1,7 @@
-//! What saves and queries promise, on the reference backends.
+//! Promises of saves and queries, on the in-memory reference backends.
 
 mod directory;
 mod queries;
+mod request_costs;
 mod retries;
 mod saves;
-mod warm;

@@ -20,7 +20,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Tables of its own, and the configuration of the AWS SDK for them.
+/// Tables for one test, and the AWS SDK configuration for them.
 struct Location {
     access_key: String,
     endpoint: String,
@@ -46,13 +46,13 @@ impl Location {
             .env("AWS_ACCESS_KEY_ID", &self.access_key)
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_REGION", "eu-west-1")
-            // Whoever runs the tests may have some of their own.
+            // The user who runs the tests may have a configuration file.
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
         command
     }
 
-    /// What it says is wrong.
+    /// The error message of the program.
     async fn refused(&self, arguments: &[&str]) -> String {
         let output = self.bridge(arguments).await.output().await.unwrap();
         assert!(!output.status.success());
@@ -84,7 +84,7 @@ impl Codec<String> for Third {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_carries_payloads_of_any_version_until_it_is_told_to_stop() {
+async fn it_copies_payloads_of_any_version_until_it_is_stopped() {
     let place = Location::new("bridge").await;
     let tables = Dynamo::new(place.client(), "events");
     tables.create_tables().await.unwrap();
@@ -104,7 +104,7 @@ async fn it_carries_payloads_of_any_version_until_it_is_told_to_stop() {
     let mut lines = BufReader::new(bridge.stdout.take().unwrap()).lines();
     let told = lines.next_line().await.unwrap().unwrap();
     let begin = format!(
-        "carrying what is stored in the table events onto the stream {stream}, with leases in events-bridge"
+        "Copying commits from table events to stream {stream}. Leases: table events-bridge. Worker: "
     );
     assert!(told.starts_with(&begin), "{told}");
 
@@ -125,20 +125,20 @@ async fn it_carries_payloads_of_any_version_until_it_is_told_to_stop() {
         told.push(line);
     }
     assert!(bridge.wait().await.unwrap().success());
-    assert_eq!(told, ["stopping: what was read is put first, unless it is said again", "stopped"]);
+    assert_eq!(told, ["Draining in-flight records. Press Ctrl-C again to stop immediately.", "Stopped."]);
 }
 
 #[tokio::test]
-async fn what_would_break_it_is_told_at_the_start() {
+async fn wrong_settings_are_reported_at_the_start() {
     let place = Location::new("bridgerefused").await;
     let stream = kinesis::stream(1).await;
     let err = place.refused(&["--table", "events", "--stream", &stream]).await;
-    assert_eq!(err, "error: the table events has no stream of changes: switch it on, with new images\n");
+    assert_eq!(err, "error: the table events has no stream: enable it with the view type NEW_IMAGE\n");
 
     Dynamo::new(place.client(), "events").create_tables().await.unwrap();
     let err = place.refused(&["--table", "events", "--stream", "nowhere"]).await;
     assert!(
-        err.starts_with("error: cannot look at the stream nowhere: ResourceNotFoundException\n"),
+        err.starts_with("error: cannot describe the stream nowhere: ResourceNotFoundException\n"),
         "{err}"
     );
 
@@ -149,7 +149,7 @@ async fn what_would_break_it_is_told_at_the_start() {
         update.send().await.unwrap();
     }
     let err = place.refused(&["--table", "events", "--stream", &stream]).await;
-    assert!(err.contains("brings no new images: switch it on with the view type NEW_IMAGE"), "{err}");
+    assert!(err.contains("has no new images: enable it with the view type NEW_IMAGE"), "{err}");
 
     let err = place.refused(&["--table", "events", "--stream", &stream, "--create", "0"]).await;
     assert!(err.contains("invalid value '0'"), "{err}");

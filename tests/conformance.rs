@@ -1,7 +1,7 @@
 //! Every backend, against every rule of the contract.
 
 mod backends;
-mod beside;
+mod either;
 mod persistent;
 pub(crate) mod proved;
 pub(crate) mod sentences;
@@ -42,7 +42,7 @@ async fn dynamo_keeps_every_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn dynamo_of_another_make_keeps_every_rule() {
+async fn another_implementation_of_dynamo_keeps_every_rule() {
     event_storage("ministack", backends::ministack::<Numbers>()).await;
     snapshot_storage("ministack", backends::ministack::<Numbers>()).await;
 }
@@ -88,11 +88,11 @@ async fn snapshot_storages_keep_every_rule() {
     snapshot_storage("dynamo, zoned, postcard", backends::dynamo_with_postcard::<Zoned>()).await;
 }
 
-/// Each makes other faults.
+/// Each seed injects other faults.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_faults_leave_behind_is_whole() {
+async fn faults_leave_no_partial_commits() {
     for seed in SEEDS {
         under_faults("memory", backends::memory::<Numbers>(), seed).await;
         under_faults("memory, zoned", backends::memory::<Zoned>(), seed).await;
@@ -129,7 +129,7 @@ async fn snapshots_under_faults<B: SnapshotBackend>(name: &str, backend: B, seed
     shown(name, "snapshots under faults", &report);
 }
 
-/// Prints what was found in a line, and asserts that no rule is violated.
+/// Prints the result in one line, and asserts that no rule is violated.
 fn shown(name: &str, what: &str, report: &Report) {
     let (rules, kept) = (report.rows().len(), report.kept());
     let undeclared = report.rows().iter().filter(|row| row.verdict == Verdict::Undeclared).count();

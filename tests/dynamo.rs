@@ -1,15 +1,15 @@
-//! What only DynamoDB has to show: what calls cost, large streams, requests and replies that are lost, a service that fails, a
-//! set-up that is wrong.
+//! Tests specific to DynamoDB: request costs, large streams, lost requests and replies, service failures and
+//! wrong set-ups.
 
 mod costs;
-mod cuts;
+mod cut_connections;
 mod faults;
 mod faulty;
 mod production;
 mod set_up;
 mod streams;
 mod tables;
-mod truncated;
+mod truncated_replies;
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use eventsrc_dynamo::DynamoStorage;
 
 type Storage = DynamoStorage<StreamName, u64, String>;
 
-/// Stores a commit of these texts at `first`.
+/// Stores a commit with these payloads at `first`.
 async fn put(
     storage: &Storage,
     stream: &str,
@@ -41,7 +41,7 @@ fn commit(stream: &str, first: u64, texts: &[&str]) -> Arc<Commit<StreamName, u6
     Arc::new(Commit { key: stream.parse().unwrap(), first, time, metadata, payloads })
 }
 
-/// A text that does not deflate to much less.
+/// A text that deflate hardly shortens.
 fn noise(seed: u64, length: usize) -> String {
     let mut state = seed | 1;
     let letters = std::iter::repeat_with(|| {

@@ -1,7 +1,7 @@
 //! Change feeds over real storages: every stored commit is delivered, or covered by a hint.
 
+mod notifying;
 mod poll;
-mod published;
 mod reader;
 mod scan;
 
@@ -30,7 +30,7 @@ trait Samples: ScanStorage<Key = StreamName, Sequence = u64, Payload = Sample> +
 
 impl<St: ScanStorage<Key = StreamName, Sequence = u64, Payload = Sample> + Clone> Samples for St {}
 
-/// A storage in a file of its own, with so many commits a page.
+/// A storage in its own file, with this number of commits a page.
 async fn sqlite(commits_per_page: usize) -> (TempDir, Sqlite) {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { commits_per_page, ..Settings::default() };
@@ -42,7 +42,7 @@ fn name(id: &str) -> StreamName {
     StreamName::new("sample", id).unwrap()
 }
 
-/// A commit with an id of its own.
+/// A commit with a new id.
 fn commit(key: &StreamName, first: u64, events: usize) -> Draft {
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + (first % 1_000_000) as i64).unwrap();
     let payloads = (0..events).map(|place| Sample::Text(format!("{key} {first}+{place}"))).collect();
@@ -60,7 +60,7 @@ async fn store<St: Samples>(storage: &St, commit: &Draft) {
     assert!(matches!(put, Put::Stored), "{put:?}");
 }
 
-/// Stores commits of 1, 2 and 3 events on each of so many streams, by turns.
+/// Stores commits of 1, 2 and 3 events on each of `streams` streams, in turns.
 async fn fill<St: Samples>(storage: &St, streams: usize) -> Vec<Draft> {
     let mut stored = Vec::new();
     for (first, events) in [(1, 1), (2, 2), (4, 3)] {
@@ -73,7 +73,7 @@ async fn fill<St: Samples>(storage: &St, streams: usize) -> Vec<Draft> {
     stored
 }
 
-/// The next changes of a feed that has some, or will soon.
+/// The next changes of a feed that has some now or soon.
 async fn next<F: ChangeFeed>(feed: &mut F) -> Vec<Change<F::Key, F::Sequence, F::Payload>> {
     let next = tokio::time::timeout(HANG, feed.next()).await;
     let delivery = next.expect("the feed says something").unwrap().expect("the feed goes on");
@@ -81,7 +81,7 @@ async fn next<F: ChangeFeed>(feed: &mut F) -> Vec<Change<F::Key, F::Sequence, F:
     delivery.changes
 }
 
-/// Commits that a feed handed over, and nothing else.
+/// The commits of these changes. Panics if there is another change.
 fn commits<K: std::fmt::Debug, S: std::fmt::Debug, E: std::fmt::Debug>(
     changes: Vec<Change<K, S, E>>,
 ) -> Vec<Arc<Commit<K, S, E>>> {
@@ -92,21 +92,22 @@ fn commits<K: std::fmt::Debug, S: std::fmt::Debug, E: std::fmt::Debug>(
     changes.into_iter().map(commit).collect()
 }
 
-/// Asks for the next until it is there, giving up now and then before that: nothing may be lost by it.
+/// Polls for the next delivery until it is there, and drops some of the futures before that: no change may be
+/// lost by it.
 async fn next_with_interruptions<F: ChangeFeed>(
     feed: &mut F,
     draws: &mut StdRng,
 ) -> Result<Option<Delivery<F::Key, F::Sequence, F::Payload>>, StorageError> {
     loop {
-        if let Some(delivery) = with_patience(feed.next(), draws.random_range(1..4)).await {
+        if let Some(delivery) = within_polls(feed.next(), draws.random_range(1..4)).await {
             return delivery;
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// What `future` comes to if that takes no more than `polls`; it is dropped then.
-async fn with_patience<T>(future: impl Future<Output = T>, mut polls: usize) -> Option<T> {
+/// The output of `future` if it is ready after at most `polls` polls. Otherwise the future is dropped.
+async fn within_polls<T>(future: impl Future<Output = T>, mut polls: usize) -> Option<T> {
     let mut future = std::pin::pin!(future);
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -118,7 +119,7 @@ async fn with_patience<T>(future: impl Future<Output = T>, mut polls: usize) -> 
     .await
 }
 
-/// Fails if `future` is there at once.
+/// Fails if `future` is ready at its first poll.
 async fn assert_waits<T>(future: impl Future<Output = T>) {
-    assert!(with_patience(future, 1).await.is_none(), "there was nothing to be had");
+    assert!(within_polls(future, 1).await.is_none(), "the future must not be ready");
 }

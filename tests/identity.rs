@@ -1,4 +1,5 @@
-//! The example program `identity`: what each of its commands promises, on memory and on SQLite, and what is different on DynamoDB.
+//! The example program `identity`: the promises of each command, in memory and in SQLite, and the differences in
+//! DynamoDB.
 
 mod aws;
 mod commands;
@@ -7,8 +8,8 @@ mod dynamo;
 mod faults;
 mod folds;
 mod http;
+mod program;
 mod races;
-mod story;
 mod time;
 
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ macro_rules! on_memory_and_sqlite {
 }
 use on_memory_and_sqlite;
 
-/// A service that has just been started: it remembers nothing.
+/// A service after its start, with empty caches.
 fn started<S: Storages>(storages: &S) -> Service<S> {
     Service::new(storages, Arc::new(SystemClock), Arc::new(Randomness::from_system()))
 }
@@ -76,7 +77,7 @@ async fn payloads<St: EventStorage<Payload: Clone>>(storage: &St, key: &St::Key)
     pages.iter().flat_map(|page| page.events().map(|event| event.payload.clone())).collect()
 }
 
-/// Everybody who ever claimed something, as keys.
+/// The keys of all users or groups that ever claimed something.
 async fn claimants<K: StreamKey + Ord, S: Storages>(storages: &S) -> Vec<K> {
     let events = payloads(&*storages.directory(), &DirectoryKey).await;
     let owners = events.iter().filter_map(|event| match event {
@@ -89,11 +90,11 @@ async fn claimants<K: StreamKey + Ord, S: Storages>(storages: &S) -> Vec<K> {
     owners
 }
 
-/// What the directory says, and what the users and groups say: entry, owner's id, claim.
-type Said = BTreeMap<Entry, (String, u64)>;
+/// Contents of the directory, and the same from the users and groups: entry, owner's id, claim.
+type Claims = BTreeMap<Entry, (String, u64)>;
 
-async fn said_by_the_directory<S: Storages>(storages: &S) -> Said {
-    let mut said = Said::new();
+async fn said_by_the_directory<S: Storages>(storages: &S) -> Claims {
+    let mut said = Claims::new();
     let pages: Vec<_> = storages.directory().events(&DirectoryKey, None).try_collect().await.unwrap();
     for event in pages.iter().flat_map(|page| page.events()) {
         match event.payload {
@@ -106,7 +107,7 @@ async fn said_by_the_directory<S: Storages>(storages: &S) -> Said {
     said
 }
 
-async fn said_by_the_owners<S: Storages>(storages: &S) -> Said {
+async fn said_by_the_owners<S: Storages>(storages: &S) -> Claims {
     let service = started(storages);
     let mut said = Vec::new();
     for id in claimants::<UserId, S>(storages).await {
@@ -119,12 +120,12 @@ async fn said_by_the_owners<S: Storages>(storages: &S) -> Said {
         said.extend(group.name.map(|name| (Entry::GroupName(name.text), (id.0.to_string(), name.claim))));
     }
     let count = said.len();
-    let said = Said::from_iter(said);
+    let said = Claims::from_iter(said);
     assert_eq!(said.len(), count, "two have the same name or address");
     said
 }
 
-/// Once every command is answered, the directory says exactly what the users and groups say.
+/// Asserts that the directory equals what the users and groups say. It does once every command is answered.
 async fn assert_consistent<S: Storages>(storages: &S) {
     assert_eq!(said_by_the_directory(storages).await, said_by_the_owners(storages).await);
 }

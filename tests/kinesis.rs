@@ -1,9 +1,9 @@
-//! What is stored, carried by Kinesis and DynamoDB Streams to views.
+//! Commits that Kinesis and DynamoDB Streams carry to views.
 
-mod cut_off;
 mod fan_out;
 mod kpl;
 mod outbox;
 mod path;
 mod publishing;
-mod silence;
+mod silent_shards;
+mod truncated_replies;

@@ -1,4 +1,4 @@
-//! Laws that hold for all values, as properties.
+//! Laws that hold for all values, as property tests.
 
 mod codecs;
 mod merged;

@@ -1,9 +1,9 @@
-//! Leases: every rule on every store, proved on wrong ones, and what each store has to show of its own.
+//! Leases: every rule on every store, proof by wrong stores, and tests specific to each store.
 
 mod client_library;
 mod conformance;
 mod heartbeats;
-mod lost;
+mod lost_replies;
 mod proved;
 mod sentences;
 mod stored;
@@ -16,7 +16,7 @@ use eventsrc_postgres::Postgres;
 use eventsrc_test_servers as servers;
 use tokio_postgres::{Client, NoTls};
 
-/// A new database of the shared server, and where it is.
+/// A new database of the shared server, and its address.
 async fn database() -> (Postgres, String) {
     let url = servers::postgres().await.database("leases").await;
     (Postgres::connect(&url).await.unwrap(), url)
@@ -29,7 +29,7 @@ async fn client(url: &str) -> Client {
     client
 }
 
-/// Creates leases of these shards, and gives all there are.
+/// Creates leases of these shards. Returns all leases of the store.
 async fn create(store: &impl LeaseStore, shards: &[&str]) -> Vec<Lease> {
     let new = |shard: &&str| NewLease {
         shard: (*shard).to_owned(),
@@ -40,7 +40,7 @@ async fn create(store: &impl LeaseStore, shards: &[&str]) -> Vec<Lease> {
     store.leases().await.unwrap()
 }
 
-/// Takes a lease that has to be there to be taken.
+/// Takes a lease that must be available.
 async fn take(store: &impl LeaseStore, lease: &Lease, worker: &str) -> Lease {
     store.take(lease, worker).await.unwrap().expect("the lease is as it was seen")
 }

@@ -15,6 +15,7 @@ mod postgres;
 mod postgres_views;
 mod scenarios;
 mod servers;
+mod small_examples;
 mod sqlite;
 mod sqlite_views;
 mod synchronizer;

@@ -1,7 +1,7 @@
-//! What only Postgres has to show: a server that goes away, connections that are cut, roles, secrets, groups.
+//! Tests specific to Postgres: outages, cut connections, roles, secrets and group commit.
 
 mod addresses;
-mod cuts;
+mod cut_connections;
 mod full_disk;
 mod groups;
 mod outages;
@@ -33,12 +33,12 @@ type Storage = PostgresStorage<StreamName, u64, String>;
 type Draft = Arc<Commit<StreamName, u64, String>>;
 type PutResult = Result<Put<StreamName, u64, String>, StorageError>;
 
-/// Where a new database of the shared server is.
+/// Address of a new database of the shared server.
 async fn database() -> String {
     servers::postgres().await.database("events").await
 }
 
-/// A storage of texts in a database.
+/// A storage with `String` payloads in a database.
 async fn open(url: &str) -> Storage {
     open_with(url, Settings::default()).await
 }
@@ -65,7 +65,7 @@ fn name(text: &str) -> StreamName {
     text.parse().unwrap()
 }
 
-/// A commit with an id of its own.
+/// A commit with a new id.
 fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     let ids = Randomness::from_system();
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
@@ -78,7 +78,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     })
 }
 
-/// Puts a commit that has to be stored.
+/// Puts a commit, which must be stored.
 async fn store(storage: &Storage, commit: &Draft) {
     let put = storage.put(Arc::clone(commit)).await.unwrap();
     assert!(matches!(put, Put::Stored), "{put:?}");
@@ -93,13 +93,13 @@ where
     pages.iter().flat_map(|page| page.commits().to_vec()).collect()
 }
 
-/// How many transactions the commits in the tables were stored by, as the server has it.
+/// The number of transactions by which the commits in the tables were stored, according to the server.
 async fn transactions(client: &Client) -> u64 {
     let sql = "SELECT count(DISTINCT xmin::text) FROM eventsrc.commits";
     client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) as u64
 }
 
-/// Fails unless `error` is of this kind and says all of `words`.
+/// Fails unless `error` is of this kind and contains all of `words`.
 fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error:?}");
     for word in words {
@@ -107,7 +107,7 @@ fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     }
 }
 
-/// Fails if `secret` is anywhere in `error`, its causes included.
+/// Fails if `error` or one of its causes contains `secret`.
 fn assert_keeps(error: &StorageError, secret: &str) {
     let mut told = format!("{error} {error:?}");
     let mut cause: Option<&dyn Error> = error.source();
@@ -118,7 +118,7 @@ fn assert_keeps(error: &StorageError, secret: &str) {
     assert!(!told.contains(secret), "{told}");
 }
 
-/// Waits for a condition.
+/// Waits until `condition` holds.
 async fn until(condition: impl AsyncFn() -> bool) {
     let holds = async {
         while !condition().await {
@@ -128,12 +128,12 @@ async fn until(condition: impl AsyncFn() -> bool) {
     timeout(HANG, holds).await.expect("it holds");
 }
 
-/// Waits until so many statements of others in this database wait for a lock.
+/// Waits until `count` statements of other sessions in this database wait for a lock.
 async fn until_waiting(client: &Client, count: i64) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
     until(async || {
-        // Otherwise the server shows the same picture until the end of a transaction.
+        // Otherwise the server shows the same statistics until the end of the transaction.
         client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
         client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) >= count
     })

@@ -1,10 +1,10 @@
-//! What only views in Postgres have to show: round trips, locks, lost connections, code that misbehaves, take-overs.
+//! Tests specific to views in Postgres: round trips, locks, lost connections, misbehaving views and take-overs.
 
 mod conformance;
-mod gate;
+mod held_connection;
 mod locks;
-mod losses;
-mod misdeeds;
+mod lost_connections;
+mod misbehaving_views;
 mod opening;
 mod reading;
 
@@ -34,22 +34,22 @@ use tokio_postgres::{Client, NoTls};
 type Draft = Arc<Commit<StreamName, u64, String>>;
 type LinesView = PostgresView<StreamName, u64, String, Lines>;
 
-/// Adds each payload to the row of its stream, unless the payload says to do something else.
+/// A view that appends each payload to the row of its stream, unless the payload asks for another action.
 struct Lines {
     version: u32,
-    misdeed: Misdeed,
+    action: Action,
 }
 
-/// What is done at a payload `misdeed`.
-type Misdeed = fn(&Transaction) -> BoxFuture<'_, Result<(), ViewError>>;
+/// The action at a payload `action`.
+type Action = fn(&Transaction) -> BoxFuture<'_, Result<(), ViewError>>;
 
 impl Lines {
     fn new(version: u32) -> Self {
-        Self::that(version, |_| Box::pin(async { Err("it may not be told".into()) }))
+        Self::with_action(version, |_| Box::pin(async { Err("an action without a test".into()) }))
     }
 
-    fn that(version: u32, misdeed: Misdeed) -> Self {
-        Self { version, misdeed }
+    fn with_action(version: u32, action: Action) -> Self {
+        Self { version, action }
     }
 }
 
@@ -87,15 +87,15 @@ impl<S: Sequence> View<StreamName, S, String> for Lines {
         let add = transaction.prepare_cached(&add).await?;
         for event in batch.events() {
             transaction.execute(&add, &[&event.key().as_str(), event.payload]).await?;
-            if event.payload == "misdeed" {
-                (self.misdeed)(transaction).await?;
+            if event.payload == "action" {
+                (self.action)(transaction).await?;
             }
         }
         Ok(())
     }
 }
 
-/// A schema of its own for the tables of a test, and beside it one for the library's.
+/// A schema for the tables of a test, and another one for the library's tables.
 #[derive(Clone)]
 struct Location {
     name: String,
@@ -119,7 +119,7 @@ impl Location {
         Settings { schema: format!("{}_eventsrc", self.name), connections: 4, ..Settings::default() }
     }
 
-    /// Connections of its own, as another process has them.
+    /// New connections, as another process has them.
     async fn connect(&self) -> Postgres {
         self.connect_with(self.settings()).await
     }
@@ -128,12 +128,12 @@ impl Location {
         Postgres::connect_with(&self.url, settings).await.unwrap()
     }
 
-    /// A view with connections of its own.
+    /// A view with new connections.
     async fn open(&self, view: Lines) -> LinesView {
         PostgresView::open(&self.connect().await, view).await.unwrap()
     }
 
-    /// A client that is none of the library's.
+    /// A client that does not use the library.
     async fn client(&self) -> Client {
         let url = self.url.replace("application_name=", "application_name=other_");
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
@@ -141,12 +141,12 @@ impl Location {
         client
     }
 
-    /// Executes some SQL on a connection of its own.
+    /// Executes SQL on a new connection.
     async fn execute(&self, sql: &str) {
         self.client().await.batch_execute(sql).await.unwrap();
     }
 
-    /// Waits until a question to the database, in SQL, is answered by true.
+    /// Waits until a query returns true.
     async fn until(&self, question: &str) {
         let client = self.client().await;
         let answered = async {
@@ -157,7 +157,7 @@ impl Location {
         timeout(HANG, answered).await.unwrap_or_else(|_| panic!("it never comes true: {question}"));
     }
 
-    /// What the connections of the library's do, as a question: whether any of them is in this state.
+    /// A query that returns true if any connection of the library is in this state.
     fn any_is(&self, state: &str) -> String {
         format!(
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = '{}' AND state = '{state}'",
@@ -170,7 +170,7 @@ fn name(text: &str) -> StreamName {
     text.parse().unwrap()
 }
 
-/// A commit with an id of its own.
+/// A commit with a new id.
 fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     let ids = Randomness::from_system();
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
@@ -183,7 +183,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     })
 }
 
-/// A batch of these commits, each of a stream of its own, which is right before it.
+/// A batch of these commits, each of a different stream, with the expected positions right before them.
 fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
     let run = |commit: &&Draft| CommitRun {
         stream: commit.key.clone(),
@@ -193,13 +193,13 @@ fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
     Batch::new(commits.iter().map(run).collect())
 }
 
-/// Applies a batch that has to be applied.
+/// Applies a batch, which must succeed.
 async fn apply(view: &LinesView, commits: &[&Draft]) {
     let applied = timeout(HANG, view.apply(&batch(commits))).await.expect("it has to end").unwrap();
     assert!(matches!(applied, Applied::Done), "{applied:?}");
 }
 
-/// What the row of a stream says, and up to where it is applied, as readers see it.
+/// The row of a stream and its position, as readers see them.
 async fn line(view: &LinesView, stream: &str) -> (Option<String>, Option<u64>) {
     let (places, text) =
         view.read(&[name(stream)], |transaction| line_of(transaction, stream)).await.unwrap();
@@ -212,7 +212,7 @@ async fn line_of(transaction: Transaction, stream: &str) -> Result<Option<String
     row.map(|row| row.try_get(0)).transpose()
 }
 
-/// Fails unless `error` is of this kind, and says all of `words`.
+/// Fails unless `error` is of this kind and contains all of `words`.
 fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error:?}");
     for word in words {
@@ -220,7 +220,7 @@ fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     }
 }
 
-/// A view that is rejected has to say all of `words`.
+/// Fails unless `applied` is a rejection that contains all of `words`.
 fn assert_rejected(applied: &Applied, words: &[&str]) {
     let Applied::Rejected(error) = applied else { panic!("{applied:?}") };
     let mut told = error.to_string();

@@ -1,4 +1,4 @@
-//! Scenarios that read like prose, and what they say when they do not hold.
+//! Scenario tests, and their failure messages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,7 +24,7 @@ fn renamed(name: &str) -> Member {
     Renamed { name: name.into() }
 }
 
-/// The name of a member, as long as they are one.
+/// The name of a member for as long as they are one.
 struct Name;
 
 impl<S: Sequence> Fold<StreamName, S, Member> for Name {
@@ -51,7 +51,7 @@ fn rename(name: &'static str) -> Operation<Member, &'static str, Snapshot<u64, S
     })
 }
 
-/// The text of the panic of a scenario that does not hold.
+/// The panic message of a failing scenario.
 fn failure(scenario: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(scenario)).expect_err("the scenario should not hold");
     *panic.downcast::<String>().expect("a scenario panics with a text")
@@ -185,7 +185,7 @@ fn another_value_than_expected_is_shown_as_a_diff() {
 }
 
 #[test]
-fn values_that_differ_and_print_the_same_are_said_to() {
+fn different_values_that_print_the_same_are_reported() {
     #[derive(Clone, PartialEq)]
     struct Secret(u32);
     impl std::fmt::Debug for Secret {

@@ -1,4 +1,4 @@
-//! The local servers that other tests stand on, and the proxy before them.
+//! The local servers of other tests, and the proxy in front of them.
 
 mod bytes;
 mod dynamo;
@@ -24,13 +24,13 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     Ok(client)
 }
 
-/// How many rows are in the table `kept` of the database at `url`.
+/// The number of rows in the table `kept` of the database at `url`.
 async fn rows(url: &str) -> i64 {
     let client = connect(url).await.unwrap();
     client.query_one("SELECT count(*) FROM kept", &[]).await.unwrap().get(0)
 }
 
-/// Waits for a condition.
+/// Waits until `condition` holds.
 async fn until(condition: impl AsyncFn() -> bool) {
     let holds = async {
         while !condition().await {
@@ -40,7 +40,7 @@ async fn until(condition: impl AsyncFn() -> bool) {
     within(holds).await;
 }
 
-/// What comes by itself, sooner or later.
+/// The output of a future that is ready within the time limit.
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(HANG, future).await.expect("it comes")
 }

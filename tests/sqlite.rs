@@ -1,4 +1,4 @@
-//! What only the embedded default has to show: kills, full disks, foreign files.
+//! Tests specific to SQLite: kills, full disks, foreign files.
 
 mod files;
 mod full_disk;
@@ -20,7 +20,7 @@ use futures::TryStreamExt;
 type Storage = SqliteStorage<StreamName, u64, String>;
 type Draft = Arc<Commit<StreamName, u64, String>>;
 
-/// A storage of texts in the file at `path`.
+/// A storage with `String` payloads in the file at `path`.
 async fn open(path: &Path) -> Storage {
     SqliteStorage::new(&Database::open(path).await.unwrap())
 }
@@ -29,7 +29,7 @@ fn name(text: &str) -> StreamName {
     text.parse().unwrap()
 }
 
-/// A commit with an id of its own.
+/// A commit with a new id.
 fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     let ids = Randomness::from_system();
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
@@ -42,7 +42,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     })
 }
 
-/// Puts a commit that has to be stored.
+/// Puts a commit, which must be stored.
 async fn store(storage: &Storage, commit: &Draft) {
     let put = storage.put(Arc::clone(commit)).await.unwrap();
     assert!(matches!(put, Put::Stored), "{put:?}");
@@ -57,7 +57,7 @@ where
     pages.iter().flat_map(|page| page.commits().to_vec()).collect()
 }
 
-/// Fails unless `error` is of this kind, says all of `words`, and keeps its cause where SQLite has one to tell.
+/// Fails unless `error` is of this kind, contains all of `words`, and keeps its cause if SQLite gives one.
 fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error:?}");
     for word in words {

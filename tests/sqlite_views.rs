@@ -1,12 +1,12 @@
-//! What only views in SQLite have to show: neighbours in a group, code that misbehaves, processes, take-overs.
+//! Tests specific to views in SQLite: shared transactions, misbehaving views, processes and take-overs.
 
 mod conformance;
 mod inline;
-mod misdeeds;
-mod neighbours;
+mod misbehaving_views;
 mod opening;
 mod processes;
 mod reading;
+mod shared_transactions;
 mod stored;
 mod synchronized;
 mod taking_over;
@@ -28,22 +28,22 @@ type Storage = SqliteStorage<StreamName, u64, String>;
 type Draft = Arc<Commit<StreamName, u64, String>>;
 type LinesView = SqliteView<StreamName, u64, String, Lines>;
 
-/// Adds each payload to the row of its stream, unless the payload says to do something else.
+/// A view that appends each payload to the row of its stream, unless the payload asks for another action.
 struct Lines {
     version: u32,
-    misdeed: Misdeed,
+    action: Action,
 }
 
-/// What is done at a payload `misdeed`.
-type Misdeed = fn(&Connection) -> Result<(), ViewError>;
+/// The action at a payload `action`.
+type Action = fn(&Connection) -> Result<(), ViewError>;
 
 impl Lines {
     fn new(version: u32) -> Self {
-        Self::that(version, |_| Err("it may not be told".into()))
+        Self::with_action(version, |_| Err("an action without a test".into()))
     }
 
-    fn that(version: u32, misdeed: Misdeed) -> Self {
-        Self { version, misdeed }
+    fn with_action(version: u32, action: Action) -> Self {
+        Self { version, action }
     }
 
     fn add(connection: &Connection, version: u32, stream: &str, text: &str) -> rusqlite::Result<()> {
@@ -80,15 +80,15 @@ impl<S: Sequence> View<StreamName, S, String> for Lines {
     fn apply(&self, transaction: &Connection, batch: &Batch<StreamName, S, String>) -> Result<(), ViewError> {
         for event in batch.events() {
             Self::add(transaction, self.version, event.key().as_str(), event.payload)?;
-            if event.payload == "misdeed" {
-                (self.misdeed)(transaction)?;
+            if event.payload == "action" {
+                (self.action)(transaction)?;
             }
         }
         Ok(())
     }
 }
 
-/// A file of its own, with events and the view in it.
+/// A file with events and the view.
 struct Location {
     folder: TempDir,
     database: Database,
@@ -105,7 +105,8 @@ impl Location {
         Self { folder, database, storage, view }
     }
 
-    /// Another program that holds the file's write lock until it is dropped, so that jobs pile up.
+    /// Another program's connection, which holds the write lock of the file until it is dropped, so that jobs
+    /// queue up.
     fn hold(&self) -> Connection {
         let other = Connection::open(self.path()).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -121,7 +122,7 @@ fn name(text: &str) -> StreamName {
     text.parse().unwrap()
 }
 
-/// A commit with an id of its own.
+/// A commit with a new id.
 fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     let ids = Randomness::from_system();
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
@@ -134,7 +135,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     })
 }
 
-/// A batch of these commits, each of a stream of its own, which is right before it.
+/// A batch of these commits, each of a different stream, with the expected positions right before them.
 fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
     let run = |commit: &&Draft| CommitRun {
         stream: commit.key.clone(),
@@ -144,13 +145,13 @@ fn batch(commits: &[&Draft]) -> Batch<StreamName, u64, String> {
     Batch::new(commits.iter().map(run).collect())
 }
 
-/// Applies a batch that has to be applied.
+/// Applies a batch, which must succeed.
 async fn apply(view: &LinesView, commits: &[&Draft]) {
     let applied = view.apply(&batch(commits)).await.unwrap();
     assert!(matches!(applied, Applied::Done), "{applied:?}");
 }
 
-/// What the row of a stream says, and up to where it is applied.
+/// The row of a stream and its position.
 async fn line(view: &LinesView, stream: &str) -> (Option<String>, Option<u64>) {
     let stream = name(stream);
     let text = stream.to_string();
@@ -167,7 +168,7 @@ fn lines_of(connection: &Connection, table: &str, stream: &str) -> rusqlite::Res
         .optional()
 }
 
-/// Fails unless `error` is of this kind, and says all of `words`.
+/// Fails unless `error` is of this kind and contains all of `words`.
 fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error:?}");
     for word in words {
@@ -175,7 +176,7 @@ fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     }
 }
 
-/// A view that is rejected has to say all of `words`.
+/// Fails unless `applied` is a rejection that contains all of `words`.
 fn assert_rejected(applied: &Applied, words: &[&str]) {
     let Applied::Rejected(error) = applied else { panic!("{applied:?}") };
     for word in words {

@@ -1,10 +1,10 @@
-//! What a synchronizer promises, on the reference backends.
+//! Promises of a synchronizer, on the in-memory reference backends.
 
 mod acknowledgements;
 mod at_least;
+mod failing_view_store;
+mod ordering;
 mod quarantine;
 mod rebuilds;
 mod set_up;
 mod sweeps;
-mod trouble;
-mod turns;

@@ -1,4 +1,4 @@
-//! Views: every store against every rule of the contract, and users' views against what goes wrong around them.
+//! Views: every store against every rule of the contract, and the view harness against defective views.
 
 mod backends;
 mod faulty;
@@ -20,7 +20,7 @@ async fn memory_views_keep_every_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_bear_what_faults_leave_behind() {
+async fn workers_recover_after_faults() {
     for seed in [1, 2, 3, 4] {
         under_faults("memory", backends::memory::<ZonedSequence>(), seed).await;
     }
@@ -35,7 +35,7 @@ async fn under_faults<B: ViewBackend>(name: &str, backend: B, seed: u64) {
     shown(name, "views under faults", &report);
 }
 
-/// Prints what was found in a line, and asserts that no rule is violated.
+/// Prints the result in one line, and asserts that no rule is violated.
 fn shown(name: &str, what: &str, report: &Report) {
     let (rules, kept) = (report.rows().len(), report.kept());
     let undeclared = report.rows().iter().filter(|row| row.verdict == Verdict::Undeclared).count();

@@ -1,4 +1,4 @@
-//! The stream that is folded and decoded: an account's events, of realistic size and variety.
+//! The stream that benchmarks fold and decode: events of an account, of realistic size and variety.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use eventsrc_core::{Commit, CommitId, Event, Fold, Metadata, StreamName, Timesta
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What happens to an account; 72 bytes, and about 120 as JSON.
+/// An event of an account: 72 bytes in memory, about 120 as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum AccountEvent {
     Opened { owner: String, limit: i64 },
@@ -18,7 +18,7 @@ pub(crate) enum AccountEvent {
     Closed { reason: String },
 }
 
-/// What the fold makes. It holds no text, so that a fold's cost is the loop's and not the allocator's.
+/// Value of the fold. It has no text, so that the loop and not the allocator determines the cost of a fold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Account {
     pub(crate) balance: i64,
@@ -65,19 +65,19 @@ impl Fold<StreamName, u64, AccountEvent> for Statement {
     }
 }
 
-/// The stream that the events are on.
+/// Key of the stream of the events.
 pub(crate) fn key() -> StreamName {
     StreamName::new("account", "DE89370400440532013000").expect("the name is well-formed")
 }
 
-/// The first `count` events of an account that is never closed, the same ones each time.
+/// Returns the first `count` events of an account that is never closed. They are the same in each call.
 pub(crate) fn events(count: usize) -> impl Iterator<Item = AccountEvent> {
-    (0..count).map(|place| {
-        let number = place as i64;
-        // A fixed pattern without a short period, so that branch prediction has something to do.
-        let kind = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59;
+    (0..count).map(|index| {
+        let number = index as i64;
+        // A fixed pattern without a short period, so that branch prediction is not trivial.
+        let kind = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59;
         match kind {
-            _ if place == 0 => AccountEvent::Opened { owner: "Ada Lovelace".into(), limit: 100_000 },
+            _ if index == 0 => AccountEvent::Opened { owner: "Ada Lovelace".into(), limit: 100_000 },
             0..12 => AccountEvent::Deposited {
                 amount: 12_345 + number % 1_000,
                 from: format!("GB29NWBK60161331926{:03}", number % 1_000),
@@ -98,7 +98,7 @@ pub(crate) fn events(count: usize) -> impl Iterator<Item = AccountEvent> {
     })
 }
 
-/// The same events in commits of `size`.
+/// Returns the same events in commits of `size` events.
 pub(crate) fn commits(
     count: usize,
     size: usize,
@@ -113,13 +113,13 @@ pub(crate) fn commits(
     })
 }
 
-/// A commit whose id and time follow from where it is.
+/// Creates a commit whose id and time are derived from its first sequence.
 pub(crate) fn commit<E>(key: StreamName, first: u64, payloads: Vec1<E>) -> Commit<StreamName, u64, E> {
     let time = Timestamp::from_second(1_700_000_000 + first as i64).expect("the time is in range");
     Commit { key, first, time, metadata: Metadata::new(id(first)), payloads }
 }
 
-/// A commit id that follows from a number.
+/// Creates a commit id from a number.
 pub(crate) fn id(number: u64) -> CommitId {
     CommitId(Uuid::from_u64_pair(0x0193_d6a0_0000_7000, 0x8000_0000_0000_0000 | number))
 }

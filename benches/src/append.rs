@@ -1,4 +1,4 @@
-//! One writer, who waits for each command to be on the disk, beside bare rusqlite.
+//! One writer that waits until each command is on the disk, compared with bare rusqlite.
 
 use std::path::Path;
 
@@ -16,17 +16,17 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "append",
-    about: "SQLite, one writer: synced commits a second, beside bare rusqlite",
+    about: "SQLite, one writer: synced commits a second, compared with bare rusqlite",
     run,
     child: no_child,
 };
 
 fn run(directory: &Path) -> Result<Vec<Row>> {
-    let place = tempfile::tempdir_in(directory)?;
+    let folder = tempfile::tempdir_in(directory)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let saves = saves(&runtime, &place.path().join("ours.db"))?;
+    let saves = saves(&runtime, &folder.path().join("ours.db"))?;
     let key = account::key();
-    let mut bare = Bare::create(&place.path().join("bare.db"))?;
+    let mut bare = Bare::create(&folder.path().join("bare.db"))?;
     let mut number = 0;
     let paired = paired::compare(
         |commands| runtime.block_on(save(&saves, &key, commands)),
@@ -51,12 +51,12 @@ pub(crate) fn saves(runtime: &Runtime, path: &Path) -> Result<Saves> {
     Ok(SaveApi::new(SqliteStorage::new(&database)))
 }
 
-/// Saves one event after the other, each in a command of its own.
+/// Saves events one after the other, each in its own command.
 pub(crate) async fn save(saves: &Saves, key: &StreamName, commands: u64) -> Result<()> {
     save_on(saves, key, commands).await
 }
 
-/// The same on any storage.
+/// Saves events to any storage in the same way.
 pub(crate) async fn save_on<St>(saves: &SaveApi<St>, key: &StreamName, commands: u64) -> Result<()>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = AccountEvent>,
@@ -65,18 +65,18 @@ where
         let Outcome::<PreconditionFailed, u64>::Saved(_) =
             saves.save(key, Operation::insert(event())).await?
         else {
-            bail!("a stream with one writer was saved to, and it was not stored");
+            bail!("a save to a stream with one writer was not stored");
         };
     }
     Ok(())
 }
 
-/// The same event for a program without eventsrc.
+/// Row with the same event, for a program without eventsrc.
 pub(crate) fn bare_row(stream: &str, number: u64) -> Result<BareRow<'_>> {
     Ok(BareRow { stream, number, payload: serde_json::to_string(&event())? })
 }
 
-/// What is saved: an event of average size.
+/// Event of average size that is saved.
 pub(crate) fn event() -> AccountEvent {
-    account::events(2).last().expect("there are two")
+    account::events(2).last().expect("there are two events")
 }

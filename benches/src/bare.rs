@@ -1,4 +1,4 @@
-//! What a program without eventsrc would do: rusqlite with prepared statements, at the durability that eventsrc has.
+//! A program without eventsrc: rusqlite with prepared statements, with the same durability as eventsrc.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::account;
 /// A table with the columns that events need.
 pub(crate) struct Bare(Connection);
 
-/// A row to insert; its time and its id follow from the number.
+/// A row to insert. Its time and id are derived from the number.
 pub(crate) struct BareRow<'a> {
     pub(crate) stream: &'a str,
     pub(crate) number: u64,
@@ -37,7 +37,7 @@ impl Bare {
         Ok(Self(connection))
     }
 
-    /// Inserts `rows` in one transaction, which is synced.
+    /// Inserts `rows` in one synced transaction.
     pub(crate) fn insert<'a>(&mut self, rows: impl IntoIterator<Item = BareRow<'a>>) -> Result<()> {
         let transaction = self.0.transaction()?;
         {
@@ -58,7 +58,7 @@ impl Bare {
         Ok(transaction.commit()?)
     }
 
-    /// Hands over the payloads of a stream, in order.
+    /// Calls `visit` with each payload of a stream, in order.
     pub(crate) fn visit(&self, stream: &str, mut visit: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let mut select =
             self.0.prepare_cached("SELECT payload FROM events WHERE stream = ?1 ORDER BY number")?;

@@ -1,7 +1,7 @@
-//! A fold of stored bytes, beside the raw decoder and the same `match`.
+//! A fold of stored bytes, compared with the raw decoder and the same `match`.
 //!
-//! Ours is the way of a backend: a storage that keeps encoded commits decodes them into pages, and a query folds
-//! those. The raw side decodes payload after payload from bytes of their own, and keeps none.
+//! Our side works like a backend: a storage with encoded commits decodes them into pages, and a query folds the pages.
+//! The raw side decodes one payload after the other from separate buffers and keeps none.
 
 use std::fmt;
 use std::path::Path;
@@ -21,8 +21,12 @@ use crate::account::{self, Account, AccountEvent, Statement};
 use crate::measure::counted::{self, region};
 use crate::table::{Bar, Row};
 
-pub(crate) const BENCHMARK: Benchmark =
-    Benchmark { name: "decode", about: "decode and fold of stored bytes beside raw serde_json", run, child };
+pub(crate) const BENCHMARK: Benchmark = Benchmark {
+    name: "decode",
+    about: "decode and fold of stored bytes, compared with raw serde_json",
+    run,
+    child,
+};
 
 const EVENTS: usize = 10_000;
 
@@ -67,18 +71,18 @@ fn child(arguments: &[&str]) -> Result<()> {
     let mut expected = None;
     account::events(EVENTS).for_each(|event| account::apply(&mut expected, &event));
     if value != expected || value.is_none() {
-        bail!("{side} came to {value:?} instead of {expected:?}");
+        bail!("{side} returned {value:?} instead of {expected:?}");
     }
     Ok(())
 }
 
-/// Commit after commit, as a backend decodes them.
+/// Decodes commit after commit, as a backend does.
 fn commits<C: Codec<AccountEvent>>(codec: &C, size: usize) -> Option<Account> {
     let stored = encoded(codec, size);
     region(|| {
         let mut account = None;
-        for (_, packed) in &stored {
-            let payloads = EncodedPayloads::decode(codec, packed.version, &packed.bytes, &packed.lengths);
+        for (_, encoded) in &stored {
+            let payloads = EncodedPayloads::decode(codec, encoded.version, &encoded.bytes, &encoded.lengths);
             payloads
                 .expect("the payloads can be decoded")
                 .iter()
@@ -88,7 +92,7 @@ fn commits<C: Codec<AccountEvent>>(codec: &C, size: usize) -> Option<Account> {
     })
 }
 
-/// All the way: a storage makes pages of decoded commits, and a query folds them.
+/// Runs a query that folds the pages of a storage with encoded commits.
 fn query<C: Codec<AccountEvent>>(codec: C, size: usize) -> Option<Account> {
     let commits = encoded(&codec, size);
     let api = QueryApi::new(EncodedStorage { codec, commits }, Statement);
@@ -101,9 +105,9 @@ fn query<C: Codec<AccountEvent>>(codec: C, size: usize) -> Option<Account> {
 fn encoded<C: Codec<AccountEvent>>(codec: &C, size: usize) -> Vec<(u64, EncodedPayloads)> {
     account::commits(EVENTS, size)
         .map(|commit| {
-            let packed =
+            let encoded =
                 EncodedPayloads::encode(codec, &commit.payloads).expect("the payloads can be encoded");
-            (commit.first, packed)
+            (commit.first, encoded)
         })
         .collect()
 }
@@ -127,7 +131,7 @@ fn encoded_one_by_one<C: Codec<AccountEvent>>(codec: &C) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// One stream, encoded in memory: a backend without its disk.
+/// A storage of one stream, encoded in memory: a backend without a disk.
 struct EncodedStorage<C> {
     codec: C,
     commits: Vec<(u64, EncodedPayloads)>,
@@ -145,15 +149,15 @@ impl<C: Codec<AccountEvent>> EventStorage for EncodedStorage<C> {
     }
 
     async fn latest(&self, _: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
-        Err(StorageError::new(ErrorKind::Refused, "this storage is folded and nothing else"))
+        Err(StorageError::new(ErrorKind::Refused, "this storage supports only reads of events"))
     }
 
     fn events(&self, key: &StreamName, _: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         let key = key.clone();
         let pages = self.commits.chunks(COMMITS_PER_PAGE).map(move |chunk| {
-            let commits = chunk.iter().map(|(first, packed)| {
+            let commits = chunk.iter().map(|(first, encoded)| {
                 let payloads =
-                    EncodedPayloads::decode(&self.codec, packed.version, &packed.bytes, &packed.lengths);
+                    EncodedPayloads::decode(&self.codec, encoded.version, &encoded.bytes, &encoded.lengths);
                 let payloads = payloads.map_err(|(_, error)| {
                     StorageError::new(ErrorKind::Corrupt, "cannot read the commit").on(&key).because(error)
                 })?;

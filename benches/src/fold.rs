@@ -1,4 +1,4 @@
-//! A fold of a stream in memory, beside a hand-written loop with the same `match`.
+//! A fold of a stream in memory, compared with a hand-written loop with the same `match`.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -15,10 +15,14 @@ use crate::measure::counted::{self, region};
 use crate::measure::paired;
 use crate::table::{Bar, Row};
 
-pub(crate) const BENCHMARK: Benchmark =
-    Benchmark { name: "fold", about: "a fold of a stream in memory beside a hand-written loop", run, child };
+pub(crate) const BENCHMARK: Benchmark = Benchmark {
+    name: "fold",
+    about: "a fold of a stream in memory, compared with a hand-written loop",
+    run,
+    child,
+};
 
-/// Long enough that what happens once a fold does not show.
+/// Number of events, large enough to hide the fixed cost of a fold.
 const EVENTS: usize = 50_000;
 
 fn run(_: &Path) -> Result<Vec<Row>> {
@@ -34,7 +38,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
         rows.push(row("a loop over the commits", count("commits")?).bar(Bar::AtMost(1.10)));
         rows.push(row("a loop over a bare Vec of events", count("events")?));
 
-        // The very same commits, so that both walk the same memory.
+        // The same commits, so that both sides read the same memory.
         let commits = commits(size);
         let api = storage(&commits)?;
         let units = |units: u64, fold: &dyn Fn() -> Option<Account>| {
@@ -77,10 +81,10 @@ fn child(arguments: &[&str]) -> Result<()> {
         }
         _ => bail!("unknown side {side}"),
     };
-    // Every side has to come to the same.
+    // All sides must return the same value.
     let expected = loop_over_events(&account::events(EVENTS).collect::<Vec<_>>());
     if value != expected || value.is_none() {
-        bail!("{side} came to {value:?} instead of {expected:?}");
+        bail!("{side} returned {value:?} instead of {expected:?}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `git-history`: the import of a whole repository, beside a program that inserts the same rows into bare SQLite.
+//! The import of a whole repository by `git-history`, compared with a program that inserts the same rows into bare SQLite.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -23,17 +23,17 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
 };
 
 const COMMITS: u64 = 2_000;
-/// Of each commit.
+/// Changes of each commit.
 const CHANGES: u64 = 5;
-/// So many commits make 100,000 changes.
+/// Number of commits with 100,000 changes in total.
 const MANY_COMMITS: u64 = 20_000;
-/// As many saves as `git-history` has under way at once.
+/// The same as the number of concurrent saves of `git-history`.
 const ROWS_PER_TRANSACTION: usize = 256;
 
 fn run(directory: &Path) -> Result<Vec<Row>> {
-    let place = tempfile::tempdir_in(directory)?;
+    let folder = tempfile::tempdir_in(directory)?;
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    let small = place.path().join("small.git");
+    let small = folder.path().join("small.git");
     make_repository(&small, COMMITS)?;
 
     let (mut imports, mut inserts) = (0, 0);
@@ -41,14 +41,14 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
         |times| {
             (0..times).try_for_each(|_| {
                 imports += 1;
-                let db = place.path().join(format!("ours-{imports}.db"));
+                let db = folder.path().join(format!("ours-{imports}.db"));
                 import_all(&runtime, &small, &db, COMMITS)
             })
         },
         |times| {
             (0..times).try_for_each(|_| {
                 inserts += 1;
-                let db = place.path().join(format!("bare-{inserts}.db"));
+                let db = folder.path().join(format!("bare-{inserts}.db"));
                 insert_all(&runtime, &small, &db)
             })
         },
@@ -62,10 +62,10 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
     )
     .by_pairs(paired.speed);
 
-    let large = place.path().join("large.git");
+    let large = folder.path().join("large.git");
     make_repository(&large, MANY_COMMITS)?;
     let text = |path: &Path| path.to_str().map(str::to_owned).context("the path is not UTF-8");
-    let (large, db) = (text(&large)?, text(&place.path().join("large.db"))?);
+    let (large, db) = (text(&large)?, text(&folder.path().join("large.db"))?);
     let peak = peak::of_child(BENCHMARK.name, &[&large, &db])? as f64 / 1e6;
     let memory =
         Row::new("memory of git-history over 100,000 changes, against 200 MB", "MB at the peak", peak, 200.0)
@@ -73,7 +73,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
     Ok(vec![speed, memory])
 }
 
-/// Imports a large repository, and says how much memory that took.
+/// Imports a large repository, and prints the peak memory.
 fn child(arguments: &[&str]) -> Result<()> {
     let &[repository, db] = arguments else { bail!("expected a repository and a file") };
     let runtime = Builder::new_multi_thread().enable_all().build()?;
@@ -93,7 +93,7 @@ fn import_all(runtime: &Runtime, repository: &Path, db: &Path, commits: u64) -> 
     Ok(())
 }
 
-/// Reads the repository in the same way, and inserts a row for each change.
+/// Reads the repository in the same way, and inserts one row for each change.
 fn insert_all(runtime: &Runtime, repository: &Path, db: &Path) -> Result<()> {
     let mut bare = Bare::create(db)?;
     runtime.block_on(async {
@@ -129,7 +129,7 @@ fn insert_all(runtime: &Runtime, repository: &Path, db: &Path) -> Result<()> {
     })
 }
 
-/// A bare repository with a straight history over 500 files in 20 directories.
+/// Creates a bare repository with a linear history of 500 files in 20 directories.
 fn make_repository(path: &Path, commits: u64) -> Result<()> {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
@@ -143,10 +143,10 @@ fn make_repository(path: &Path, commits: u64) -> Result<()> {
     let mut importer = git(&["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn()?;
     let mut stream = BufWriter::new(importer.stdin.take().context("git has no input")?);
     for commit in 0..commits {
-        let who =
+        let author =
             format!("Ada Lovelace <ada@analytical-engine.example> {} +0000", 1_700_000_000 + commit * 60);
         let message = format!("Change {commit} of the engine");
-        write!(stream, "commit refs/heads/main\nauthor {who}\ncommitter {who}\n")?;
+        write!(stream, "commit refs/heads/main\nauthor {author}\ncommitter {author}\n")?;
         write!(stream, "data {}\n{message}\n", message.len())?;
         for change in 0..CHANGES {
             let file = (commit * 7 + change * 101) % 500;

@@ -1,4 +1,4 @@
-//! A fold of a stream in a file, beside a hand-written select, decode and loop; and the memory that it takes.
+//! A fold of a stream in a file, compared with a hand-written select, decode and loop; and its memory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use crate::table::{Bar, Row};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "load",
-    about: "SQLite: a fold beside a hand-written select and decode, and its memory for streams of two lengths",
+    about: "SQLite: a fold compared with a hand-written select and decode, and its memory for streams of two lengths",
     run,
     child,
 };
 
-/// The events of one commit.
+/// Events in one commit.
 const SIZE: usize = 10;
 const EVENTS: usize = 10_000;
 const STREAM: &str = "account/DE89370400440532013000";
-/// How many puts are under way at once while a stream is stored; they are queued in order and share syncs.
+/// Number of concurrent puts while a stream is stored. They are queued in order and share syncs.
 const AHEAD: usize = 500;
 
 fn run(directory: &Path) -> Result<Vec<Row>> {
-    let place = tempfile::tempdir_in(directory)?;
+    let folder = tempfile::tempdir_in(directory)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let path = |name: &str| place.path().join(name);
+    let path = |name: &str| folder.path().join(name);
 
     let storage = store(&runtime, &path("ours.db"), EVENTS)?;
     let api = QueryApi::new(storage, Statement);
@@ -76,7 +76,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
         let file = file.to_str().context("the path is not UTF-8")?;
         Ok::<_, anyhow::Error>(peak::of_child(BENCHMARK.name, &[file, &events.to_string()])? as f64 / 1e6)
     };
-    // The short streams are longer than a page; the shortest does not yet fill the caches of all readers.
+    // The short streams are longer than a page. The shortest one does not fill the page caches of all readers.
     let (long, short, shortest) = (peak(100 * EVENTS)?, peak(10 * EVENTS)?, peak(EVENTS)?);
     let memory = |events, than| {
         Row::new(
@@ -89,7 +89,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
     Ok(vec![speed, memory("100,000", short).bar(Bar::AtMost(1.25)), memory("10,000", shortest)])
 }
 
-/// Folds the stream of a file, and says how much memory that took.
+/// Folds the stream of a file, and prints the peak memory.
 fn child(arguments: &[&str]) -> Result<()> {
     let &[path, events] = arguments else { bail!("expected a file and a number of events") };
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -115,7 +115,7 @@ fn store(runtime: &Runtime, path: &Path, events: usize) -> Result<Storage> {
 async fn put(storage: &Storage, commit: Arc<Commit<StreamName, u64, AccountEvent>>) -> Result<()> {
     match storage.put(commit).await? {
         Put::Stored => Ok(()),
-        other => bail!("the stream has one writer, and a put came to {other:?}"),
+        other => bail!("a put to a stream with one writer returned {other:?}"),
     }
 }
 
@@ -131,7 +131,7 @@ fn expected(events: usize) -> Option<Account> {
 
 fn check(account: Option<Account>, expected: Option<Account>) -> Result<()> {
     if account != expected || account.is_none() {
-        bail!("the fold came to {account:?} instead of {expected:?}");
+        bail!("the fold returned {account:?} instead of {expected:?}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The benchmarks of eventsrc, beside raw calls that do the same work. See `BENCHMARKS.md`.
+//! The benchmarks of eventsrc, each compared with raw calls that do the same work. See `BENCHMARKS.md`.
 
 mod account;
 mod bare;
@@ -24,13 +24,13 @@ use clap::{Parser, Subcommand};
 use measure::machine;
 use table::Row;
 
-/// One benchmark; its file has a constant of this type.
+/// A benchmark. Each benchmark's file has a constant of this type.
 struct Benchmark {
     name: &'static str,
     about: &'static str,
-    /// Measures, with `directory` to write to.
+    /// Runs the benchmark; it writes its files to `directory`.
     run: fn(directory: &Path) -> Result<Vec<Row>>,
-    /// What the benchmark's child processes do, those that are counted or whose memory is measured.
+    /// Runs a child process of the benchmark, whose instructions or memory are measured.
     child: fn(arguments: &[&str]) -> Result<()>,
 }
 
@@ -55,17 +55,17 @@ const ALL: &[Benchmark] = &[
     kinesis::path::BENCHMARK,
 ];
 
-/// Runs all benchmarks in a few minutes; prints a table and writes `target/bench.json`.
+/// Runs all benchmarks in about twelve minutes. Prints a table and writes `target/bench.json`.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Arguments {
-    /// Run only this one (may be repeated); then `target/bench.json` is left alone.
+    /// Run only this benchmark (can be repeated); `target/bench.json` is then not written.
     #[arg(long, value_name = "NAME", value_parser = ALL.iter().map(|it| it.name).collect::<Vec<_>>())]
     only: Vec<String>,
-    /// Say which benchmarks there are, and end.
+    /// List the benchmarks.
     #[arg(long)]
     list: bool,
-    /// Put the table into BENCHMARKS.md as well.
+    /// Also write the table to BENCHMARKS.md.
     #[arg(long, conflicts_with = "only")]
     write: bool,
     #[command(subcommand)]
@@ -74,7 +74,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Child {
-    /// One side of a benchmark, in a process of its own.
+    /// Run one side of a benchmark in a separate process.
     #[command(hide = true)]
     Child { benchmark: String, arguments: Vec<String> },
 }
@@ -131,12 +131,12 @@ fn run(arguments: Arguments) -> Result<()> {
     let missed: Vec<_> =
         rows.iter().filter(|row| row.met == Some(false)).map(|row| row.name.as_str()).collect();
     if !missed.is_empty() {
-        bail!("below the bar: {}", missed.join("; "));
+        bail!("these rows missed their bar: {}", missed.join("; "));
     }
     Ok(())
 }
 
-/// For benchmarks that need no child.
+/// Child of benchmarks without child processes.
 fn no_child(_: &[&str]) -> Result<()> {
-    bail!("this benchmark has no child")
+    bail!("this benchmark has no child processes")
 }

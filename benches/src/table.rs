@@ -1,4 +1,4 @@
-//! What a run came to, as a table, as JSON, and in `BENCHMARKS.md`.
+//! The results of a run, as a table, as JSON and in `BENCHMARKS.md`.
 
 use std::fmt;
 use std::fs;
@@ -17,14 +17,14 @@ pub(crate) struct Row {
     pub(crate) reference: f64,
     pub(crate) unit: &'static str,
     pub(crate) ratio: f64,
-    /// None where the row is there to inform.
+    /// Bar for the ratio; `None` for a row that only informs.
     pub(crate) bar: Option<Bar>,
     pub(crate) met: Option<bool>,
     #[serde(skip)]
     spread: Option<Spread>,
 }
 
-/// What a ratio has to be.
+/// The bar that a ratio must meet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bar {
     AtMost(f64),
@@ -32,18 +32,18 @@ pub(crate) enum Bar {
 }
 
 impl Row {
-    /// A row whose ratio is that of its two values; without a bar.
+    /// Creates a row without a bar, whose ratio is that of its two values.
     pub(crate) fn new(name: impl Into<String>, unit: &'static str, ours: f64, reference: f64) -> Self {
         let ratio = ours / reference;
         Self { name: name.into(), ours, reference, unit, ratio, bar: None, met: None, spread: None }
     }
 
-    /// The same row with a ratio that was measured by pairs.
+    /// Replaces the ratio with one that was measured in pairs.
     pub(crate) fn by_pairs(self, ratio: Spread) -> Self {
         Self { ratio: ratio.median, spread: Some(ratio), ..self }
     }
 
-    /// The same row, judged.
+    /// Judges the ratio by a bar.
     pub(crate) fn bar(self, bar: Bar) -> Self {
         let met = match bar {
             Bar::AtMost(most) => self.ratio <= most,
@@ -68,7 +68,7 @@ impl Serialize for Bar {
     }
 }
 
-/// The rows as a Markdown table, aligned so that it reads as plain text too.
+/// Formats the rows as a Markdown table that is aligned as plain text.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let head = ["benchmark", "ours", "reference", "unit", "ratio", "quartiles", "bar", "met"];
     let mut cells = vec![head.map(str::to_owned)];
@@ -97,19 +97,19 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     table
 }
 
-/// Replaces what stands between the markers in `BENCHMARKS.md`.
+/// Replaces the text between the markers in `BENCHMARKS.md`.
 pub(crate) fn write(path: &Path, run: &str) -> Result<()> {
     const BEGIN: &str = "<!-- ./bench --write begins -->\n";
     const END: &str = "<!-- ./bench --write ends -->";
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let markers = || format!("{} has lost its markers", path.display());
+    let markers = || format!("{} has no markers of `./bench --write`", path.display());
     let (before, rest) = text.split_once(BEGIN).with_context(markers)?;
     let (_, after) = rest.split_once(END).with_context(markers)?;
     fs::write(path, format!("{before}{BEGIN}\n{run}\n{END}{after}"))?;
     Ok(())
 }
 
-/// Three significant digits or a whole number, with thousands set apart.
+/// Formats a number with three significant digits or as a whole number, with thousands separators.
 fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
@@ -120,8 +120,8 @@ fn number(value: f64) -> String {
     let text = format!("{value:.decimals$}");
     let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
     let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place) % 3 == 0 && digit.is_ascii_digit() {
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 && digit.is_ascii_digit() {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_judges_the_ratio_in_its_own_direction() {
+    fn a_bar_is_a_minimum_or_a_maximum() {
         let row = Row::new("fold", "instructions", 11.0, 10.0);
         assert_eq!(row.clone().bar(Bar::AtMost(1.1)).met, Some(true));
         assert_eq!(row.clone().bar(Bar::AtMost(1.0)).met, Some(false));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_at_a_glance() {
+    fn numbers_have_three_digits_and_thousands_separators() {
         for (value, text) in [(0.03, "0.0300"), (1.0, "1.00"), (16.04, "16.0"), (1_234_567.8, "1,234,568")] {
             assert_eq!(number(value), text);
         }

@@ -1,4 +1,4 @@
-//! 64 writers at once, who share disk commits, beside one who has each for himself.
+//! 64 concurrent writers that share disk commits, compared with one writer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "writers",
-    about: "SQLite, 64 writers: disk commits a command, and speed beside one writer",
+    about: "SQLite, 64 writers: disk commits a command, and speed compared with one writer",
     run,
     child: no_child,
 };
@@ -25,13 +25,13 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
 const WRITERS: u64 = 64;
 
 fn run(directory: &Path) -> Result<Vec<Row>> {
-    let place = tempfile::tempdir_in(directory)?;
+    let folder = tempfile::tempdir_in(directory)?;
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    let open = |name| runtime.block_on(Database::open(place.path().join(name)));
+    let open = |name| runtime.block_on(Database::open(folder.path().join(name)));
     let (shared, alone) = (open("shared.db")?, open("alone.db")?);
     let saves_of = |database| Arc::new(SaveApi::new(SqliteStorage::new(database)));
     let (many, one) = (saves_of(&shared), saves_of(&alone));
-    let mut bare = Bare::create(&place.path().join("bare.db"))?;
+    let mut bare = Bare::create(&folder.path().join("bare.db"))?;
     let keys: Vec<_> = (0..WRITERS).map(key).collect();
     let mut number = 0;
 
@@ -47,9 +47,9 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
             try_join_all(writers).await?.into_iter().collect()
         })
     };
-    let beside_one =
+    let against_one =
         paired::compare(&mut all_write, |commands| runtime.block_on(save(&one, &key(0), commands)))?;
-    let beside_bare = paired::compare(&mut all_write, |units| {
+    let against_bare = paired::compare(&mut all_write, |units| {
         (0..units).try_for_each(|_| {
             number += 1;
             let rows = keys.iter().map(|key| bare_row(key.as_str(), number));
@@ -65,18 +65,18 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
         Row::new(
             "append, 64 writers, against one writer",
             "commands/s",
-            commands / beside_one.ours,
-            1.0 / beside_one.reference,
+            commands / against_one.ours,
+            1.0 / against_one.reference,
         )
-        .by_pairs(beside_one.speed.times(commands))
+        .by_pairs(against_one.speed.times(commands))
         .bar(Bar::AtLeast(10.0)),
         Row::new(
             "append, 64 writers, against bare rusqlite, 64 rows a transaction",
             "commands/s",
-            commands / beside_bare.ours,
-            commands / beside_bare.reference,
+            commands / against_bare.ours,
+            commands / against_bare.reference,
         )
-        .by_pairs(beside_bare.speed),
+        .by_pairs(against_bare.speed),
     ])
 }
 

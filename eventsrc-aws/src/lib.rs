@@ -1,4 +1,4 @@
-//! Errors of AWS services as errors of a storage, for the crates of eventsrc that call AWS.
+#![doc = include_str!("../README.md")]
 
 use std::error::Error;
 
@@ -7,11 +7,14 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use eventsrc_core::{ErrorKind, StorageError};
 
-/// What an AWS service, or the way to it, did not do, as an error of a storage: `what` is a clause such as "cannot read the
-/// stream orders". The error says the service's own code, if there is one, and keeps its source.
+/// Converts an error of the AWS SDK to a [`StorageError`].
 ///
-/// It is `Unavailable` for what may go well another time, such as throttling; `Invalid` for what the service does not
-/// understand; and `Refused` for a missing table or stream, credentials, region or permission.
+/// `what` is a clause such as "cannot read the stream orders". The text of the error is `what` with the error code of the
+/// service, if there is one. The SDK error is its source. The kind is:
+///
+/// - `Unavailable` for a transient error, such as throttling, a timeout or a truncated answer;
+/// - `Invalid` for a request that the service rejects as malformed;
+/// - `Refused` for a missing table, stream, region, permission or valid credentials.
 pub fn service_error<E>(what: &str, error: SdkError<E, HttpResponse>) -> StorageError
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -26,21 +29,21 @@ where
 
 fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> ErrorKind {
     match error {
-        // The request could not be made: no region, no endpoint.
+        // The request could not be built: no region or no endpoint.
         SdkError::ConstructionFailure(_) => ErrorKind::Refused,
-        // What has a kind of its own is worth another try: a connection that was closed in the middle of the reply, say.
+        // A failure with a kind of its own is transient; for example, a connection that was closed in the middle of a reply.
         SdkError::DispatchFailure(failure)
             if failure.is_timeout() || failure.is_io() || failure.as_other().is_some() =>
         {
             ErrorKind::Unavailable
         }
-        // No credentials, a malformed endpoint, a certificate that is not trusted.
+        // No credentials, a malformed endpoint, or an untrusted certificate.
         SdkError::DispatchFailure(_) => ErrorKind::Refused,
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             service.err().code().map_or_else(|| without_code(status), |code| by_code(code, status))
         }
-        // No answer, or one that was cut off.
+        // No answer, or a truncated one.
         _ => ErrorKind::Unavailable,
     }
 }
@@ -66,7 +69,7 @@ fn by_code(code: &str, status: u16) -> ErrorKind {
     }
 }
 
-/// Every refusal of the service has a code, so this answer was cut off, or somebody else gave it.
+/// Kind of an error without a code. Every error of the service has a code, so the answer is truncated or from a proxy.
 fn without_code(status: u16) -> ErrorKind {
     match status {
         200..300 | 400 => ErrorKind::Unavailable,
@@ -77,7 +80,7 @@ fn without_code(status: u16) -> ErrorKind {
 fn by_status(status: u16) -> ErrorKind {
     match status {
         429 | 500.. => ErrorKind::Unavailable,
-        // A missing table, expired credentials, a permission that is not there.
+        // A missing table, expired credentials, or a missing permission.
         _ => ErrorKind::Refused,
     }
 }

@@ -1,13 +1,4 @@
-//! The program `eventsrc-bridge`, which carries what eventsrc stores in a table of DynamoDB onto a stream of Kinesis: one, or as
-//! many as you like, for the tables of any service.
-//!
-//! ```sh
-//! cargo run -p eventsrc-bridge -- --table orders --stream orders   # with region, credentials and endpoints of the AWS SDK
-//! ```
-//!
-//! It knows nothing of the service's types: payloads go through as they are stored, whatever their version. A service that wants it in
-//! a process of its own uses [`Bridge`], which this is a command line for. Ctrl-C or SIGTERM ends it in good order, and what was
-//! read but not put by then is read again by whoever comes next.
+#![doc = include_str!("../README.md")]
 
 mod arguments;
 mod stop;
@@ -26,23 +17,24 @@ use eventsrc_kinesis::dynamodb::{Bridge, DynamoStream, LeaseTable, aws_sdk_dynam
 use eventsrc_kinesis::{ConsumerEnvironment, ConsumerSettings, KinesisStream, Publisher, aws_sdk_kinesis};
 
 use arguments::Arguments;
-use stop::Stop;
+use stop::StopSignals;
 
-/// Does what the command line says. What is wrong goes to stderr, cause by cause, and makes the exit code 1.
+/// Runs the program with the arguments of the command line. An error goes to stderr with all of its causes, and the exit code
+/// is 1.
 pub async fn run() -> ExitCode {
-    match carry(Arguments::parse(), &mut io::stdout()).await {
+    match run_bridge(Arguments::parse(), &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            error.chain().skip(1).for_each(|cause| eprintln!("  caused by: {cause}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn carry(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
-    // Before anything is done, so that no signal is missed.
-    let mut stop = Stop::new().context("cannot wait for signals")?;
+async fn run_bridge(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+    // The first step, so that no signal is missed.
+    let mut stop = StopSignals::new().context("cannot listen for signals")?;
     log_to_stderr();
     let Arguments { table, stream, leases, payloads, create } = arguments;
     let lease_table = leases.unwrap_or_else(|| format!("{table}-bridge"));
@@ -67,34 +59,36 @@ async fn carry(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()>
     let handle = bridge.handle();
     writeln!(
         out,
-        "carrying what is stored in the table {table} onto the stream {stream}, with leases in {lease_table}, as worker {}",
+        "Copying commits from table {table} to stream {stream}. Leases: table {lease_table}. Worker: {}",
         handle.worker()
     )?;
     let mut ended = Box::pin(bridge.ended());
     tokio::select! {
         ended = &mut ended => return Ok(ended?),
-        () = stop.said() => handle.drain(),
+        () = stop.next() => handle.drain(),
     }
-    writeln!(out, "stopping: what was read is put first, unless it is said again")?;
+    writeln!(out, "Draining in-flight records. Press Ctrl-C again to stop immediately.")?;
     tokio::select! {
         ended = ended => {
             ended?;
-            writeln!(out, "stopped")?;
+            writeln!(out, "Stopped.")?;
         }
-        () = stop.said() => writeln!(out, "stopped at once")?,
+        () = stop.next() => {
+            writeln!(out, "Stopped immediately. The next instance reads again the records that were not copied.")?;
+        }
     }
     Ok(())
 }
 
-/// Warnings and errors, unless `RUST_LOG` says otherwise.
+/// Logs to stderr, with the levels of `RUST_LOG`. Default: warnings and errors.
 fn log_to_stderr() {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;
 
-    let asked = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
-    let levels = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let requested = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    let levels = requested.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = lines.with_ansi(io::stderr().is_terminal());
-    // Whoever runs this in a process of their own may have said where logs go.
+    // A process that embeds this function may have a subscriber of its own, which stays in place.
     drop(tracing_subscriber::registry().with(lines.with_filter(levels)).try_init());
 }

@@ -1,4 +1,4 @@
-//! Carries what eventsrc stores in a table of DynamoDB onto a stream of Kinesis; `--help` tells how.
+//! The program `eventsrc-bridge`; `--help` describes its options.
 
 use std::process::ExitCode;
 

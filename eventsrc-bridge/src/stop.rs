@@ -1,20 +1,21 @@
-//! What ends a program.
+//! Signals that stop the program.
 
-/// What says stop.
+/// Receiver of the stop signals: Ctrl-C and SIGTERM.
 #[cfg(unix)]
-pub(crate) struct Stop {
+pub(crate) struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Stop {
+impl StopSignals {
     pub(crate) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    pub(crate) async fn said(&mut self) {
+    /// Waits for the next stop signal.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -22,17 +23,18 @@ impl Stop {
     }
 }
 
-/// What says stop.
+/// Receiver of the stop signal Ctrl-C.
 #[cfg(not(unix))]
-pub(crate) struct Stop;
+pub(crate) struct StopSignals;
 
 #[cfg(not(unix))]
-impl Stop {
+impl StopSignals {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    pub(crate) async fn said(&mut self) {
+    /// Waits for the next stop signal.
+    pub(crate) async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,7 +1,7 @@
-//! Parts for authors of backends.
+//! Helpers for authors of backends: encoded payloads, timestamps that every store can hold, errors made from panics.
 //!
-//! Start from [`MemoryStorage`](crate::MemoryStorage), implement [`EventStorage`](crate::EventStorage), and run the conformance
-//! suite of `eventsrc-testkit`. What every backend with a codec needs is here.
+//! To write a backend, start from [`MemoryStorage`](crate::MemoryStorage), implement
+//! [`EventStorage`](crate::EventStorage), and run the conformance suite of `eventsrc-testkit`.
 
 pub use crate::clock::truncate_to_microseconds;
 pub use crate::codec::contract::common_version;

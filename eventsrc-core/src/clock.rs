@@ -1,4 +1,4 @@
-//! Time and randomness, which come in as arguments so that a whole run can be repeated from one seed.
+//! Time and randomness. Components take both as arguments, so that a run can be simulated and repeated from one seed.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,59 +11,59 @@ use rand::{RngExt, SeedableRng};
 
 use crate::commit::CommitId;
 
-/// What tells the time, and waits.
+/// Source of the time, and of timers.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now, UTC, to the microsecond.
+    /// Returns the current time in UTC, with microsecond precision.
     fn now(&self) -> Timestamp;
 
-    /// The time since some moment, by which to tell how long something takes. On a machine it never goes back, whatever is
-    /// done to its wall clock; a clock that is simulated may go by [`now`](Clock::now), as it does by default.
+    /// Returns the time since a fixed but arbitrary moment, for measuring durations. It is monotonic on a real machine,
+    /// even if the wall clock is set back. The default, for simulated clocks, is derived from [`now`](Clock::now).
     fn elapsed(&self) -> Duration {
         self.now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs()
     }
 
-    /// Waits for `duration` on this clock.
+    /// Completes after `duration` on this clock.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// The machine's clock; waits with tokio's timer.
+/// Clock of the machine. Sleeps with the timer of tokio.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the wall clock comes in")]
+    #[expect(clippy::disallowed_methods, reason = "the one use of the wall clock")]
     fn now(&self) -> Timestamp {
         truncate_to_microseconds(Timestamp::now())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock comes in")]
+    #[expect(clippy::disallowed_methods, reason = "the one use of the monotonic clock")]
     fn elapsed(&self) -> Duration {
-        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-        BEGINNING.elapsed()
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is where waiting comes in")]
+    #[expect(clippy::disallowed_methods, reason = "the one use of tokio's timer")]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
     }
 }
 
-/// A source of commit ids and of jitter: seeded by the operating system, or by a number for a run that can be repeated.
+/// Source of commit ids and of jitter, seeded by the operating system, or by a number for repeatable runs.
 #[derive(Debug)]
 pub struct Randomness(Mutex<StdRng>);
 
 impl Randomness {
-    /// Randomness that nobody can foretell.
+    /// Creates a source with an unpredictable seed from the operating system.
     pub fn from_system() -> Self {
         Self(Mutex::new(rand::make_rng()))
     }
 
-    /// The same randomness for the same seed.
+    /// Creates a source that produces the same values for the same seed.
     pub fn seeded(seed: u64) -> Self {
         Self(Mutex::new(StdRng::seed_from_u64(seed)))
     }
 
-    /// A new commit id (UUID version 7, RFC 9562) at `now`.
+    /// Returns a new commit id (UUID version 7, RFC 9562) with timestamp `now`.
     pub fn commit_id(&self, now: Timestamp) -> CommitId {
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         CommitId(
@@ -71,7 +71,7 @@ impl Randomness {
         )
     }
 
-    /// A duration between zero and `limit`, each as likely as the other.
+    /// Returns a uniformly distributed duration between zero and `limit`.
     pub fn up_to(&self, limit: Duration) -> Duration {
         limit.mul_f64(self.with(|rng| rng.random::<f64>()))
     }
@@ -81,7 +81,7 @@ impl Randomness {
     }
 }
 
-/// `time` without what is finer than a microsecond, which is what every backend can hold.
+/// Rounds `time` down to a whole microsecond, the precision that every backend can store.
 pub fn truncate_to_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).expect("a timestamp to the microsecond is in range")
 }

@@ -1,4 +1,5 @@
-//! What is stored: commits, the events in them, and what is known about both.
+//! Stored data: [`Commit`]s, which hold consecutive [`Event`]s of one stream and are stored atomically, and their
+//! [`Metadata`].
 
 use std::fmt;
 
@@ -11,44 +12,45 @@ pub use vec1::{Vec1, vec1};
 use crate::stream::Sequence;
 use crate::token::Token;
 
-/// Type of the events of a stream: what it takes to share them between tasks and to print them. Every such type is one.
+/// Type of the events of a stream: can be shared between tasks and printed. Implemented for every such type.
 pub trait Payload: fmt::Debug + Send + Sync + 'static {}
 
 impl<E: fmt::Debug + Send + Sync + 'static> Payload for E {}
 
-/// One or more consecutive events of one stream, stored together or not at all.
+/// One or more consecutive events of one stream, stored atomically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit<K, S, E> {
-    /// The stream.
+    /// Key of the stream.
     pub key: K,
-    /// The sequence of the first event; the others follow without a hole, in the same zone.
+    /// Sequence of the first event. The other events follow without holes, in the same zone.
     pub first: S,
-    /// When the writer made it, UTC, to the microsecond. Not after the next commit's, as far as writers know.
+    /// Time at which the writer made the commit, in UTC with microsecond precision. A writer that knows the time of the
+    /// previous commit never chooses an earlier one.
     pub time: Timestamp,
-    /// Who made it, and why.
+    /// Commit id, origin and dependencies of the commit.
     pub metadata: Metadata,
-    /// The events, in order.
+    /// Payloads of the events, in order.
     pub payloads: Vec1<E>,
 }
 
 impl<K, S: Sequence, E> Commit<K, S, E> {
-    /// The sequence of the last event.
+    /// Returns the sequence of the last event.
     pub fn last(&self) -> S {
         self.sequence(self.payloads.len() - 1)
     }
 
-    /// The number of events, at least 1.
+    /// Returns the number of events, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a commit is never empty")]
     pub fn len(&self) -> usize {
         self.payloads.len()
     }
 
-    /// The events, in order.
+    /// Returns the events, in order.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = Event<'_, K, S, E>> + ExactSizeIterator {
         self.payloads.iter().enumerate().map(|(index, payload)| Event { commit: self, index, payload })
     }
 
-    /// The same, of another type.
+    /// Converts the key and the payloads; sequence, time and metadata stay the same.
     #[must_use]
     pub fn mapped<K2, E2>(
         self,
@@ -59,27 +61,28 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
         Commit { key: key(of), first, time, metadata, payloads: payloads.mapped(payload) }
     }
 
-    /// Whether its last sequence is one that exists: a commit that runs past the last number cannot be stored.
+    /// True if the type `S` has a sequence for each event. A commit that extends past the last sequence cannot be
+    /// stored.
     pub fn fits(&self) -> bool {
         self.checked_sequence(self.payloads.len() - 1).is_some()
     }
 
-    /// Whether `other` is this very commit: the same id at the same place.
+    /// True if `other` is the same commit: same commit id, same first sequence.
     pub fn is(&self, other: &Self) -> bool {
         self.metadata.commit_id == other.metadata.commit_id && self.first == other.first
     }
 
-    /// What is known of a stream whose last commit this is.
+    /// Returns the head of a stream that ends with this commit.
     pub fn head(&self) -> Head<S> {
         Head { sequence: self.last(), time: self.time }
     }
 
-    /// How many of its events lie before `sequence`.
+    /// Returns the number of events before `sequence`.
     pub(crate) fn events_before(&self, sequence: S) -> usize {
         self.events().take_while(|event| event.sequence() < sequence).count()
     }
 
-    /// The sequence of the event at `index`.
+    /// Returns the sequence of the event at `index`.
     pub(crate) fn sequence(&self, index: usize) -> S {
         self.checked_sequence(index).expect("a stored commit fits its sequence type")
     }
@@ -89,34 +92,34 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
     }
 }
 
-/// One event, seen in its commit.
+/// One event, together with the commit that holds it.
 #[derive(Debug)]
 pub struct Event<'a, K, S, E> {
-    /// The commit that the event is part of.
+    /// Commit that holds the event.
     pub commit: &'a Commit<K, S, E>,
-    /// Its place in the commit, from 0.
+    /// Index of the event in the commit, starting at 0.
     pub index: usize,
-    /// The business fact.
+    /// Business fact.
     pub payload: &'a E,
 }
 
 impl<'a, K, S: Sequence, E> Event<'a, K, S, E> {
-    /// The stream.
+    /// Returns the key of the stream.
     pub fn key(&self) -> &'a K {
         &self.commit.key
     }
 
-    /// The position in the stream.
+    /// Returns the sequence of the event in its stream.
     pub fn sequence(&self) -> S {
         self.commit.sequence(self.index)
     }
 
-    /// When the commit was made.
+    /// Returns the time of the commit.
     pub fn time(&self) -> Timestamp {
         self.commit.time
     }
 
-    /// Who made it, and why.
+    /// Returns the metadata of the commit.
     pub fn metadata(&self) -> &'a Metadata {
         &self.commit.metadata
     }
@@ -130,36 +133,37 @@ impl<K, S, E> Clone for Event<'_, K, S, E> {
 
 impl<K, S, E> Copy for Event<'_, K, S, E> {}
 
-/// The end of a stream: its latest event.
+/// End of a stream: the sequence of its last event, and the time of the commit that ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head<S> {
-    /// The latest sequence; always the last of a commit.
+    /// Last sequence of the stream, which is always the last of a commit.
     pub sequence: S,
-    /// When that commit was made.
+    /// Time of that commit.
     pub time: Timestamp,
 }
 
-/// Who made a commit, and why.
+/// Commit id, origin and dependencies of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Unique to the commit, made by its writer.
+    /// Unique id of the commit, made by its writer.
     pub commit_id: CommitId,
-    /// What the caller calls the conversation that the commit is part of, for tracing across services.
+    /// Id of the conversation that the commit belongs to, chosen by the caller, for tracing across services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The command or event that led to it.
+    /// Id of the command or event that led to the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
-    /// The person or program that asked for it.
+    /// Person or program that requested the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// What the writer had read when it decided; a view in causal mode has all of it before it applies the commit.
+    /// Token of what the writer had read when it decided. Stored for views in causal mode, which are planned: such a
+    /// view applies a commit only after its dependencies.
     #[serde(default, skip_serializing_if = "Token::is_empty")]
     pub dependencies: Token,
 }
 
 impl Metadata {
-    /// Metadata that says no more than which commit it is.
+    /// Returns metadata with this commit id and no other values.
     pub fn new(commit_id: CommitId) -> Self {
         Self {
             commit_id,
@@ -171,9 +175,9 @@ impl Metadata {
     }
 }
 
-/// The identity of a commit: how a writer recognises its own when a reply was lost.
+/// Id of a commit. It lets a writer recognise its own commit after a lost reply, and serves as idempotency key.
 ///
-/// A version 7 UUID where eventsrc makes it, so that ids sort roughly by time; any UUID where the caller does.
+/// eventsrc makes version 7 UUIDs, which sort roughly by time. A caller may supply any UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CommitId(pub Uuid);

@@ -1,4 +1,4 @@
-//! The model and every algorithm of eventsrc.
+#![doc = include_str!("../README.md")]
 
 pub mod backend;
 pub mod clock;

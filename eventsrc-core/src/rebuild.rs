@@ -1,13 +1,16 @@
-//! Building a fresh view from everything that is stored.
+//! Rebuilds: applying all stored events to a new version of a view.
+//!
+//! A [`Rebuild`] scans the event storage in parallel segments and applies large batches, while the serving version
+//! stays untouched.
 
-mod cut;
+mod cutoff;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cut::{Cut, Until};
+use cutoff::{Cutoff, CutoffFeed};
 use futures::TryStreamExt;
 use futures::future::{self, Either};
 use jiff::Timestamp;
@@ -20,35 +23,34 @@ use crate::synchronizer::{Environment, FollowError, Synchronizer, SynchronizerSe
 use crate::token::Token;
 use crate::view::{QuarantinedCommit, ViewStore};
 
-/// Builds a view from a scan of all streams, in large batches, several segments at once.
+/// Builds a view version from a scan of all streams, in large batches and several segments in parallel.
 ///
-/// The view is a fresh version beside the one that serves, which is not touched: nothing is deleted, and readers notice
-/// nothing. A rebuild that was killed goes on where it was when it is run again, because the positions of the view tell what
-/// is done. What is stored while it runs may be in or not; a [`Synchronizer`] of the same view catches up and
-/// [takes over](Synchronizer::take_over).
+/// The version is built in addition to the serving version, which stays untouched: nothing is deleted, and readers see
+/// no change. A rebuild that was killed continues when it is run again, because the positions of the view show what is
+/// applied. Commits that are stored during the rebuild may be applied or not. A [`Synchronizer`] of the same view then
+/// catches up and [takes over](Synchronizer::take_over).
 ///
-/// With [`up_to_time`](Rebuild::up_to_time) or [`up_to_token`](Rebuild::up_to_token) the view is built as it was then, to look
-/// at it offline; such a version is not to be kept up to date or taken over.
+/// With [`up_to_time`](Rebuild::up_to_time) or [`up_to_token`](Rebuild::up_to_token) the view is built in an earlier
+/// state, for offline inspection. Such a version must not be kept up to date and must not take over.
 pub struct Rebuild<St, V: ViewStore> {
     storage: St,
     view: V,
     settings: RebuildSettings,
-    until: Until,
+    cutoff: Cutoff,
     environment: Environment<V>,
 }
 
-/// How a view is rebuilt.
+/// Settings of a [`Rebuild`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RebuildSettings {
-    /// How many parts of the storage are read side by side, at least 1.
+    /// Number of segments of the storage that are read in parallel, at least 1. Default: 4.
     pub segments: u32,
-    /// How often progress is told.
+    /// Interval between two progress reports. Default: 1 s.
     pub progress_every: Duration,
-    /// How batches are applied; nothing is swept.
+    /// Settings for applying batches; `sweep_every` is ignored. Default: batches of 50,000 events, 64 MiB or 2 s.
     pub synchronizer: SynchronizerSettings,
 }
 
-/// 4 segments, progress each second, batches of 50,000 events or two seconds.
 impl Default for RebuildSettings {
     fn default() -> Self {
         Self {
@@ -65,36 +67,36 @@ impl Default for RebuildSettings {
     }
 }
 
-/// How far a rebuild is, and what is in its way.
+/// Progress of a rebuild, and the error that delays it.
 #[derive(Debug, Clone)]
 pub struct RebuildProgress {
-    /// Events that were read so far, of streams that the view follows.
+    /// Number of events read so far, of the streams that the view follows.
     pub read: u64,
-    /// How many there are, as of the beginning.
+    /// Number of events of these streams when the rebuild began.
     pub total: u64,
-    /// The error that holds the rebuild up at the moment, such as a full disk; it is retried until it passes.
+    /// Error that delays the rebuild at present, such as a full disk. The rebuild retries until it succeeds.
     pub last_error: Option<Arc<StorageError>>,
 }
 
-/// What a rebuild came to.
+/// Result of a completed rebuild.
 #[derive(Debug, Clone)]
 pub struct RebuildReport<S> {
-    /// Events that it applied; those that were applied before it was interrupted do not count.
+    /// Number of events applied by this run; events that an earlier, interrupted run applied do not count.
     pub applied_events: u64,
-    /// Transactions that it applied.
+    /// Number of transactions applied by this run.
     pub applied_batches: u64,
-    /// Streams that the view cannot apply as a whole.
+    /// Streams in quarantine.
     pub quarantined: Vec<QuarantinedCommit<S>>,
 }
 
-/// Why a rebuild did not come to its end. It can be run again, and goes on.
+/// Error that ended a rebuild. Running the rebuild again continues it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RebuildError {
-    /// The storage could not be read, or the view could not be kept.
-    #[error("the rebuild was interrupted")]
+    /// The storage cannot be read, or the synchronizer has stopped.
+    #[error("the rebuild was interrupted; run it again to continue")]
     Interrupted(#[from] FollowError),
-    /// The storage or the view's database could not be worked with.
+    /// The event storage or the view's database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -104,51 +106,53 @@ where
     St: ScanStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload> + Clone,
     V: ViewStore + Clone,
 {
-    /// A rebuild of `view` from everything in `storage`.
+    /// Creates a rebuild of `view` from all events in `storage`.
     pub fn new(storage: St, view: V) -> Self {
         Self {
             storage,
             view,
             settings: RebuildSettings::default(),
-            until: Until::Latest,
+            cutoff: Cutoff::Latest,
             environment: Environment::default(),
         }
     }
 
-    /// The same with other settings.
+    /// Sets the settings.
     #[must_use]
     pub fn with(mut self, settings: RebuildSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// The same with a clock, randomness and weights of the caller's.
+    /// Sets the clock, the randomness and the weight function.
     #[must_use]
     pub fn with_environment(mut self, environment: Environment<V>) -> Self {
         self.environment = environment;
         self
     }
 
-    /// The same, but of each stream only the commits before the first that is later than `time`.
+    /// Limits each stream to the commits before the first one that is later than `time`.
     #[must_use]
     pub fn up_to_time(mut self, time: Timestamp) -> Self {
-        self.until = Until::Time(time);
+        self.cutoff = Cutoff::Time(time);
         self
     }
 
-    /// The same, but of each stream only the commits that end at the token's sequence or before; nothing of streams that it
-    /// does not name.
+    /// Limits each stream to the commits that end at or before its sequence in `token`. Streams that the token does not
+    /// name are left out.
     #[must_use]
     pub fn up_to_token(mut self, token: Token) -> Self {
-        self.until = Until::Token(token);
+        self.cutoff = Cutoff::Token(token);
         self
     }
 
-    /// Builds the view, and tells `progress` from time to time.
+    /// Builds the view, and reports to `progress` at the interval of the settings and at the end.
     ///
     /// # Errors
     ///
-    /// [`RebuildError`]. A database that cannot be reached, or has no room, is waited for, for ever; `progress` hears of it.
+    /// [`RebuildError::Storage`] if the heads of the streams or the quarantines cannot be read;
+    /// [`RebuildError::Interrupted`] if the scan fails for good or the circuit breaker stops the view. While a database
+    /// cannot be reached or has no space, the rebuild retries without limit and reports the error to `progress`.
     pub async fn run(
         &self,
         mut progress: impl FnMut(RebuildProgress),
@@ -163,36 +167,36 @@ where
         let segments = self.settings.segments.max(1);
         let scan = ScanFeed::new(self.storage.clone(), segments, segments as usize);
         let definition = self.view.definition().clone();
-        let feed = Cut::new(scan, definition, self.until.clone(), Arc::clone(&read));
+        let feed = CutoffFeed::new(scan, definition, self.cutoff.clone(), Arc::clone(&read));
         let mut following = Box::pin(synchronizer.follow(feed));
-        let mut tell = |last_error: Option<Arc<StorageError>>| {
+        let mut report = |last_error: Option<Arc<StorageError>>| {
             let now = RebuildProgress { read: read.load(Ordering::Relaxed), total, last_error };
             let last_error = now.last_error.as_deref().map(|error| describe(error));
-            tracing::info!(view = %self.view.definition(), read = now.read, total, last_error, "rebuilding");
+            tracing::info!(view = %self.view.definition(), read = now.read, total, last_error, "rebuilding the view");
             progress(now);
         };
         loop {
-            // The status waits for the view's database as well; the rebuild goes on meanwhile.
-            let asking = async {
+            // Reading the status can wait for the view's database; the rebuild continues meanwhile.
+            let next_error = async {
                 clock.sleep(self.settings.progress_every).await;
                 match synchronizer.status().await {
                     Ok(status) => status.last_error(),
-                    // It is the view's database that knows what is in quarantine.
+                    // The status reads the quarantines from the view's database.
                     Err(error) => Some(Arc::new(error)),
                 }
             };
-            match future::select(following, Box::pin(asking)).await {
+            match future::select(following, Box::pin(next_error)).await {
                 Either::Left((followed, _)) => {
                     followed?;
                     break;
                 }
                 Either::Right((last_error, rest)) => {
                     following = rest;
-                    tell(last_error);
+                    report(last_error);
                 }
             }
         }
-        tell(None);
+        report(None);
         let status = synchronizer.status().await?;
         synchronizer.stop().await;
         Ok(RebuildReport {
@@ -202,7 +206,7 @@ where
         })
     }
 
-    /// How many events there are of streams that the view follows: streams have no holes, so their heads tell.
+    /// Counts the events of the streams that the view follows, from their heads, because streams have no holes.
     async fn count(&self) -> Result<u64, StorageError> {
         let heads = self.storage.heads(Segment::ALL);
         let definition = self.view.definition();

@@ -1,4 +1,5 @@
-//! The pace of retries.
+//! Retries with exponential backoff and full jitter: [`RetryPolicy`] for a bounded number of tries, [`Backoff`] for
+//! background work that retries without end.
 
 use std::time::Duration;
 
@@ -7,22 +8,22 @@ use backoff::backoff::Backoff as _;
 
 use crate::clock::Randomness;
 
-/// How contention is met: some tries, further and further apart.
+/// Bounded retries of a save that meets contention, with exponential backoff and full jitter.
 ///
-/// Exponential back-off with full jitter: before try n+1 the writer waits for a random part of `first_wait * 2^n`, at
-/// most `longest_wait`, so that writers that collided do not collide again. See Brooker, "Exponential Backoff And
-/// Jitter", AWS Architecture Blog, 2015.
+/// Before its second try, a writer waits for a random duration between zero and `first_wait`. The limit doubles with
+/// each further try, up to `longest_wait`. The jitter keeps writers that collided from colliding again. See Brooker,
+/// "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How many tries there are in all, at least 1.
+    /// Total number of tries, at least 1. Default: 20.
     pub tries: u32,
-    /// The longest wait before the second try.
+    /// Upper limit of the wait before the second try. Default: 5 ms.
     pub first_wait: Duration,
-    /// The longest wait before any try.
+    /// Upper limit of any wait. Default: 1 s.
     pub longest_wait: Duration,
 }
 
-/// 20 tries, from 5 ms to a second.
+/// 20 tries; waits of at most 5 ms at first and 1 s later.
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self { tries: 20, first_wait: Duration::from_millis(5), longest_wait: Duration::from_secs(1) }
@@ -30,23 +31,23 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait before each try after the first.
+    /// Returns the wait before each try after the first.
     pub(crate) fn waits(&self, randomness: &Randomness) -> impl Iterator<Item = Duration> {
-        let mut pace = Backoff::new(self.first_wait, self.longest_wait);
-        std::iter::repeat_with(move || pace.wait(randomness)).take(self.tries.saturating_sub(1) as usize)
+        let mut backoff = Backoff::new(self.first_wait, self.longest_wait);
+        std::iter::repeat_with(move || backoff.wait(randomness)).take(self.tries.saturating_sub(1) as usize)
     }
 }
 
-/// How long to wait between tries: exponential back-off with full jitter.
+/// Limits of a [`Backoff`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackoffSettings {
-    /// The longest wait before the second try.
+    /// Upper limit of the wait before the second try. Default: 10 ms.
     pub first_wait: Duration,
-    /// The longest wait before any try.
+    /// Upper limit of any wait. Default: 5 s.
     pub longest_wait: Duration,
 }
 
-/// From 10 ms to 5 seconds.
+/// Waits of at most 10 ms at first and 5 s later.
 impl Default for BackoffSettings {
     fn default() -> Self {
         Self { first_wait: Duration::from_millis(10), longest_wait: Duration::from_secs(5) }
@@ -54,20 +55,21 @@ impl Default for BackoffSettings {
 }
 
 impl BackoffSettings {
-    /// Waits between tries, from the first on.
+    /// Starts a new sequence of waits.
     pub fn start(&self) -> Backoff {
         Backoff::new(self.first_wait, self.longest_wait)
     }
 }
 
-/// How long to wait before each further try, without end: [`BackoffSettings::start`] starts one.
+/// Unbounded sequence of waits between tries, with exponential backoff and full jitter.
+/// [`BackoffSettings::start`] creates one.
 #[derive(Debug)]
 pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
-    /// Waits that are random parts of limits, which double from `first_wait` to `longest_wait`.
+    /// Creates waits whose limits double from `first_wait` to `longest_wait`.
     pub(crate) fn new(first_wait: Duration, longest_wait: Duration) -> Self {
-        // The jitter is ours, from the caller's seed; the limits are the crate's.
+        // The crate computes the limits. The jitter is drawn in `wait`, from the caller's seed.
         Self(ExponentialBackoff {
             current_interval: first_wait,
             initial_interval: first_wait,
@@ -79,7 +81,7 @@ impl Backoff {
         })
     }
 
-    /// How long to wait before the next try.
+    /// Returns the duration to wait before the next try.
     pub fn wait(&mut self, randomness: &Randomness) -> Duration {
         let limit = self.0.next_backoff().unwrap_or(self.0.max_interval);
         randomness.up_to(limit)
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_waits_the_same() {
+    fn the_same_seed_gives_the_same_waits() {
         let waits = |seed| RetryPolicy::default().waits(&Randomness::seeded(seed)).collect::<Vec<_>>();
         assert_eq!(waits(1), waits(1));
         assert_ne!(waits(1), waits(2));

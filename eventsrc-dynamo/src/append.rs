@@ -1,4 +1,4 @@
-//! The one function that writes events.
+//! The conditional put: the only function of this crate that writes events.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -11,15 +11,15 @@ use crate::failure::failure;
 use crate::item::Item;
 use crate::layout::ABSENT;
 
-/// What became of a put.
-pub(crate) enum Appended {
+/// Result of a conditional put.
+pub(crate) enum AppendOutcome {
     Stored,
-    /// Another item has the key, and was left as it is; not every implementation of the service gives it back.
-    Taken(Option<Item>),
+    /// The key has an item, which is unchanged. Some implementations of the service do not return it.
+    Occupied(Option<Item>),
 }
 
-/// Stores `item`, of so many bytes, if its key is free. No other request of this crate writes to the table of events.
-pub(crate) async fn append(dynamo: &Dynamo, item: Item, bytes: usize) -> Result<Appended, StorageError> {
+/// Stores `item`, whose size is `bytes`, if its key is free. No other request of this crate writes to the table of events.
+pub(crate) async fn append(dynamo: &Dynamo, item: Item, bytes: usize) -> Result<AppendOutcome, StorageError> {
     let table = dynamo.events_table();
     dynamo.meter().request("put");
     let put = dynamo
@@ -33,17 +33,17 @@ pub(crate) async fn append(dynamo: &Dynamo, item: Item, bytes: usize) -> Result<
     match put.send().await {
         Ok(put) => {
             dynamo.meter().write(put.consumed_capacity(), write_units(bytes));
-            Ok(Appended::Stored)
+            Ok(AppendOutcome::Stored)
         }
         Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
             let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
-                unreachable!("it was asked for")
+                unreachable!("the guard has checked the variant")
             };
-            let taken = failed.item;
-            // A put that fails is charged for the larger of the two items.
-            let charged = taken.as_ref().map_or(bytes, |item| size(item).max(bytes));
+            let existing = failed.item;
+            // A put whose condition fails is charged for the larger of the two items.
+            let charged = existing.as_ref().map_or(bytes, |item| size(item).max(bytes));
             dynamo.meter().write(None, write_units(charged));
-            Ok(Appended::Taken(taken))
+            Ok(AppendOutcome::Occupied(existing))
         }
         Err(error) => Err(failure("put into", table, error)),
     }

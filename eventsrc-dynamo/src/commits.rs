@@ -1,4 +1,4 @@
-//! Commits as items, and back.
+//! Encoding of commits as items, and decoding.
 
 use std::sync::Arc;
 
@@ -14,32 +14,33 @@ use crate::item::{Item, Unreadable};
 use crate::layout::{CommitItem, HeadItem};
 use crate::payloads::Payloads;
 
-/// The longest name of a stream, which is a partition key, in bytes.
+/// Maximum length of the name of a stream, which is a partition key, in bytes.
 const LONGEST_NAME: usize = 2048;
 
-/// The item of `commit`, and its size; payloads of `compress_from` bytes or more are deflated if it helps.
+/// Encodes `commit`, and returns the item and its size in bytes. Payloads of `compress_from` bytes or more are compressed if
+/// that makes them smaller.
 ///
 /// # Errors
 ///
-/// `Invalid` if a payload cannot be encoded, the commit runs past the last sequence, the key does not name a stream, or the item
-/// is larger than the service takes.
+/// `Invalid` if a payload cannot be encoded, if the commit runs past the last sequence, if the key is not the name of a stream,
+/// or if the item exceeds the limit of the service.
 pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     commit: &Commit<K, S, E>,
     codec: &C,
     compress_from: Option<usize>,
 ) -> Result<(Item, usize), StorageError> {
     let invalid = |what: String| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
-    let stream = storable(&commit.key)?;
+    let stream = stream_name(&commit.key)?;
     if !commit.fits() {
         return Err(invalid("the commit runs past the last sequence".into()));
     }
     let id = commit.metadata.commit_id;
-    let more = commit.metadata != Metadata::new(id);
-    let metadata = more
+    let has_more = commit.metadata != Metadata::new(id);
+    let metadata = has_more
         .then(|| serde_json::to_string(&commit.metadata))
         .transpose()
         .map_err(|error| invalid("cannot encode the metadata".into()).because(error))?;
-    let packed = EncodedPayloads::encode(codec, &commit.payloads)
+    let encoded = EncodedPayloads::encode(codec, &commit.payloads)
         .map_err(|error| invalid("cannot encode the payloads".into()).because(error))?;
     let item = CommitItem {
         stream: stream.into(),
@@ -47,28 +48,28 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         zone: commit.first.zone().0,
         commit_id: id.0,
         time: commit.time.as_microsecond(),
-        version: packed.version,
-        payloads: Payloads::new(packed.text, packed.bytes, compress_from).map_err(|error| {
-            invalid("the payloads are no text, as their codec says".into()).because(error)
+        version: encoded.version,
+        payloads: Payloads::new(encoded.text, encoded.bytes, compress_from).map_err(|error| {
+            invalid("the codec claims text, but the payloads are not UTF-8".into()).because(error)
         })?,
-        lengths: packed.lengths,
+        lengths: encoded.lengths,
         metadata,
     };
     let item = item.into_item();
     let size = size(&item);
     if size > LARGEST_ITEM {
         return Err(invalid(format!(
-            "the commit takes {size} bytes, and an item of DynamoDB {LARGEST_ITEM} at most: save it in several commits"
+            "the commit has {size} bytes, and the limit of a DynamoDB item is {LARGEST_ITEM}: save it in several commits"
         )));
     }
     Ok((item, size))
 }
 
-/// The commit of `item`, which lies on the stream of `key`, and the bytes of its payloads.
+/// Decodes the commit of `item` on the stream of `key`, and returns it with the size of its payloads in bytes.
 ///
 /// # Errors
 ///
-/// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+/// `Corrupt` if the item is unreadable, with the stream and the sequence of the unreadable event.
 pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     item: CommitItem,
     key: &K,
@@ -80,15 +81,16 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     let (is_text, bytes) = item
         .payloads
         .into_bytes()
-        .map_err(|error| corrupt("cannot inflate the payloads".into()).at(first).because(error))?;
+        .map_err(|error| corrupt("cannot decompress the payloads".into()).at(first).because(error))?;
     if is_text != codec.is_text() {
-        let was = if is_text { "text" } else { "binary" };
-        return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
+        let kind = if is_text { "text" } else { "binary" };
+        let what = format!("cannot read the payload of version {version}: it is {kind}, from another codec");
+        return Err(corrupt(what).at(first));
     }
     let payloads =
-        EncodedPayloads::decode(codec, version, &bytes, &item.lengths).map_err(|(place, error)| {
+        EncodedPayloads::decode(codec, version, &bytes, &item.lengths).map_err(|(index, error)| {
             let at =
-                S::from_parts(item.number.saturating_add(place as u64), Zone(item.zone)).unwrap_or(first);
+                S::from_parts(item.number.saturating_add(index as u64), Zone(item.zone)).unwrap_or(first);
             corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
         })?;
     let metadata = match &item.metadata {
@@ -104,16 +106,16 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     }
 }
 
-/// The head of the stream of `key`, whose last commit lies in `item`.
+/// Decodes the head of the stream of `key`, whose last commit is `item`.
 pub(crate) fn head<K: StreamKey, S: Sequence>(key: &K, item: &HeadItem) -> Result<Head<S>, StorageError> {
     let sequence = sequence(key, item.last, item.zone)?;
     Ok(Head { sequence, time: time(key, sequence, item.time)? })
 }
 
-/// The error of an item at `number` that is no commit at all.
-pub(crate) fn unreadable<K: StreamKey>(key: &K, number: u64, why: Unreadable) -> StorageError {
-    let what = "cannot read the commit: what is stored is not what was written";
-    StorageError::new(ErrorKind::Corrupt, what).on(key).at(number).because(why)
+/// Returns the error of an item at `number` with a missing or malformed attribute.
+pub(crate) fn unreadable<K: StreamKey>(key: &K, number: u64, error: Unreadable) -> StorageError {
+    let what = "cannot read the commit: its item is malformed";
+    StorageError::new(ErrorKind::Corrupt, what).on(key).at(number).because(error)
 }
 
 pub(crate) fn sequence<K: StreamKey, S: Sequence>(
@@ -122,7 +124,7 @@ pub(crate) fn sequence<K: StreamKey, S: Sequence>(
     zone: u16,
 ) -> Result<S, StorageError> {
     S::from_parts(number, Zone(zone)).ok_or_else(|| {
-        let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
+        let what = format!("number {number} of zone {zone} is not a value of the sequence type");
         StorageError::new(ErrorKind::Corrupt, what).on(key).at(number)
     })
 }
@@ -138,19 +140,19 @@ fn time<K: StreamKey, S: Sequence>(
     })
 }
 
-/// The name of the stream that `key` names, if it can be stored under it and read back.
-fn storable<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
+/// Name of the stream of `key`, checked: it fits into a partition key, and it converts back to `key`.
+fn stream_name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
     let invalid = |what: String| StorageError::new(ErrorKind::Invalid, what).on(key);
-    let name =
-        StreamName::of(key).map_err(|error| invalid("cannot store under this name".into()).because(error))?;
+    let name = StreamName::of(key)
+        .map_err(|error| invalid("the key is not the name of a stream".into()).because(error))?;
     let length = name.as_str().len();
     if length > LONGEST_NAME {
         return Err(invalid(format!(
-            "the name has {length} bytes, and a key of DynamoDB {LONGEST_NAME} at most"
+            "the name of the stream has {length} bytes, and the limit of a DynamoDB key is {LONGEST_NAME}"
         )));
     }
     if K::from_parts(name.category(), name.id()).as_ref() == Some(key) {
         return Ok(name);
     }
-    Err(invalid("the parts of the key do not give it back".into()))
+    Err(invalid("the key type does not read this key back from its category and id".into()))
 }

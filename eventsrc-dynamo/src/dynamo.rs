@@ -1,4 +1,4 @@
-//! The tables that storages share.
+//! The handle to the tables, which storages share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use eventsrc_core::clock::{Clock, SystemClock};
 
-use crate::pace::Pace;
+use crate::rate_limiter::RateLimiter;
 use crate::settings::Settings;
 use crate::usage::{Meter, Usage};
 
-/// A table of events and one of snapshots, reached by one client of the service. Cheap to clone.
+/// A table of events and a table of snapshots, with one client of the service. Cheap to clone.
 ///
-/// The client brings region, credentials, endpoint, timeouts and its own retries, from wherever its configuration has them.
+/// Region, credentials, endpoint, timeouts and the retries of the SDK come from the configuration of the client.
 #[derive(Clone)]
 pub struct Dynamo(Arc<Inner>);
 
@@ -23,23 +23,23 @@ struct Inner {
     settings: Settings,
     clock: Arc<dyn Clock>,
     meter: Meter,
-    scans: Pace,
+    scans: RateLimiter,
 }
 
 impl Dynamo {
-    /// The tables `table` and `{table}-snapshots`, with [`Settings::default`]. Nothing is asked of the service.
+    /// Uses the tables `table` and `{table}-snapshots` with [`Settings::default`]. No request is sent.
     pub fn new(client: Client, table: &str) -> Self {
         Self::with(client, table, Settings::default())
     }
 
-    /// The same, with these settings.
+    /// Uses the tables `table` and `{table}-snapshots` with `settings`. No request is sent.
     pub fn with(client: Client, table: &str, settings: Settings) -> Self {
         Self::with_clock(client, table, settings, Arc::new(SystemClock))
     }
 
-    /// The same, with the clock by which scans keep to their rate.
+    /// Uses the tables like [`with`](Self::with), and `clock` for the rate limit of scans and the waits of `create_tables`.
     pub fn with_clock(client: Client, table: &str, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let scans = Pace::new(settings.scan_units_per_second);
+        let scans = RateLimiter::new(settings.scan_units_per_second);
         Self(Arc::new(Inner {
             client,
             events: table.to_owned(),
@@ -51,7 +51,7 @@ impl Dynamo {
         }))
     }
 
-    /// What was asked of the service since this was made, by all who share it, and what the service charges for it.
+    /// Requests and capacity units of this handle and its clones, since it was created.
     pub fn usage(&self) -> Usage {
         self.0.meter.usage()
     }
@@ -80,9 +80,9 @@ impl Dynamo {
         &self.0.meter
     }
 
-    /// Waits until a scan that consumed so many units may go on.
-    pub(crate) async fn pace(&self, units: f64) {
-        self.0.scans.consumed(units, self.clock()).await;
+    /// Waits until a scan that has consumed these read units may continue.
+    pub(crate) async fn limit_scans(&self, units: f64) {
+        self.0.scans.wait_for(units, self.clock()).await;
     }
 }
 

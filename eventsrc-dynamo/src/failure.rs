@@ -1,4 +1,4 @@
-//! Errors of calls to a table.
+//! Errors of requests to a table.
 
 use std::error::Error;
 
@@ -7,15 +7,15 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use eventsrc_aws::service_error;
 use eventsrc_core::{ErrorKind, StorageError};
 
-/// The error of a call that was to do `what` with `table`, and of whose answer a part that is always there was missing.
-pub(crate) fn cut_off(what: &str, table: &str) -> StorageError {
+/// Returns the error of a request whose answer lacks a mandatory part. `what` is a verb such as "read".
+pub(crate) fn truncated(what: &str, table: &str) -> StorageError {
     StorageError::new(
         ErrorKind::Unavailable,
         format!("cannot {what} the table {table}: the answer was cut off"),
     )
 }
 
-/// The error of a call that was to do `what` with `table`.
+/// Returns the error of a request that failed. `what` is a verb such as "read".
 pub(crate) fn failure<E>(what: &str, table: &str, error: SdkError<E, HttpResponse>) -> StorageError
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,

@@ -1,16 +1,16 @@
-//! Items of a table, and reading their attributes.
+//! Items of a table, and access to their attributes.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// An item as the service takes and gives it.
+/// An item in the representation of the SDK.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// Why an item is none of a commit.
+/// Error of an attribute that is missing or malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the attribute `{0}` is missing or not as it was written")]
+#[error("the attribute `{0}` is missing or malformed")]
 pub(crate) struct Unreadable(pub(crate) &'static str);
 
 pub(crate) fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {

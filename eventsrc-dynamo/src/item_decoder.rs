@@ -1,4 +1,4 @@
-//! Items that come by another way than a read, such as DynamoDB Streams.
+//! Decoder of items that do not come from a read, such as items from DynamoDB Streams.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::chunk;
 use crate::layout;
 use crate::scan;
 
-/// Reads items of a table of events, as a [`DynamoStorage`](crate::DynamoStorage) of the same types would. Cheap to clone.
+/// Decodes items of a table of events, as a [`DynamoStorage`](crate::DynamoStorage) of the same types does. Cheap to clone.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -30,9 +30,9 @@ use crate::scan;
 ///     ("t".to_owned(), AttributeValue::N("1767225600000001".into())),
 ///     ("p".to_owned(), AttributeValue::S(r#"["Ada Lovelace"]"#.into())),
 /// ]);
-/// let images = ItemDecoder::<StreamName, u64, String>::new();
-/// assert_eq!(images.key(&image), Some(("user/1".parse()?, 7)));
-/// let commit = images.decode(image)?.expect("every name is a key of this type");
+/// let decoder = ItemDecoder::<StreamName, u64, String>::new();
+/// assert_eq!(decoder.key(&image), Some(("user/1".parse()?, 7)));
+/// let commit = decoder.decode(image)?.expect("every name is a key of this type");
 /// assert_eq!((commit.first, commit.payloads.first().as_str()), (7, "Ada Lovelace"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -42,30 +42,31 @@ pub struct ItemDecoder<K, S, E, C = Json> {
 }
 
 impl<K, S, E> ItemDecoder<K, S, E> {
-    /// Items whose payloads are JSON.
+    /// Creates a decoder of items with JSON payloads.
     pub fn new() -> Self {
         Self::with_codec(Json)
     }
 }
 
 impl<K, S, E, C> ItemDecoder<K, S, E, C> {
-    /// Items whose payloads `codec` wrote.
+    /// Creates a decoder of items whose payloads `codec` encoded.
     pub fn with_codec(codec: C) -> Self {
         Self { codec: Arc::new(codec), types: PhantomData }
     }
 
-    /// The stream and the number of the first event, of an item or of its key alone; `None` if it is not of a table of events.
+    /// Returns the stream and the number of the first event, from an item or from its key alone. Returns `None` if the item is
+    /// not from a table of events.
     pub fn key(&self, item: &HashMap<String, AttributeValue>) -> Option<(StreamName, u64)> {
         Some((layout::stream(item).ok()?.parse().ok()?, layout::number(item).ok()?))
     }
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> ItemDecoder<K, S, E, C> {
-    /// The commit of a whole item; `None` if its stream has no key of type `K`.
+    /// Decodes the commit of a whole item. Returns `None` if its stream has no key of type `K`.
     ///
     /// # Errors
     ///
-    /// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+    /// `Corrupt` if the item is unreadable, with the stream and the sequence of the unreadable event.
     pub fn decode(
         &self,
         item: HashMap<String, AttributeValue>,
@@ -89,7 +90,7 @@ impl<K, S, E, C> Clone for ItemDecoder<K, S, E, C> {
 
 impl<K, S, E, C: fmt::Debug> fmt::Debug for ItemDecoder<K, S, E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Images").field("codec", &self.codec).finish_non_exhaustive()
+        f.debug_struct("ItemDecoder").field("codec", &self.codec).finish_non_exhaustive()
     }
 }
 
@@ -132,34 +133,34 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_read_as_its_storage_reads_it() {
+    fn an_item_is_decoded_as_its_storage_decodes_it() {
         for compress_from in [None, Some(100)] {
             let item = commits::encode(&commit(User(1)), &Json, compress_from).unwrap().0;
-            let images = ItemDecoder::new();
-            assert_eq!(images.key(&item), Some(("user/1".parse().unwrap(), 3)));
-            assert_eq!(images.decode(item).unwrap().as_deref(), Some(&commit(User(1))));
+            let decoder = ItemDecoder::new();
+            assert_eq!(decoder.key(&item), Some(("user/1".parse().unwrap(), 3)));
+            assert_eq!(decoder.decode(item).unwrap().as_deref(), Some(&commit(User(1))));
         }
     }
 
     #[test]
-    fn an_item_of_another_kind_of_stream_is_none() {
+    fn an_item_with_another_key_type_is_none() {
         let group: StreamName = "group/1".parse().unwrap();
         let item = commits::encode(&commit(group), &Json, None).unwrap().0;
         assert!(ItemDecoder::<User, u64, String>::new().decode(item).unwrap().is_none());
     }
 
     #[test]
-    fn an_item_that_cannot_be_read_is_an_error_with_its_stream() {
+    fn the_error_of_an_unreadable_item_names_its_stream() {
         let mut item = commits::encode(&commit(User(1)), &Json, None).unwrap().0;
         item.remove("t");
-        let images = ItemDecoder::<User, u64, String>::new();
-        assert!(images.key(&item).is_some());
-        let error = images.decode(item).unwrap_err();
+        let decoder = ItemDecoder::<User, u64, String>::new();
+        assert!(decoder.key(&item).is_some());
+        let error = decoder.decode(item).unwrap_err();
         assert_eq!(
             (error.kind(), error.stream(), error.sequence()),
             (ErrorKind::Corrupt, Some("user/1"), Some("3"))
         );
-        assert_eq!(images.decode(HashMap::new()).unwrap_err().kind(), ErrorKind::Corrupt);
-        assert_eq!(images.key(&HashMap::new()), None);
+        assert_eq!(decoder.decode(HashMap::new()).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(decoder.key(&HashMap::new()), None);
     }
 }

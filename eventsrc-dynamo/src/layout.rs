@@ -1,7 +1,8 @@
-//! The items of events: this file alone knows their attributes, but for those of the [`Payloads`].
+//! The layout of event items. No other file names their attributes, except those of the [`Payloads`].
 //!
-//! One item is one commit. Its partition key is the name of the stream and its sort key the number of the commit's first
-//! event, so that a writer who missed a commit collides with it. Names are short, because they count as bytes of every item.
+//! One item is one commit. Its partition key is the name of the stream, and its sort key is the number of the commit's first
+//! event. Therefore a writer that missed a commit conflicts with it. Attribute names are short, because they count towards the
+//! size of each item.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,42 +11,44 @@ use uuid::Uuid;
 use crate::item::{Item, Unreadable, bytes, integer, integer_or, take_bytes, text};
 use crate::payloads::{PLAIN, Payloads};
 
-/// `category/id` of the stream; the partition key.
+/// Partition key: `category/id` of the stream.
 pub(crate) const STREAM: &str = "k";
-/// The number of the first event; the sort key.
+/// Sort key: number of the first event.
 pub(crate) const NUMBER: &str = "n";
-/// The zone of the events, where it is not 0.
+/// Zone of the events; omitted if it is 0.
 const ZONE: &str = "z";
-/// The commit id, 16 bytes.
+/// Commit id, 16 bytes.
 const COMMIT_ID: &str = "i";
-/// Microseconds since 1970.
+/// Time of the commit, in microseconds since 1970.
 const TIME: &str = "t";
-/// The payloads' version, where it is not 1.
+/// Version of the payloads; omitted if it is 1.
 const VERSION: &str = "v";
-/// Where the payloads end, of a commit of several.
+/// Lengths of the payloads; omitted if the commit has one event.
 const LENGTHS: &str = "l";
-/// The metadata as JSON, where there is more than the commit id.
+/// Metadata as JSON; omitted if it is only the commit id.
 const METADATA: &str = "m";
 
-/// What `latest` and `heads` read of an item: everything but the payloads and the metadata.
+/// Projection that `latest` and `heads` read: the attributes of a head.
 pub(crate) const HEAD: &str = "k, n, z, t, l";
 
-/// The condition of every put of events, without which a commit could be overwritten.
+/// Condition of every put of events. Without it, a put would overwrite a commit.
 pub(crate) const ABSENT: &str = "attribute_not_exists(k)";
 
-/// The commits of a stream from a number on, up to one, and all.
+/// Key condition of the commits of a stream that begin at or after a number.
 pub(crate) const FROM: &str = "k = :k AND n >= :n";
+/// Key condition of the commits of a stream that begin at or before a number.
 pub(crate) const UP_TO: &str = "k = :k AND n <= :n";
+/// Key condition of all commits of a stream.
 pub(crate) const WHOLE: &str = "k = :k";
 
-/// A commit as it lies in its item.
+/// Attributes of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommitItem {
     pub(crate) stream: String,
     pub(crate) number: u64,
     pub(crate) zone: u16,
     pub(crate) commit_id: Uuid,
-    /// In microseconds since 1970.
+    /// Microseconds since 1970.
     pub(crate) time: i64,
     pub(crate) version: u32,
     pub(crate) payloads: Payloads,
@@ -53,26 +56,26 @@ pub(crate) struct CommitItem {
     pub(crate) metadata: Option<String>,
 }
 
-/// What a commit's item says of the stream's end, if it is the last.
+/// Attributes of a commit that give the head of its stream, if the commit is the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeadItem {
     pub(crate) stream: String,
-    /// The number of the commit's first event.
+    /// Number of the first event of the commit.
     pub(crate) first: u64,
-    /// The number of its last event.
+    /// Number of the last event of the commit.
     pub(crate) last: u64,
     pub(crate) zone: u16,
     pub(crate) time: i64,
 }
 
 impl CommitItem {
-    /// The number of the last event; `None` past the last there is.
+    /// Number of the last event; `None` if it exceeds `u64::MAX`.
     pub(crate) fn last(&self) -> Option<u64> {
         last(self.number, &self.lengths)
     }
 
     pub(crate) fn into_item(self) -> Item {
-        // Room for what most commits have: making more of it later costs a command more than all the rest here.
+        // Most commits have at most seven attributes. Growing the map would cost more than the rest of this function.
         let mut item = Item::with_capacity(7);
         let mut put = |name: &str, value| drop(item.insert(name.to_owned(), value));
         put(STREAM, AttributeValue::S(self.stream));
@@ -129,19 +132,19 @@ impl HeadItem {
     }
 }
 
-/// The number of the last event of a commit, of which the payloads have these lengths.
+/// Number of the last event of a commit whose payloads have these lengths.
 fn last(first: u64, lengths: &[u8]) -> Option<u64> {
-    // A length ends with the byte that has no top bit, and a commit of one event has none.
+    // Each length is a varint, whose last byte has no top bit. A commit of one event has no lengths.
     let events = lengths.iter().filter(|byte| **byte < 0x80).count().max(1);
     first.checked_add(events as u64 - 1)
 }
 
-/// The key of the commit that begins at `number` of `stream`.
+/// Key of the commit of `stream` that begins at `number`.
 pub(crate) fn key(stream: String, number: u64) -> Item {
     Item::from([(STREAM.to_owned(), AttributeValue::S(stream)), (NUMBER.to_owned(), n(number))])
 }
 
-/// The key of an item of which there may be more.
+/// Key of an item that may have more attributes.
 pub(crate) fn key_of(item: &Item) -> Item {
     item.iter()
         .filter(|(name, _)| [STREAM, NUMBER].contains(&name.as_str()))
@@ -149,17 +152,17 @@ pub(crate) fn key_of(item: &Item) -> Item {
         .collect()
 }
 
-/// The stream of an item, which may be unreadable otherwise.
+/// Reads only the stream of an item, which may be unreadable otherwise.
 pub(crate) fn stream(item: &Item) -> Result<&str, Unreadable> {
     text(item, STREAM)
 }
 
-/// The number of the first event of an item, which may be unreadable otherwise.
+/// Reads only the number of the first event of an item, which may be unreadable otherwise.
 pub(crate) fn number(item: &Item) -> Result<u64, Unreadable> {
     integer(item, NUMBER)
 }
 
-/// A number as an attribute.
+/// Number as an attribute value.
 pub(crate) fn n(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
@@ -170,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A commit of two events as the first version of this crate stored it; later versions still read it.
+    /// Commit of two events in the layout of the first version of this crate. Later versions must read it.
     fn sample() -> Item {
         let text = |text: &str| AttributeValue::S(text.into());
         let number = |digits: &str| AttributeValue::N(digits.into());
@@ -196,11 +199,11 @@ mod tests {
         assert_eq!(item.commit_id, Uuid::from_u128(0x0102_0304_0506_7708_890a_0b0c_0d0e_0f10));
         assert_eq!(item.payloads, Payloads::Text(r#"[{"named":"Ada"},{"moved":"London"}]"#.into()));
         assert!(item.metadata.as_ref().is_some_and(|metadata| metadata.contains("Grace")));
-        assert_eq!(item.into_item(), sample(), "and written as it was");
+        assert_eq!(item.into_item(), sample(), "it is written unchanged");
     }
 
     #[test]
-    fn an_attribute_that_is_missing_or_of_another_type_is_named() {
+    fn the_error_names_a_missing_or_malformed_attribute() {
         for name in ["k", "n", "i", "t", "p"] {
             let mut item = sample();
             item.remove(name);
@@ -224,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn commits_are_read_back(
             (stream, number, zone, commit_id) in (".*", any::<u64>(), any::<u16>(), any::<u128>()),
             (time, version, metadata) in (any::<i64>(), any::<u32>(), any::<Option<String>>()),
             payloads in payloads(),

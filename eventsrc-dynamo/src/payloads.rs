@@ -1,4 +1,4 @@
-//! The bytes of payloads and of snapshots' values, as attributes of an item. This file alone knows them.
+//! The attributes of payloads and of the values of snapshots. No other file knows their layout.
 
 use std::io::{self, Read, Write};
 use std::string::FromUtf8Error;
@@ -11,13 +11,14 @@ use flate2::write::ZlibEncoder;
 
 use crate::item::{Item, Unreadable, take_bytes};
 
-/// Plain: a text if their codec writes text, so that it can be read in a console, and bytes if not.
+/// Uncompressed payloads: a string if the codec writes text, so that people can read it in a console; otherwise bytes.
 pub(crate) const PLAIN: &str = "p";
-/// Deflated (RFC 1950): what was a text, and what was bytes.
+/// Text in zlib format (RFC 1950).
 const DEFLATED_TEXT: &str = "pt";
+/// Bytes in zlib format (RFC 1950).
 const DEFLATED_BYTES: &str = "pb";
 
-/// What inflated bytes may come to: more than a thousand times the largest item was not written here.
+/// Maximum size of decompressed payloads, in bytes: more than a thousand times the largest item. This crate never writes more.
 const LARGEST_INFLATED: u64 = 512 << 20;
 
 /// Encoded payloads.
@@ -30,11 +31,11 @@ pub(crate) enum Payloads {
 }
 
 impl Payloads {
-    /// `bytes`, deflated if they are at least `compress_from` and it makes them smaller.
+    /// Wraps `bytes`, compressed if there are at least `compress_from` of them and compression makes them smaller.
     ///
     /// # Errors
     ///
-    /// If they are said to be text and are not.
+    /// Returns an error if `is_text` is true and uncompressed `bytes` are not UTF-8.
     pub(crate) fn new(
         is_text: bool,
         bytes: Vec<u8>,
@@ -49,11 +50,11 @@ impl Payloads {
         if is_text { String::from_utf8(bytes).map(Self::Text) } else { Ok(Self::Bytes(bytes)) }
     }
 
-    /// Whether they are text, and their bytes.
+    /// Returns true for text, and the decompressed bytes.
     ///
     /// # Errors
     ///
-    /// If deflated ones cannot be inflated.
+    /// Returns an error if the bytes cannot be decompressed.
     pub(crate) fn into_bytes(self) -> io::Result<(bool, Vec<u8>)> {
         Ok(match self {
             Self::Text(text) => (true, text.into_bytes()),
@@ -73,7 +74,7 @@ impl Payloads {
         item.insert(name.to_owned(), value);
     }
 
-    /// `None` if the item has none.
+    /// Takes the payloads from an item. Returns `None` if it has none.
     pub(crate) fn take_from(item: &mut Item) -> Result<Option<Self>, Unreadable> {
         match item.remove(PLAIN) {
             Some(AttributeValue::S(text)) => return Ok(Some(Self::Text(text))),
@@ -94,7 +95,7 @@ impl Payloads {
 fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut deflating = ZlibEncoder::new(Vec::new(), Compression::default());
     let written = deflating.write_all(bytes).and_then(|()| deflating.finish());
-    written.expect("nothing fails that is written to memory")
+    written.expect("a write to memory does not fail")
 }
 
 fn inflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
@@ -103,7 +104,7 @@ fn inflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
     if inflated.len() as u64 > LARGEST_INFLATED {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "it is larger than anything that was written",
+            "the decompressed data exceeds the maximum size",
         ));
     }
     Ok(inflated)

@@ -1,4 +1,4 @@
-//! The requests that read events.
+//! Requests that read events.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,18 @@ use eventsrc_core::StorageError;
 use eventsrc_core::storage::Segment;
 
 use crate::dynamo::Dynamo;
-use crate::failure::{cut_off, failure};
+use crate::failure::{failure, truncated};
 use crate::item::Item;
 use crate::layout;
 
-/// Some items, and the key after which there may be more.
-pub(crate) struct Items {
+/// A page of items.
+pub(crate) struct ItemPage {
     pub(crate) items: Vec<Item>,
+    /// Key after which the next page begins; `None` on the last page.
     pub(crate) more: Option<Item>,
 }
 
-/// The commit that begins at `number`, if there is one; whatever the settings say, as new as can be.
+/// Reads the commit that begins at `number`, if it exists. The read is strongly consistent with any setting.
 pub(crate) async fn commit(dynamo: &Dynamo, stream: &str, number: u64) -> Result<Option<Item>, StorageError> {
     let table = dynamo.events_table();
     dynamo.meter().request("get");
@@ -32,19 +33,19 @@ pub(crate) async fn commit(dynamo: &Dynamo, stream: &str, number: u64) -> Result
     let got = get.send().await.map_err(|error| failure("read", table, error))?;
     dynamo.meter().read(got.consumed_capacity(), 1.0);
     if got.item.is_none() && got.consumed_capacity.is_none() {
-        return Err(cut_off("read", table));
+        return Err(truncated("read", table));
     }
     Ok(got.item)
 }
 
-/// The last commit of a stream, without its payloads.
+/// Reads the last commit of a stream, without its payloads.
 pub(crate) async fn last(dynamo: &Dynamo, stream: &str) -> Result<Option<Item>, StorageError> {
     let query = query(dynamo, stream).key_condition_expression(layout::WHOLE);
     let query = query.projection_expression(layout::HEAD).scan_index_forward(false).limit(1);
     Ok(read(dynamo, query).await?.items.pop())
 }
 
-/// The last commit of a stream that begins at or before `number`.
+/// Reads the last commit of a stream that begins at or before `number`.
 pub(crate) async fn last_up_to(
     dynamo: &Dynamo,
     stream: &str,
@@ -55,26 +56,26 @@ pub(crate) async fn last_up_to(
     Ok(read(dynamo, query.scan_index_forward(false).limit(1)).await?.items.pop())
 }
 
-/// Commits of a stream that begin at or after `number`, in order, going on after `after`.
+/// Reads a page of the commits of a stream that begin at or after `number`, in order. It begins after the key `after`.
 pub(crate) async fn page(
     dynamo: &Dynamo,
     stream: &str,
     number: u64,
     after: Option<Item>,
-) -> Result<Items, StorageError> {
+) -> Result<ItemPage, StorageError> {
     let query = query(dynamo, stream).key_condition_expression(layout::FROM);
     let query = query.expression_attribute_values(":n", layout::n(number));
     read(dynamo, query.set_exclusive_start_key(after)).await
 }
 
-/// Commits of the streams of `segment`, each stream in order, going on after `after`; without payloads if only `heads` are
-/// asked for. A scan that has a rate to keep to has waited when this returns.
+/// Reads a page of the commits in `segment`, each stream in order. It begins after the key `after`, and omits payloads if
+/// `heads` is true. It returns after the wait that the rate limit of scans requires.
 pub(crate) async fn segment_page(
     dynamo: &Dynamo,
     segment: Segment,
     heads: bool,
     after: Option<Item>,
-) -> Result<Items, StorageError> {
+) -> Result<ItemPage, StorageError> {
     let table = dynamo.events_table();
     dynamo.meter().request("scan");
     let scan = dynamo
@@ -88,15 +89,16 @@ pub(crate) async fn segment_page(
         .set_projection_expression(heads.then(|| layout::HEAD.to_owned()))
         .set_exclusive_start_key(after);
     let page = scan.send().await.map_err(|error| failure("scan", table, error))?;
-    let units = dynamo.meter().read(page.consumed_capacity(), dynamo.settings().least_read_units());
-    dynamo.pace(units).await;
-    let mut items = page.items.ok_or_else(|| cut_off("scan", table))?;
-    in_order(&mut items);
-    Ok(Items { items, more: not_empty(page.last_evaluated_key) })
+    let units = dynamo.meter().read(page.consumed_capacity(), dynamo.settings().min_read_units());
+    dynamo.limit_scans(units).await;
+    let mut items = page.items.ok_or_else(|| truncated("scan", table))?;
+    sort_streams(&mut items);
+    Ok(ItemPage { items, more: not_empty(page.last_evaluated_key) })
 }
 
-/// The service scans what has one partition key in the order of the sort key, but says so of queries only.
-fn in_order(items: &mut [Item]) {
+/// Sorts the items of each stream by number. The service scans items of one partition in this order, but guarantees the order
+/// only for queries.
+fn sort_streams(items: &mut [Item]) {
     for stream in items.chunk_by_mut(|item, next| layout::stream(item) == layout::stream(next)) {
         let number = |item: &Item| layout::number(item).unwrap_or_default();
         if !stream.is_sorted_by_key(number) {
@@ -115,17 +117,17 @@ fn query(dynamo: &Dynamo, stream: &str) -> QueryFluentBuilder {
         .expression_attribute_values(":k", AttributeValue::S(stream.to_owned()))
 }
 
-async fn read(dynamo: &Dynamo, query: QueryFluentBuilder) -> Result<Items, StorageError> {
+async fn read(dynamo: &Dynamo, query: QueryFluentBuilder) -> Result<ItemPage, StorageError> {
     dynamo.meter().request("query");
     let table = dynamo.events_table();
     let page = query.send().await.map_err(|error| failure("read", table, error))?;
-    dynamo.meter().read(page.consumed_capacity(), dynamo.settings().least_read_units());
-    // The SDK takes a body that was cut off before its first byte for an answer; a page of no items has an empty list.
-    let items = page.items.ok_or_else(|| cut_off("read", table))?;
-    Ok(Items { items, more: not_empty(page.last_evaluated_key) })
+    dynamo.meter().read(page.consumed_capacity(), dynamo.settings().min_read_units());
+    // The SDK accepts a body that was cut off before its first byte. An empty page has an empty list of items.
+    let items = page.items.ok_or_else(|| truncated("read", table))?;
+    Ok(ItemPage { items, more: not_empty(page.last_evaluated_key) })
 }
 
-/// An empty key means the same as none: there is no more.
+/// Treats an empty key as `None`: there are no more items.
 fn not_empty(key: Option<HashMap<String, AttributeValue>>) -> Option<Item> {
     key.filter(|key| !key.is_empty())
 }

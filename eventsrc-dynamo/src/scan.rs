@@ -1,4 +1,4 @@
-//! All streams of a table, for replay and for repair.
+//! Scans of all streams of a table, for rebuilds and sweeps.
 
 use std::error::Error;
 use std::fmt;
@@ -16,12 +16,12 @@ use crate::chunk::Chunk;
 use crate::commits;
 use crate::item::Item;
 use crate::layout::{self, HeadItem};
-use crate::reading::{self, Items};
+use crate::reading::{self, ItemPage};
 use crate::storage::DynamoStorage;
 
-/// Where a scan of a segment may go on: after a commit. It is written `number:category/id`.
+/// Position in the scan of a segment, after a commit. Its text form is `number:category/id`.
 ///
-/// It belongs to the segment that it came from, of as many.
+/// A cursor is only valid for the segment from which it came, with the same total number of segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanCursor {
     stream: StreamName,
@@ -34,9 +34,9 @@ impl fmt::Display for ScanCursor {
     }
 }
 
-/// A text that is no [`ScanCursor`].
+/// Error of a text that is not a [`ScanCursor`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place in a scan: one is written `number:category/id`")]
+#[error("{0:?} is not a scan cursor: the form is `number:category/id`")]
 pub struct InvalidScanCursor(String);
 
 impl FromStr for ScanCursor {
@@ -57,8 +57,9 @@ where
     E: Payload,
     C: Codec<E>,
 {
-    /// The commits of all streams of `segment`, page by page, each with the place after it; going on after `after`, if that is
-    /// given: an earlier scan of the same segment, which came so far, need not be repeated.
+    /// Scans the commits of all streams in `segment`. Each page has the cursor after it, or `None` if it is the last page.
+    ///
+    /// The scan begins after the cursor `after`, so that an interrupted scan of the same segment continues.
     pub fn scan_after(
         &self,
         segment: Segment,
@@ -67,18 +68,18 @@ where
         try_stream! {
             let mut after = after.map(|ScanCursor { stream, number }| layout::key(stream.into(), number));
             loop {
-                let Items { items, more } =
+                let ItemPage { items, more } =
                     reading::segment_page(&self.dynamo, segment, false, after).await?;
                 let mut items = items.into_iter();
                 while items.len() > 0 {
-                    let chunk = Chunk::take(&mut items, key_of, &*self.codec);
+                    let chunk = Chunk::decode_next(&mut items, key_of, &*self.codec);
                     if let Some(last) = chunk.commits.last() {
-                        let place = if items.len() > 0 {
-                            Some(place_of(last)?)
+                        let cursor = if items.len() > 0 {
+                            Some(cursor_after(last)?)
                         } else {
-                            more.as_ref().map(place).transpose()?
+                            more.as_ref().map(cursor_at).transpose()?
                         };
-                        yield (Page::new(chunk.commits), place);
+                        yield (Page::new(chunk.commits), cursor);
                     }
                     if let Some(failure) = chunk.failure {
                         Err(failure)?;
@@ -105,22 +106,22 @@ where
         self.scan_after(segment, None).map_ok(|(page, _)| page).boxed()
     }
 
-    /// Reads the table without payloads, and of a stream that fills a page no more than its last commit. The service charges for
-    /// whole items: many short streams cost as much as a scan.
+    /// Reads the table without payloads. If a stream fills a whole page, the scan continues at its last commit. The service
+    /// charges for whole items, so that the heads of many short streams cost as much as a scan.
     fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
         try_stream! {
             let mut after = None;
-            // The stream that the last item is of, and the last stream that is done with.
+            // The last item of the stream that may continue, and the name of the stream that a query read to its end.
             let (mut open, mut done) = (None::<Item>, None::<String>);
             let mut heads = HeadsOf::<Self>::new();
             loop {
-                let Items { items, more } = reading::segment_page(&self.dynamo, segment, true, after).await?;
+                let ItemPage { items, more } = reading::segment_page(&self.dynamo, segment, true, after).await?;
                 let first = items.first().map(stream).transpose()?.map(str::to_owned);
                 for item in items {
                     if heads.len() >= HEADS_PER_PAGE {
                         yield std::mem::take(&mut heads);
                     }
-                    // It grew after its end was read.
+                    // The stream grew after its head was read.
                     if Some(stream(&item)?) == done.as_deref() {
                         continue;
                     }
@@ -130,9 +131,9 @@ where
                     open = Some(item);
                 }
                 after = more;
-                let goes_on = open.as_ref().map(stream).transpose()?;
-                if let Some(name) = goes_on.filter(|name| after.is_none() || Some(*name) == first.as_deref()) {
-                    // Of a long stream only the end is read; and where the segment ends, so does the stream.
+                let open_name = open.as_ref().map(stream).transpose()?;
+                if let Some(name) = open_name.filter(|name| after.is_none() || Some(*name) == first.as_deref()) {
+                    // Either the stream fills the page, and a query reads its last commit; or the segment ends here.
                     done = Some(name.to_owned());
                     let mut ended = open.take();
                     if let (Some(_), Some(name)) = (&after, &done) {
@@ -155,35 +156,35 @@ where
     }
 }
 
-/// How many streams a page of heads has at most.
+/// Maximum number of streams in a page of heads.
 const HEADS_PER_PAGE: usize = 500;
 
-/// The head of the stream whose last commit is `item`; `None` if it is another storage's.
+/// Decodes the head of the stream whose last commit is `item`. Returns `None` if the stream belongs to another storage.
 fn head<K: StreamKey, S: Sequence>(item: &Item) -> Result<Option<(K, Head<S>)>, StorageError> {
     let Some(key) = key_of::<K>(stream(item)?) else { return Ok(None) };
     let number = layout::number(item).unwrap_or_default();
-    let head = HeadItem::from_item(item).map_err(|why| commits::unreadable(&key, number, why))?;
+    let head = HeadItem::from_item(item).map_err(|error| commits::unreadable(&key, number, error))?;
     let head = commits::head(&key, &head)?;
     Ok(Some((key, head)))
 }
 
 fn stream(item: &Item) -> Result<&str, StorageError> {
-    layout::stream(item).map_err(no_commit)
+    layout::stream(item).map_err(not_a_commit)
 }
 
-fn place(item: &Item) -> Result<ScanCursor, StorageError> {
-    let number = layout::number(item).map_err(no_commit)?;
-    let stream = stream(item)?.parse().map_err(no_commit)?;
+fn cursor_at(item: &Item) -> Result<ScanCursor, StorageError> {
+    let number = layout::number(item).map_err(not_a_commit)?;
+    let stream = stream(item)?.parse().map_err(not_a_commit)?;
     Ok(ScanCursor { stream, number })
 }
 
-fn place_of<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<ScanCursor, StorageError> {
-    let stream = StreamName::of(&commit.key).map_err(no_commit)?;
+fn cursor_after<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<ScanCursor, StorageError> {
+    let stream = StreamName::of(&commit.key).map_err(not_a_commit)?;
     Ok(ScanCursor { stream, number: commit.first.number() })
 }
 
-fn no_commit(why: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
-    StorageError::new(ErrorKind::Corrupt, "the table holds an item that is no commit").because(why)
+fn not_a_commit(error: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
+    StorageError::new(ErrorKind::Corrupt, "the table has an item that is not a commit").because(error)
 }
 
 pub(crate) fn key_of<K: StreamKey>(stream: &str) -> Option<K> {
@@ -196,9 +197,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_back_from_its_text() {
-        let place = ScanCursor { stream: "user/a:b/c".parse().unwrap(), number: 7 };
-        assert_eq!(place.to_string().parse(), Ok(place));
+    fn a_cursor_is_read_back_from_its_text() {
+        let cursor = ScanCursor { stream: "user/a:b/c".parse().unwrap(), number: 7 };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for text in ["", "7", "user/1", "x:user/1", "7:user"] {
             assert!(text.parse::<ScanCursor>().is_err(), "{text:?}");
         }

@@ -1,26 +1,26 @@
-//! How a DynamoDB table is used.
+//! Settings of reads and writes.
 
-/// How a [`Dynamo`](crate::Dynamo) reads and writes.
+/// Settings of a [`Dynamo`](crate::Dynamo).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether reads see every write that was acknowledged before. Without it a read costs half, and may miss the latest
-    /// commits: a save then costs a retry more often, and is as correct; a query may be older than its caller expects.
+    /// True for strongly consistent reads, which see every acknowledged write. Eventually consistent reads cost half. They may
+    /// miss the latest commits: a save is still correct but retries more often, and a query may return an older value.
+    /// Default: true.
     pub consistent_reads: bool,
-    /// From how many bytes on the payloads of a commit are deflated, if that makes them smaller; `None` for never. What is
-    /// stored is read whatever this says.
+    /// Size in bytes from which the payloads of a commit are compressed, if that makes them smaller; `None` to compress
+    /// nothing. Compressed commits are readable with any setting. Default: 16 KiB.
     pub compress_from: Option<usize>,
-    /// How many read units a second scans may consume together; `None` for as many as the table has.
+    /// Maximum number of read units per second for all scans together; `None` for no limit. Default: `None`.
     pub scan_units_per_second: Option<u32>,
 }
 
 impl Settings {
-    /// The least that a read is charged, even of nothing.
-    pub(crate) fn least_read_units(&self) -> f64 {
+    /// Minimum charge of a read, also of one that finds nothing.
+    pub(crate) fn min_read_units(&self) -> f64 {
         if self.consistent_reads { 1.0 } else { 0.5 }
     }
 }
 
-/// Consistent reads, payloads deflated from 16 KiB on, and scans without a limit.
 impl Default for Settings {
     fn default() -> Self {
         Self { consistent_reads: true, compress_from: Some(16 << 10), scan_units_per_second: None }

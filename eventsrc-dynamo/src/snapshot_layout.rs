@@ -1,52 +1,54 @@
-//! The items of snapshots: this file alone knows their attributes, but for those of the [`Payloads`].
+//! The layout of snapshot items. No other file names their attributes, except those of the [`Payloads`].
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::item::{Item, Unreadable, integer, integer_or};
 use crate::payloads::Payloads;
 
-/// The name of the snapshots, the version of the fold and the query key as JSON, between slashes; the partition key.
+/// Partition key: name of the snapshots, version of the fold, and query key as JSON, separated by slashes.
 pub(crate) const KEY: &str = "k";
-/// The sequence of an epoch, or [`CACHE`]; the sort key.
-pub(crate) const PLACE: &str = "n";
-/// The sequence: its number, and its zone as five decimal places, so that numbers are in the order of sequences.
+/// Sort key: the sequence of an epoch, or [`CACHE`].
+pub(crate) const SORT_KEY: &str = "n";
+/// Sequence: its number, with its zone as five decimal places, so that the numbers sort like the sequences.
 const SEQUENCE: &str = "s";
-/// The time of the last event, in microseconds since 1970.
+/// Time of the last event, in microseconds since 1970.
 const TIME: &str = "t";
-/// The value's version, where it is not 1.
+/// Version of the value; omitted if it is 1.
 const VERSION: &str = "v";
 
-/// The place of the snapshot that is cached: after every sequence, so that one query finds it beside the greatest epoch.
+/// Sort key of the cached snapshot. It sorts after every sequence, so that one query finds it together with the greatest epoch.
 const CACHE: &str = "100000000000000000000";
 
-/// The condition under which a snapshot is cached.
+/// Condition of a put of the cached snapshot: it never replaces a later one.
 pub(crate) const NOT_SET_BACK: &str = "attribute_not_exists(k) OR s <= :s";
 
-/// All of a key, the cached one, and epochs before a sequence.
+/// Key condition of all snapshots of a key.
 pub(crate) const ALL: &str = "k = :k";
+/// Key condition of the cached snapshot.
 pub(crate) const CACHED: &str = "k = :k AND n = :n";
+/// Key condition of the epochs before a sequence.
 pub(crate) const BEFORE: &str = "k = :k AND n < :n";
 
-/// A snapshot as it lies in its item.
+/// Attributes of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotItem {
     pub(crate) number: u64,
     pub(crate) zone: u16,
-    /// In microseconds since 1970.
+    /// Microseconds since 1970.
     pub(crate) time: i64,
     pub(crate) version: u32,
-    /// `None` if the fold has no value here.
+    /// `None` if the fold has no value at this sequence.
     pub(crate) value: Option<Payloads>,
 }
 
 impl SnapshotItem {
-    /// The item under `key`: beside all others, or as the one that is cached.
+    /// Returns the item under `key`: as the cached snapshot, or as a separate epoch.
     pub(crate) fn into_item(self, key: String, cached: bool) -> Item {
         let sequence = sequence(self.number, self.zone);
-        let place = if cached { cache() } else { sequence.clone() };
+        let sort_key = if cached { cache() } else { sequence.clone() };
         let mut item = Item::from([
             (KEY.to_owned(), AttributeValue::S(key)),
-            (PLACE.to_owned(), place),
+            (SORT_KEY.to_owned(), sort_key),
             (SEQUENCE.to_owned(), sequence),
             (TIME.to_owned(), AttributeValue::N(self.time.to_string())),
         ]);
@@ -71,22 +73,22 @@ impl SnapshotItem {
     }
 }
 
-/// The sequence of an item, which may be unreadable otherwise.
+/// Reads only the number and the zone of an item, which may be unreadable otherwise.
 pub(crate) fn parts(item: &Item) -> Result<(u64, u16), Unreadable> {
     let digits = item.get(SEQUENCE).and_then(|value| value.as_n().ok()).ok_or(Unreadable(SEQUENCE))?;
     let (number, places) = digits.split_once('.').unwrap_or((digits, ""));
-    // The service drops the zeros at the end.
+    // The service drops trailing zeros.
     let number = number.parse().ok();
     let zone = format!("{places:0<5}").parse().ok();
     number.zip(zone).ok_or(Unreadable(SEQUENCE))
 }
 
-/// A sequence as a number.
+/// Sequence as an attribute value.
 pub(crate) fn sequence(number: u64, zone: u16) -> AttributeValue {
     AttributeValue::N(if zone == 0 { number.to_string() } else { format!("{number}.{zone:05}") })
 }
 
-/// The place of the snapshot that is cached.
+/// Sort key of the cached snapshot.
 pub(crate) fn cache() -> AttributeValue {
     AttributeValue::N(CACHE.to_owned())
 }
@@ -97,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// A snapshot as the first version of this crate stored it; later versions still read it.
+    /// Snapshot in the layout of the first version of this crate. Later versions must read it.
     fn sample() -> Item {
         let number = |digits: &str| AttributeValue::N(digits.into());
         Item::from([
@@ -115,11 +117,11 @@ mod tests {
         let value = Some(Payloads::Text(r#""Ada""#.into()));
         let expected = SnapshotItem { number: 7, zone: 10, time: 1_767_225_600_000_001, version: 1, value };
         assert_eq!(item, expected);
-        assert_eq!(item.into_item(r#"name/1/"ada""#.into(), false), sample(), "and written as it was");
+        assert_eq!(item.into_item(r#"name/1/"ada""#.into(), false), sample(), "it is written unchanged");
     }
 
     #[test]
-    fn a_sequence_is_read_without_the_zeros_that_the_service_drops() {
+    fn a_sequence_is_read_without_its_trailing_zeros() {
         let mut item = sample();
         item.insert(SEQUENCE.into(), AttributeValue::N("7.0001".into()));
         assert_eq!(parts(&item), Ok((7, 10)));
@@ -127,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn snapshots_are_read_back(
             (number, zone, time, version) in (any::<u64>(), any::<u16>(), any::<i64>(), any::<u32>()),
             value in any::<Option<String>>(),
             cached in any::<bool>(),

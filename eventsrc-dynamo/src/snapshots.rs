@@ -20,13 +20,13 @@ use crate::item::Item;
 use crate::payloads::Payloads;
 use crate::snapshot_layout::{self, SnapshotItem};
 
-/// The longest key of an item, in bytes.
+/// Maximum length of a partition key, in bytes.
 const LONGEST_KEY: usize = 2048;
 
-/// The snapshots of one kind of query in a [`Dynamo`], which are told from others by a name. Cheap to clone.
+/// Snapshots of one kind of query in a [`Dynamo`]. A name distinguishes them from those of other queries. Cheap to clone.
 ///
-/// A query key is kept as its JSON, so a key type needs `Serialize`, and keys that differ must differ in it. Name, fold version
-/// and JSON take 2 KB together at most, and a snapshot 400 KB.
+/// A query key is stored as JSON. Therefore the key type implements `Serialize`, and different keys must have different JSON.
+/// Name, fold version and JSON have at most 2 KB together. A snapshot has at most 400 KB.
 pub struct DynamoSnapshots<K, S, V, C = Json> {
     dynamo: Dynamo,
     name: Arc<str>,
@@ -35,14 +35,14 @@ pub struct DynamoSnapshots<K, S, V, C = Json> {
 }
 
 impl<K, S, V> DynamoSnapshots<K, S, V> {
-    /// Snapshots of `dynamo` under `name`, as JSON.
+    /// Stores snapshots in `dynamo` under `name`, encoded as JSON.
     pub fn new(dynamo: &Dynamo, name: &str) -> Self {
         Self::with_codec(dynamo, name, Json)
     }
 }
 
 impl<K, S, V, C> DynamoSnapshots<K, S, V, C> {
-    /// Snapshots of `dynamo` under `name`, as `codec` writes them.
+    /// Stores snapshots in `dynamo` under `name`, encoded by `codec`.
     pub fn with_codec(dynamo: &Dynamo, name: &str, codec: C) -> Self {
         Self { dynamo: dynamo.clone(), name: name.into(), codec: Arc::new(codec), types: PhantomData }
     }
@@ -67,18 +67,18 @@ where
     ) -> Result<Option<Snapshot<S, V>>, StorageError> {
         let key = self.key(key, version)?;
         let all = || self.query(&key).key_condition_expression(snapshot_layout::ALL);
-        let before = |place| {
+        let before = |sequence| {
             let query = self.query(&key).key_condition_expression(snapshot_layout::BEFORE);
-            query.expression_attribute_values(":n", place).scan_index_forward(false).limit(1)
+            query.expression_attribute_values(":n", sequence).scan_index_forward(false).limit(1)
         };
         let cached = || self.cached(&key);
         let found = match which {
-            // The cached one and the greatest epoch.
+            // The two items are the cached snapshot and the greatest epoch.
             SnapshotAt::Latest => greatest(self.read(all().scan_index_forward(false).limit(2)).await?, None),
             SnapshotAt::Earliest => {
                 let (mut found, cached) = try_join(self.read(all().limit(1)), cached()).await?;
                 found.extend(cached);
-                found.into_iter().min_by_key(place)
+                found.into_iter().min_by_key(sequence_of)
             }
             SnapshotAt::Before(limit) => {
                 let limit = (limit.number(), limit.zone().0);
@@ -132,13 +132,12 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
     fn key(&self, key: &K, version: u32) -> Result<String, StorageError> {
         let invalid = |what: String| StorageError::new(ErrorKind::Invalid, what);
         let json = serde_json::to_string(key)
-            .map_err(|error| invalid("the query key cannot be written as JSON".into()).because(error))?;
+            .map_err(|error| invalid("cannot encode the query key as JSON".into()).because(error))?;
         let key = format!("{}/{version}/{json}", self.name);
         if key.len() > LONGEST_KEY {
-            let what = format!(
-                "the query key takes {} bytes with its name, and {LONGEST_KEY} can be kept",
-                key.len()
-            );
+            let length = key.len();
+            let what =
+                format!("the query key has {length} bytes with its name, and the limit is {LONGEST_KEY}");
             return Err(invalid(what));
         }
         Ok(key)
@@ -157,8 +156,9 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
             let mut bytes = Vec::new();
             let encoded = self.codec.encode(value, &mut bytes);
             encoded.map_err(|error| invalid("cannot encode the snapshot".into()).because(error))?;
-            Payloads::new(self.codec.is_text(), bytes, self.dynamo.settings().compress_from)
-                .map_err(|error| invalid("the snapshot is no text, as its codec says".into()).because(error))
+            Payloads::new(self.codec.is_text(), bytes, self.dynamo.settings().compress_from).map_err(
+                |error| invalid("the codec claims text, but the snapshot is not UTF-8".into()).because(error),
+            )
         };
         let item = SnapshotItem {
             number: head.sequence.number(),
@@ -170,30 +170,33 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
         let item = item.into_item(self.key(key, version)?, mode == SnapshotMode::Cache);
         match size(&item) {
             size if size > LARGEST_ITEM => Err(invalid(format!(
-                "the snapshot takes {size} bytes, and an item of DynamoDB {LARGEST_ITEM} at most"
+                "the snapshot has {size} bytes, and the limit of a DynamoDB item is {LARGEST_ITEM}"
             ))),
             _ => Ok(item),
         }
     }
 
     fn decode(&self, item: Item, key: &str) -> Result<Snapshot<S, V>, StorageError> {
-        let corrupt = |why: &str| {
-            StorageError::new(ErrorKind::Corrupt, format!("cannot read the snapshot of {key}: {why}"))
+        let corrupt = |reason: &str| {
+            StorageError::new(ErrorKind::Corrupt, format!("cannot read the snapshot of {key}: {reason}"))
         };
         let item = SnapshotItem::from_item(item)
-            .map_err(|why| corrupt("what is stored is not what was written").because(why))?;
+            .map_err(|error| corrupt("an attribute is malformed").because(error))?;
         let sequence = S::from_parts(item.number, Zone(item.zone))
-            .ok_or_else(|| corrupt("its sequence is none of the type that is read"))?;
+            .ok_or_else(|| corrupt("its sequence is not a value of the sequence type"))?;
         let time = Timestamp::from_microsecond(item.time)
             .map_err(|error| corrupt("its time is out of range").at(sequence).because(error))?;
         let value = match item.value {
             None => None,
             Some(value) => {
-                let (is_text, bytes) = value
-                    .into_bytes()
-                    .map_err(|error| corrupt("its value cannot be inflated").at(sequence).because(error))?;
+                let (is_text, bytes) = value.into_bytes().map_err(|error| {
+                    corrupt("its value cannot be decompressed").at(sequence).because(error)
+                })?;
                 if is_text != self.codec.is_text() {
-                    return Err(corrupt("another codec wrote it").at(sequence));
+                    let kind = if is_text { "text" } else { "binary" };
+                    return Err(
+                        corrupt(&format!("its value is {kind}, written by another codec")).at(sequence)
+                    );
                 }
                 Some(
                     self.codec
@@ -219,11 +222,11 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
         self.dynamo.meter().request("query_snapshots");
         let table = self.dynamo.snapshots_table();
         let page = query.send().await.map_err(|error| failure("read", table, error))?;
-        self.dynamo.meter().read(page.consumed_capacity(), self.dynamo.settings().least_read_units());
+        self.dynamo.meter().read(page.consumed_capacity(), self.dynamo.settings().min_read_units());
         Ok(page.items.unwrap_or_default())
     }
 
-    /// The snapshot of `key` that is cached.
+    /// Reads the cached snapshot of `key`.
     async fn cached(&self, key: &str) -> Result<Option<Item>, StorageError> {
         let query = self.query(key).key_condition_expression(snapshot_layout::CACHED);
         let query = query.expression_attribute_values(":n", snapshot_layout::cache());
@@ -231,15 +234,15 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
     }
 }
 
-/// The sequence of an item; one that cannot be read comes before all others.
-fn place(item: &Item) -> Option<(u64, u16)> {
+/// Sequence of an item; `None`, which sorts first, if it is unreadable.
+fn sequence_of(item: &Item) -> Option<(u64, u16)> {
     snapshot_layout::parts(item).ok()
 }
 
-/// The item with the greatest sequence, of those that are before `limit`.
+/// Item with the greatest sequence before `limit`.
 fn greatest(items: Vec<Item>, limit: Option<(u64, u16)>) -> Option<Item> {
-    let wanted = |item: &Item| limit.is_none_or(|limit| place(item) < Some(limit));
-    items.into_iter().filter(wanted).max_by_key(place)
+    let is_before = |item: &Item| limit.is_none_or(|limit| sequence_of(item) < Some(limit));
+    items.into_iter().filter(is_before).max_by_key(sequence_of)
 }
 
 impl<K, S, V, C> Clone for DynamoSnapshots<K, S, V, C> {

@@ -1,4 +1,4 @@
-//! Events in DynamoDB.
+//! Event storage in DynamoDB.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,16 +12,16 @@ use eventsrc_core::{ErrorKind, EventStorage, Head, Sequence, StorageError, Strea
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::append::{Appended, append};
+use crate::append::{AppendOutcome, append};
 use crate::chunk::Chunk;
 use crate::commits;
 use crate::dynamo::Dynamo;
 use crate::layout::{self, CommitItem, HeadItem};
-use crate::reading::{self, Items};
+use crate::reading::{self, ItemPage};
 
-/// The events of one type of key in a [`Dynamo`]. Cheap to clone.
+/// Event storage of one key type in a [`Dynamo`]. Cheap to clone.
 ///
-/// Storages of other keys and payloads may share the table, as long as no stream's category is used by two of them.
+/// Storages with other key and payload types may share the table if no two of them use the same category.
 pub struct DynamoStorage<K, S, E, C = Json> {
     pub(crate) dynamo: Dynamo,
     pub(crate) codec: Arc<C>,
@@ -29,14 +29,14 @@ pub struct DynamoStorage<K, S, E, C = Json> {
 }
 
 impl<K, S, E> DynamoStorage<K, S, E> {
-    /// Events of `dynamo`, as JSON.
+    /// Stores events in `dynamo`, encoded as JSON.
     pub fn new(dynamo: &Dynamo) -> Self {
         Self::with_codec(dynamo, Json)
     }
 }
 
 impl<K, S, E, C> DynamoStorage<K, S, E, C> {
-    /// Events of `dynamo`, as `codec` writes them.
+    /// Stores events in `dynamo`, encoded by `codec`.
     pub fn with_codec(dynamo: &Dynamo, codec: C) -> Self {
         Self { dynamo: dynamo.clone(), codec: Arc::new(codec), types: PhantomData }
     }
@@ -58,18 +58,19 @@ where
         let about = |error: StorageError| error.on(key).at(commit.first);
         let (item, size) = commits::encode(&commit, &*self.codec, self.dynamo.settings().compress_from)?;
         let existing = match append(&self.dynamo, item, size).await.map_err(about)? {
-            Appended::Stored => return Ok(Put::Stored),
-            Appended::Taken(Some(existing)) => existing,
-            Appended::Taken(None) => {
+            AppendOutcome::Stored => return Ok(Put::Stored),
+            AppendOutcome::Occupied(Some(existing)) => existing,
+            AppendOutcome::Occupied(None) => {
                 let stream = format!("{}/{}", key.category(), key.id());
                 let existing = reading::commit(&self.dynamo, &stream, commit.first.number()).await;
                 existing.map_err(about)?.ok_or_else(|| {
-                    let what = "what is in the way of the commit was removed, which must never be";
+                    let what =
+                        "the conflicting commit was removed from the table; no program may remove commits";
                     about(StorageError::new(ErrorKind::Corrupt, what))
                 })?
             }
         };
-        // What is in the way may be unreadable; that it is in the way is the answer.
+        // An unreadable commit is a conflict, too.
         let Ok(existing) = CommitItem::from_item(existing) else {
             return Ok(Put::Conflict(Conflict { existing: None, head: None }));
         };
@@ -88,7 +89,7 @@ where
         let last = reading::last(&self.dynamo, name.as_str()).await.map_err(|error| error.on(key))?;
         let Some(last) = last else { return Ok(None) };
         let number = layout::number(&last).unwrap_or_default();
-        let head = HeadItem::from_item(&last).map_err(|why| commits::unreadable(key, number, why))?;
+        let head = HeadItem::from_item(&last).map_err(|error| commits::unreadable(key, number, error))?;
         commits::head(key, &head).map(Some)
     }
 
@@ -109,30 +110,30 @@ where
     E: Payload,
     C: Codec<E>,
 {
-    /// The events from `from` on, in the commits that begin at `number` or later, and, if that is to be looked for, in one that
-    /// begins before and goes on to `number`.
+    /// Reads the events from `from` on, in the commits that begin at `number` or later. If `include_overlapping` is true, it
+    /// also reads a commit that begins before `number` and contains it.
     fn pages(
         &self,
         key: K,
         number: u64,
         from: Option<S>,
-        mut look_before: bool,
+        mut include_overlapping: bool,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         try_stream! {
             let Ok(name) = StreamName::of(&key) else { return };
             let about = |error: StorageError| error.on(&key);
             let mut after = None;
             loop {
-                let Items { mut items, more } =
+                let ItemPage { mut items, more } =
                     reading::page(&self.dynamo, name.as_str(), number, after).await.map_err(about)?;
-                if look_before && !items.first().is_some_and(|item| layout::number(item) == Ok(number)) {
+                if include_overlapping && !items.first().is_some_and(|item| layout::number(item) == Ok(number)) {
                     let before = reading::last_up_to(&self.dynamo, name.as_str(), number - 1).await;
                     items.splice(..0, before.map_err(about)?);
                 }
-                look_before = false;
+                include_overlapping = false;
                 let mut items = items.into_iter();
                 while items.len() > 0 {
-                    let chunk = Chunk::take(&mut items, |_| Some(key.clone()), &*self.codec);
+                    let chunk = Chunk::decode_next(&mut items, |_| Some(key.clone()), &*self.codec);
                     let page = Page::starting_at(Arc::new(chunk.commits), from);
                     if !page.is_empty() {
                         yield page;

@@ -1,4 +1,4 @@
-//! Tables, for development and tests, and whether tables are as they have to be.
+//! Creation of tables for development and tests, and checks of existing tables.
 
 use std::time::Duration;
 
@@ -12,30 +12,32 @@ use crate::dynamo::Dynamo;
 use crate::failure::failure;
 use crate::{layout, snapshot_layout};
 
-/// The names of a partition key and a sort key.
+/// Attribute names of a partition key and a sort key.
 type Key = [&'static str; 2];
 
 const EVENTS: Key = [layout::STREAM, layout::NUMBER];
-const SNAPSHOTS: Key = [snapshot_layout::KEY, snapshot_layout::PLACE];
+const SNAPSHOTS: Key = [snapshot_layout::KEY, snapshot_layout::SORT_KEY];
 
 impl Dynamo {
-    /// Creates the tables that are missing, charged by request, and waits until they can be used. It is for development and
-    /// tests: see the crate's documentation for tables that hold something dear.
+    /// Creates the missing tables with on-demand billing, and waits until they are active. The table of events gets a stream
+    /// with new images.
+    ///
+    /// This method is for development and tests. For production, use the templates in the folder `aws` of this crate.
     ///
     /// # Errors
     ///
-    /// As [`check_tables`](Self::check_tables), and `Refused` without the permission to create a table.
+    /// See [`check_tables`](Self::check_tables); in addition, `Refused` if the permission to create a table is missing.
     pub async fn create_tables(&self) -> Result<(), StorageError> {
         create_one(self, self.events_table(), EVENTS, true).await?;
         create_one(self, self.snapshots_table(), SNAPSHOTS, false).await
     }
 
-    /// Makes sure that the tables are there and of the right make.
+    /// Checks that both tables exist and have the right keys.
     ///
     /// # Errors
     ///
-    /// `Refused` if a table is missing or has another key, or may not be looked at; `Unavailable` if the service does not
-    /// answer.
+    /// `Refused` if a table is missing or has another key, or if the permission to describe it is missing; `Unavailable` if the
+    /// service does not answer.
     pub async fn check_tables(&self) -> Result<(), StorageError> {
         for (table, key) in [(self.events_table(), EVENTS), (self.snapshots_table(), SNAPSHOTS)] {
             let Some(description) = describe(self, table).await? else {
@@ -54,7 +56,7 @@ async fn create_one(dynamo: &Dynamo, table: &str, key: Key, streamed: bool) -> R
         };
         let element =
             |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-        let complete = "every part of a table's key is given";
+        let complete = "all required fields are set";
         dynamo.meter().request("create_table");
         let mut create = dynamo
             .client()
@@ -72,7 +74,7 @@ async fn create_one(dynamo: &Dynamo, table: &str, key: Key, streamed: bool) -> R
         }
         match create.send().await {
             Ok(_) => {}
-            // Somebody else was first.
+            // Another process has created the table.
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
             Err(error) => return Err(failure("create", table, error)),
         }
@@ -85,7 +87,7 @@ async fn create_one(dynamo: &Dynamo, table: &str, key: Key, streamed: bool) -> R
                 return Ok(());
             }
         }
-        dynamo.clock().sleep(BETWEEN_LOOKS).await;
+        dynamo.clock().sleep(STATUS_POLL_INTERVAL).await;
     }
 }
 
@@ -96,7 +98,7 @@ async fn describe(dynamo: &Dynamo, table: &str) -> Result<Option<TableDescriptio
         Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
             Ok(None)
         }
-        Err(error) => Err(failure("look at", table, error)),
+        Err(error) => Err(failure("describe", table, error)),
     }
 }
 
@@ -123,5 +125,5 @@ fn check_key(table: &str, description: &TableDescription, key: Key) -> Result<()
     Err(StorageError::new(ErrorKind::Refused, what))
 }
 
-/// Creating a table takes the service some seconds.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// Wait between two requests for the status of a new table.
+const STATUS_POLL_INTERVAL: Duration = Duration::from_millis(200);

@@ -1,17 +1,16 @@
-//! What was asked of the service, and what it charges for it.
+//! Counters of requests and capacity units.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 
-/// Requests and capacity units, since a [`Dynamo`](crate::Dynamo) was made.
+/// Requests and capacity units since a [`Dynamo`](crate::Dynamo) was created.
 ///
-/// Units are those that the service itself reports with each answer; of a conditional put that failed, for which it reports
-/// nothing, those of its published rule. What the SDK sent again by itself is in the units where an answer came, and counts as
-/// one request.
+/// The service reports the units with each answer, except for a conditional put that failed; its units are computed by the
+/// published rules. A request that the SDK retries counts as one request. Its units include the attempts that were answered.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Usage {
-    /// Calls of the service.
+    /// Number of requests.
     pub requests: u64,
     /// Read capacity units.
     pub read_units: f64,
@@ -22,7 +21,7 @@ pub struct Usage {
 impl std::ops::Sub for Usage {
     type Output = Self;
 
-    /// What was used between two looks.
+    /// Returns the use between two calls of [`Dynamo::usage`](crate::Dynamo::usage).
     fn sub(self, earlier: Self) -> Self {
         Self {
             requests: self.requests - earlier.requests,
@@ -32,7 +31,7 @@ impl std::ops::Sub for Usage {
     }
 }
 
-/// Counts usage; units in halves, which is the least that is charged.
+/// Counts the use. Units are counted in halves, the smallest charge.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     requests: AtomicU64,
@@ -55,15 +54,15 @@ impl Meter {
         metrics::counter!("eventsrc_dynamo_requests_total", "operation" => operation).increment(1);
     }
 
-    /// The units that a read consumed. There is a `least` that the service charges, which DynamoDB Local does not know.
-    pub(crate) fn read(&self, capacity: Option<&ConsumedCapacity>, least: f64) -> f64 {
-        let units = capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default().max(least);
+    /// Counts a read, and returns its units. `min` is the minimum charge of the service, which DynamoDB Local does not apply.
+    pub(crate) fn read(&self, capacity: Option<&ConsumedCapacity>, min: f64) -> f64 {
+        let units = capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default().max(min);
         self.half_read_units.fetch_add(halves(units), Ordering::Relaxed);
         metrics::counter!("eventsrc_dynamo_half_read_units_total").increment(halves(units));
         units
     }
 
-    /// The units that a write consumed, as the service says or else by its rule.
+    /// Counts a write: the units that the service reports, otherwise `by_rule`.
     pub(crate) fn write(&self, capacity: Option<&ConsumedCapacity>, by_rule: f64) {
         let units = capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or(by_rule);
         self.half_write_units.fetch_add(halves(units), Ordering::Relaxed);

@@ -1,45 +1,46 @@
-//! What a consumer met that should not be.
+//! Anomalies: records and conditions on a bus that should not occur.
 
 use eventsrc_core::StreamName;
 
-/// What a consumer met on the bus that should not be. Nothing is lost by it: what the bus does not tell, the storage does.
+/// A record or a condition on the bus that should not occur. No commit is lost by it: what the bus does not deliver is
+/// read from the storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Anomaly {
-    /// A record, or a part of one, cannot be read. The stream is read from the storage, or all heads are compared where it
-    /// is not known which stream it is.
+    /// A record, or a part of an aggregated record, cannot be read. The stream of the record is read from the storage.
+    /// If the stream is unknown, all heads are compared with the positions of the view.
     Unreadable {
-        /// The stream, as far as it can be told.
+        /// Stream of the record; `None` if it is unknown.
         stream: Option<StreamName>,
-        /// What is wrong with it, with all causes. It has no payload in it.
-        why: String,
+        /// Cause, with its own causes. It never contains payload data.
+        reason: String,
     },
-    /// A stored commit was changed or removed, which no writer of eventsrc does. It is not applied.
+    /// A stored commit was changed or removed. No writer of eventsrc does that. The change is not applied.
     Tampered {
-        /// The stream, as far as it can be told.
+        /// Stream of the commit; `None` if it is unknown.
         stream: Option<StreamName>,
-        /// The number of the commit's first event, as far as it can be told.
+        /// Number of the first event of the commit; `None` if it is unknown.
         number: Option<u64>,
-        /// What was done: `MODIFY` or `REMOVE`.
-        what: String,
+        /// Operation on the item: `MODIFY` or `REMOVE`.
+        operation: String,
     },
-    /// The record says nothing of this storage, such as one of another table. Nothing is read because of it.
+    /// The record does not belong to this storage; for example, it comes from another table. It causes no read.
     Foreign {
-        /// What it is of, as far as it can be told.
-        why: String,
+        /// Origin of the record.
+        reason: String,
     },
-    /// The bus may not have any more what comes after the checkpoint. All heads are compared with positions, and what is
-    /// missing is read from the storage.
+    /// The bus may have trimmed records after the checkpoint. All heads are compared with the positions of the view, and
+    /// missing commits are read from the storage.
     Lost {
-        /// The shard.
+        /// Id of the shard.
         shard: String,
-        /// What the bus says.
-        why: String,
+        /// Error of the bus, or the age of the checkpoint.
+        reason: String,
     },
 }
 
 impl Anomaly {
-    /// The stream that it is about, as far as it can be told.
+    /// Stream that the anomaly concerns; `None` if it is unknown or if the anomaly concerns no single stream.
     pub fn stream(&self) -> Option<&StreamName> {
         match self {
             Self::Unreadable { stream, .. } | Self::Tampered { stream, .. } => stream.as_ref(),

@@ -1,4 +1,4 @@
-//! Reading a shard by having its records sent, which the service calls enhanced fan-out.
+//! Kinesis streams, read by enhanced fan-out: the service pushes the records.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -17,17 +17,19 @@ use eventsrc_core::{ErrorKind, StorageError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::kinesis::{Position, numbered};
+use crate::kinesis::{Position, sequenced};
 use crate::named_stream::NamedStream;
-use crate::polling::{PollError, Timing, before};
+use crate::polling::{PollError, Timing, minus_clock_skew};
 use crate::record::Record;
 use crate::shard::{Shard, compare_sequence_numbers};
 use crate::source::{ReadError, RecordBatch, ShardSource, StartPosition};
 
-/// A stream of Kinesis Data Streams whose records are sent to one group of readers, at 2 MB a second and shard that it shares with
-/// nobody, and without the wait between calls. It costs by the hour and by the byte. Cheap to clone.
+/// A Kinesis stream, read by enhanced fan-out. Cheap to clone.
 ///
-/// The group has to be registered as a consumer of the stream; all its workers use the same registration.
+/// The service pushes records to one group of readers without a polling interval. Each group has a throughput of its own of
+/// 2 MB a second for each shard. The service charges by the hour and by the byte.
+///
+/// The group must be registered as a consumer of the stream; all of its workers use the same registration.
 #[derive(Clone)]
 pub struct FanOutStream {
     stream: Arc<NamedStream>,
@@ -36,23 +38,22 @@ pub struct FanOutStream {
     timing: Timing,
 }
 
-/// How the records of a shard are asked for, and how long they are waited for.
+/// Intervals and timeouts of the subscriptions to shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FanOutSettings {
-    /// How long the service may send nothing, not even that there is nothing, before it is asked anew.
+    /// Time without any event, even an empty one, after which a subscription is replaced by a new one. Default: 60 s.
     pub silence: Duration,
-    /// How long to wait at least from asking for a shard's records to asking again. The service refuses what comes sooner than
-    /// after five seconds.
+    /// Shortest interval between two subscriptions to one shard. The service rejects a subscription within five seconds of
+    /// the previous one. Default: 5 s.
     pub between_calls: Duration,
-    /// How long a call may take before it is given up and made again.
+    /// Timeout of one call; a call that exceeds it is retried. Default: 10 s.
     pub call_timeout: Duration,
-    /// How long to wait before a call that failed is made again.
+    /// Backoff between retries of a failed call. Default: [`BackoffSettings::default`].
     pub retry: BackoffSettings,
-    /// For how long a shard is tried that gives no answer, before somebody else shall try.
+    /// Time without a successful call after which reading the shard fails, so that another worker takes it. Default: 60 s.
     pub give_up_after: Duration,
 }
 
-/// A minute of silence, five seconds between calls, calls of 10 seconds, and a minute without an answer.
 impl Default for FanOutSettings {
     fn default() -> Self {
         Self {
@@ -66,7 +67,7 @@ impl Default for FanOutSettings {
 }
 
 impl FanOutStream {
-    /// The stream called `stream`, for the group that is registered under this ARN. Nothing is asked of the service.
+    /// Creates a reader of the stream `stream` for the group whose registration has this ARN. No request is sent.
     pub fn new(client: Client, stream: &str, registration: &str) -> Self {
         Self {
             stream: Arc::new(NamedStream { client, name: stream.to_owned() }),
@@ -76,50 +77,51 @@ impl FanOutStream {
         }
     }
 
-    /// The stream called `stream`, for the group called `consumer`, which is registered if it is not.
+    /// Creates a reader of the stream `stream` for the group `consumer`. Registers the group if it is not registered, and
+    /// waits until the registration is active.
     ///
     /// # Errors
     ///
-    /// `Refused` if there is no such stream, or the permission is missing; otherwise as the service fails.
+    /// `Refused` if the stream does not exist or the permission is missing; otherwise the error of the service.
     pub async fn register(client: Client, stream: &str, consumer: &str) -> Result<Self, StorageError> {
         let (named, timing) = (NamedStream { client, name: stream.to_owned() }, Timing::default());
         let arn = named.summary().await?.stream_arn;
         let register = named.client.register_stream_consumer().stream_arn(&arn).consumer_name(consumer);
         match register.send().await {
             Ok(_) => {}
-            // It is, or somebody else was first.
+            // The group is registered already.
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
             Err(error) => return Err(named.failure(&format!("register {consumer} as a consumer of"), error)),
         }
         loop {
-            let look = named.client.describe_stream_consumer().stream_arn(&arn).consumer_name(consumer);
-            let what = format!("look at the consumer {consumer} of");
-            let answer = look.send().await.map_err(|error| named.failure(&what, error))?;
-            let description = answer.consumer_description.ok_or_else(|| named.cut_off(&what))?;
+            let describe = named.client.describe_stream_consumer().stream_arn(&arn).consumer_name(consumer);
+            let what = format!("describe the consumer {consumer} of");
+            let answer = describe.send().await.map_err(|error| named.failure(&what, error))?;
+            let description = answer.consumer_description.ok_or_else(|| named.truncated(&what))?;
             if description.consumer_status == ConsumerStatus::Active {
                 return Ok(Self::new(named.client, stream, &description.consumer_arn));
             }
-            timing.clock.sleep(BETWEEN_LOOKS).await;
+            timing.clock.sleep(STATUS_POLL_INTERVAL).await;
         }
     }
 
-    /// The same, with these settings.
+    /// Replaces the settings.
     #[must_use]
     pub fn with(self, settings: FanOutSettings) -> Self {
         Self { settings, ..self }
     }
 
-    /// The same, on this clock and with these lots.
+    /// Replaces the clock and the randomness.
     #[must_use]
     pub fn timed_by(self, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
         Self { timing: Timing { clock, randomness }, ..self }
     }
 
-    /// Makes sure that the stream is there, and keeps the records of one stream of events together.
+    /// Checks that the stream exists and keeps the records of one event stream in one shard.
     ///
     /// # Errors
     ///
-    /// As [`KinesisStream::check`](crate::KinesisStream::check).
+    /// See [`KinesisStream::check`](crate::KinesisStream::check).
     pub async fn check(&self) -> Result<(), StorageError> {
         self.stream.check_distribution(&self.stream.summary().await?)
     }
@@ -137,7 +139,7 @@ impl FanOutStream {
         match call.send().await {
             Ok(subscribed) => Ok(subscribed),
             Err(error) => {
-                let is_none = match error.code() {
+                let is_gone = match error.code() {
                     Some("ResourceNotFoundException") => self.is_registered().await?,
                     Some("InvalidArgumentException") => {
                         matches!(start, StartPosition::At(_) | StartPosition::After(_))
@@ -145,20 +147,20 @@ impl FanOutStream {
                     _ => false,
                 };
                 let error = self.stream.failure(&format!("subscribe to the shard {shard} of"), error);
-                Err(if is_none { PollError::Trimmed(error) } else { PollError::Failed(error) })
+                Err(if is_gone { PollError::Trimmed(error) } else { PollError::Failed(error) })
             }
         }
     }
 
-    /// Of a registration that is gone, the service says the same as of a shard.
+    /// Returns false if the registration is gone, for which the service reports the same error as for a missing shard.
     async fn is_registered(&self) -> Result<bool, PollError> {
-        let look = self.stream.client.describe_stream_consumer().consumer_arn(&*self.registration);
-        match look.send().await {
+        let describe = self.stream.client.describe_stream_consumer().consumer_arn(&*self.registration);
+        match describe.send().await {
             Ok(_) => Ok(true),
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
                 Ok(false)
             }
-            Err(error) => Err(PollError::Failed(self.stream.failure("look at a consumer of", error))),
+            Err(error) => Err(PollError::Failed(self.stream.failure("describe a consumer of", error))),
         }
     }
 }
@@ -171,7 +173,7 @@ impl ShardSource for FanOutStream {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
-        self.stream.family().await
+        self.stream.shards().await
     }
 
     fn records(
@@ -189,7 +191,7 @@ impl ShardSource for FanOutStream {
             loop {
                 let called = timing.clock.elapsed();
                 let answer = timing.within(settings.call_timeout, this.subscribe(&shard, &start)).await;
-                let mut subscribed = match answer.unwrap_or_else(|| Err(PollError::silence(&shard))) {
+                let mut subscribed = match answer.unwrap_or_else(|| Err(PollError::timed_out(&shard))) {
                     Ok(subscribed) => subscribed,
                     Err(PollError::Trimmed(error)) => {
                         yield Err(ReadError::Trimmed(error));
@@ -197,19 +199,19 @@ impl ShardSource for FanOutStream {
                     }
                     Err(PollError::Expired) => continue,
                     Err(PollError::Failed(error)) => {
-                        let silence = timing.clock.elapsed().saturating_sub(answered);
-                        if error.kind() != ErrorKind::Unavailable || silence >= settings.give_up_after {
+                        let unanswered = timing.clock.elapsed().saturating_sub(answered);
+                        if error.kind() != ErrorKind::Unavailable || unanswered >= settings.give_up_after {
                             yield Err(ReadError::Failed(error));
                             return;
                         }
-                        failed(&shard, &error);
-                        timing.clock.sleep(retry.wait(&timing.randomness).max(LEAST_WAIT)).await;
+                        report(&shard, &error);
+                        timing.clock.sleep(retry.wait(&timing.randomness).max(MIN_WAIT)).await;
                         continue;
                     }
                 };
                 if start == StartPosition::Latest {
-                    // What comes from now on must not be missed if this breaks off before it brings a record.
-                    start = StartPosition::Time(before(timing.clock.now()));
+                    // If the subscription ends before its first record, records from now on must not be missed.
+                    start = StartPosition::Time(minus_clock_skew(timing.clock.now()));
                 }
                 loop {
                     match timing.within(settings.silence, subscribed.event_stream.recv()).await {
@@ -218,7 +220,7 @@ impl ShardSource for FanOutStream {
                             answered = timing.clock.elapsed();
                             let has_ended = has_ended(&event);
                             if !event.continuation_sequence_number.is_empty() {
-                                // It may be that of the last record, and a record that comes twice does no harm.
+                                // This may be the number of the last record; `batch` drops repeated records.
                                 start = StartPosition::At(event.continuation_sequence_number.as_str().into());
                             }
                             yield Ok(batch(event, &mut last));
@@ -226,18 +228,19 @@ impl ShardSource for FanOutStream {
                                 return;
                             }
                         }
-                        // Something that is newer than this version.
+                        // An event type that this version does not know.
                         Some(Ok(Some(_))) => {}
-                        // A subscription lives for five minutes.
+                        // The service ends a subscription after five minutes.
                         Some(Ok(None)) => break,
                         Some(Err(error)) => {
-                            let what = format!("the subscription to the shard {shard} broke off");
-                            failed(&shard, &StorageError::new(ErrorKind::Unavailable, what).because(error));
+                            let what = format!("the subscription to the shard {shard} failed");
+                            report(&shard, &StorageError::new(ErrorKind::Unavailable, what).because(error));
                             break;
                         }
                         None => {
-                            let what = format!("the subscription to the shard {shard} has fallen silent");
-                            failed(&shard, &StorageError::new(ErrorKind::Unavailable, what));
+                            let silence = settings.silence;
+                            let what = format!("the subscription to the shard {shard} sent no event for {silence:?}");
+                            report(&shard, &StorageError::new(ErrorKind::Unavailable, what));
                             break;
                         }
                     }
@@ -251,31 +254,33 @@ impl ShardSource for FanOutStream {
     }
 }
 
-/// Whether there will be no more. Some servers say nothing of where to go on, and some go on to say where.
+/// True if the shard has ended. At its end, some servers omit the continuation number, and others still send one.
 fn has_ended(event: &SubscribeToShardEvent) -> bool {
     let is_split = !event.child_shards().is_empty();
     event.continuation_sequence_number.is_empty() || (is_split && event.records.is_empty())
 }
 
-/// What an event brings that comes after `last`.
+/// Returns the records of an event that come after `last`.
 fn batch(event: SubscribeToShardEvent, last: &mut Option<String>) -> RecordBatch<Record> {
-    let behind = u64::try_from(event.millis_behind_latest).ok().map(Duration::from_millis);
-    let mut records: Vec<_> = event.records.into_iter().map(numbered).collect();
+    let behind_latest = u64::try_from(event.millis_behind_latest).ok().map(Duration::from_millis);
+    let mut records: Vec<_> = event.records.into_iter().map(sequenced).collect();
     if let Some(last) = last {
         records.retain(|record| compare_sequence_numbers(&record.sequence_number, last) == Ordering::Greater);
     }
     if let Some(record) = records.last() {
         *last = Some(record.sequence_number.clone());
     }
-    RecordBatch { records, behind }
+    RecordBatch { records, behind_latest }
 }
 
-fn failed(shard: &str, error: &StorageError) {
-    tracing::warn!(shard, error = %error, "cannot read a shard; trying again");
+/// Logs and counts a failure that is retried.
+fn report(shard: &str, error: &StorageError) {
+    tracing::warn!(shard, error = %error, "cannot read the shard; retrying");
     metrics::counter!("eventsrc_kinesis_failed_calls_total").increment(1);
 }
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// Wait between two requests for the status of a new registration.
+const STATUS_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Even a lucky draw does not turn waiting into spinning.
-const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// Lower bound of the random backoff, so that no retry loop spins.
+const MIN_WAIT: Duration = Duration::from_millis(100);

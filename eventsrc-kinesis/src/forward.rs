@@ -1,4 +1,4 @@
-//! From a feed onto a stream.
+//! Copying changes from a feed to a Kinesis stream.
 
 use eventsrc_core::clock::{Clock, Randomness};
 use eventsrc_core::codec::Codec;
@@ -9,19 +9,21 @@ use futures::FutureExt;
 
 use crate::publisher::Publisher;
 
-/// Puts what `feed` brings onto a stream, until the feed ends: from a [`DynamoStream`](crate::dynamodb::DynamoStream) onto a stream of
-/// Kinesis, say, from which any number of services read.
+/// Publishes the changes of `feed` to a Kinesis stream, until the feed ends.
 ///
-/// A delivery is acknowledged once all of it is on the stream. So nothing is lost, and what was put before a crash may be put
-/// again. Changes of one stream of events keep their order as far as the feed has it.
+/// For example, it copies a [`DynamoStream`](crate::dynamodb::DynamoStream) to a Kinesis stream that any number of services
+/// read. A delivery is acknowledged after all of its changes are on the stream. Therefore no change is lost, and changes
+/// published before a crash may be published again. Changes of one event stream keep the order of the feed. Transient errors
+/// are retried without a limit; `retry` is the backoff between retries.
 ///
 /// # Errors
 ///
-/// What the feed cannot go on from, and `Refused` if the stream is not there or nothing may be put onto it. What may go well
-/// another time is tried for ever.
+/// Returns the permanent errors of the feed, and `Refused` if the stream does not exist or the permission to write to it is
+/// missing.
 pub async fn forward<F, C>(
     mut feed: F,
     publisher: &Publisher<F::Key, F::Sequence, F::Payload, C>,
+    retry: &BackoffSettings,
     clock: &dyn Clock,
     randomness: &Randomness,
 ) -> Result<(), StorageError>
@@ -29,13 +31,13 @@ where
     F: ChangeFeed,
     C: Codec<F::Payload>,
 {
-    let mut backoff = BackoffSettings::default().start();
+    let mut backoff = retry.start();
     loop {
         let delivery = match feed.next().await {
             Ok(Some(delivery)) => delivery,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::warn!(error = %error, "the feed is out of reach; trying again");
+                tracing::warn!(error = %error, "cannot read the feed; retrying");
                 clock.sleep(backoff.wait(randomness)).await;
                 continue;
             }
@@ -43,9 +45,9 @@ where
         };
         let mut changes: Vec<Change<_, _, _>> = delivery.changes;
         let mut acknowledgements = vec![delivery.acknowledgement];
-        // Whatever else is at hand goes along.
+        // Deliveries that are ready join the same call.
         let mut ended = false;
-        while changes.len() < MOST {
+        while changes.len() < MAX_CHANGES_PER_CALL {
             match feed.next().now_or_never() {
                 Some(Ok(Some(delivery))) => {
                     changes.extend(delivery.changes);
@@ -55,7 +57,7 @@ where
                     ended = true;
                     break;
                 }
-                // It says so again.
+                // The feed returns the error again.
                 Some(Err(_)) | None => break,
             }
         }
@@ -65,7 +67,7 @@ where
             }
             clock.sleep(backoff.wait(randomness)).await;
         }
-        backoff = BackoffSettings::default().start();
+        backoff = retry.start();
         metrics::counter!("eventsrc_kinesis_published_total").increment(changes.len() as u64);
         acknowledgements.into_iter().for_each(|acknowledgement| acknowledgement.acknowledge());
         if ended {
@@ -74,5 +76,5 @@ where
     }
 }
 
-/// How many changes are put together, roughly.
-const MOST: usize = 5000;
+/// Number of changes after which no further delivery joins a call.
+const MAX_CHANGES_PER_CALL: usize = 5000;

@@ -1,4 +1,4 @@
-//! Streams of Kinesis.
+//! Kinesis streams, read by polling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use eventsrc_core::{StorageError, Timestamp};
 use futures::stream::BoxStream;
 
 use crate::named_stream::NamedStream;
-use crate::polling::{PollError, Polled, PollingSettings, Polls, Timing, poll};
+use crate::polling::{PollError, PolledRecords, PolledStream, PollingSettings, Timing, poll};
 use crate::record::Record;
 use crate::shard::Shard;
 use crate::source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
 
-/// A stream of Kinesis, read by polling. Cheap to clone.
+/// A Kinesis stream, read by polling. Cheap to clone.
 ///
-/// The client brings region, credentials, endpoint, timeouts and its own retries, from wherever its configuration has them.
+/// Region, credentials, endpoint, timeouts and the retries of the SDK come from the configuration of the client.
 #[derive(Clone)]
 pub struct KinesisStream {
     stream: Arc<NamedStream>,
@@ -28,40 +28,41 @@ pub struct KinesisStream {
 }
 
 impl KinesisStream {
-    /// The stream called `name`, with [`PollingSettings::default`]. Nothing is asked of the service.
+    /// Creates a reader of the stream `name` with [`PollingSettings::default`]. No request is sent.
     pub fn new(client: Client, name: &str) -> Self {
         Self::with(client, name, PollingSettings::default())
     }
 
-    /// The same, with these settings.
+    /// Creates a reader of the stream `name` with `settings`. No request is sent.
     pub fn with(client: Client, name: &str, settings: PollingSettings) -> Self {
         let stream = Arc::new(NamedStream { client, name: name.to_owned() });
         Self { stream, settings, timing: Timing::default() }
     }
 
-    /// The same, on this clock and with these lots.
+    /// Replaces the clock and the randomness.
     #[must_use]
     pub fn timed_by(mut self, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
         self.timing = Timing { clock, randomness };
         self
     }
 
-    /// Creates the stream with so many shards if it is not there, and waits until it can be used. This is for development and
-    /// tests: in production, streams belong to whoever looks after the rest of the infrastructure.
+    /// Creates the stream with `shards` shards if it does not exist, and waits until it is active.
+    ///
+    /// This method is for development and tests. In production, create streams with the rest of the infrastructure.
     ///
     /// # Errors
     ///
-    /// `Refused` without the permission; otherwise as the service fails.
+    /// `Refused` if the permission is missing; otherwise the error of the service.
     pub async fn create(&self, shards: u32) -> Result<(), StorageError> {
         self.stream.create(shards, &*self.timing.clock).await
     }
 
-    /// Makes sure that the stream is there, and keeps the records of one stream of events together.
+    /// Checks that the stream exists and keeps the records of one event stream in one shard.
     ///
     /// # Errors
     ///
-    /// `Refused` if there is no such stream, it may not be looked at, or it deals out records without regard to their
-    /// partition keys; `Unavailable` if the service does not answer.
+    /// `Refused` if the stream does not exist, if the permission to describe it is missing, or if it distributes records
+    /// without regard to their partition keys; `Unavailable` if the service does not answer.
     pub async fn check(&self) -> Result<(), StorageError> {
         self.stream.check_distribution(&self.stream.summary().await?)
     }
@@ -75,7 +76,7 @@ impl ShardSource for KinesisStream {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
-        self.stream.family().await
+        self.stream.shards().await
     }
 
     fn records(
@@ -88,7 +89,7 @@ impl ShardSource for KinesisStream {
     }
 }
 
-impl Polled for NamedStream {
+impl PolledStream for NamedStream {
     type Record = Record;
 
     async fn iterator(&self, shard: &str, start: &StartPosition) -> Result<String, PollError> {
@@ -97,10 +98,10 @@ impl Polled for NamedStream {
         let call = call.shard_iterator_type(kind).set_starting_sequence_number(number).set_timestamp(time);
         match call.send().await {
             Ok(answer) => {
-                answer.shard_iterator.ok_or_else(|| PollError::Failed(self.cut_off("begin to read")))
+                answer.shard_iterator.ok_or_else(|| PollError::Failed(self.truncated("get an iterator of")))
             }
             Err(error) => {
-                // The shard was removed once all of it was too old, or the number is none of this stream.
+                // The shard was deleted after all of its records expired, or the stream never had the sequence number.
                 let is_gone = match error.code() {
                     Some("ResourceNotFoundException") => true,
                     Some("InvalidArgumentException") => {
@@ -108,26 +109,31 @@ impl Polled for NamedStream {
                     }
                     _ => false,
                 };
-                let error = self.failure(&format!("begin to read the shard {shard} of"), error);
+                let error = self.failure(&format!("get an iterator of the shard {shard} of"), error);
                 Err(if is_gone { PollError::Trimmed(error) } else { PollError::Failed(error) })
             }
         }
     }
 
-    async fn read(&self, shard: &str, iterator: &str, limit: u32) -> Result<Polls<Record>, PollError> {
+    async fn read(
+        &self,
+        shard: &str,
+        iterator: &str,
+        limit: u32,
+    ) -> Result<PolledRecords<Record>, PollError> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let call = self.client.get_records().shard_iterator(iterator).limit(limit);
         match call.send().await {
-            // The service always says how far behind it is. Nothing of a short answer may look like the end of the shard.
+            // The service always reports its lag. A truncated answer must not look like the end of the shard.
             Ok(answer) if answer.next_shard_iterator.is_none() && answer.millis_behind_latest.is_none() => {
-                Err(PollError::Failed(self.cut_off(&format!("read the records of the shard {shard} of"))))
+                Err(PollError::Failed(self.truncated(&format!("read the records of the shard {shard} of"))))
             }
             Ok(answer) => {
-                let records: Vec<_> = answer.records.into_iter().map(numbered).collect();
-                let bytes = records.iter().map(|numbered| numbered.record.data.len() as u64).sum();
-                let behind = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
-                let behind = behind.map(Duration::from_millis);
-                Ok(Polls { records, next: answer.next_shard_iterator, behind, bytes })
+                let records: Vec<_> = answer.records.into_iter().map(sequenced).collect();
+                let bytes = records.iter().map(|sequenced| sequenced.record.data.len() as u64).sum();
+                let millis = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
+                let behind_latest = millis.map(Duration::from_millis);
+                Ok(PolledRecords { records, next: answer.next_shard_iterator, behind_latest, bytes })
             }
             Err(error) => match error.code() {
                 Some("ExpiredIteratorException" | "InvalidArgumentException") => Err(PollError::Expired),
@@ -139,7 +145,7 @@ impl Polled for NamedStream {
     }
 }
 
-/// Where to begin in a shard, as the service wants to be told.
+/// A [`StartPosition`] as the parameters of the Kinesis API.
 pub(crate) struct Position {
     pub(crate) kind: ShardIteratorType,
     pub(crate) number: Option<String>,
@@ -159,8 +165,8 @@ impl Position {
     }
 }
 
-/// A record of the service as one of ours.
-pub(crate) fn numbered(record: aws_sdk_kinesis::types::Record) -> SequencedRecord<Record> {
+/// Converts a record of the SDK.
+pub(crate) fn sequenced(record: aws_sdk_kinesis::types::Record) -> SequencedRecord<Record> {
     SequencedRecord {
         sequence_number: record.sequence_number,
         arrived: record.approximate_arrival_timestamp.as_ref().and_then(timestamp),
@@ -177,6 +183,6 @@ pub(crate) fn timestamp(time: &DateTime) -> Option<Timestamp> {
 
 fn date_time(time: Timestamp) -> DateTime {
     let (seconds, nanoseconds) = (time.as_second(), time.subsec_nanosecond());
-    // Before 1970 the parts are both negative; no stream is that old.
+    // Before 1970 both parts are negative; no stream has such records.
     DateTime::from_secs_and_nanos(seconds, u32::try_from(nanoseconds).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Putting what is saved onto a stream, from wherever it is stored.
+//! Publishing the commits of any storage to a Kinesis stream.
 
 use std::sync::Arc;
 
@@ -9,20 +9,21 @@ use eventsrc_core::{StorageError, StreamName, ViewDefinition};
 
 use crate::publisher::Publisher;
 
-/// A view whose rows are on a stream of Kinesis: its [`Synchronizer`](eventsrc_core::Synchronizer) puts every commit there, at
-/// least once and in the order of its stream of events.
+/// A view whose rows are records on a Kinesis stream: its [`Synchronizer`](eventsrc_core::Synchronizer) publishes every
+/// commit at least once, in the order of its event stream.
 ///
-/// It is how changes come onto a stream from a storage that has none of its own: SQLite, Postgres, or any other. What is put, and
-/// what is yet to be, is told by the positions of `positions`, which is a view without rows. A commit is put before its position
-/// moves, so one that was put right before a crash is put again. The storage itself is the outbox: what was saved while the
-/// stream was out of reach, or right before a crash, is found by comparing heads with positions.
+/// An outbox publishes from a storage that has no bus of its own, such as SQLite or Postgres. A second view without rows
+/// keeps the positions up to which commits are published. A commit is published before its position advances, so a commit
+/// that was published right before a crash is published again. The storage itself serves as the outbox: the synchronizer
+/// compares heads with positions, and so finds commits that were saved while the Kinesis stream was unavailable.
 pub struct Outbox<V: ViewStore, C> {
     positions: V,
     publisher: Arc<Publisher<V::Key, V::Sequence, V::Payload, C>>,
 }
 
 impl<V: ViewStore, C> Outbox<V, C> {
-    /// Onto the stream of `publisher`, with positions in `positions`, whose own code has nothing to do.
+    /// Creates an outbox that publishes through `publisher` and keeps its positions in `positions`, a view whose own code
+    /// does nothing.
     pub fn new(positions: V, publisher: Publisher<V::Key, V::Sequence, V::Payload, C>) -> Self {
         Self { positions, publisher: Arc::new(publisher) }
     }
@@ -59,8 +60,8 @@ impl<V: ViewStore, C: Codec<V::Payload>> ViewStore for Outbox<V, C> {
         self.positions.positions(after, limit).await
     }
 
-    async fn quarantine(&self, poison: &QuarantinedCommit<V::Sequence>) -> Result<(), StorageError> {
-        self.positions.quarantine(poison).await
+    async fn quarantine(&self, entry: &QuarantinedCommit<V::Sequence>) -> Result<(), StorageError> {
+        self.positions.quarantine(entry).await
     }
 
     async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<V::Sequence>>, StorageError> {

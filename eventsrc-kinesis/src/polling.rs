@@ -1,4 +1,4 @@
-//! Reading a shard by asking again and again.
+//! Reading a shard by polling.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,27 +14,26 @@ use futures::stream::BoxStream;
 
 use crate::source::{ReadError, RecordBatch, SequencedRecord, StartPosition};
 
-/// How often a shard is asked for records.
+/// Intervals and limits of the calls that poll one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollingSettings {
-    /// How long to wait at least from one call to the next. A shard of Kinesis allows five calls a second, to all its readers
-    /// together.
+    /// Shortest interval between two calls. A Kinesis shard allows five calls a second, shared by all of its readers.
+    /// Default: 200 ms.
     pub shortest_wait: Duration,
-    /// How long to wait at most, when nothing comes.
+    /// Longest interval between two calls while the shard has no new records. Default: 400 ms.
     pub longest_wait: Duration,
-    /// How many records a call brings at most.
+    /// Maximum number of records in the answer to one call. Default: 10,000.
     pub records_per_call: u32,
-    /// How many bytes a second are read. A shard of Kinesis allows 2 MB, to all its readers together.
+    /// Maximum read rate, in bytes per second. A Kinesis shard allows 2 MB, shared by all of its readers. Default: 2 MiB.
     pub bytes_per_second: u64,
-    /// How long a call may take before it is given up and made again.
+    /// Timeout of one call; a call that exceeds it is retried. Default: 10 s.
     pub call_timeout: Duration,
-    /// How long to wait before a call that failed is made again.
+    /// Backoff between retries of a failed call. Default: [`BackoffSettings::default`].
     pub retry: BackoffSettings,
-    /// For how long a shard is tried that gives no answer, before somebody else shall try.
+    /// Time without a successful call after which reading the shard fails, so that another worker takes it. Default: 60 s.
     pub give_up_after: Duration,
 }
 
-/// From 200 to 400 ms between calls for 10,000 records and 2 MB a second, calls of 10 seconds, and a minute without an answer.
 impl Default for PollingSettings {
     fn default() -> Self {
         Self {
@@ -49,54 +48,56 @@ impl Default for PollingSettings {
     }
 }
 
-/// A stream of which a shard is read call by call, with an iterator that goes from answer to call.
-pub(crate) trait Polled: Send + Sync + 'static {
+/// A stream whose shards are read by polling with a shard iterator. Each answer contains the iterator of the next call.
+pub(crate) trait PolledStream: Send + Sync + 'static {
     type Record: Send + Sync + 'static;
 
-    /// An iterator that begins at `start`.
+    /// Requests an iterator that begins at `start`.
     fn iterator(
         &self,
         shard: &str,
         start: &StartPosition,
     ) -> impl Future<Output = Result<String, PollError>> + Send;
 
-    /// What the iterator gives.
+    /// Reads the records at the iterator.
     fn read(
         &self,
         shard: &str,
         iterator: &str,
         limit: u32,
-    ) -> impl Future<Output = Result<Polls<Self::Record>, PollError>> + Send;
+    ) -> impl Future<Output = Result<PolledRecords<Self::Record>, PollError>> + Send;
 }
 
-/// What one call brought.
-pub(crate) struct Polls<R> {
+/// Answer to one call.
+pub(crate) struct PolledRecords<R> {
     pub(crate) records: Vec<SequencedRecord<R>>,
-    /// Where to go on; `None` at the end of the shard.
+    /// Iterator of the next call; `None` at the end of the shard.
     pub(crate) next: Option<String>,
-    pub(crate) behind: Option<Duration>,
-    /// How many bytes the records hold.
+    /// Time between these records and the latest record of the shard.
+    pub(crate) behind_latest: Option<Duration>,
+    /// Size of the records, in bytes.
     pub(crate) bytes: u64,
 }
 
-/// Why one call brought nothing.
+/// Error of one call.
 pub(crate) enum PollError {
-    /// The iterator is too old; another one goes on.
+    /// The iterator has expired; a new one is requested.
     Expired,
-    /// The stream does not have any more what was asked for.
+    /// The stream no longer has the requested records.
     Trimmed(StorageError),
-    /// Anything else.
+    /// Any other error.
     Failed(StorageError),
 }
 
 impl PollError {
-    pub(crate) fn silence(shard: &str) -> Self {
+    /// Error of a call that exceeded its timeout.
+    pub(crate) fn timed_out(shard: &str) -> Self {
         let what = format!("cannot read the shard {shard}: there was no answer in time");
         Self::Failed(StorageError::new(ErrorKind::Unavailable, what))
     }
 }
 
-/// What tells the time, and draws lots.
+/// Clock and randomness of a source or a publisher.
 #[derive(Clone)]
 pub(crate) struct Timing {
     pub(crate) clock: Arc<dyn Clock>,
@@ -110,7 +111,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// What `work` gives, if it is done within `limit`.
+    /// Runs `work`; returns `None` if it takes longer than `limit`.
     pub(crate) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         match select(pin!(work), self.clock.sleep(limit)).await {
             Either::Left((done, _)) => Some(done),
@@ -119,8 +120,8 @@ impl Timing {
     }
 }
 
-/// The records of a shard from `start` on.
-pub(crate) fn poll<P: Polled>(
+/// Reads the records of a shard from `start` on.
+pub(crate) fn poll<P: PolledStream>(
     polled: Arc<P>,
     shard: String,
     start: StartPosition,
@@ -139,33 +140,33 @@ pub(crate) fn poll<P: Polled>(
                 if iterator.is_none() {
                     iterator = Some(polled.iterator(&shard, &start).await?);
                     if start == StartPosition::Latest {
-                        // What comes from now on must not be missed if the iterator is lost before it brings a record.
-                        start = StartPosition::Time(before(timing.clock.now()));
+                        // If the iterator expires before it returns a record, records from now on must not be missed.
+                        start = StartPosition::Time(minus_clock_skew(timing.clock.now()));
                     }
                 }
                 let current = iterator.as_deref().unwrap_or_default();
                 polled.read(&shard, current, settings.records_per_call).await
             };
             let answer = timing.within(settings.call_timeout, call).await;
-            match answer.unwrap_or_else(|| Err(PollError::silence(&shard))) {
-                Ok(Polls { records, next, behind, bytes }) => {
+            match answer.unwrap_or_else(|| Err(PollError::timed_out(&shard))) {
+                Ok(PolledRecords { records, next, behind_latest, bytes }) => {
                     retry = settings.retry.start();
                     answered = timing.clock.elapsed();
                     if let Some(last) = records.last() {
                         start = StartPosition::After(last.sequence_number.as_str().into());
                     }
-                    let is_idle = records.is_empty() && behind.is_none_or(|behind| behind.is_zero());
+                    let is_idle = records.is_empty() && behind_latest.is_none_or(|time| time.is_zero());
                     wait = if is_idle {
                         (wait * 2).min(settings.longest_wait).max(settings.shortest_wait)
                     } else {
                         settings.shortest_wait
                     };
-                    yield Ok(RecordBatch { records, behind });
+                    yield Ok(RecordBatch { records, behind_latest });
                     iterator = next;
                     if iterator.is_none() {
                         return;
                     }
-                    let rest = wait.max(time_for(bytes, settings.bytes_per_second));
+                    let rest = wait.max(transfer_time(bytes, settings.bytes_per_second));
                     let rest = rest.saturating_sub(timing.clock.elapsed().saturating_sub(called));
                     if !rest.is_zero() {
                         timing.clock.sleep(rest).await;
@@ -180,12 +181,12 @@ pub(crate) fn poll<P: Polled>(
                     return;
                 }
                 Err(PollError::Failed(error)) => {
-                    let silent = timing.clock.elapsed().saturating_sub(answered);
-                    if error.kind() != ErrorKind::Unavailable || silent >= settings.give_up_after {
+                    let unanswered = timing.clock.elapsed().saturating_sub(answered);
+                    if error.kind() != ErrorKind::Unavailable || unanswered >= settings.give_up_after {
                         yield Err(ReadError::Failed(error));
                         return;
                     }
-                    tracing::warn!(shard, error = %error, "cannot read a shard; trying again");
+                    tracing::warn!(shard, error = %error, "cannot read the shard; retrying");
                     metrics::counter!("eventsrc_kinesis_failed_calls_total").increment(1);
                     timing.clock.sleep(retry.wait(&timing.randomness).max(settings.shortest_wait)).await;
                 }
@@ -195,12 +196,13 @@ pub(crate) fn poll<P: Polled>(
     .boxed()
 }
 
-/// A time that lies before `now` by any clock: that of the service and that of this machine may differ by a little.
-pub(crate) fn before(now: Timestamp) -> Timestamp {
+/// Returns a time that is before `now` on every clock: the clocks of the service and of this machine may differ by up to
+/// five minutes.
+pub(crate) fn minus_clock_skew(now: Timestamp) -> Timestamp {
     now.saturating_sub(Duration::from_secs(300)).unwrap_or(Timestamp::MIN)
 }
 
-/// How long `bytes` take at this rate.
-fn time_for(bytes: u64, rate: u64) -> Duration {
+/// Returns the time that `bytes` take at `rate` bytes per second.
+fn transfer_time(bytes: u64, rate: u64) -> Duration {
     Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64)
 }

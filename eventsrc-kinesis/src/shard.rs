@@ -1,19 +1,19 @@
-//! Shards, and places in them.
+//! Shards and sequence numbers.
 
 use std::cmp::Ordering;
 
 /// A shard of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
-    /// What the service calls it.
+    /// Id that the service assigned.
     pub id: String,
-    /// The shards that it was made of, by a split (one) or a merge (two). They may be gone from the stream.
+    /// Shards that this shard replaced: one after a split, two after a merge. The service may have deleted them.
     pub parents: Vec<String>,
-    /// Whether it still takes records.
+    /// True if the shard accepts new records.
     pub is_open: bool,
 }
 
-/// Compares two sequence numbers, which are decimal numbers too long for any integer: of up to 56 digits.
+/// Compares two sequence numbers. They are decimal numbers of up to 56 digits, too long for any integer type.
 ///
 /// ```
 /// use std::cmp::Ordering;
@@ -36,14 +36,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_compare_as_numbers_do(one in any::<u128>(), other in any::<u128>(), zeros in 0usize..4) {
+        fn sequence_numbers_compare_as_integers(one in any::<u128>(), other in any::<u128>(), zeros in 0usize..4) {
             let padded = format!("{}{one}", "0".repeat(zeros));
             prop_assert_eq!(compare_sequence_numbers(&padded, &other.to_string()), one.cmp(&other));
         }
     }
 
     #[test]
-    fn they_may_be_longer_than_any_integer() {
+    fn sequence_numbers_longer_than_any_integer_compare() {
         let shorter = "9".repeat(55);
         let longer = format!("1{}", "0".repeat(55));
         assert_eq!(compare_sequence_numbers(&shorter, &longer), Ordering::Less);

@@ -1,4 +1,4 @@
-//! Where shards and their records come from.
+//! Sources of shards and their records.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use futures::stream::BoxStream;
 
 pub use crate::shard::{Shard, compare_sequence_numbers};
 
-/// A stream of changes in shards, such as one of Kinesis or of DynamoDB.
+/// A sharded stream of records, such as a Kinesis stream or the stream of a DynamoDB table.
 ///
-/// - Records of one shard come in the order of their sequence numbers.
-/// - A shard that was split or merged ends; those that were made of it have it among their parents.
-/// - What went wrong and may go well is tried again by the source itself, for as long as its settings say.
+/// - Records of one shard are delivered in the order of their sequence numbers.
+/// - A shard that was split or merged ends. The shards that replace it name it among their parents.
+/// - The source itself retries transient errors, for as long as its settings allow.
 pub trait ShardSource: Send + Sync + 'static {
-    /// A record of the service.
+    /// Record type of the service.
     type Record: Send + Sync + 'static;
 
-    /// For how long the stream keeps its records.
+    /// Returns the duration for which the stream keeps its records.
     fn retention(&self) -> impl Future<Output = Result<Duration, StorageError>> + Send;
 
-    /// The shards that the stream still has, closed ones too.
+    /// Returns the shards that the stream still has, including closed ones.
     fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, StorageError>> + Send;
 
-    /// The records of a shard, as they come. It ends when the shard does, and after an error.
+    /// Reads the records of a shard as they arrive. The returned stream ends at the end of the shard, or after an error.
     fn records(
         &self,
         shard: &str,
@@ -32,48 +32,48 @@ pub trait ShardSource: Send + Sync + 'static {
     ) -> BoxStream<'static, Result<RecordBatch<Self::Record>, ReadError>>;
 }
 
-/// Where to begin in a shard.
+/// Point in a shard at which reading begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartPosition {
-    /// At the oldest record that the shard still has.
+    /// The oldest record that the shard still has.
     TrimHorizon,
     /// After the latest record.
     Latest,
-    /// At the first record of this time or later; where the service does not know times, at the oldest.
+    /// The first record at or after this time; the oldest record if the service cannot seek by time.
     Time(Timestamp),
-    /// At this sequence number.
+    /// The record with this sequence number.
     At(Arc<str>),
-    /// After this sequence number.
+    /// After the record with this sequence number.
     After(Arc<str>),
 }
 
-/// Some records of a shard; none, to tell that there was nothing to read.
+/// Consecutive records of a shard. An empty batch reports that the shard had no new records.
 #[derive(Debug)]
 pub struct RecordBatch<R> {
-    /// The records, in order.
+    /// Records, in order.
     pub records: Vec<SequencedRecord<R>>,
-    /// How far these records were behind the latest of the shard when they were read, where the service says so.
-    pub behind: Option<Duration>,
+    /// Time between these records and the latest record of the shard; `None` if the service does not report it.
+    pub behind_latest: Option<Duration>,
 }
 
-/// A record and its place.
+/// A record with its position in the shard.
 #[derive(Debug)]
 pub struct SequencedRecord<R> {
-    /// The sequence number.
+    /// Sequence number of the record.
     pub sequence_number: String,
-    /// When it came to the stream, roughly.
+    /// Approximate time at which the record arrived on the stream.
     pub arrived: Option<Timestamp>,
     /// The record.
     pub record: R,
 }
 
-/// Why a shard cannot be read on.
+/// Error that ends reading a shard.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The stream does not have any more what was asked for.
+    /// The stream no longer has the requested records.
     Trimmed(StorageError),
-    /// It was tried for long enough, or cannot be.
+    /// The error is permanent, or the retries of the source are exhausted.
     Failed(StorageError),
 }
 

@@ -1,4 +1,4 @@
-//! Where the server is, and whether the way there has to be encrypted.
+//! Address of a server and a database, and the decision whether connections to it use TLS.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,47 +12,48 @@ use crate::settings::{Settings, Tls};
 /// A server and a database on it.
 pub(crate) struct Address {
     pub(crate) config: Config,
-    /// What errors call the server; without a password, a user or a database.
+    /// Host and port, as errors name the server. It contains no password, user or database.
     pub(crate) name: String,
 }
 
 impl Address {
-    /// The address that `url` names, a URL or `key=value` pairs as `libpq` takes them.
+    /// Parses `url`, a URL or `key=value` pairs in the syntax of `libpq`.
     ///
     /// # Errors
     ///
-    /// `Invalid` if it is malformed, which is told without a word of it, since a password may be anywhere in it.
-    /// `Refused` if it and the settings do not agree on encryption.
+    /// - [`ErrorKind::Invalid`] if it is malformed. The error quotes no part of it, because any part may be a password.
+    /// - [`ErrorKind::Refused`] if the address and the settings do not agree on encryption.
     pub(crate) fn new(url: &str, settings: &Settings) -> Result<Self, StorageError> {
-        let url = with_known_modes(url);
-        if !is_plain(&url) {
+        let url = with_supported_modes(url);
+        if !password_ends_clearly(&url) {
             return Err(malformed());
         }
-        // The source could quote a part of a password.
+        // The error of the parser could quote a part of a password, so it is dropped.
         let mut config: Config = url.parse().map_err(|_| malformed())?;
         let name = name(&config).ok_or_else(malformed)?;
-        let encrypted = encrypts(&settings.tls, config.get_ssl_mode(), is_local(&config)).map_err(|why| {
-            StorageError::new(ErrorKind::Refused, format!("cannot connect to {name}: {why}"))
-        })?;
+        let encrypted =
+            uses_tls(&settings.tls, config.get_ssl_mode(), is_local(&config)).map_err(|reason| {
+                StorageError::new(ErrorKind::Refused, format!("cannot connect to {name}: {reason}"))
+            })?;
         config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
         add_defaults(&mut config, settings);
         Ok(Self { config, name })
     }
 
-    /// Whether connections are encrypted.
+    /// True if connections use TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.config.get_ssl_mode() == SslMode::Require
     }
 }
 
-/// Certificates are always verified, which is the most that these modes ask for.
-fn with_known_modes(url: &str) -> String {
+/// Replaces modes that the client library does not know by `require`, which here always verifies the certificate.
+fn with_supported_modes(url: &str) -> String {
     url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require")
 }
 
-/// Whether it is certain where the password of a URL ends. Where `@`, `/` or `?` in it are not percent-encoded, a part of
-/// the password would be taken for a host or a database, and told in errors.
-fn is_plain(url: &str) -> bool {
+/// True if the end of the password in a URL is unambiguous. If `@`, `/` or `?` in a password are not percent-encoded, a
+/// part of the password would be parsed as a host or a database and appear in errors.
+fn password_ends_clearly(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return true };
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
     matches!(scheme, "postgres" | "postgresql")
@@ -60,12 +61,13 @@ fn is_plain(url: &str) -> bool {
         && authority.matches('@').count() <= 1
 }
 
+/// Host and port of the first server of `config`; `None` if the host contains unexpected characters.
 fn name(config: &Config) -> Option<String> {
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let host = match config.get_hosts().first() {
         Some(Host::Tcp(host)) => {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-            if host.is_empty() || !host.bytes().all(fits) {
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+            if host.is_empty() || !host.bytes().all(is_allowed) {
                 return None;
             }
             host.clone()
@@ -77,6 +79,7 @@ fn name(config: &Config) -> Option<String> {
     Some(format!("{host}:{port}"))
 }
 
+/// True if each host of `config` is a Unix socket, a loopback address or `localhost`.
 fn is_local(config: &Config) -> bool {
     let addresses = config.get_hostaddrs();
     if !addresses.is_empty() {
@@ -89,22 +92,22 @@ fn is_local(config: &Config) -> bool {
     })
 }
 
-fn encrypts(tls: &Tls, mode: SslMode, local: bool) -> Result<bool, &'static str> {
+fn uses_tls(tls: &Tls, mode: SslMode, local: bool) -> Result<bool, &'static str> {
     match (tls, mode) {
         (Tls::Disabled, SslMode::Require) => {
-            Err("its `sslmode` asks for encryption, and the settings disable it")
+            Err("its `sslmode` requires encryption, but the settings disable it")
         }
         (Tls::Disabled, _) => Ok(false),
         (_, SslMode::Disable) if !local => Err(
-            "its `sslmode` asks for no encryption, which the settings have to say too for a host that is not local",
+            "its `sslmode` disables encryption, which for a remote host needs `Tls::Disabled` in the settings as well",
         ),
         (_, SslMode::Require) => Ok(true),
         _ => Ok(!local),
     }
 }
 
-/// A peer that is gone without a word is noticed after about this long.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Approximate time after which a connection to an unreachable peer is closed.
+const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn add_defaults(config: &mut Config, settings: &Settings) {
     if config.get_connect_timeout().is_none() {
@@ -114,18 +117,18 @@ fn add_defaults(config: &mut Config, settings: &Settings) {
         config.application_name("eventsrc");
     }
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(SILENCE);
+        config.tcp_user_timeout(PEER_TIMEOUT);
     }
     if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
-        config.keepalives_idle(SILENCE / 3).keepalives_interval(SILENCE / 3).keepalives_retries(2);
+        config.keepalives_idle(PEER_TIMEOUT / 3).keepalives_interval(PEER_TIMEOUT / 3).keepalives_retries(2);
     }
 }
 
 fn malformed() -> StorageError {
     StorageError::new(
         ErrorKind::Invalid,
-        "this is no address of a Postgres database: it takes a URL such as `postgres://user@host:5432/database`, in \
-         which special characters of the user and the password are percent-encoded",
+        "malformed address of a Postgres database: use a URL such as `postgres://user@host:5432/database`, in which \
+         special characters of the user and the password are percent-encoded",
     )
 }
 
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_local_is_encrypted_and_what_is_local_may_be() {
+    fn remote_connections_use_tls_and_local_ones_do_on_request() {
         let cases = [
             ("postgres://u@127.0.0.1/d", false),
             ("postgres://u@localhost:5433/d", false),
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_alone_does_not_turn_encryption_off() {
+    fn an_address_alone_cannot_disable_tls() {
         let remote = "postgres://u@db.example.com/d?sslmode=disable";
         assert_eq!(address(remote, Tls::Verified).err().unwrap().kind(), ErrorKind::Refused);
         assert!(!address(remote, Tls::Disabled).unwrap().is_encrypted());
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_address_is_told_without_a_word_of_it() {
+    fn the_error_for_a_malformed_address_quotes_no_part_of_it() {
         let urls = [
             "postgres://user:hunter2@",
             "postgres://user:hunter2@host:port/db",
@@ -187,16 +190,16 @@ mod tests {
         for url in urls {
             let error = address(url, Tls::Verified).err().expect(url);
             assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
-            let told = format!("{error} {error:?}");
-            assert!(!told.contains("hunter") && !told.contains("ter2"), "{url}: {told}");
+            let message = format!("{error} {error:?}");
+            assert!(!message.contains("hunter") && !message.contains("ter2"), "{url}: {message}");
         }
     }
 
     #[test]
-    fn errors_name_the_server_and_nothing_else() {
-        let named = |url| address(url, Tls::Verified).unwrap().name;
-        assert_eq!(named("postgres://ada:hunter2@db.example.com:6543/secret"), "db.example.com:6543");
-        assert_eq!(named("postgresql://ada:p%40ss@localhost/names"), "localhost:5432");
-        assert_eq!(named("host=/tmp user=ada"), "/tmp:5432");
+    fn errors_name_only_host_and_port() {
+        let name_of = |url| address(url, Tls::Verified).unwrap().name;
+        assert_eq!(name_of("postgres://ada:hunter2@db.example.com:6543/secret"), "db.example.com:6543");
+        assert_eq!(name_of("postgresql://ada:p%40ss@localhost/names"), "localhost:5432");
+        assert_eq!(name_of("host=/tmp user=ada"), "/tmp:5432");
     }
 }

@@ -1,38 +1,42 @@
-//! What putting a commit came to, told from what the database found in its way.
+//! Outcome of a put, derived from the answer of the database.
 
-use crate::layout::{CommitRow, Found, HeadRow};
+use crate::layout::{CommitRow, HeadRow, InsertResult};
 
-/// What putting a commit came to.
+/// Outcome of putting a commit.
 #[derive(Debug)]
-pub(crate) enum Appended {
-    /// It is stored.
+pub(crate) enum AppendOutcome {
+    /// The commit is stored.
     Stored,
-    /// It was stored before.
+    /// The same commit was stored before.
     Repeated(CommitRow),
-    /// Another commit is in the way, and the stream ends at `head`.
+    /// Another commit holds the sequence. The stream ends at `head`.
     Conflict { existing: Option<CommitRow>, head: HeadRow },
-    /// There would be a hole after `head`.
+    /// The commit would leave a hole after `head`.
     Hole { head: HeadRow },
 }
 
-/// What putting `commit` came to; `None` if what was found does not tell.
-pub(crate) fn judge(commit: &CommitRow, found: Found) -> Option<Appended> {
-    match found {
-        Found::Stored => Some(Appended::Stored),
-        Found::InTheWay { head, existing } if commit.number <= head.number => {
-            let existing = existing.filter(|existing| commit.number <= existing.last());
-            Some(match existing {
-                Some(existing) if is_same(&existing, commit) => Appended::Repeated(existing),
-                existing => Appended::Conflict { existing, head },
-            })
+impl AppendOutcome {
+    /// Outcome of putting `commit`; `None` if `result` does not determine it.
+    pub(crate) fn of(commit: &CommitRow, result: InsertResult) -> Option<Self> {
+        match result {
+            InsertResult::Inserted => Some(Self::Stored),
+            InsertResult::NotInserted { head, existing } if commit.number <= head.number => {
+                let existing = existing.filter(|existing| commit.number <= existing.last());
+                Some(match existing {
+                    Some(existing) if is_same(&existing, commit) => Self::Repeated(existing),
+                    existing => Self::Conflict { existing, head },
+                })
+            }
+            InsertResult::NotInserted { head, .. } if commit.number - 1 > head.number => {
+                Some(Self::Hole { head })
+            }
+            // The commit follows the head, and yet it was not inserted.
+            InsertResult::NotInserted { .. } => None,
         }
-        Found::InTheWay { head, .. } if commit.number - 1 > head.number => Some(Appended::Hole { head }),
-        // It would go right after the head, and yet it did not go in.
-        Found::InTheWay { .. } => None,
     }
 }
 
-/// The same id at the same place: a put that meets itself.
+/// True if both have the same commit id at the same sequence: the put was sent before.
 fn is_same(a: &CommitRow, b: &CommitRow) -> bool {
     (a.number, a.zone, a.commit_id) == (b.number, b.zone, b.commit_id)
 }

@@ -1,7 +1,7 @@
-//! Commits in groups: those that wait when a connection is free share one statement, and so one sync of the server's disk.
+//! Group commit: commits that wait when a connection is free share one statement, and so one disk sync of the server.
 //!
-//! Nothing lingers: a commit that comes alone goes alone, at once. Under load the next group gathers while the last ones
-//! are on their way.
+//! No commit waits for a timer: a single commit is sent alone and at once. Under load, the next group gathers while the
+//! previous ones are in flight.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,63 +10,71 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
-use crate::append::{Appended, judge};
+use crate::append::AppendOutcome;
 use crate::connections::Connections;
 use crate::failure::Failure;
-use crate::layout::{CommitRow, Found, Layout, Stream};
+use crate::layout::{CommitRow, EventLayout, InsertResult, StreamLocation};
 use crate::settings::Settings;
 
-/// Puts commits. Cheap to clone.
+/// Writer of commits. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Committer(Arc<Shared>);
 
 struct Shared {
     connections: Connections,
-    layout: Arc<Layout>,
+    layout: Arc<EventLayout>,
     limits: Limits,
     queue: Mutex<Queue>,
-    stored: AtomicU64,
+    /// Number of transactions that stored commits.
+    transactions: AtomicU64,
 }
 
 struct Limits {
+    /// Largest number of groups in flight.
     groups: usize,
+    /// Largest number of commits in a group.
     commits: usize,
+    /// Size in bytes after which a group ends.
     bytes: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Job>,
-    /// The streams of which a commit is on its way. Another one waits, so that groups do not wait for each other.
-    busy: HashSet<Arc<Stream>>,
-    /// How many tasks send groups.
+    /// Streams with a commit in flight. Further commits of these streams wait, so that groups do not wait for each other.
+    in_flight: HashSet<Arc<StreamLocation>>,
+    /// Number of tasks that send groups.
     senders: usize,
 }
 
-/// A commit to put, and who waits for it. A caller that stopped waiting changes nothing.
+/// A commit to put, and the channel to its caller. A caller that stopped waiting has no effect.
 struct Job {
-    stream: Arc<Stream>,
+    stream: Arc<StreamLocation>,
     commit: CommitRow,
-    reply: oneshot::Sender<Result<Appended, Failure>>,
+    reply: oneshot::Sender<Result<AppendOutcome, Failure>>,
 }
 
-/// How often a sender lets others run while it waits for a group as large as the last one.
-const MOMENT: usize = 16;
+/// Number of times that a sender yields to other tasks while it waits for a group as large as the last one.
+const YIELDS_PER_GROUP: usize = 16;
 
 impl Committer {
-    /// A committer that puts into the tables of `layout`.
-    pub(crate) fn new(connections: Connections, layout: Arc<Layout>, settings: &Settings) -> Self {
+    /// Writer into the tables of `layout`.
+    pub(crate) fn new(connections: Connections, layout: Arc<EventLayout>, settings: &Settings) -> Self {
         let limits = Limits {
             groups: settings.groups_in_flight.max(1),
             commits: settings.commits_per_group.max(1),
             bytes: settings.bytes_per_group,
         };
-        let (queue, stored) = (Mutex::default(), AtomicU64::default());
-        Self(Arc::new(Shared { connections, layout, limits, queue, stored }))
+        let (queue, transactions) = (Mutex::default(), AtomicU64::default());
+        Self(Arc::new(Shared { connections, layout, limits, queue, transactions }))
     }
 
-    /// Puts a commit, with what others put at the same time.
-    pub(crate) async fn put(&self, stream: Stream, commit: CommitRow) -> Result<Appended, Failure> {
+    /// Puts a commit, in one group with the commits of other callers.
+    pub(crate) async fn put(
+        &self,
+        stream: StreamLocation,
+        commit: CommitRow,
+    ) -> Result<AppendOutcome, Failure> {
         let (stream, (reply, answer)) = (Arc::new(stream), oneshot::channel());
         if self.0.enqueue(Job { stream, commit, reply }) {
             tokio::spawn(Sender::new(Arc::clone(&self.0)).run());
@@ -74,81 +82,84 @@ impl Committer {
         answer.await.unwrap_or_else(|_| Err(Failure::unavailable("the task that stores commits has stopped")))
     }
 
-    /// How many statements stored anything.
-    pub(crate) fn stored(&self) -> u64 {
-        self.0.stored.load(Ordering::Relaxed)
+    /// Number of transactions that stored commits.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.0.transactions.load(Ordering::Relaxed)
     }
 }
 
 impl Shared {
-    /// Puts the commits of a group in one statement, and says of each what it came to. An error is of all of them.
-    async fn store(&self, group: &[Job]) -> Result<Vec<Result<Appended, Failure>>, Failure> {
+    /// Puts the commits of a group in one statement, and returns one result for each. An `Err` applies to all of them.
+    async fn store(&self, group: &[Job]) -> Result<Vec<Result<AppendOutcome, Failure>>, Failure> {
         let commits: Vec<_> = group.iter().map(|job| (&*job.stream, &job.commit)).collect();
-        let found = self.layout.put(&self.connections, &commits).await?;
-        if found.iter().any(|found| matches!(found, Some(Found::Stored))) {
-            self.stored.fetch_add(1, Ordering::Relaxed);
+        let results = self.layout.put(&self.connections, &commits).await?;
+        if results.iter().any(|result| matches!(result, Some(InsertResult::Inserted))) {
+            self.transactions.fetch_add(1, Ordering::Relaxed);
         }
-        let judged = commits.iter().zip(found).map(|((_, commit), found)| judge(commit, found?));
-        let mut judged: Vec<_> = judged.collect();
-        let (unseen, commits): (Vec<_>, Vec<_>) =
-            commits.into_iter().enumerate().filter(|(place, _)| judged[*place].is_none()).unzip();
-        // What was in the way of these was not yet to be seen when the statement began.
-        let mut failure = Failure::unavailable("another commit was in the way, and is gone");
-        if !unseen.is_empty() {
-            match self.layout.look(&self.connections, &commits).await {
-                Ok(found) => {
-                    unseen.iter().zip(commits).zip(found).for_each(|((place, (_, commit)), found)| {
-                        judged[*place] = found.and_then(|found| judge(commit, found));
-                    });
+        let outcomes =
+            commits.iter().zip(results).map(|((_, commit), result)| AppendOutcome::of(commit, result?));
+        let mut outcomes: Vec<_> = outcomes.collect();
+        let (undetermined, commits): (Vec<_>, Vec<_>) =
+            commits.into_iter().enumerate().filter(|(index, _)| outcomes[*index].is_none()).unzip();
+        // These commits lost against transactions that committed after the statement had begun, which it does not see.
+        let mut failure = Failure::unavailable("a conflicting commit was found, and then it disappeared");
+        if !undetermined.is_empty() {
+            match self.layout.find_conflicts(&self.connections, &commits).await {
+                Ok(results) => {
+                    undetermined.iter().zip(commits).zip(results).for_each(
+                        |((index, (_, commit)), result)| {
+                            outcomes[*index] = result.and_then(|result| AppendOutcome::of(commit, result));
+                        },
+                    );
                 }
                 Err(error) => failure = error,
             }
         }
-        Ok(judged.into_iter().map(|appended| appended.ok_or_else(|| failure.clone())).collect())
+        Ok(outcomes.into_iter().map(|outcome| outcome.ok_or_else(|| failure.clone())).collect())
     }
 
-    /// Adds a job; says whether it takes one more sender.
+    /// Adds a job. Returns true if the caller must start another sender.
     fn enqueue(&self, job: Job) -> bool {
         let mut queue = self.queue();
         queue.waiting.push_back(job);
-        let more = queue.senders < self.limits.groups;
-        queue.senders += usize::from(more);
-        more
+        let needs_sender = queue.senders < self.limits.groups;
+        queue.senders += usize::from(needs_sender);
+        needs_sender
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // No code of others runs under this lock.
+        // No foreign code runs under this lock, so a poisoned one is consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A task that sends groups one after the other, until nothing waits.
+/// Task that sends one group after the other, until no job waits.
 struct Sender {
     shared: Arc<Shared>,
-    /// The commits that are on their way, in the order of their streams.
+    /// Commits to send, in the order of their streams.
     group: Vec<Job>,
-    /// The streams that are marked as busy.
-    streams: Vec<Arc<Stream>>,
-    /// Whether it counts as one of the senders.
-    counts: bool,
+    /// Streams of the group, which are marked as in flight.
+    streams: Vec<Arc<StreamLocation>>,
+    /// True while the queue counts this sender.
+    is_counted: bool,
 }
 
 impl Sender {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, group: Vec::new(), streams: Vec::new(), counts: true }
+        Self { shared, group: Vec::new(), streams: Vec::new(), is_counted: true }
     }
 
     async fn run(mut self) {
         let mut last = 1;
         loop {
-            // Those who were just told are about to come back.
-            for _ in 0..MOMENT {
+            // Callers that just received their answers are likely to put again.
+            for _ in 0..YIELDS_PER_GROUP {
                 if self.shared.queue().waiting.len() >= last {
                     break;
                 }
                 yield_now().await;
             }
-            last = self.take();
+            last = self.take_group();
             if last == 0 {
                 return;
             }
@@ -156,33 +167,33 @@ impl Sender {
         }
     }
 
-    /// Takes what can go now, at most one commit a stream, and says how many that are. When there is none, this sender is
-    /// no longer counted: whoever comes then makes another one.
-    fn take(&mut self) -> usize {
+    /// Takes the next group, at most one commit of each stream, and returns its length. If the group is empty, the queue
+    /// no longer counts this sender, and the next job starts another one.
+    fn take_group(&mut self) -> usize {
         let Shared { limits, .. } = &*self.shared;
         let mut queue = self.shared.queue();
-        let (mut bytes, mut others) = (0, VecDeque::new());
+        let (mut bytes, mut postponed) = (0, VecDeque::new());
         while self.group.len() < limits.commits
             && let Some(job) = queue.waiting.pop_front()
         {
             let size = job.commit.size();
-            if queue.busy.contains(&job.stream) {
-                others.push_back(job);
+            if queue.in_flight.contains(&job.stream) {
+                postponed.push_back(job);
             } else if !self.group.is_empty() && bytes + size > limits.bytes {
-                others.push_back(job);
+                postponed.push_back(job);
                 break;
             } else {
                 bytes += size;
-                queue.busy.insert(Arc::clone(&job.stream));
+                queue.in_flight.insert(Arc::clone(&job.stream));
                 self.group.push(job);
             }
         }
-        while let Some(job) = others.pop_back() {
+        while let Some(job) = postponed.pop_back() {
             queue.waiting.push_front(job);
         }
         if self.group.is_empty() {
             queue.senders -= 1;
-            self.counts = false;
+            self.is_counted = false;
         }
         drop(queue);
         self.group.sort_by(|a, b| a.stream.cmp(&b.stream));
@@ -190,42 +201,42 @@ impl Sender {
         self.group.len()
     }
 
-    /// Sends the group. Where one of its commits is at fault, halves of it are sent by themselves, so that it fails alone.
+    /// Sends the group. If one of its commits causes an error, the group is halved until that commit fails alone.
     async fn send(&mut self) {
         let mut parts = vec![std::mem::take(&mut self.group)];
         while let Some(mut part) = parts.pop() {
             match self.shared.store(&part).await {
-                Err(failure) if part.len() > 1 && failure.blames_what_was_sent() => {
+                Err(failure) if part.len() > 1 && failure.is_caused_by_input() => {
                     let rest = part.split_off(part.len() / 2);
                     parts.extend([rest, part]);
                 }
-                // Nobody may be waiting any more, which is no matter here.
+                // A reply fails if its caller stopped waiting, which has no effect here.
                 Err(failure) => part.into_iter().for_each(|job| drop(job.reply.send(Err(failure.clone())))),
-                Ok(appended) => {
-                    part.into_iter().zip(appended).for_each(|(job, appended)| drop(job.reply.send(appended)));
+                Ok(outcomes) => {
+                    part.into_iter().zip(outcomes).for_each(|(job, outcome)| drop(job.reply.send(outcome)));
                 }
             }
         }
-        self.release();
+        self.release_streams();
     }
 
-    fn release(&mut self) {
+    fn release_streams(&mut self) {
         let mut queue = self.shared.queue();
         for stream in self.streams.drain(..) {
-            queue.busy.remove(&stream);
+            queue.in_flight.remove(&stream);
         }
     }
 }
 
-/// A sender whose runtime ended in the middle of its work.
+/// Cleans up after a sender whose runtime was shut down while it worked.
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.release();
-        if self.counts {
+        self.release_streams();
+        if self.is_counted {
             let mut queue = self.shared.queue();
             queue.senders -= 1;
             if queue.senders == 0 {
-                // Nobody would send them; who waits for them is told so.
+                // No sender is left for these jobs. Dropping them fails the puts of their callers.
                 queue.waiting.clear();
             }
         }

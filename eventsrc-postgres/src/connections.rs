@@ -1,4 +1,4 @@
-//! Connections that are made when they are needed, shared, and replaced once they break.
+//! Connection pools: connections are opened on demand, shared, and replaced when they break.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::address::Address;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// A connection that goes back to its pool when it is dropped.
+/// A pooled connection; it returns to its pool when it is dropped.
 pub(crate) type Connection = Object;
 
-/// A pool of connections. Cheap to clone.
+/// A connection pool. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Connections {
     pool: Pool,
@@ -25,16 +25,16 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Connections to `address` for whatever their user sends. None is made yet.
+    /// Pool of connections to `address` for arbitrary statements. It opens no connection yet.
     pub(crate) fn new(address: &Address, tls: Option<&MakeRustlsConnect>, settings: &Settings) -> Self {
-        Self::with(address, tls, settings, settings.connections, "")
+        Self::with_session(address, tls, settings, settings.connections, "")
     }
 
-    /// At most `size` connections to `address` for the statements of [`Layout`](crate::layout::Layout), each of which has one
-    /// good plan, along the primary key, however large the table is. None is made yet.
+    /// Pool of at most `size` connections to `address` for statements that have one good plan, along the primary key,
+    /// for tables of any size. It opens no connection yet.
     ///
-    /// So the planner is told not to look for others: a plan that was made while the table was small would be kept for a
-    /// while, and to plan for each call anew takes longer than to run the plan.
+    /// The sessions force generic plans and disable other plan types. Otherwise Postgres could keep a plan that it made
+    /// while the table was small, and planning each call again takes longer than executing the plan.
     pub(crate) fn with_one_plan(
         address: &Address,
         tls: Option<&MakeRustlsConnect>,
@@ -43,28 +43,28 @@ impl Connections {
     ) -> Self {
         let planning = "SET plan_cache_mode = force_generic_plan; SET jit = off;
                         SET enable_seqscan = off; SET enable_bitmapscan = off;";
-        Self::with(address, tls, settings, size, planning)
+        Self::with_session(address, tls, settings, size, planning)
     }
 
-    fn with(
+    fn with_session(
         address: &Address,
         tls: Option<&MakeRustlsConnect>,
         settings: &Settings,
         size: usize,
-        more: &str,
+        planning: &str,
     ) -> Self {
-        // A connection that is known to be closed is not handed out; one that is not known to be is seen when it is used.
+        // The pool hands out no connection that is known to be closed. Any other broken one is detected when it is used.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let config = address.config.clone();
         let manager = match tls {
             Some(tls) => Manager::from_config(config, tls.clone(), recycling),
             None => Manager::from_config(config, NoTls, recycling),
         };
-        let limit = Some(settings.connect_timeout);
-        let set_up: Arc<str> = (more.to_owned() + &session(settings)).into();
+        let timeout = Some(settings.connect_timeout);
+        let set_up: Arc<str> = (planning.to_owned() + &session(settings)).into();
         let pool = Pool::builder(manager)
             .max_size(size.max(1))
-            .timeouts(Timeouts { wait: limit, create: limit, recycle: limit })
+            .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
             .runtime(Runtime::Tokio1)
             .post_create(Hook::async_fn(move |client, _| {
                 let set_up = Arc::clone(&set_up);
@@ -75,38 +75,38 @@ impl Connections {
         Self { pool, server: address.name.as_str().into() }
     }
 
-    /// A connection, which is free or new.
+    /// Returns an idle or a new connection.
     pub(crate) async fn get(&self) -> Result<Connection, Failure> {
         self.pool.get().await.map_err(|error| Failure::to_connect(&self.server, error))
     }
 
-    /// Runs one statement, which is prepared once a connection, in one round trip and a transaction of its own; `doing` is
-    /// a clause such as "cannot read".
+    /// Executes one prepared statement in one round trip and a transaction of its own. The statement is prepared once
+    /// for each connection. `context` is a clause such as "cannot read".
     ///
-    /// A connection that broke while nobody used it is replaced, and the statement runs again: so it has to be one
-    /// that does no harm when it ran before. Any other failure is the caller's.
+    /// If a connection turns out to have broken while it was idle, it is replaced, and the statement is executed again.
+    /// So the statement must be idempotent. Any other failure is returned.
     pub(crate) async fn query(
         &self,
-        doing: &str,
+        context: &str,
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Failure> {
         let connection = self.get().await?;
         let was_idle = Object::metrics(&connection).recycle_count > 0;
-        let result = query(&connection, doing, statement, parameters).await;
-        if !was_idle || !result.as_ref().is_err_and(Failure::is_lost) {
+        let result = query(&connection, context, statement, parameters).await;
+        if !was_idle || !result.as_ref().is_err_and(Failure::is_connection_lost) {
             return result;
         }
-        // What broke one connection broke the others.
+        // The same cause most likely broke the other idle connections.
         drop(connection);
         drop(self.pool.retain(|_, _| false));
-        query(&self.get().await?, doing, statement, parameters).await
+        query(&self.get().await?, context, statement, parameters).await
     }
 }
 
 async fn query(
     connection: &Connection,
-    doing: &str,
+    context: &str,
     statement: &str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, Failure> {
@@ -114,10 +114,10 @@ async fn query(
         let statement = connection.prepare_cached(statement).await?;
         connection.query(&statement, parameters).await
     };
-    run.await.map_err(|error| Failure::new(doing, error))
+    run.await.map_err(|error| Failure::new(context, error))
 }
 
-/// What a session needs, whatever the defaults of its user and database are.
+/// Statements that set up a session independently of the defaults of its user and database.
 fn session(settings: &Settings) -> String {
     let limit =
         |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_millis().clamp(1, i32::MAX as u128));

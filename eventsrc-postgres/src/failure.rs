@@ -1,6 +1,6 @@
-//! What Postgres says, told as what the caller does next.
+//! Errors of Postgres and of connections to it, classified by what the caller does next.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
@@ -9,51 +9,56 @@ use eventsrc_core::{ErrorKind, StorageError};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// An error of Postgres or of the way there. It can be cloned, because all commits of a group share one.
+/// Reason why a stored row does not have the format in which it was written.
+pub(crate) type Unreadable = Box<dyn StdError + Send + Sync>;
+
+/// Error of Postgres or of a connection to it. Cloneable, because all commits of a group share one.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     kind: ErrorKind,
     what: String,
     source: Option<Arc<Error>>,
-    lost: bool,
+    connection_lost: bool,
 }
 
 impl Failure {
-    /// The failure of `doing` something, a clause such as "cannot store the commit".
-    pub(crate) fn new(doing: &str, error: Error) -> Self {
-        let (kind, why) = judge(&error);
-        Self { kind, what: format!("{doing}: {why}"), lost: is_lost(&error), source: Some(Arc::new(error)) }
+    /// Error of a statement. `context` is a clause such as "cannot store the commit".
+    pub(crate) fn new(context: &str, error: Error) -> Self {
+        let (kind, reason) = classify(&error);
+        let connection_lost = is_connection_lost(&error);
+        Self { kind, what: format!("{context}: {reason}"), connection_lost, source: Some(Arc::new(error)) }
     }
 
-    /// The failure to get a connection to the server called `server`.
+    /// Error of getting a connection to the server called `server`.
     pub(crate) fn to_connect(server: &str, error: PoolError) -> Self {
-        let doing = format!("cannot connect to {server}");
-        let why = match error {
+        let context = format!("cannot connect to {server}");
+        let reason = match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                let (kind, why) = judge_connecting(&error);
-                let (what, source) = (format!("{doing}: {why}"), Some(Arc::new(error)));
-                return Self { kind, what, source, lost: true };
+                let (kind, reason) = classify_connect_error(&error);
+                let (what, source) = (format!("{context}: {reason}"), Some(Arc::new(error)));
+                return Self { kind, what, source, connection_lost: true };
             }
             PoolError::Timeout(TimeoutType::Wait) => "all connections are in use",
-            PoolError::Timeout(_) => "it does not answer in time",
-            _ => "the pool of connections is closed",
+            PoolError::Timeout(_) => "the server did not answer in time",
+            _ => "the connection pool is closed",
         };
-        Self { kind: ErrorKind::Unavailable, what: format!("{doing}: {why}"), source: None, lost: true }
+        let what = format!("{context}: {reason}");
+        Self { kind: ErrorKind::Unavailable, what, source: None, connection_lost: true }
     }
 
-    /// A failure that passes, without a cause that could be told.
+    /// Transient error without a cause.
     pub(crate) fn unavailable(what: &str) -> Self {
-        Self { kind: ErrorKind::Unavailable, what: what.into(), source: None, lost: false }
+        Self { kind: ErrorKind::Unavailable, what: what.into(), source: None, connection_lost: false }
     }
 
-    /// Whether the connection broke, so that nobody knows what the statement came to. Otherwise it had no effect.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost
+    /// True if the connection broke, so that the outcome of the statement is unknown. Otherwise it had no effect.
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        self.connection_lost
     }
 
-    /// Whether what was sent is at fault, so that the rest of a group may well be stored without it.
-    pub(crate) fn blames_what_was_sent(&self) -> bool {
-        !self.lost && matches!(self.kind, ErrorKind::Invalid | ErrorKind::Corrupt)
+    /// True if the input caused the error, so that the rest of a group may be stored without it.
+    pub(crate) fn is_caused_by_input(&self) -> bool {
+        !self.connection_lost && matches!(self.kind, ErrorKind::Invalid | ErrorKind::Corrupt)
     }
 }
 
@@ -67,11 +72,11 @@ impl From<Failure> for StorageError {
     }
 }
 
-/// Whether the connection is gone, or going.
-fn is_lost(error: &Error) -> bool {
+/// True if the connection is closed or about to be closed.
+fn is_connection_lost(error: &Error) -> bool {
     match error.code() {
         Some(code) => code.code().starts_with("08") || is_shutdown(code),
-        None => error.is_closed() || is_io(error),
+        None => error.is_closed() || is_network_error(error),
     }
 }
 
@@ -79,77 +84,78 @@ fn is_shutdown(code: &SqlState) -> bool {
     [&SqlState::ADMIN_SHUTDOWN, &SqlState::CRASH_SHUTDOWN, &SqlState::CANNOT_CONNECT_NOW].contains(&code)
 }
 
-/// Whether the network failed; a message that cannot be encoded or decoded comes as such an error too.
-fn is_io(error: &Error) -> bool {
+/// True if the network failed. A message that cannot be encoded or decoded is an I/O error too, but not of the network.
+fn is_network_error(error: &Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     io.is_some_and(|io| !matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
-/// What to do about an error of a statement, and why.
-pub(crate) fn judge(error: &Error) -> (ErrorKind, &'static str) {
+/// Kind of an error of a statement, and its reason as a clause.
+pub(crate) fn classify(error: &Error) -> (ErrorKind, &'static str) {
     if let Some(code) = error.code() {
-        return judge_state(code);
+        return classify_state(code);
     }
-    if is_lost(error) {
+    if is_connection_lost(error) {
         return (ErrorKind::Unavailable, "the connection broke");
     }
     match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
         Some(io) if io.kind() == io::ErrorKind::InvalidInput => {
-            (ErrorKind::Invalid, "it is larger than Postgres allows")
+            (ErrorKind::Invalid, "a value is larger than Postgres allows")
         }
-        _ => (ErrorKind::Corrupt, "what is stored is not what was written"),
+        _ => (ErrorKind::Corrupt, "a stored value does not have the expected format"),
     }
 }
 
-/// What to do about an error of connecting, and why.
-fn judge_connecting(error: &Error) -> (ErrorKind, &'static str) {
+/// Kind of an error of opening a connection, and its reason as a clause.
+fn classify_connect_error(error: &Error) -> (ErrorKind, &'static str) {
     if let Some(code) = error.code() {
-        return judge_state(code);
+        return classify_state(code);
     }
     let tls = error.source().and_then(|source| source.downcast_ref::<io::Error>()?.get_ref());
     if tls.is_some_and(|source| source.is::<rustls::Error>()) {
-        return (ErrorKind::Refused, "its certificate is not one to trust");
+        return (ErrorKind::Refused, "its certificate is not trusted");
     }
-    if error.is_closed() || is_io(error) {
-        return (ErrorKind::Unavailable, "there is no answer");
+    if error.is_closed() || is_network_error(error) {
+        return (ErrorKind::Unavailable, "no answer from the server");
     }
-    (ErrorKind::Refused, "the server and the settings do not agree on how")
+    (ErrorKind::Refused, "the server and the settings do not agree on encryption or authentication")
 }
 
-/// The classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn judge_state(state: &SqlState) -> (ErrorKind, &'static str) {
+/// Kind and reason of a SQLSTATE, by the classes of
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn classify_state(state: &SqlState) -> (ErrorKind, &'static str) {
     use ErrorKind::{Corrupt, Invalid, Refused, Unavailable};
     let code = state.code();
     match code {
-        "22021" => (Invalid, "there is a character in it that Postgres cannot hold"),
-        "25P03" => (Unavailable, "a transaction was left idle for too long"),
+        "22021" => (Invalid, "a text contains a character that Postgres cannot store"),
+        "25P03" => (Unavailable, "the transaction was idle for too long"),
         "25006" => (Refused, "the server is read-only"),
-        "42501" => (Refused, "the permission is missing"),
-        "42P07" | "42P06" => (Refused, "something else of that name is there already"),
+        "42501" => (Refused, "permission denied"),
+        "42P07" | "42P06" => (Refused, "a relation or schema of that name already exists"),
         "53100" => (Refused, "the disk of the server is full"),
-        "53200" => (Unavailable, "the memory of the server ran out"),
+        "53200" => (Unavailable, "the server ran out of memory"),
         "53300" => (Unavailable, "the server has too many connections"),
-        "53400" => (Refused, "a limit of the server is reached"),
-        "55000" => (Refused, "the server is not set up for it"),
-        "57014" => (Unavailable, "it took too long, or somebody cancelled it"),
+        "53400" => (Refused, "a configured limit of the server is reached"),
+        "55000" => (Refused, "the server is not configured for it"),
+        "57014" => (Unavailable, "the statement took too long or was cancelled"),
         "57P04" => (Refused, "the database was dropped"),
         _ => match &code[..2] {
             "08" => (Unavailable, "the connection broke"),
             "22" => (Invalid, "Postgres cannot hold such a value"),
-            "23" => (Invalid, "a constraint forbids it"),
+            "23" => (Invalid, "a constraint is violated"),
             "28" => (Refused, "the user or the password is not accepted"),
             "3D" => (Refused, "there is no such database"),
             "3F" => (Refused, "there is no such schema"),
-            "40" => (Unavailable, "another transaction was in the way"),
+            "40" => (Unavailable, "another transaction conflicts with it"),
             "53" => (Unavailable, "the server is short of resources"),
-            "54" => (Invalid, "it is larger than Postgres allows"),
-            "55" => (Unavailable, "something in the server is in use"),
+            "54" => (Invalid, "a value is larger than Postgres allows"),
+            "55" => (Unavailable, "a required object is in use"),
             "57" => (Unavailable, "the server is stopping or starting"),
             "58" => (Unavailable, "the disk of the server failed"),
-            "72" => (Unavailable, "the server cannot look back that far"),
-            "P0" => (Invalid, "a trigger forbids it"),
-            "XX" => (Corrupt, "the server found its data damaged"),
-            "42" => (Refused, "the tables are not as they were made"),
+            "72" => (Unavailable, "the snapshot of the transaction is too old"),
+            "P0" => (Invalid, "a trigger rejects it"),
+            "XX" => (Corrupt, "the server reports damaged data"),
+            "42" => (Refused, "the tables do not match this version of eventsrc"),
             _ => (Refused, "the server refuses it"),
         },
     }

@@ -1,35 +1,35 @@
-//! Names in SQL that come from outside.
+//! SQL identifiers that come from outside of this crate.
 
 use std::fmt;
 
 use eventsrc_core::{ErrorKind, StorageError};
 
-/// The name of a schema, a table or a role, which is safe to be put into SQL. It is shown quoted.
+/// Name of a schema, a table or a role that is safe to insert into SQL. It is displayed in double quotes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identifier(String);
 
-/// Postgres cuts longer names off in silence.
-const LONGEST: usize = 63;
+/// Longest identifier, in bytes. Postgres truncates longer ones silently.
+const MAX_LENGTH: usize = 63;
 
 impl Identifier {
-    /// The name `text`; `of` says what it is the name of, such as "schema".
+    /// Identifier `text` of an object of the kind `kind`, such as "schema".
     ///
     /// # Errors
     ///
-    /// `Invalid` unless it is made of lower-case letters, digits and `_`, does not begin with a digit, has at most 63
-    /// of them, and is none that Postgres keeps for itself.
-    pub(crate) fn new(of: &str, text: &str) -> Result<Self, StorageError> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let well_formed = text.bytes().all(fits)
+    /// [`ErrorKind::Invalid`] unless it consists of 1 to 63 lower-case letters, digits and `_`, does not start with a
+    /// digit, and is not reserved by Postgres.
+    pub(crate) fn new(kind: &str, text: &str) -> Result<Self, StorageError> {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let is_well_formed = text.bytes().all(is_allowed)
             && text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
-            && text.len() <= LONGEST;
-        let reserved = text.starts_with("pg_") || text == "information_schema";
-        if well_formed && !reserved {
+            && text.len() <= MAX_LENGTH;
+        let is_reserved = text.starts_with("pg_") || text == "information_schema";
+        if is_well_formed && !is_reserved {
             return Ok(Self(text.to_owned()));
         }
         let what = format!(
-            "{text:?} cannot be the name of a {of}: it takes 1 to {LONGEST} lower-case letters, digits and `_`, \
-             no digit first, and none of Postgres's own names"
+            "{text:?} is not a valid name of a {kind}: use 1 to {MAX_LENGTH} lower-case letters, digits and `_`, no \
+             digit first, and no name that Postgres reserves"
         );
         Err(StorageError::new(ErrorKind::Invalid, what))
     }
@@ -57,14 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_names_are_taken_and_shown_quoted() {
+    fn valid_names_are_displayed_quoted() {
         for name in ["eventsrc", "_a", "a1_b2", "select", &"x".repeat(63)] {
             assert_eq!(Identifier::new("schema", name).unwrap().to_string(), format!("\"{name}\""));
         }
     }
 
     #[test]
-    fn names_that_could_mean_something_else_are_not() {
+    fn malformed_and_reserved_names_are_invalid() {
         let long = "x".repeat(64);
         let names =
             ["", "1a", "A", "a b", "a\"b", "a;b", "a.b", "ä", "a\0", "pg_x", "information_schema", &long];

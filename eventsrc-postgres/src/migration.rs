@@ -1,4 +1,4 @@
-//! Tables that are made and changed once, by whichever process comes first.
+//! Migrations: tables that the first process creates, and later versions change, once for each schema.
 
 use std::collections::HashMap;
 
@@ -10,35 +10,36 @@ use crate::connections::Connection;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 
-/// Some tables, with a version of their own. In all SQL of a part, `{schema}` stands for the schema.
+/// Group of tables with a version of its own. In all SQL of a part, `{schema}` stands for the schema.
 pub(crate) struct Part {
-    /// What the part is called in the table of versions.
+    /// Name of the part in the table of versions.
     pub(crate) name: &'static str,
-    /// Each brings the tables from one version to the next; the first makes them.
+    /// Statements that bring the tables from one version to the next; the first entry creates them.
     pub(crate) migrations: &'static [&'static str],
-    /// What a service may do with them; `{role}` stands for its role.
+    /// Statements that grant the privileges of a service; `{role}` stands for its role.
     pub(crate) grants: &'static str,
 }
 
 impl Part {
-    /// The version that this library writes.
+    /// Version of the tables that this library uses.
     pub(crate) fn version(&self) -> i32 {
         self.migrations.len() as i32
     }
 }
 
-/// `sql` with `{schema}` filled in.
+/// Replaces `{schema}` in `sql`.
 pub(crate) fn in_schema(sql: &str, schema: &Identifier) -> String {
     sql.replace("{schema}", &schema.to_string())
 }
 
-/// Brings the tables of `parts` to the versions of this library, and makes the schema if it is not there.
+/// Creates the schema if it does not exist, and brings the tables of `parts` to the versions of this library.
 ///
-/// A role that may not make tables gets by if there is nothing to do.
+/// A role that may not create tables succeeds if there is nothing to do.
 ///
 /// # Errors
 ///
-/// `Refused` if the tables are of a newer version or somebody else's, or the permission to make them is missing.
+/// [`ErrorKind::Refused`] if the tables have a newer version or belong to another program, or the permission to create
+/// them is missing.
 pub(crate) async fn migrate(
     connection: &mut Connection,
     schema: &Identifier,
@@ -51,15 +52,15 @@ pub(crate) async fn migrate(
     }
     let transaction = connection.transaction().await.map_err(failure)?;
     lock(&transaction, schema).await.map_err(failure)?;
-    // Another process may have been faster, so this is asked again under the lock.
+    // Another process may have migrated in the meantime, so the versions are read again under the lock.
     let found = versions(&transaction, schema).await.map_err(failure)?;
     for (part, version) in outdated(&found, schema, parts)? {
-        raise(&transaction, schema, part, version).await.map_err(failure)?;
+        upgrade(&transaction, schema, part, version).await.map_err(failure)?;
     }
     transaction.commit().await.map_err(|error| failure(error).into())
 }
 
-/// Lets the role `role` do what a service does, and no more.
+/// Grants the role `role` exactly the privileges of a service.
 pub(crate) async fn grant(
     connection: &mut Connection,
     schema: &Identifier,
@@ -74,10 +75,15 @@ pub(crate) async fn grant(
         transaction.batch_execute(&sql).await?;
         transaction.commit().await
     };
-    run.await.map_err(|error| Failure::new(&format!("cannot grant the role {role} its rights"), error).into())
+    let context = format!("cannot grant privileges to the role {role}");
+    run.await.map_err(|error| Failure::new(&context, error).into())
 }
 
-/// The parts that have to be raised, each with the version that it is of; none that is newer.
+/// Parts whose version is older than that of this library, each with its version.
+///
+/// # Errors
+///
+/// [`ErrorKind::Refused`] if a part has a newer version.
 fn outdated<'a>(
     found: &HashMap<String, i32>,
     schema: &Identifier,
@@ -88,8 +94,8 @@ fn outdated<'a>(
         let version = found.get(part.name).copied().unwrap_or(0);
         if version > part.version() {
             let what = format!(
-                "cannot use the schema {schema}: its {} are of version {version}, and this program knows up to {}: they \
-                 were made by a newer one",
+                "cannot use the schema {schema}: a newer program set the version of its {} to {version}, and this one \
+                 supports versions up to {}; upgrade this program",
                 part.name,
                 part.version()
             );
@@ -102,34 +108,34 @@ fn outdated<'a>(
     Ok(outdated.into_iter())
 }
 
-/// The version of each part that is there.
+/// Version of each part that exists.
 async fn versions(client: &impl GenericClient, schema: &Identifier) -> Result<HashMap<String, i32>, Error> {
-    // Not `to_regclass`, which may not know yet of a table that was made while this transaction waited for the lock.
-    let there = "SELECT 1 FROM pg_catalog.pg_class AS tables JOIN pg_catalog.pg_namespace AS schemas
+    // Not `to_regclass`: it may not see a table that was created while this transaction waited for the lock.
+    let find_table = "SELECT 1 FROM pg_catalog.pg_class AS tables JOIN pg_catalog.pg_namespace AS schemas
                  ON schemas.oid = relnamespace WHERE nspname = $1 AND relname = 'versions'";
-    if client.query_opt(there, &[&schema.as_str()]).await?.is_none() {
+    if client.query_opt(find_table, &[&schema.as_str()]).await?.is_none() {
         return Ok(HashMap::new());
     }
     let rows = client.query(&in_schema("SELECT part, version FROM {schema}.versions", schema), &[]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Keeps other processes from changing the schema until the transaction ends.
+/// Takes the advisory lock of the schema, so that no other process migrates it until the transaction ends.
 async fn lock(client: &impl GenericClient, schema: &Identifier) -> Result<(), Error> {
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended('eventsrc ' || $1, 0))";
     client.query_one(sql, &[&schema.as_str()]).await.map(drop)
 }
 
-/// Brings one part from `version` to the current one.
-async fn raise(
+/// Upgrades a part from `version` to the version of this library.
+async fn upgrade(
     client: &impl GenericClient,
     schema: &Identifier,
     part: &Part,
     version: i32,
 ) -> Result<(), Error> {
-    // To make a schema that is there already takes a permission that its owner need not have.
-    let there = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
-    if client.query_opt(there, &[&schema.as_str()]).await?.is_none() {
+    // `CREATE SCHEMA IF NOT EXISTS` takes a permission that the owner of an existing schema need not have.
+    let find_schema = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    if client.query_opt(find_schema, &[&schema.as_str()]).await?.is_none() {
         client.batch_execute(&in_schema("CREATE SCHEMA {schema}", schema)).await?;
     }
     let versions =

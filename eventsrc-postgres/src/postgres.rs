@@ -1,4 +1,4 @@
-//! The handle that everything shares.
+//! Handle of a database, shared by storages, snapshots, views and leases.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,69 +10,70 @@ use crate::committer::Committer;
 use crate::connections::{Connection, Connections};
 use crate::failure::Failure;
 use crate::identifier::Identifier;
-use crate::layout::{self, Layout, SnapshotLayout};
-use crate::leases;
-use crate::migration::{self, Part};
+use crate::layout::{EventLayout, SnapshotLayout};
+use crate::migration;
+use crate::schema::PARTS;
 use crate::settings::Settings;
 use crate::tls;
-use crate::view;
 
-/// A database of events, snapshots and views on a Postgres server. Cheap to clone; all clones share their connections.
+/// A Postgres database with events, snapshots, views and leases. Cheap to clone; all clones share their connection pools.
 ///
-/// Connections are made as they are needed. One that breaks is replaced, so that a server that was restarted is found
-/// again by itself. They are sessions of their own: a pooler between has to pool sessions, not transactions. Postgres 12
-/// or later.
+/// Connections are opened on demand, and broken ones are replaced, so no action is needed after a restart of the server.
+/// The library keeps state in its sessions: a connection pooler in front of the server must pool sessions, not
+/// transactions. Requires Postgres 12 or later.
 #[derive(Clone)]
-pub struct Postgres(Arc<Handle>);
+pub struct Postgres(Arc<Inner>);
 
-struct Handle {
-    /// For views, and whatever comes along.
+struct Inner {
+    /// Pool for views and for grants.
     connections: Connections,
-    /// For events and snapshots.
-    reading: Connections,
+    /// Pool for events, snapshots and leases.
+    read_connections: Connections,
     committer: Committer,
-    layout: Arc<Layout>,
+    event_layout: Arc<EventLayout>,
     snapshot_layout: SnapshotLayout,
     schema: Identifier,
     settings: Settings,
     server: String,
 }
 
-/// All that lives in the schema.
-const PARTS: &[&Part] = &[&layout::PART, &view::layout::PART, &leases::layout::PART];
-
 impl Postgres {
-    /// Connects to the database at `url`, such as `postgres://user:password@host/database`, and makes our tables if they
-    /// are not there.
+    /// Connects to the database at `url`, such as `postgres://user:password@host/database`, with the default
+    /// [`Settings`]. Creates the tables of eventsrc if they do not exist.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the address is malformed. `Unavailable` if the server is not there or does not take connections just
-    /// now. `Refused` if it does not accept the user or the password, its certificate is not one to trust, the database
-    /// does not exist, the permission to make tables is missing, or the tables were made by a newer version.
+    /// - [`ErrorKind::Invalid`](eventsrc_core::ErrorKind::Invalid) if the address is malformed.
+    /// - [`ErrorKind::Unavailable`](eventsrc_core::ErrorKind::Unavailable) if the server cannot be reached or does not
+    ///   accept connections at the moment.
+    /// - [`ErrorKind::Refused`](eventsrc_core::ErrorKind::Refused) if the user or the password is not accepted, the
+    ///   server's certificate is not trusted, the database does not exist, the permission to create tables is missing, or
+    ///   the tables have a newer version.
     pub async fn connect(url: &str) -> Result<Self, StorageError> {
         Self::connect_with(url, Settings::default()).await
     }
 
-    /// Connects to the database at `url` with these settings.
+    /// Connects to the database at `url` with `settings`.
     ///
     /// # Errors
     ///
-    /// As for [`connect`](Postgres::connect), and `Invalid` for a schema that cannot be one.
+    /// As for [`connect`](Postgres::connect), and [`ErrorKind::Invalid`](eventsrc_core::ErrorKind::Invalid) if the name
+    /// of the schema is malformed.
     pub async fn connect_with(url: &str, settings: Settings) -> Result<Self, StorageError> {
         let schema = Identifier::new("schema", &settings.schema)?;
         let address = Address::new(url, &settings)?;
         let tls = address.is_encrypted().then(|| tls::connector(&settings.tls)).transpose()?;
         let connections = Connections::new(&address, tls.as_ref(), &settings);
         let pool = |size| Connections::with_one_plan(&address, tls.as_ref(), &settings, size);
-        let (reading, writing) = (pool(settings.connections), pool(settings.groups_in_flight));
-        migration::migrate(&mut reading.get().await?, &schema, PARTS).await?;
-        let layout = Arc::new(Layout::new(&schema, &settings));
-        Ok(Self(Arc::new(Handle {
+        let (read_connections, put_connections) =
+            (pool(settings.connections), pool(settings.groups_in_flight));
+        migration::migrate(&mut read_connections.get().await?, &schema, PARTS).await?;
+        let event_layout = Arc::new(EventLayout::new(&schema, &settings));
+        Ok(Self(Arc::new(Inner {
             connections,
-            reading,
-            committer: Committer::new(writing, Arc::clone(&layout), &settings),
-            layout,
+            read_connections,
+            committer: Committer::new(put_connections, Arc::clone(&event_layout), &settings),
+            event_layout,
             snapshot_layout: SnapshotLayout::new(&schema),
             schema,
             settings,
@@ -80,47 +81,49 @@ impl Postgres {
         })))
     }
 
-    /// Lets the role `role`, which exists, do what a service does: read, append events, and keep snapshots and views. It
-    /// may not change or remove an event, nor change the tables. Only their owner can grant that.
+    /// Grants the existing role `role` the privileges of a service: to read and append events, and to write snapshots,
+    /// views and leases. The role cannot change or delete events, and cannot change tables. Only the owner of the tables
+    /// can grant this.
     ///
-    /// A service then connects as a user who is that role, or a member of it, and owns nothing. The owner may change
-    /// events, to blank a payload that has to be erased, but not by mistake: a trigger refuses it until it is disabled.
+    /// A service then connects as this role or as a member of it, and owns nothing. The owner can change events, for
+    /// example to blank a payload that must be erased, but not by mistake: a trigger rejects changes until it is disabled.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a name that cannot be one of a role; `Refused` if there is no such role, or the permission to grant is
-    /// missing.
+    /// - [`ErrorKind::Invalid`](eventsrc_core::ErrorKind::Invalid) if the name of the role is malformed.
+    /// - [`ErrorKind::Refused`](eventsrc_core::ErrorKind::Refused) if the role does not exist, or the permission to grant
+    ///   is missing.
     pub async fn grant_service(&self, role: &str) -> Result<(), StorageError> {
         let role = Identifier::new("role", role)?;
         migration::grant(&mut self.connection().await?, self.schema(), &role, PARTS).await
     }
 
-    /// How many transactions with commits this handle and its clones have synced to the disk of the server so far. Commits
-    /// that were put at the same time share one.
+    /// Number of transactions with commits that this handle and its clones have stored so far. Commits that are put at the
+    /// same time share a transaction, and so a disk sync of the server.
     pub fn disk_commits(&self) -> u64 {
-        self.0.committer.stored()
+        self.0.committer.transactions()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
-    /// The schema that holds our tables.
+    /// Schema of the tables of eventsrc.
     pub(crate) fn schema(&self) -> &Identifier {
         &self.0.schema
     }
 
-    /// A connection for a transaction.
+    /// Returns a connection of the pool for views.
     pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
         self.0.connections.get().await
     }
 
-    /// The connections for reading events, and for snapshots.
-    pub(crate) fn reading(&self) -> &Connections {
-        &self.0.reading
+    /// Pool for events, snapshots and leases.
+    pub(crate) fn read_connections(&self) -> &Connections {
+        &self.0.read_connections
     }
 
-    /// The connections for views.
+    /// Pool for views.
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
     }
@@ -129,8 +132,8 @@ impl Postgres {
         &self.0.committer
     }
 
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.0.layout
+    pub(crate) fn event_layout(&self) -> &EventLayout {
+        &self.0.event_layout
     }
 
     pub(crate) fn snapshot_layout(&self) -> &SnapshotLayout {

@@ -1,4 +1,4 @@
-//! Commits as rows, and back.
+//! Conversion between commits and rows.
 
 use std::sync::Arc;
 
@@ -9,34 +9,37 @@ use eventsrc_core::{
     Commit, CommitId, ErrorKind, Head, Metadata, Sequence, StorageError, StreamKey, Timestamp,
 };
 
-use crate::layout::{Bytes, CommitRow, HeadRow, Unreadable};
+use crate::failure::Unreadable;
+use crate::layout::{CommitRow, HeadRow, TextOrBytes};
 
-/// The largest commit. Postgres holds less than a GiB in a value, and several copies of it in memory on the way.
-const LARGEST: usize = 256 << 20;
+/// Largest size of a commit in bytes. Postgres stores less than 1 GiB in a value, and holds several copies of it in memory
+/// while it processes a statement.
+const MAX_COMMIT_BYTES: usize = 256 << 20;
 
-/// The row of `commit`.
+/// Encodes `commit` as a row.
 ///
 /// # Errors
 ///
-/// `Invalid` if a payload cannot be encoded or held, or the commit runs past the last number.
+/// [`ErrorKind::Invalid`] if a payload cannot be encoded or stored, the commit is too large, or its last sequence does not
+/// fit.
 pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     commit: &Commit<K, S, E>,
     codec: &C,
 ) -> Result<CommitRow, StorageError> {
     let invalid = |what| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
-    let past = || invalid("the commit runs past the last sequence");
+    let overflow = || invalid("the commit runs past the last sequence");
     if !commit.fits() {
-        return Err(past());
+        return Err(overflow());
     }
     let count = i32::try_from(commit.len()).map_err(|_| invalid("the commit has too many events"))?;
-    i64::try_from(commit.last().number()).map_err(|_| past())?;
+    i64::try_from(commit.last().number()).map_err(|_| overflow())?;
     let id = commit.metadata.commit_id;
-    let more = commit.metadata != Metadata::new(id);
-    let metadata = more
+    let has_metadata = commit.metadata != Metadata::new(id);
+    let metadata = has_metadata
         .then(|| serde_json::to_string(&commit.metadata))
         .transpose()
         .map_err(|error| invalid("cannot encode the metadata").because(error))?;
-    let packed = EncodedPayloads::encode(codec, &commit.payloads)
+    let encoded = EncodedPayloads::encode(codec, &commit.payloads)
         .map_err(|error| invalid("cannot encode the payloads").because(error))?;
     let row = CommitRow {
         number: commit.first.number() as i64,
@@ -44,20 +47,20 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         count,
         time: commit.time.as_microsecond(),
         commit_id: id.0,
-        version: packed.version,
-        payloads: Bytes::new(packed.text, packed.bytes)
+        version: encoded.version,
+        payloads: TextOrBytes::new(encoded.text, encoded.bytes)
             .map_err(|error| invalid("cannot store the payloads").because(error))?,
-        lengths: Some(packed.lengths).filter(|lengths| !lengths.is_empty()),
+        lengths: Some(encoded.lengths).filter(|lengths| !lengths.is_empty()),
         metadata,
     };
-    if row.size() > LARGEST { Err(invalid("the commit is larger than 256 MiB")) } else { Ok(row) }
+    if row.size() > MAX_COMMIT_BYTES { Err(invalid("the commit is larger than 256 MiB")) } else { Ok(row) }
 }
 
-/// The commit of `row`.
+/// Decodes the commit in `row`.
 ///
 /// # Errors
 ///
-/// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+/// [`ErrorKind::Corrupt`], with the stream and the sequence of the event that cannot be read.
 pub(crate) fn decode<K, S, E, C, T, B>(
     row: &CommitRow<T, B>,
     key: &K,
@@ -74,16 +77,19 @@ where
     let corrupt = |what: String| StorageError::new(ErrorKind::Corrupt, what).on(key);
     let version = row.version;
     if row.payloads.is_text() != codec.is_text() {
-        let was = if row.payloads.is_text() { "text" } else { "binary" };
-        return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
+        let format = if row.payloads.is_text() { "text" } else { "binary" };
+        return Err(
+            corrupt(format!("cannot read the payload of version {version}: it is {format}")).at(first)
+        );
     }
     let payloads = EncodedPayloads::decode(codec, version, row.payloads.as_ref(), row.lengths());
-    let payloads = payloads.map_err(|(place, error)| {
-        let at = S::from_parts(row.number as u64 + place as u64, Zone(row.zone)).unwrap_or(first);
+    let payloads = payloads.map_err(|(index, error)| {
+        let at = S::from_parts(row.number as u64 + index as u64, Zone(row.zone)).unwrap_or(first);
         corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
     })?;
     if i32::try_from(payloads.len()) != Ok(row.count) {
-        let what = format!("{} payloads are stored where {} were written", payloads.len(), row.count);
+        let what =
+            format!("cannot read the commit: found {} payloads instead of {}", payloads.len(), row.count);
         return Err(corrupt(what).at(first));
     }
     let metadata = match &row.metadata {
@@ -99,27 +105,27 @@ where
     }
 }
 
-/// The sequence of the last event of a stored commit.
+/// Sequence of the last event of a stored commit.
 pub(crate) fn last<K: StreamKey, S: Sequence>(key: &K, row: &CommitRow) -> Result<S, StorageError> {
     sequence(key, row.last(), row.zone.into())
 }
 
-/// The head of the stream of `key`.
+/// Decodes the head of the stream of `key`.
 pub(crate) fn head<K: StreamKey, S: Sequence>(key: &K, row: HeadRow) -> Result<Head<S>, StorageError> {
     let sequence = sequence(key, row.number, row.zone)?;
     Ok(Head { sequence, time: time(key, sequence, row.time)? })
 }
 
-/// The error of a row that is no commit at all.
-pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, why: Unreadable) -> StorageError {
-    let what = "cannot read the commit: what is stored is not what was written";
-    StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs()).because(why)
+/// Error of a row that does not have the format of a commit.
+pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, reason: Unreadable) -> StorageError {
+    let what = "cannot read the commit: the row does not have the expected format";
+    StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs()).because(reason)
 }
 
 fn sequence<K: StreamKey, S: Sequence>(key: &K, number: i64, zone: i32) -> Result<S, StorageError> {
     let parts = u64::try_from(number).ok().zip(u16::try_from(zone).ok());
     parts.and_then(|(number, zone)| S::from_parts(number, Zone(zone))).ok_or_else(|| {
-        let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
+        let what = format!("cannot read the sequence: its type has no number {number} of zone {zone}");
         StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs())
     })
 }

@@ -1,40 +1,46 @@
-//! How Postgres is used.
+//! Settings of a Postgres database.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How a [`Postgres`](crate::Postgres) is used. A commit is always durable before it is acknowledged: a session for which
-/// the server's settings turn `synchronous_commit` off turns it on again.
+/// Settings of a [`Postgres`](crate::Postgres).
+///
+/// A commit is always durable before it is acknowledged: if the server's settings turn `synchronous_commit` off, each
+/// session turns it on again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The schema that holds our tables, and nothing of anybody else's. It is made if it is not there.
+    /// Schema of the tables of eventsrc; it must hold nothing else. Created if it does not exist. Default: `eventsrc`.
     pub schema: String,
-    /// When connections are encrypted.
+    /// Encryption of connections. Default: [`Tls::Verified`].
     pub tls: Tls,
-    /// How many connections there are at most for reading, and as many again for views, at least 1. Putting commits has its
-    /// own, one for each of `groups_in_flight`, so that no reader keeps a commit waiting.
+    /// Size of the connection pool for reads, and of the one for views, at least 1. Default: 8.
+    ///
+    /// Puts have a pool of their own, with one connection for each of `groups_in_flight`, so that no reader delays a
+    /// commit.
     pub connections: usize,
-    /// How long to wait for a connection, new or free, before the answer is `Unavailable`.
+    /// Longest wait for a new or an idle connection; then the call fails with `Unavailable`. Default: 5 s.
     pub connect_timeout: Duration,
-    /// How long one statement may take before the answer is `Unavailable`; `None` for ever.
+    /// Longest duration of one statement; then it fails with `Unavailable`. `None` for no limit. Default: 30 s.
     pub statement_timeout: Option<Duration>,
-    /// How long a transaction may wait for its next statement before the server ends it, `None` for ever: a process that was
-    /// stopped in the middle of a batch would keep its streams from every other worker.
+    /// Longest time that a transaction may wait for its next statement; then the server ends it. `None` for no limit.
+    /// Default: 10 s.
+    ///
+    /// Without a limit, a process that is suspended in the middle of a batch blocks the streams of that batch for all
+    /// other workers.
     pub idle_in_transaction_timeout: Option<Duration>,
-    /// How many commits a page holds at most, at least 1.
+    /// Largest number of commits in a page, at least 1. Default: 1,000.
     pub commits_per_page: usize,
-    /// After how many bytes of payloads and metadata a page ends; a commit is never cut.
+    /// Size in bytes of payloads and metadata after which a page ends; a commit is never split. Default: 1 MiB.
     pub bytes_per_page: usize,
-    /// How many groups of commits are on their way at once, at least 1.
+    /// Largest number of groups of commits that are sent at the same time, at least 1. Default: 2.
     pub groups_in_flight: usize,
-    /// How many commits a group holds at most, at least 1.
+    /// Largest number of commits in a group, at least 1. Default: 512.
     pub commits_per_group: usize,
-    /// After how many bytes of payloads and metadata a group ends; a larger commit goes by itself.
+    /// Size in bytes of payloads and metadata after which a group ends; a larger commit forms a group of its own.
+    /// Default: 4 MiB.
     pub bytes_per_group: usize,
 }
 
-/// Schema `eventsrc`, verified TLS, 8 connections, 5 seconds to connect, 30 for a statement and 10 between the
-/// statements of a transaction, pages of 1,000 commits or a MiB, 2 groups of 512 commits or 4 MiB.
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -53,21 +59,21 @@ impl Default for Settings {
     }
 }
 
-/// When connections are encrypted.
+/// Encryption of connections.
 ///
-/// An address is local if it is a Unix socket, a loopback address or `localhost`. What the `sslmode` of the address asks
-/// for counts where it makes a connection safer: `require` (and `verify-ca`, `verify-full`) encrypts and verifies a local
-/// one too. `disable` towards a host that is not local is refused, unless `Disabled` says so in the program as well:
-/// an address is too easily copied for it to decide alone that passwords and events travel in the clear.
+/// An address is local if it is a Unix socket, a loopback address or `localhost`. The `sslmode` of the address can only
+/// make a connection safer: `require`, `verify-ca` and `verify-full` encrypt a local connection too, and verify the
+/// certificate. `disable` with a remote host is refused unless the program sets [`Tls::Disabled`] as well. An address is
+/// copied too easily to decide alone that passwords and events are sent unencrypted.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tls {
-    /// Encrypted, with a certificate that one of the system's authorities vouches for, unless the address is local.
+    /// TLS unless the address is local. The certificate must be issued by an authority that the system trusts.
     #[default]
     Verified,
-    /// Encrypted, with a certificate that one of these authorities vouches for (in PEM), unless the address is local.
+    /// TLS unless the address is local. The certificate must be issued by one of these authorities, in PEM.
     VerifiedBy(Vec<u8>),
-    /// In the clear, wherever the server is. An address whose `sslmode` is `require` is then refused.
+    /// No encryption, for any server. An address whose `sslmode` is `require` is refused.
     Disabled,
 }
 

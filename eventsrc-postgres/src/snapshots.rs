@@ -1,4 +1,4 @@
-//! Snapshots in Postgres.
+//! Snapshot storage in Postgres.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,12 +10,12 @@ use eventsrc_core::stream::Zone;
 use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use serde::Serialize;
 
-use crate::layout::{Bytes, SnapshotKey, SnapshotRow};
+use crate::layout::{SnapshotKey, SnapshotRow, TextOrBytes};
 use crate::postgres::Postgres;
 
-/// The snapshots of one kind of query in a [`Postgres`], which are told from others by a name. Cheap to clone.
+/// Snapshot storage for one kind of query in a [`Postgres`]. A name separates it from other kinds. Cheap to clone.
 ///
-/// A query key is kept as its JSON, so a key type needs `Serialize`, and keys that differ must differ in it.
+/// A query key is stored as JSON, so its type needs `Serialize`, and different keys must have different JSON.
 pub struct PostgresSnapshots<K, S, V, C = Json> {
     postgres: Postgres,
     name: Arc<str>,
@@ -24,14 +24,14 @@ pub struct PostgresSnapshots<K, S, V, C = Json> {
 }
 
 impl<K, S, V> PostgresSnapshots<K, S, V> {
-    /// Snapshots of `postgres` under `name`, as JSON.
+    /// Storage in `postgres` for the queries called `name`, with values as JSON.
     pub fn new(postgres: &Postgres, name: &str) -> Self {
         Self::with_codec(postgres, name, Json)
     }
 }
 
 impl<K, S, V, C> PostgresSnapshots<K, S, V, C> {
-    /// Snapshots of `postgres` under `name`, as `codec` writes them.
+    /// Storage in `postgres` for the queries called `name`, with values encoded by `codec`.
     pub fn with_codec(postgres: &Postgres, name: &str, codec: C) -> Self {
         Self { postgres: postgres.clone(), name: name.into(), codec: Arc::new(codec), types: PhantomData }
     }
@@ -54,23 +54,22 @@ where
         version: u32,
         which: SnapshotAt<S>,
     ) -> Result<Option<Snapshot<S, V>>, StorageError> {
-        let at = self.at(key, version)?;
-        let (connections, layout) = (self.postgres.reading(), self.postgres.snapshot_layout());
+        let key = self.snapshot_key(key, version)?;
+        let (connections, layout) = (self.postgres.read_connections(), self.postgres.snapshot_layout());
         let row = match which {
-            SnapshotAt::Earliest => layout.earliest(connections, &at).await?,
-            SnapshotAt::Latest => layout.latest(connections, &at).await?,
+            SnapshotAt::Earliest => layout.earliest(connections, &key).await?,
+            SnapshotAt::Latest => layout.latest(connections, &key).await?,
             SnapshotAt::Before(limit) => match i64::try_from(limit.number()) {
-                Ok(number) => layout.before(connections, &at, number, limit.zone().0).await?,
-                // Greater than any that is kept.
-                Err(_) => layout.latest(connections, &at).await?,
+                Ok(number) => layout.before(connections, &key, number, limit.zone().0).await?,
+                // Every stored sequence is lower.
+                Err(_) => layout.latest(connections, &key).await?,
             },
         };
         let Some(row) = row else { return Ok(None) };
-        let about = format!("the snapshot of {} of {}", at.key, at.name);
-        let row = row.map_err(|why| {
-            StorageError::new(ErrorKind::Corrupt, format!("cannot read {about}")).because(why)
-        })?;
-        self.decode(&row, &about).map(Some)
+        let context = format!("cannot read the snapshot of {} of {}", key.key, key.name);
+        let row =
+            row.map_err(|reason| StorageError::new(ErrorKind::Corrupt, context.as_str()).because(reason))?;
+        self.decode(&row, &context).map(Some)
     }
 
     async fn put(
@@ -81,21 +80,21 @@ where
         mode: SnapshotMode,
     ) -> Result<(), StorageError> {
         let Some(head) = snapshot.to_keep() else { return Ok(()) };
-        let at = self.at(key, version)?;
+        let key = self.snapshot_key(key, version)?;
         let row = self.encode(head, snapshot.value.as_ref())?;
-        let (connections, layout) = (self.postgres.reading(), self.postgres.snapshot_layout());
+        let (connections, layout) = (self.postgres.read_connections(), self.postgres.snapshot_layout());
         let put = match mode {
-            SnapshotMode::Epoch => layout.put_epoch(connections, &at, &row).await,
-            SnapshotMode::Cache => layout.put_cached(connections, &at, &row).await,
+            SnapshotMode::Epoch => layout.put_epoch(connections, &key, &row).await,
+            SnapshotMode::Cache => layout.put_cached(connections, &key, &row).await,
         };
         put.map_err(|failure| StorageError::from(failure).at(head.sequence))
     }
 }
 
 impl<K: Serialize, S: Sequence, V, C: Codec<V>> PostgresSnapshots<K, S, V, C> {
-    fn at(&self, key: &K, fold_version: u32) -> Result<SnapshotKey, StorageError> {
+    fn snapshot_key(&self, key: &K, fold_version: u32) -> Result<SnapshotKey, StorageError> {
         let key = serde_json::to_string(key).map_err(|error| {
-            StorageError::new(ErrorKind::Invalid, "the query key cannot be written as JSON").because(error)
+            StorageError::new(ErrorKind::Invalid, "cannot encode the query key as JSON").because(error)
         })?;
         Ok(SnapshotKey { name: self.name.to_string(), key, fold_version: fold_version.into() })
     }
@@ -106,12 +105,12 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> PostgresSnapshots<K, S, V, C> {
             let mut bytes = Vec::new();
             let encoded = self.codec.encode(value, &mut bytes);
             encoded.map_err(|error| invalid("cannot encode the snapshot").because(error))?;
-            let held = Bytes::new(self.codec.is_text(), bytes);
-            held.map_err(|error| invalid("cannot keep the snapshot").because(error))
+            let value = TextOrBytes::new(self.codec.is_text(), bytes);
+            value.map_err(|error| invalid("cannot store the snapshot").because(error))
         };
         Ok(SnapshotRow {
             number: i64::try_from(head.sequence.number())
-                .map_err(|_| invalid("the sequence is past the last one that can be kept"))?,
+                .map_err(|_| invalid("the sequence exceeds the largest number that Postgres can store"))?,
             zone: head.sequence.zone().0,
             time: head.time.as_microsecond(),
             version: self.codec.version(),
@@ -119,18 +118,17 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> PostgresSnapshots<K, S, V, C> {
         })
     }
 
-    fn decode(&self, row: &SnapshotRow, about: &str) -> Result<Snapshot<S, V>, StorageError> {
-        let corrupt =
-            |why: &str| StorageError::new(ErrorKind::Corrupt, format!("cannot read {about}: {why}"));
+    fn decode(&self, row: &SnapshotRow, context: &str) -> Result<Snapshot<S, V>, StorageError> {
+        let corrupt = |reason: &str| StorageError::new(ErrorKind::Corrupt, format!("{context}: {reason}"));
         let sequence =
             u64::try_from(row.number).ok().and_then(|number| S::from_parts(number, Zone(row.zone)));
-        let sequence = sequence.ok_or_else(|| corrupt("its sequence is none of the type that is read"))?;
+        let sequence = sequence.ok_or_else(|| corrupt("its sequence is not a value of the sequence type"))?;
         let time = Timestamp::from_microsecond(row.time)
             .map_err(|error| corrupt("its time is out of range").at(sequence).because(error))?;
         let value = match &row.value {
             None => None,
             Some(value) if value.is_text() != self.codec.is_text() => {
-                return Err(corrupt("another codec wrote it").at(sequence));
+                return Err(corrupt("it was written by another codec").at(sequence));
             }
             Some(value) => Some(
                 self.codec

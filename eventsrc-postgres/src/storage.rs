@@ -1,4 +1,4 @@
-//! Events in Postgres.
+//! Event storage in Postgres.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,16 +13,16 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio_postgres::Error;
 
-use crate::append::Appended;
+use crate::append::AppendOutcome;
 use crate::bucket::buckets;
-use crate::chunk::Chunk;
-use crate::layout::{PageRow, Place, Stream};
+use crate::decoded_page::DecodedPage;
+use crate::layout::{PageRow, ScanCursor, StreamLocation};
 use crate::postgres::Postgres;
 use crate::rows;
 
-/// The events of one type of key in a [`Postgres`]. Cheap to clone.
+/// Event storage for one type of key, sequence and payload in a [`Postgres`]. Cheap to clone.
 ///
-/// Storages of other keys and payloads may share the schema, as long as no stream's category is used by two of them.
+/// Storages of other keys and payloads may share the schema, provided that no category is used by two of them.
 pub struct PostgresStorage<K, S, E, C = Json> {
     postgres: Postgres,
     codec: Arc<C>,
@@ -30,14 +30,14 @@ pub struct PostgresStorage<K, S, E, C = Json> {
 }
 
 impl<K, S, E> PostgresStorage<K, S, E> {
-    /// Events of `postgres`, as JSON.
+    /// Storage in `postgres` with payloads as JSON.
     pub fn new(postgres: &Postgres) -> Self {
         Self::with_codec(postgres, Json)
     }
 }
 
 impl<K, S, E, C> PostgresStorage<K, S, E, C> {
-    /// Events of `postgres`, as `codec` writes them.
+    /// Storage in `postgres` with payloads encoded by `codec`.
     pub fn with_codec(postgres: &Postgres, codec: C) -> Self {
         Self { postgres: postgres.clone(), codec: Arc::new(codec), types: PhantomData }
     }
@@ -56,24 +56,24 @@ where
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = &commit.key;
-        let stream = Stream::new(storable(key)?);
+        let stream = StreamLocation::new(stream_name(key)?);
         let row = rows::encode(&commit, &*self.codec)?;
-        let appended = self
+        let outcome = self
             .postgres
             .committer()
             .put(stream, row)
             .await
             .map_err(|failure| StorageError::from(failure).on(key).at(commit.first))?;
-        match appended {
-            Appended::Stored => Ok(Put::Stored),
-            Appended::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
-            Appended::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
-                // What is in the way may be unreadable; that it is in the way is the answer.
+        match outcome {
+            AppendOutcome::Stored => Ok(Put::Stored),
+            AppendOutcome::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
+            AppendOutcome::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
+                // The conflict is certain even if the existing commit cannot be read.
                 existing: existing.and_then(|row| rows::decode(&row, key, &*self.codec).ok()),
                 head: rows::head(key, head).ok(),
             })),
-            Appended::Hole { head } => {
-                let what = format!("a commit after {} would leave a hole", head.number);
+            AppendOutcome::Hole { head } => {
+                let what = format!("the commit would leave a hole after sequence {}", head.number);
                 Err(StorageError::new(ErrorKind::Invalid, what).on(key).at(commit.first))
             }
         }
@@ -81,8 +81,8 @@ where
 
     async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
         let Ok(name) = StreamName::of(key) else { return Ok(None) };
-        let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
-        let head = layout.head(connections, &Stream::new(name)).await;
+        let (connections, layout) = (self.postgres.read_connections(), self.postgres.event_layout());
+        let head = layout.head(connections, &StreamLocation::new(name)).await;
         let head = head.map_err(|failure| StorageError::from(failure).on(key))?;
         head.map(|head| rows::head(key, head)).transpose()
     }
@@ -91,22 +91,22 @@ where
         let key = key.clone();
         try_stream! {
             let Ok(name) = StreamName::of(&key) else { return };
-            // Beyond what the table can hold there is nothing.
+            // No stored number is above the range of the column.
             let Ok(first) = i64::try_from(from.map_or(0, Sequence::number)) else { return };
-            let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
-            let stream = Stream::new(name);
+            let (connections, layout) = (self.postgres.read_connections(), self.postgres.event_layout());
+            let stream = StreamLocation::new(name);
             let mut next = Some(first);
             while let Some(from_number) = next {
                 let rows = layout.stream_page(connections, &stream, from_number).await;
                 let rows = rows.map_err(|failure| StorageError::from(failure).on(&key))?;
-                let chunk = self.chunk(&rows, |_| Ok(Some(key.clone())));
-                next = chunk.end.and_then(|end| end.checked_add(1));
+                let decoded = self.decode(&rows, |_| Ok(Some(key.clone())));
+                next = decoded.end.and_then(|end| end.checked_add(1));
                 drop(rows);
-                let page = Page::starting_at(Arc::new(chunk.commits), from);
+                let page = Page::starting_at(Arc::new(decoded.commits), from);
                 if !page.is_empty() {
                     yield page;
                 }
-                if let Some(failure) = chunk.failure {
+                if let Some(failure) = decoded.failure {
                     Err(failure)?;
                 }
             }
@@ -124,21 +124,22 @@ where
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         try_stream! {
-            let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
+            let (connections, layout) = (self.postgres.read_connections(), self.postgres.event_layout());
             let buckets = buckets(segment);
-            let mut next = Some(Place::before(buckets.start));
+            let mut next = Some(ScanCursor::before(buckets.start));
             while let Some(after) = next {
                 let rows = layout.segment_page(connections, &after, buckets.end).await?;
-                let chunk = self.chunk(&rows, |row| {
+                let decoded = self.decode(&rows, |row| {
                     let (category, id) = row.name()?;
                     Ok(K::from_parts(category, id))
                 });
-                next = rows.last().zip(chunk.end).map(|(last, end)| Place::of(last, end)).transpose()?;
+                let last = rows.last().zip(decoded.end);
+                next = last.map(|(row, end)| ScanCursor::after(row, end)).transpose()?;
                 drop(rows);
-                if !chunk.commits.is_empty() {
-                    yield Page::new(chunk.commits);
+                if !decoded.commits.is_empty() {
+                    yield Page::new(decoded.commits);
                 }
-                if let Some(failure) = chunk.failure {
+                if let Some(failure) = decoded.failure {
                     Err(failure)?;
                 }
             }
@@ -148,14 +149,14 @@ where
 
     fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
         try_stream! {
-            let (connections, layout) = (self.postgres.reading(), self.postgres.layout());
-            let (buckets, full) = (buckets(segment), self.postgres.settings().commits_per_page.max(1));
-            let mut next = Some(Place::before(buckets.start));
+            let (connections, layout) = (self.postgres.read_connections(), self.postgres.event_layout());
+            let (buckets, page_size) = (buckets(segment), self.postgres.settings().commits_per_page.max(1));
+            let mut next = Some(ScanCursor::before(buckets.start));
             while let Some(after) = next {
                 let rows = layout.heads_page(connections, &after, buckets.end).await?;
-                next = rows.last().filter(|_| rows.len() == full).map(|(place, _)| place.clone());
-                let heads = rows.into_iter().filter_map(|(place, head)| {
-                    let key = K::from_parts(&place.category, &place.id)?;
+                next = rows.last().filter(|_| rows.len() == page_size).map(|(cursor, _)| cursor.clone());
+                let heads = rows.into_iter().filter_map(|(cursor, head)| {
+                    let key = K::from_parts(&cursor.category, &cursor.id)?;
                     Some(rows::head(&key, head).map(|head| (key, head)))
                 });
                 let heads: HeadsOf<Self> = heads.collect::<Result<_, _>>()?;
@@ -169,20 +170,29 @@ where
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> PostgresStorage<K, S, E, C> {
-    fn chunk(&self, rows: &[PageRow], key: impl Fn(&PageRow) -> Result<Option<K>, Error>) -> Chunk<K, S, E> {
-        Chunk::new(rows, key, &*self.codec, self.postgres.settings())
+    fn decode(
+        &self,
+        rows: &[PageRow],
+        key: impl Fn(&PageRow) -> Result<Option<K>, Error>,
+    ) -> DecodedPage<K, S, E> {
+        DecodedPage::new(rows, key, &*self.codec, self.postgres.settings())
     }
 }
 
-/// The name of the stream that `key` names, if it can be stored under it and read back.
-fn storable<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
+/// Stream name of `key`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Invalid`] if the name is malformed, or does not convert back to an equal key.
+fn stream_name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
     let name = StreamName::of(key).map_err(|error| {
-        StorageError::new(ErrorKind::Invalid, "cannot store under this name").on(key).because(error)
+        StorageError::new(ErrorKind::Invalid, "the key is not a valid stream name").on(key).because(error)
     })?;
     if K::from_parts(name.category(), name.id()).as_ref() == Some(key) {
         return Ok(name);
     }
-    Err(StorageError::new(ErrorKind::Invalid, "the parts of the key do not give it back").on(key))
+    Err(StorageError::new(ErrorKind::Invalid, "the key differs from the one made of its category and id")
+        .on(key))
 }
 
 impl<K, S, E, C> Clone for PostgresStorage<K, S, E, C> {

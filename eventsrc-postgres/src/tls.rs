@@ -1,4 +1,4 @@
-//! Certificates.
+//! TLS configuration and trusted certificates.
 
 use std::sync::Arc;
 
@@ -10,43 +10,45 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::settings::Tls;
 
-/// What encrypts connections as `tls` says.
+/// TLS connector that trusts the authorities of `tls`.
 ///
 /// # Errors
 ///
-/// `Refused` if there is no authority to trust.
+/// [`ErrorKind::Refused`] if no authority is trusted.
 pub(crate) fn connector(tls: &Tls) -> Result<MakeRustlsConnect, StorageError> {
     let roots = match tls {
-        Tls::VerifiedBy(pem) => given(pem)?,
-        Tls::Verified | Tls::Disabled => of_the_system()?,
+        Tls::VerifiedBy(pem) => roots_from_pem(pem)?,
+        Tls::Verified | Tls::Disabled => system_roots()?,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| StorageError::new(ErrorKind::Refused, "cannot encrypt").because(error))?
+        .map_err(|error| StorageError::new(ErrorKind::Refused, "cannot configure TLS").because(error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// What the system trusts. A certificate that cannot be read is left out, as every program does.
-fn of_the_system() -> Result<RootCertStore, StorageError> {
+/// Authorities that the system trusts. A certificate that cannot be read is ignored, as other programs do.
+fn system_roots() -> Result<RootCertStore, StorageError> {
     let mut found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if !roots.is_empty() {
         return Ok(roots);
     }
-    let refused = StorageError::new(ErrorKind::Refused, "the system has no certificates to trust");
+    let refused = StorageError::new(ErrorKind::Refused, "the system has no trusted certificates");
     Err(match found.errors.pop() {
         Some(error) => refused.because(error),
         None => refused,
     })
 }
 
-fn given(pem: &[u8]) -> Result<RootCertStore, StorageError> {
-    let refused =
-        |why| StorageError::new(ErrorKind::Refused, format!("cannot trust the given certificates: {why}"));
+fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, StorageError> {
+    let refused = |reason| {
+        let what = format!("cannot read the certificates in `Tls::VerifiedBy`: {reason}");
+        StorageError::new(ErrorKind::Refused, what)
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| refused("they are not PEM").because(error))?;
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_that_are_none_are_refused() {
+    fn malformed_certificates_are_refused() {
         let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let broken = "-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n";
         for pem in ["", "hello", malformed, broken] {

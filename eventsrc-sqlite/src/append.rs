@@ -1,4 +1,4 @@
-//! Put-if-absent, inside a transaction that holds the file's write lock.
+//! Put-if-absent, in a transaction that holds the file's write lock.
 
 use eventsrc_core::StreamName;
 use quick_cache::unsync::Cache;
@@ -6,37 +6,36 @@ use rusqlite::{Connection, Result};
 
 use crate::layout::{self, CommitRow, HeadRow};
 
-/// What putting a commit came to.
+/// Outcome of putting a commit.
 #[derive(Debug)]
 pub(crate) enum Appended {
-    /// It is stored by this transaction, if that one commits, right after the head that is named.
+    /// This transaction stores the commit, if it commits. `after` is the head of the stream before the commit.
     Stored { after: Option<HeadRow> },
-    /// It was stored before.
+    /// The same commit was put before. This is its stored row.
     Repeated(CommitRow),
-    /// Another commit is in the way, and the stream ends at `head`.
+    /// Another commit holds the sequence. The stream ends at `head`.
     Conflict { existing: Option<CommitRow>, head: HeadRow },
-    /// There would be a hole after `head`.
+    /// The commit would leave a hole after `head`.
     Hole { head: HeadRow },
 }
 
-/// The streams of which the number in the file is remembered. Nothing removes a stream, so only a transaction that is
-/// rolled back can make it wrong.
+/// Cache of the row ids of streams. No stream is ever removed, so only a rolled back transaction invalidates it.
 pub(crate) type Streams = Cache<StreamName, i64>;
 
-/// Appends `commit` to the stream `name`, if nothing is there.
+/// Appends `commit` to the stream `name`, if its sequence is free.
 ///
-/// The write lock is what makes the answer true: whatever is read here cannot change before the transaction ends.
+/// The write lock ensures that the state that this function reads does not change before the transaction ends.
 pub(crate) fn append(
     connection: &Connection,
     streams: &mut Streams,
     name: &StreamName,
     commit: &CommitRow,
 ) -> Result<Appended> {
-    let stream = known_stream(connection, streams, name)?;
+    let stream = stream_id(connection, streams, name)?;
     let after = layout::head(connection, stream)?;
     if let Some(head) = after {
         if commit.number <= head.number {
-            let existing = layout::commit_up_to(connection, stream, commit.number)?
+            let existing = layout::last_commit_up_to(connection, stream, commit.number)?
                 .filter(|existing| commit.number <= existing.last());
             return Ok(match existing {
                 Some(existing) if is_same(&existing, commit) => Appended::Repeated(existing),
@@ -51,7 +50,8 @@ pub(crate) fn append(
     Ok(Appended::Stored { after })
 }
 
-fn known_stream(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<i64> {
+/// Row id of a stream, which is created if it does not exist.
+fn stream_id(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<i64> {
     if let Some(stream) = streams.get(name) {
         return Ok(*stream);
     }
@@ -63,7 +63,7 @@ fn known_stream(connection: &Connection, streams: &mut Streams, name: &StreamNam
     Ok(stream)
 }
 
-/// The same id at the same place: a put that meets itself.
+/// True if both have the same commit id at the same sequence, so that one repeats the put of the other.
 fn is_same(a: &CommitRow, b: &CommitRow) -> bool {
     (a.number, a.zone, a.commit_id) == (b.number, b.zone, b.commit_id)
 }

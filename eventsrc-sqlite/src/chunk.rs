@@ -1,4 +1,4 @@
-//! What one turn of a reading thread brings: a page at most.
+//! The commits of one read on a reader thread: at most a page.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 use eventsrc_core::codec::Codec;
 use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 
-use crate::database::Settings;
 use crate::failure::Failure;
 use crate::layout::CommitRow;
 use crate::rows;
+use crate::settings::Settings;
 
-/// Some commits, and where to read on.
+/// Commits of one read, and the point at which the next read resumes.
 pub(crate) struct Chunk<K, S, E, C> {
     codec: Arc<C>,
-    /// How many more commits fit.
+    /// Number of further commits that fit.
     commits_left: usize,
-    /// How many more bytes fit; the last commit may go beyond.
+    /// Number of further bytes that fit. The last commit may exceed it.
     bytes_left: usize,
-    /// How many more rows of other storages are passed over, so that no read takes long.
+    /// Number of further commits of other storages that this read passes over. The limit bounds its duration.
     skips_left: usize,
     pub(crate) commits: Vec<Arc<Commit<K, S, E>>>,
-    /// Where to read on; `None` at the end, and after a failure.
+    /// Point at which the next read resumes. `None` at the end and after a failure.
     pub(crate) next: Option<i64>,
-    /// What ended the chunk, after `commits`.
+    /// Error that ended the chunk, after `commits`.
     pub(crate) failure: Option<StorageError>,
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Chunk<K, S, E, C> {
-    /// A chunk of no commits yet.
+    /// An empty chunk.
     pub(crate) fn new(codec: Arc<C>, settings: &Settings) -> Self {
         let commits_left = settings.commits_per_page.max(1);
         Self {
@@ -42,7 +42,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Chunk<K, S, E, C> {
         }
     }
 
-    /// Adds the commit of `row`, which begins at `number`; breaks off once the chunk is full or the commit cannot be read.
+    /// Adds the commit of `row`, whose first number is `number`. Breaks if the chunk is full or the commit cannot be read.
     pub(crate) fn add(&mut self, number: i64, row: rusqlite::Result<CommitRow>, key: &K) -> ControlFlow<()> {
         let row = row.map_err(|error| rows::unreadable(key, number, error));
         let size = row.as_ref().map_or(0, CommitRow::size);
@@ -62,15 +62,15 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Chunk<K, S, E, C> {
         }
     }
 
-    /// Passes over a commit of another storage.
+    /// Passes over a commit of another storage. Breaks if the read has passed over enough of them.
     pub(crate) fn skip(&mut self) -> ControlFlow<()> {
         self.skips_left -= 1;
         if self.skips_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Ends the chunk at `next`, after a visit that saw all there is, broke off or failed.
-    pub(crate) fn finish(mut self, saw_all: rusqlite::Result<bool>, next: i64) -> Self {
-        match saw_all {
+    /// Ends the chunk. `visited_all` is the result of the visit, and `next` the point at which an unfinished one resumes.
+    pub(crate) fn finish(mut self, visited_all: rusqlite::Result<bool>, next: i64) -> Self {
+        match visited_all {
             Ok(false) if self.failure.is_none() => self.next = Some(next),
             Ok(_) => {}
             Err(error) => self.failure = Some(Failure::new("cannot read", error).into()),

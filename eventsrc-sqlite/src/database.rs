@@ -1,73 +1,50 @@
-//! One file: its settings, its handles and its threads.
+//! The handle of an open file.
 
-use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Sender, unbounded};
 use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 use crate::guard::Guarded;
+use crate::job::Job;
 use crate::open::File;
-use crate::work::{Task, Worked};
-use crate::writer::{Job, Reply, Writer};
+use crate::reply::Reply;
+use crate::settings::Settings;
+use crate::threads::{Read, Threads, is_database_thread};
+use crate::work::{Task, WorkOutcome};
 
-/// An open file of events and snapshots. Cheap to clone; all clones share one writer and a few readers.
+/// An open file of events, snapshots and views. Cheap to clone; all clones share one writer thread and the reader
+/// threads.
 ///
-/// Other processes may have the same file open. The file is closed when the last handle goes, storages included: what
-/// is still queued is written first, and the log is folded into the file, which is then complete by itself. That last
-/// drop waits for it.
+/// Other processes may have the same file open.
+///
+/// The file is closed when the last handle is dropped; storages, snapshots and views hold handles, too. That drop blocks
+/// until all queued writes are done and the write-ahead log is checkpointed into the file. The file is then complete
+/// without its log.
 #[derive(Clone)]
 pub struct Database(Arc<Handle>);
 
-/// How a file is used. It is always synced at each acknowledged commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// How long to wait for another process that holds the file before the answer is `Unavailable`.
-    pub busy_timeout: Duration,
-    /// How many threads read, at least 1. They read beside each other and beside the writer.
-    pub readers: usize,
-    /// How many commits a page holds at most, at least 1.
-    pub commits_per_page: usize,
-    /// After how many bytes of payloads and metadata a page ends; a commit is never cut.
-    pub bytes_per_page: usize,
-    /// How large the file may grow, without its log; beyond that, writing is `Refused` as on a full disk.
-    pub largest_file: Option<u64>,
-}
-
-/// 5 seconds, 4 readers, pages of 256 commits or a MiB, no limit.
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            busy_timeout: Duration::from_secs(5),
-            readers: 4,
-            commits_per_page: 256,
-            bytes_per_page: 1 << 20,
-            largest_file: None,
-        }
-    }
-}
-
 impl Database {
-    /// Opens the file at `path`, and makes it if it is not there.
+    /// Opens the file at `path` with default settings, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// `Refused` if the file is not SQLite, not ours, of a newer version, read-only, or its directory is missing;
-    /// `Unavailable` if another program keeps it locked.
+    /// - `ErrorKind::Refused` if the file is not an SQLite file, belongs to another program, was written by a newer version
+    ///   of this library or is read-only, or if its directory does not exist.
+    /// - `ErrorKind::Unavailable` if another program holds a lock on the file for longer than the busy timeout.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         Self::open_with(path, Settings::default()).await
     }
 
-    /// Opens the file at `path` with these settings.
+    /// Opens the file at `path` with these settings, and creates it if it does not exist.
     ///
     /// # Errors
     ///
@@ -79,19 +56,20 @@ impl Database {
         let commits = Arc::new(AtomicU64::new(0));
         let (opened, is_open) = oneshot::channel();
         let threads = Threads { file, settings: settings.clone(), commits: Arc::clone(&commits) };
-        let main = spawn("eventsrc-writer", move || threads.run(&job_queue, &read_queue, opened))?;
-        let handle = Handle { queues: Some(Queues { jobs, reads }), main: Some(main), commits, settings };
+        let writer_thread = threads.spawn(job_queue, read_queue, opened)?;
+        let queues = Some(Queues { jobs, reads });
+        let handle = Handle { queues, writer_thread: Some(writer_thread), commits, settings };
         is_open.await.map_err(|_| StorageError::from(stopped()))??;
         Ok(Self(Arc::new(handle)))
     }
 
-    /// Whether both are handles of one opening of a file, so that what one writes can be part of what the other writes.
+    /// True if both are handles of one opened file, so that their writes can share a transaction.
     pub(crate) fn shares(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// How many transactions this handle and its clones have synced to the disk so far. Commits that were put at the
-    /// same time share one.
+    /// Number of transactions that this handle and its clones have synced to the disk. Commits that are put at the same
+    /// time share one.
     pub fn disk_commits(&self) -> u64 {
         self.0.commits.load(Ordering::Relaxed)
     }
@@ -100,33 +78,35 @@ impl Database {
         &self.0.settings
     }
 
-    /// Has a job written, and waits until it is on the disk.
+    /// Queues a job for the writer thread, and waits until it is on the disk.
     pub(crate) async fn write<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         self.0.queues().jobs.send(job(reply)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Has `work` done by the writing thread, in a transaction that it may share with others. It may be done again, in
-    /// another transaction, so it must not use up what it needs. It must not hold a handle to the database.
-    pub(crate) async fn work<T: Send + 'static>(
+    /// Runs `work` on the writer thread, in a transaction that it may share with other jobs. It may run again in another
+    /// transaction, so it must not consume its input. It must not hold a handle of the database.
+    pub(crate) async fn transact<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Guarded) -> Result<Worked<T>, Failure> + Send + 'static,
+        work: impl FnMut(&Guarded) -> Result<WorkOutcome<T>, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.write(|reply| Job::Work { work: Task::boxed(work, reply), alone: false }).await
     }
 
-    /// Has `work` done by the writing thread once, in a transaction of its own. It must not hold a handle to the database.
-    pub(crate) async fn work_alone<T: Send + 'static>(
+    /// Runs `work` once on the writer thread, in a transaction of its own. It must not hold a handle of the database.
+    pub(crate) async fn transact_alone<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Guarded) -> Result<Worked<T>, Failure> + Send + 'static,
+        work: impl FnOnce(&Guarded) -> Result<WorkOutcome<T>, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let mut work = Some(work);
-        let once = move |connection: &Guarded| work.take().expect("alone, it is done once")(connection);
+        let once = move |connection: &Guarded| {
+            work.take().expect("work in a transaction of its own runs once")(connection)
+        };
         self.write(|reply| Job::Work { work: Task::boxed(once, reply), alone: true }).await
     }
 
-    /// Reads on one of the reading threads. `read` must not hold a handle to the database.
+    /// Runs `read` on a reader thread. It must not hold a handle of the database.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -136,14 +116,14 @@ impl Database {
         Ok(self.read_guarded(read).await?)
     }
 
-    /// Reads on one of the reading threads, which can lend its connection. `read` must not hold a handle to the database.
+    /// Runs `read` on a reader thread, with a connection that can be lent. It must not hold a handle of the database.
     pub(crate) async fn read_guarded<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Guarded) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         let read = move |connection: &Guarded| {
-            // A panic of the caller's codec is the caller's.
+            // A panic of the caller's codec or query resumes in the caller.
             let outcome = catch_unwind(AssertUnwindSafe(|| read(connection)));
             drop(reply.send(outcome));
         };
@@ -161,11 +141,12 @@ impl fmt::Debug for Database {
     }
 }
 
-/// What all clones share.
+/// State that all clones share.
 struct Handle {
-    /// There until the file is closed.
+    /// `None` once the file is being closed.
     queues: Option<Queues>,
-    main: Option<JoinHandle<()>>,
+    writer_thread: Option<JoinHandle<()>>,
+    /// Counter of synced transactions.
     commits: Arc<AtomicU64>,
     settings: Settings,
 }
@@ -175,79 +156,21 @@ struct Queues {
     reads: Sender<Read>,
 }
 
-type Read = Box<dyn FnOnce(&Guarded) + Send>;
-
 impl Handle {
     fn queues(&self) -> &Queues {
-        self.queues.as_ref().expect("the file is open as long as there is a handle")
+        self.queues.as_ref().expect("the queues exist as long as a handle does")
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         drop(self.queues.take());
-        // A user's code may let go of the last handle on one of the threads, which then cannot be waited for.
-        if let Some(main) = self.main.take().filter(|_| !IS_OURS.get()) {
-            // A panic there was seen by those who waited for an answer.
-            let _ = main.join();
+        // Code of a view or a query may drop the last handle on a thread of the database, which cannot join itself.
+        if let Some(writer) = self.writer_thread.take().filter(|_| !is_database_thread()) {
+            // A panic of the writer thread was reported to the callers that waited for an answer.
+            let _ = writer.join();
         }
     }
-}
-
-thread_local! {
-    /// Whether the thread is one that writes or reads a file.
-    static IS_OURS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The threads of a file.
-struct Threads {
-    file: File,
-    settings: Settings,
-    commits: Arc<AtomicU64>,
-}
-
-impl Threads {
-    /// Opens the file, says so, and serves both queues until nobody can add to them.
-    fn run(
-        self,
-        jobs: &Receiver<Job>,
-        reads: &Receiver<Read>,
-        opened: oneshot::Sender<Result<(), StorageError>>,
-    ) {
-        let (writer, readers) = match self.start(reads) {
-            Ok(started) => started,
-            Err(error) => return drop(opened.send(Err(error))),
-        };
-        drop(opened.send(Ok(())));
-        let connection = writer.run(jobs);
-        // The last connection to close folds the log into the file, and only the writer may write there.
-        readers.into_iter().for_each(|reader| drop(reader.join()));
-        drop(connection);
-    }
-
-    fn start(&self, reads: &Receiver<Read>) -> Result<(Writer, Vec<JoinHandle<()>>), StorageError> {
-        let unusable = |error| Failure::new("cannot open", error);
-        let connection = Guarded::writing(self.file.open_writer()?).map_err(unusable)?;
-        let writer = Writer::new(connection, self.settings.busy_timeout, Arc::clone(&self.commits))
-            .map_err(unusable)?;
-        let start_reader = |_| {
-            let connection = Guarded::reading(self.file.open_reader()?).map_err(unusable)?;
-            let reads = reads.clone();
-            spawn("eventsrc-reader", move || reads.iter().for_each(|read| read(&connection)))
-        };
-        let readers = (0..self.settings.readers.max(1)).map(start_reader).collect::<Result<_, _>>()?;
-        Ok((writer, readers))
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
-    let work = || {
-        IS_OURS.set(true);
-        work();
-    };
-    thread::Builder::new().name(name.into()).spawn(work).map_err(|error| {
-        StorageError::new(ErrorKind::Unavailable, "cannot start a thread for the database").because(error)
-    })
 }
 
 fn stopped() -> Failure {

@@ -1,4 +1,4 @@
-//! What SQLite says, told as what the caller does next.
+//! Classification of errors of SQLite by what the caller does next.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use eventsrc_core::view::ViewError;
 use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::{ErrorCode, ffi};
 
-/// Why something cannot be done, mostly an error of SQLite. It can be cloned, because all commits of a group share one.
+/// A failed call, mostly because of an error of SQLite. It can be cloned, because all jobs of a group share one.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     kind: ErrorKind,
@@ -16,36 +16,36 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The failure of `doing` something, a clause such as "cannot store the commit".
+    /// A failure caused by SQLite. `doing` is a clause such as "cannot store the commit".
     pub(crate) fn new(doing: &str, error: rusqlite::Error) -> Self {
-        let (kind, why) = judge(&error);
+        let (kind, why) = classify(&error);
         Self { kind, what: format!("{doing}: {why}"), source: Some(Arc::new(error)) }
     }
 
-    /// A failure that is not SQLite's.
+    /// A failure without an error of SQLite.
     pub(crate) fn plain(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), source: None }
     }
 
-    /// The same failure, with its cause.
+    /// Sets the cause.
     pub(crate) fn because(self, error: ViewError) -> Self {
         Self { source: Some(Arc::from(error)), ..self }
     }
 
-    /// The failure of a user's code where it comes from the file, the disk or the machine, and may go well another time;
-    /// otherwise `error` is the code's own, and given back.
-    pub(crate) fn of_code(doing: &str, error: ViewError) -> Result<Self, ViewError> {
+    /// Failure of a view's code or of a query that comes from the file, the disk or the machine, and may be transient. Any
+    /// other `error` is the code's own, and is returned as `Err`.
+    pub(crate) fn from_user_code(doing: &str, error: ViewError) -> Result<Self, ViewError> {
         match environmental_cause(&*error) {
             Some((kind, why)) => Ok(Self::plain(kind, format!("{doing}: {why}")).because(error)),
             None => Err(error),
         }
     }
 
-    /// The cause, if it is that rows break a rule of the database.
-    pub(crate) fn broken_rule(&self) -> Option<ViewError> {
+    /// The cause, if it is a violated constraint.
+    pub(crate) fn constraint_violation(&self) -> Option<ViewError> {
         let source = self.source.as_ref()?;
         let error = source.downcast_ref::<rusqlite::Error>()?;
-        is_broken_rule(error).then(|| Arc::clone(source).into())
+        is_constraint_violation(error).then(|| Arc::clone(source).into())
     }
 }
 
@@ -59,54 +59,55 @@ impl From<Failure> for StorageError {
     }
 }
 
-/// Whether rows break a rule of the database.
-pub(crate) fn is_broken_rule(error: &rusqlite::Error) -> bool {
+/// True if rows violate a constraint of the database.
+pub(crate) fn is_constraint_violation(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
-/// What an error and its causes say of the file, the disk or the machine, if that is where they come from.
+/// True if another connection holds a lock that this one needs.
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Kind and description of an error that comes from the file, the disk or the machine, found in the error or its causes.
 fn environmental_cause(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static str)> {
     if let Some(error) = error.downcast_ref::<rusqlite::Error>() {
         return environment(error);
     }
     if let Some(error) = error.downcast_ref::<StorageError>() {
         let is_outside = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Refused);
-        return is_outside.then_some((error.kind(), "its code could not go on"));
+        return is_outside.then_some((error.kind(), "its code returned a storage error"));
     }
     environmental_cause(error.source()?)
 }
 
-/// Whether another connection holds a lock that this one waits for.
-pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-fn judge(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
+fn classify(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
     environment(error).unwrap_or_else(|| match error.sqlite_error_code() {
-        None => (ErrorKind::Corrupt, "what is stored is not what was written"),
+        None => (ErrorKind::Corrupt, "a stored value has an unexpected type or range"),
         Some(ErrorCode::TooBig) => (ErrorKind::Invalid, "it is larger than SQLite allows"),
-        Some(_) => (ErrorKind::Corrupt, "the tables are not as they were made"),
+        Some(_) => (ErrorKind::Corrupt, "the tables differ from those that this library creates"),
     })
 }
 
+/// Kind and description of an error that comes from the file, the disk or the machine.
 fn environment(error: &rusqlite::Error) -> Option<(ErrorKind, &'static str)> {
     let sqlite = error.sqlite_error()?;
     Some(match sqlite.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
             (ErrorKind::Unavailable, "the file is in use by another program")
         }
-        ErrorCode::DiskFull => (ErrorKind::Refused, "the disk is full, or the file as large as it may be"),
-        // The shared index of the log could not grow.
+        ErrorCode::DiskFull => (ErrorKind::Refused, "the disk is full, or the file has its largest size"),
+        // The shared-memory index of the log could not grow.
         ErrorCode::SystemIoFailure if sqlite.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
             (ErrorKind::Refused, "the disk is full")
         }
         ErrorCode::ReadOnly => (ErrorKind::Refused, "the file or its directory is read-only"),
-        ErrorCode::PermissionDenied => (ErrorKind::Refused, "the permission is missing"),
+        ErrorCode::PermissionDenied => (ErrorKind::Refused, "the operating system denies access"),
         ErrorCode::CannotOpen => (ErrorKind::Refused, "the file cannot be opened or created there"),
         ErrorCode::NotADatabase => (ErrorKind::Refused, "it is not an SQLite file"),
         ErrorCode::SystemIoFailure => (ErrorKind::Unavailable, "the disk failed"),
         ErrorCode::OutOfMemory => (ErrorKind::Unavailable, "memory ran out"),
-        ErrorCode::OperationInterrupted => (ErrorKind::Unavailable, "it was interrupted"),
+        ErrorCode::OperationInterrupted => (ErrorKind::Unavailable, "the statement was interrupted"),
         ErrorCode::DatabaseCorrupt => (ErrorKind::Corrupt, "the file is damaged"),
         _ => return None,
     })

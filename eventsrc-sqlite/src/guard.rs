@@ -1,4 +1,4 @@
-//! Lends a connection to a user's code, and keeps the code from more than its own tables.
+//! Lending of a connection to code of the application, restricted to the tables of that code.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,121 +13,128 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use crate::failure::Failure;
 use crate::layout;
 
-/// A connection that can be lent.
+/// A connection that can be lent to code of the application: the code of a view, or a query.
 ///
-/// While it is lent, nothing can be committed through it, whatever the code does; and what the code must not do is
-/// refused as its statements are prepared.
+/// While it is lent, nothing can commit through it. SQLite's authorizer refuses forbidden statements when they are
+/// prepared.
 pub(crate) struct Guarded {
     connection: Connection,
-    watch: Arc<Watch>,
+    loan: Arc<Loan>,
 }
 
+/// State that the connection shares with its hooks.
 #[derive(Default)]
-struct Watch {
-    /// Whether the code may only read.
-    reads: bool,
-    /// Whether a user's code has the connection.
-    lent: AtomicBool,
-    /// Whether the transaction was rolled back meanwhile.
-    ended: AtomicBool,
-    /// The first thing that the code was kept from.
+struct Loan {
+    /// True if the code may only read.
+    read_only: bool,
+    /// True while the connection is lent.
+    is_lent: AtomicBool,
+    /// True if the transaction was rolled back while the connection was lent.
+    rolled_back: AtomicBool,
+    /// The first forbidden action that the code tried.
     forbidden: Mutex<Option<&'static str>>,
 }
 
-/// The savepoint of what may have to be undone by itself.
+/// Savepoint of writes that may be rolled back alone.
 const SAVEPOINT: &str = "eventsrc_work";
 
+/// Description of forbidden actions on transactions.
+const TRANSACTION: &str = "begin or end a transaction";
+
 impl Guarded {
-    /// A connection through which a user's code may write.
+    /// A connection through which lent code may write.
     pub(crate) fn writing(connection: Connection) -> rusqlite::Result<Self> {
-        Self::new(connection, Watch::default())
+        Self::new(connection, Loan::default())
     }
 
-    /// A connection through which a user's code may only read.
+    /// A connection through which lent code may only read.
     pub(crate) fn reading(connection: Connection) -> rusqlite::Result<Self> {
-        Self::new(connection, Watch { reads: true, ..Watch::default() })
+        Self::new(connection, Loan { read_only: true, ..Loan::default() })
     }
 
-    fn new(mut connection: Connection, watch: Watch) -> rusqlite::Result<Self> {
-        let watch = Arc::new(watch);
-        let hook = Arc::clone(&watch);
+    fn new(mut connection: Connection, loan: Loan) -> rusqlite::Result<Self> {
+        let loan = Arc::new(loan);
+        let hook = Arc::clone(&loan);
         connection.authorizer(Some(move |context: AuthContext<'_>| hook.authorize(&context.action)))?;
-        let hook = Arc::clone(&watch);
-        connection.commit_hook(Some(move || hook.lent() && hook.forbid(END).is_some()))?;
-        let hook = Arc::clone(&watch);
+        let hook = Arc::clone(&loan);
+        connection.commit_hook(Some(move || hook.is_lent() && hook.forbid(TRANSACTION).is_some()))?;
+        let hook = Arc::clone(&loan);
         connection.rollback_hook(Some(move || {
-            if hook.lent() {
-                hook.ended.store(true, Ordering::Relaxed);
+            if hook.is_lent() {
+                hook.rolled_back.store(true, Ordering::Relaxed);
             }
         }))?;
-        Ok(Self { connection, watch })
+        Ok(Self { connection, loan })
     }
 
-    /// Lends the connection to `code`. A panic of code that writes is an error, and so is anything that the code must not do,
-    /// and the end of the transaction, even if the code makes nothing of it.
+    /// Lends the connection to `code`.
+    ///
+    /// A forbidden action is an error, even if `code` returns `Ok`, and so is the end of the transaction. A panic of a view's
+    /// code is an error. A panic of a query resumes.
     pub(crate) fn lend<T>(
         &self,
         code: impl FnOnce(&Connection) -> Result<T, ViewError>,
     ) -> Result<T, ViewError> {
-        self.watch.forbidden().take();
-        self.watch.ended.store(false, Ordering::Relaxed);
-        self.watch.lent.store(true, Ordering::Relaxed);
+        self.loan.forbidden().take();
+        self.loan.rolled_back.store(false, Ordering::Relaxed);
+        self.loan.is_lent.store(true, Ordering::Relaxed);
         let outcome = catch_unwind(AssertUnwindSafe(|| code(&self.connection)));
-        self.watch.lent.store(false, Ordering::Relaxed);
-        if let Some(what) = *self.watch.forbidden() {
-            let who = if self.watch.reads { "a query" } else { "the code of a view" };
+        self.loan.is_lent.store(false, Ordering::Relaxed);
+        if let Some(what) = *self.loan.forbidden() {
+            let who = if self.loan.read_only { "a query" } else { "the code of a view" };
             return Err(format!("{who} must not {what}").into());
         }
         match outcome {
-            Ok(Ok(_)) if self.has_ended() => Err(KEPT_TO_ITSELF.into()),
+            Ok(Ok(_)) if self.was_rolled_back() => {
+                Err("the transaction was rolled back by an error that the code did not return".into())
+            }
             Ok(outcome) => outcome,
-            // Whoever asks is told by a panic, too.
-            Err(panic) if self.watch.reads => resume_unwind(panic),
+            Err(panic) if self.loan.read_only => resume_unwind(panic),
             Err(panic) => Err(error_from_panic(&*panic)),
         }
     }
 
-    /// Whether the transaction was rolled back while the connection was lent; asking forgets it.
-    pub(crate) fn take_ended(&self) -> bool {
-        self.watch.ended.swap(false, Ordering::Relaxed)
+    /// True if the transaction was rolled back while the connection was lent. Resets the answer to false.
+    pub(crate) fn take_rolled_back(&self) -> bool {
+        self.loan.rolled_back.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the transaction was rolled back while the connection was lent.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.watch.ended.load(Ordering::Relaxed)
+    /// True if the transaction was rolled back while the connection was lent.
+    pub(crate) fn was_rolled_back(&self) -> bool {
+        self.loan.rolled_back.load(Ordering::Relaxed)
     }
 
-    /// Has all reads see one state of the file, until what is returned is dropped.
-    pub(crate) fn one_state(&self) -> Result<OneState<'_>, Failure> {
+    /// Begins a transaction in which all reads see one state of the file.
+    pub(crate) fn read_transaction(&self) -> Result<ReadTransaction<'_>, Failure> {
         let begin = self.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([]));
         begin.map_err(|error| Failure::new("cannot read", error))?;
-        Ok(OneState(self))
+        Ok(ReadTransaction(self))
     }
 
-    /// Does `work`, and undoes it unless it comes to `true`. After a failure, and where the transaction has ended, the
-    /// caller rolls back anyway.
-    pub(crate) fn nested(&self, work: impl FnOnce() -> Result<bool, Failure>) -> Result<bool, Failure> {
+    /// Runs `work` in a savepoint, and rolls its writes back if it returns false. After an error, and if the transaction
+    /// was rolled back, the savepoint stays, and the caller rolls the transaction back.
+    pub(crate) fn in_savepoint(&self, work: impl FnOnce() -> Result<bool, Failure>) -> Result<bool, Failure> {
         let run = |sql: &str| self.prepare_cached(sql)?.execute([]);
-        let broken = |error| Failure::new("cannot write", error);
-        run(&format!("SAVEPOINT {SAVEPOINT}")).map_err(broken)?;
-        let keep = work()?;
-        if self.has_ended() {
-            return Ok(keep);
+        let failure = |error| Failure::new("cannot write", error);
+        run(&format!("SAVEPOINT {SAVEPOINT}")).map_err(failure)?;
+        let stays = work()?;
+        if self.was_rolled_back() {
+            return Ok(stays);
         }
-        if !keep {
-            run(&format!("ROLLBACK TO {SAVEPOINT}")).map_err(broken)?;
+        if !stays {
+            run(&format!("ROLLBACK TO {SAVEPOINT}")).map_err(failure)?;
         }
-        run(&format!("RELEASE {SAVEPOINT}")).map_err(broken)?;
-        Ok(keep)
+        run(&format!("RELEASE {SAVEPOINT}")).map_err(failure)?;
+        Ok(stays)
     }
 }
 
-/// A transaction that only reads.
-pub(crate) struct OneState<'a>(&'a Guarded);
+/// A transaction that only reads. It ends when this is dropped.
+pub(crate) struct ReadTransaction<'a>(&'a Guarded);
 
-impl Drop for OneState<'_> {
+impl Drop for ReadTransaction<'_> {
     fn drop(&mut self) {
-        // What cannot be ended has ended.
+        // A rollback fails only if the transaction has ended already.
         let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
     }
 }
@@ -140,29 +147,25 @@ impl Deref for Guarded {
     }
 }
 
-const END: &str = "begin or end a transaction";
-
-/// Whatever it was, the code took it for success.
-const KEPT_TO_ITSELF: &str = "the transaction was rolled back by an error that the code kept to itself";
-
-impl Watch {
-    fn lent(&self) -> bool {
-        self.lent.load(Ordering::Relaxed)
+impl Loan {
+    fn is_lent(&self) -> bool {
+        self.is_lent.load(Ordering::Relaxed)
     }
 
     fn forbidden(&self) -> MutexGuard<'_, Option<&'static str>> {
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records a forbidden action, and returns the first one.
     fn forbid(&self, what: &'static str) -> Option<&'static str> {
         Some(*self.forbidden().get_or_insert(what))
     }
 
     fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
-        if !self.lent() {
+        if !self.is_lent() {
             return Authorization::Allow;
         }
-        match self.offence(action) {
+        match self.violation(action) {
             None => Authorization::Allow,
             Some(what) => {
                 self.forbid(what);
@@ -171,21 +174,21 @@ impl Watch {
         }
     }
 
-    /// What a user's code would do that it must not.
-    fn offence(&self, action: &AuthAction<'_>) -> Option<&'static str> {
+    /// Description of an action that lent code must not do. `None` if it is allowed.
+    fn violation(&self, action: &AuthAction<'_>) -> Option<&'static str> {
         match *action {
             AuthAction::Select
             | AuthAction::Read { .. }
             | AuthAction::Function { .. }
             | AuthAction::Recursive
             | AuthAction::Pragma { pragma_value: None, .. } => None,
-            AuthAction::Pragma { pragma_name, .. } if is_question(pragma_name) => None,
+            AuthAction::Pragma { pragma_name, .. } if is_query_pragma(pragma_name) => None,
             AuthAction::Pragma { .. } => Some("change the settings of the connection"),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { savepoint_name: SAVEPOINT, .. } => {
-                Some(END)
+                Some(TRANSACTION)
             }
             AuthAction::Attach { .. } | AuthAction::Detach { .. } => Some("attach or detach a file"),
-            _ if self.reads => Some("write"),
+            _ if self.read_only => Some("write"),
             AuthAction::Insert { table_name }
             | AuthAction::Update { table_name, .. }
             | AuthAction::Delete { table_name }
@@ -195,7 +198,7 @@ impl Watch {
             | AuthAction::DropIndex { table_name, .. }
             | AuthAction::CreateTrigger { table_name, .. }
             | AuthAction::CreateTempTrigger { table_name, .. }
-                if layout::is_ours(table_name) =>
+                if layout::is_own_table(table_name) =>
             {
                 Some("change the tables of events, snapshots and positions")
             }
@@ -204,7 +207,7 @@ impl Watch {
     }
 }
 
-/// Whether a pragma takes a value and changes nothing.
-fn is_question(pragma: &str) -> bool {
+/// True if a pragma takes an argument and changes nothing.
+fn is_query_pragma(pragma: &str) -> bool {
     ["table_", "index_", "foreign_key_"].iter().any(|family| pragma.starts_with(family))
 }

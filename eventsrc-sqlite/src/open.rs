@@ -1,4 +1,4 @@
-//! Opening a file, and refusing one that is not ours.
+//! Opening a file: identification, migration and durability.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::database::Settings;
 use crate::failure::{Failure, is_busy};
 use crate::layout::{self, Identity};
+use crate::settings::Settings;
 
 /// A file to open.
 #[derive(Debug, Clone)]
@@ -18,16 +18,16 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The file at `path`.
+    /// The file at `path`, which need not exist.
     pub(crate) fn new(path: &Path, settings: Settings) -> Result<Self, StorageError> {
-        // An absolute path is always a file: SQLite gives a meaning of its own to some names.
+        // An absolute path always names a file, while SQLite gives other meanings to some relative names.
         let path = std::path::absolute(path).map_err(|error| {
             StorageError::new(ErrorKind::Invalid, "a database needs the path of a file").because(error)
         })?;
         Ok(Self { path, settings })
     }
 
-    /// The connection that writes; the file is made if it is not there, and brought to the current version.
+    /// Opens the connection that writes. Creates the file if it does not exist, and migrates it to the current version.
     pub(crate) fn open_writer(&self) -> Result<Connection, StorageError> {
         let parent = self.path.parent().unwrap_or(&self.path);
         if !parent.is_dir() {
@@ -41,16 +41,16 @@ impl File {
         if identity != Identity::Ours(layout::VERSION) {
             self.migrate(&mut connection)?;
         }
-        self.log_ahead(&mut connection)?;
+        self.enable_log(&mut connection)?;
         if let Some(bytes) = self.settings.largest_file {
-            limit(&connection, bytes).map_err(|error| self.failure(error))?;
+            limit_size(&connection, bytes).map_err(|error| self.failure(error))?;
         }
         Ok(connection)
     }
 
-    /// A connection that reads; the writer has opened the file before.
+    /// Opens a connection that reads. The writer has opened the file before.
     pub(crate) fn open_reader(&self) -> Result<Connection, StorageError> {
-        // Not a read-only handle: the last one to close the file has to tidy up its log.
+        // The handle is not read-only, because the last connection to close the file checkpoints its log.
         self.connect(OpenFlags::empty())
             .and_then(|connection| {
                 connection.pragma_update(None, "query_only", true)?;
@@ -63,15 +63,15 @@ impl File {
         let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.settings.busy_timeout)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Otherwise SQLite compiles a cached search anew at each use, in case what is bound to it calls for another plan.
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        // Without this, SQLite compiles a cached statement again for each use, because bound values may change its plan.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 
-    /// Says what the file is, and no to one that is not ours or too new, before anything in it is touched.
+    /// Identifies the file, and refuses one that is foreign or has a newer layout before anything in it is changed.
     ///
-    /// It takes a transaction to see one state of a file that another process is just making.
+    /// The transaction shows one state of a file that another process may be creating.
     fn identify<'a>(
         &self,
         connection: &'a mut Connection,
@@ -82,7 +82,7 @@ impl File {
         match layout::identity(&transaction).map_err(failure)? {
             Identity::Foreign => Err(self.refusal("it is an SQLite file of another program")),
             Identity::Ours(version) if version > layout::VERSION => Err(self.refusal(&format!(
-                "its layout is of version {version}, and this program knows up to {}: it was written by a newer one",
+                "its layout has version {version}, and this program supports versions up to {}: use a newer program",
                 layout::VERSION
             ))),
             identity => Ok((transaction, identity)),
@@ -90,7 +90,7 @@ impl File {
     }
 
     fn migrate(&self, connection: &mut Connection) -> Result<(), StorageError> {
-        // Another process may have been faster, so this is asked again under the lock.
+        // Another process may have migrated the file meanwhile, so the identity is read again under the write lock.
         let (transaction, identity) = self.identify(connection, TransactionBehavior::Immediate)?;
         let version = match identity {
             Identity::Ours(version) => version,
@@ -101,30 +101,30 @@ impl File {
             .map_err(|error| self.failure(error))
     }
 
-    /// Sets the file up so that every commit is on the disk before it is acknowledged, and readers never wait.
-    fn log_ahead(&self, connection: &mut Connection) -> Result<(), StorageError> {
+    /// Enables the write-ahead log, so that readers never wait, and syncs each commit to the disk.
+    fn enable_log(&self, connection: &mut Connection) -> Result<(), StorageError> {
         let set = |connection: &Connection| {
             connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
         };
         let mut mode = set(connection);
-        for _ in 0..TRIES {
+        for _ in 0..LOG_ATTEMPTS {
             if !mode.as_ref().is_err_and(is_busy) {
                 break;
             }
-            // SQLite does not wait for this lock by itself; it does for the one that a transaction takes.
+            // The busy timeout does not cover the lock for this pragma. It covers the lock that a transaction takes.
             let waited = connection.transaction_with_behavior(TransactionBehavior::Immediate).map(drop);
             mode = waited.and_then(|()| set(connection));
         }
         let mode = mode.map_err(|error| self.failure(error))?;
         if mode != "wal" {
-            return Err(self.refusal("its file system cannot hold a write-ahead log"));
+            return Err(self.refusal("its file system does not support a write-ahead log"));
         }
         let durable = || {
             connection.pragma_update(None, "synchronous", "full")?;
-            // Apple's plain fsync does not reach the disk.
+            // On Apple systems a plain fsync does not reach the disk.
             connection.pragma_update(None, "fullfsync", true)?;
             connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-            connection.pragma_update(None, "wal_autocheckpoint", PAGES_OF_LOG)
+            connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
         };
         durable().map_err(|error| self.failure(error))
     }
@@ -142,19 +142,19 @@ impl File {
     }
 }
 
-/// Keeps the file from growing beyond `bytes`.
-fn limit(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+/// Limits the size of the file to `bytes`.
+fn limit_size(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
     connection.pragma_update(None, "max_page_count", pages.max(1))
 }
 
-/// How long the log grows before it is folded into the file: 16 MiB. Random streams touch many pages, and a longer log
-/// folds each of them less often.
-const PAGES_OF_LOG: u32 = 4096;
+/// Pages of the write-ahead log at which it is checkpointed: 16 MiB. Commits to random streams touch many pages, and a
+/// longer log checkpoints each page less often.
+const LOG_PAGES: u32 = 4096;
 
-/// How often the switch to the log is tried while other processes open the same new file.
-const TRIES: u32 = 100;
+/// Attempts to switch to the write-ahead log while other processes open the same new file.
+const LOG_ATTEMPTS: u32 = 100;
 
-/// How many statements a connection keeps prepared: ours, and those of a few views.
-const STATEMENTS: usize = 256;
+/// Prepared statements that a connection caches: those of the library and of a few views.
+const CACHED_STATEMENTS: usize = 256;

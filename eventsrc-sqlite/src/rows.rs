@@ -1,4 +1,4 @@
-//! Commits as rows, and back.
+//! Conversion between commits and heads, and their rows.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use eventsrc_core::{
 use crate::failure::Failure;
 use crate::layout::{CommitRow, HeadRow};
 
-/// The row of `commit`.
+/// Encodes `commit`.
 ///
 /// # Errors
 ///
-/// `Invalid` if a payload cannot be encoded or the commit runs past the last number.
+/// `ErrorKind::Invalid` if a payload cannot be encoded, or if the commit runs past the last sequence.
 pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     commit: &Commit<K, S, E>,
     codec: &C,
@@ -29,8 +29,8 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     let count = u32::try_from(commit.len()).map_err(|_| invalid("the commit has too many events"))?;
     i64::try_from(commit.last().number()).map_err(|_| past())?;
     let id = commit.metadata.commit_id;
-    let more = commit.metadata != Metadata::new(id);
-    let metadata = more
+    let has_more = commit.metadata != Metadata::new(id);
+    let metadata = has_more
         .then(|| serde_json::to_string(&commit.metadata))
         .transpose()
         .map_err(|error| invalid("cannot encode the metadata").because(error))?;
@@ -46,11 +46,11 @@ pub(crate) fn encode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     })
 }
 
-/// The commit of `row`.
+/// Decodes the commit of `row`.
 ///
 /// # Errors
 ///
-/// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+/// `ErrorKind::Corrupt`, with the stream and the sequence of the event that cannot be read.
 pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     row: &CommitRow,
     key: &K,
@@ -63,12 +63,12 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
         let was = if text { "text" } else { "binary" };
         return Err(corrupt(format!("cannot read the payload of version {version}: it is {was}")).at(first));
     }
-    let payloads = EncodedPayloads::decode(codec, version, bytes, lengths).map_err(|(place, error)| {
-        let at = S::from_parts(row.number as u64 + place as u64, Zone(row.zone)).unwrap_or(first);
+    let payloads = EncodedPayloads::decode(codec, version, bytes, lengths).map_err(|(index, error)| {
+        let at = S::from_parts(row.number as u64 + index as u64, Zone(row.zone)).unwrap_or(first);
         corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
     })?;
     if payloads.len() != row.count as usize {
-        let what = format!("{} payloads are stored where {} were written", payloads.len(), row.count);
+        let what = format!("the commit has {} payloads, and its count is {}", payloads.len(), row.count);
         return Err(corrupt(what).at(first));
     }
     let metadata = match &row.metadata {
@@ -84,18 +84,18 @@ pub(crate) fn decode<K: StreamKey, S: Sequence, E, C: Codec<E>>(
     }
 }
 
-/// The sequence of the last event of a stored commit.
+/// Sequence of the last event of a stored commit.
 pub(crate) fn last<K: StreamKey, S: Sequence>(key: &K, row: &CommitRow) -> Result<S, StorageError> {
     sequence(key, row.last(), row.zone)
 }
 
-/// The head of the stream of `key`.
+/// Head of the stream of `key`.
 pub(crate) fn head<K: StreamKey, S: Sequence>(key: &K, row: HeadRow) -> Result<Head<S>, StorageError> {
     let sequence = sequence(key, row.number, row.zone)?;
     Ok(Head { sequence, time: time(key, sequence, row.time)? })
 }
 
-/// `key` and the head of its stream.
+/// `key`, with the head of its stream.
 pub(crate) fn keyed_head<K: StreamKey, S: Sequence>(
     key: K,
     row: rusqlite::Result<HeadRow>,
@@ -106,19 +106,23 @@ pub(crate) fn keyed_head<K: StreamKey, S: Sequence>(
     Ok((key, head))
 }
 
-/// The error of a row that is no commit at all.
+/// Error for a row whose columns cannot be read as a commit.
 pub(crate) fn unreadable<K: StreamKey>(key: &K, number: i64, error: rusqlite::Error) -> StorageError {
     StorageError::from(Failure::new("cannot read the commit", error)).on(key).at(number.unsigned_abs())
 }
 
-/// The sequence of these parts in the stream of `key`.
+/// Sequence with this number and zone in the stream of `key`.
+///
+/// # Errors
+///
+/// `ErrorKind::Corrupt` if it is not valid for the sequence type.
 pub(crate) fn sequence<K: StreamKey, S: Sequence>(
     key: &K,
     number: i64,
     zone: u16,
 ) -> Result<S, StorageError> {
     u64::try_from(number).ok().and_then(|number| S::from_parts(number, Zone(zone))).ok_or_else(|| {
-        let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
+        let what = format!("number {number} of zone {zone} is not valid for the sequence type");
         StorageError::new(ErrorKind::Corrupt, what).on(key).at(number.unsigned_abs())
     })
 }

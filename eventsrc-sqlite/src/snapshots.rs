@@ -1,4 +1,4 @@
-//! Snapshots in a file.
+//! The snapshot storage in a file.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,12 +11,12 @@ use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError};
 use serde::Serialize;
 
 use crate::database::Database;
+use crate::job::Job;
 use crate::layout::{self, SnapshotKey, SnapshotRow};
-use crate::writer::Job;
 
-/// The snapshots of one kind of query in a [`Database`], which are told from others by a name. Cheap to clone.
+/// Snapshots of one kind of query in a [`Database`], identified by a name. Cheap to clone.
 ///
-/// A query key is kept as its JSON, so a key type needs `Serialize`, and keys that differ must differ in it.
+/// A query key is stored as JSON, so its type needs `Serialize`, and different keys must have different JSON.
 pub struct SqliteSnapshots<K, S, V, C = Json> {
     database: Database,
     name: Arc<str>,
@@ -25,14 +25,14 @@ pub struct SqliteSnapshots<K, S, V, C = Json> {
 }
 
 impl<K, S, V> SqliteSnapshots<K, S, V> {
-    /// Snapshots of `database` under `name`, as JSON.
+    /// Snapshots in `database` under `name` that encode values as JSON.
     pub fn new(database: &Database, name: &str) -> Self {
         Self::with_codec(database, name, Json)
     }
 }
 
 impl<K, S, V, C> SqliteSnapshots<K, S, V, C> {
-    /// Snapshots of `database` under `name`, as `codec` writes them.
+    /// Snapshots in `database` under `name` that encode values with `codec`.
     pub fn with_codec(database: &Database, name: &str, codec: C) -> Self {
         Self { database: database.clone(), name: name.into(), codec: Arc::new(codec), types: PhantomData }
     }
@@ -56,7 +56,7 @@ where
         which: SnapshotAt<S>,
     ) -> Result<Option<Snapshot<S, V>>, StorageError> {
         let at = self.at(key, version)?;
-        let about = format!("the snapshot of {} of {}", at.key, at.name);
+        let about = format!("the snapshot {} of {}", at.name, at.key);
         let row = self
             .database
             .read(move |connection| match which {
@@ -64,7 +64,7 @@ where
                 SnapshotAt::Latest => layout::latest_snapshot(connection, &at),
                 SnapshotAt::Before(limit) => match i64::try_from(limit.number()) {
                     Ok(number) => layout::snapshot_before(connection, &at, number, limit.zone().0),
-                    // Greater than any that is kept.
+                    // The limit is greater than every stored sequence.
                     Err(_) => layout::latest_snapshot(connection, &at),
                 },
             })
@@ -105,7 +105,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> SqliteSnapshots<K, S, V, C> {
         };
         Ok(SnapshotRow {
             number: i64::try_from(head.sequence.number())
-                .map_err(|_| invalid("the sequence is past the last one that can be kept"))?,
+                .map_err(|_| invalid("the sequence is past the last one that SQLite can store"))?,
             zone: head.sequence.zone().0,
             time: head.time.as_microsecond(),
             version: self.codec.version(),
@@ -121,7 +121,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> SqliteSnapshots<K, S, V, C> {
             |why: &str| StorageError::new(ErrorKind::Corrupt, format!("cannot read {about}: {why}"));
         let sequence =
             u64::try_from(row.number).ok().and_then(|number| S::from_parts(number, Zone(row.zone)));
-        let sequence = sequence.ok_or_else(|| corrupt("its sequence is none of the type that is read"))?;
+        let sequence = sequence.ok_or_else(|| corrupt("its sequence is not valid for the sequence type"))?;
         let time = eventsrc_core::Timestamp::from_microsecond(row.time)
             .map_err(|error| corrupt("its time is out of range").at(sequence).because(error))?;
         let value = match &row.value {

@@ -1,4 +1,4 @@
-//! Events in a file.
+//! The event storage in a file.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -15,29 +15,29 @@ use futures::stream::BoxStream;
 use crate::append::Appended;
 use crate::chunk::Chunk;
 use crate::database::Database;
-use crate::view::inline::Follower;
+use crate::job::Job;
+use crate::view::inline::InlineView;
 use crate::view::{SqliteView, View};
-use crate::writer::Job;
 use crate::{layout, rows};
 
-/// The events of one type of key in a [`Database`]. Cheap to clone.
+/// Event storage for one type of key, sequence and payload in a [`Database`]. Cheap to clone.
 ///
-/// Storages of other keys and payloads may share the file, as long as no stream's category is used by two of them.
+/// Storages of other types may share the file, as long as no two of them have streams of one category.
 pub struct SqliteStorage<K, S, E, C = Json> {
     database: Database,
     codec: Arc<C>,
-    views: Vec<Arc<dyn Follower<K, S, E>>>,
+    views: Vec<Arc<dyn InlineView<K, S, E>>>,
 }
 
 impl<K, S, E> SqliteStorage<K, S, E> {
-    /// Events of `database`, as JSON.
+    /// A storage in `database` that encodes payloads as JSON.
     pub fn new(database: &Database) -> Self {
         Self::with_codec(database, Json)
     }
 }
 
 impl<K, S, E, C> SqliteStorage<K, S, E, C> {
-    /// Events of `database`, as `codec` writes them.
+    /// A storage in `database` that encodes payloads with `codec`.
     pub fn with_codec(database: &Database, codec: C) -> Self {
         Self { database: database.clone(), codec: Arc::new(codec), views: Vec::new() }
     }
@@ -49,22 +49,24 @@ where
     S: Sequence,
     E: Payload,
 {
-    /// The same storage, which applies each commit to `view` in the very transaction in which it is stored: when a put is
-    /// answered, the rows are there.
+    /// Adds a view to which each commit is applied, in the transaction that stores the commit. The rows of the view are
+    /// current when the put returns.
     ///
-    /// No commit is refused for the sake of a view. A commit that the view rejects is stored, and its stream is put in
-    /// quarantine in the same transaction, with the commit's time. Where the view does not stand right before the commit,
-    /// because it was added later, is in quarantine, or events were put through another handle, it is left as it is.
-    /// So a view needs a synchronizer all the same, which brings it to where it can follow.
+    /// No put fails because a view rejects the commit. The commit is stored, and its stream goes into quarantine in the same
+    /// transaction, with the time of the commit.
+    ///
+    /// The view does not change if its position is not right before the commit, or if the stream is in quarantine. The
+    /// position is behind if the view was added later, or if events were put through another handle. A view therefore needs
+    /// a synchronizer as well, which catches it up.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the view was not opened in this very [`Database`] or a clone of it.
+    /// `ErrorKind::Invalid` if the view was opened in another [`Database`] than this one and its clones.
     pub fn with_view<V: View<K, S, E>>(
         mut self,
         view: &SqliteView<K, S, E, V>,
     ) -> Result<Self, StorageError> {
-        self.views.push(view.follower(&self.database)?);
+        self.views.push(view.inline(&self.database)?);
         Ok(self)
     }
 }
@@ -82,9 +84,9 @@ where
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = &commit.key;
-        let name = storable(key)?;
+        let name = storable_name(key)?;
         let row = rows::encode(&commit, &*self.codec)?;
-        let views = self.views.iter().filter_map(|view| view.follow(&name, &commit)).collect();
+        let views = self.views.iter().filter_map(|view| view.prepare(&name, &commit)).collect();
         let appended = self
             .database
             .write(|reply| Job::Commit { name, commit: row, views, reply })
@@ -94,12 +96,13 @@ where
             Appended::Stored { .. } => Ok(Put::Stored),
             Appended::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
             Appended::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
-                // What is in the way may be unreadable; that it is in the way is the answer.
+                // An unreadable commit is a conflict, too.
                 existing: existing.and_then(|row| rows::decode(&row, key, &*self.codec).ok()),
                 head: rows::head(key, head).ok(),
             })),
             Appended::Hole { head } => {
-                let what = format!("a commit after {} would leave a hole", head.number);
+                let what =
+                    format!("a put at this sequence would leave a hole: the stream ends at {}", head.number);
                 Err(StorageError::new(ErrorKind::Invalid, what).on(key).at(commit.first))
             }
         }
@@ -122,7 +125,7 @@ where
         let key = key.clone();
         try_stream! {
             let Ok(name) = StreamName::of(&key) else { return };
-            let found = self.find(name, from).await.map_err(|error| error.on(&key))?;
+            let found = self.locate(name, from).await.map_err(|error| error.on(&key))?;
             let Some((stream, before)) = found else { return };
             let mut next = Some(before);
             while let Some(after) = next {
@@ -131,11 +134,11 @@ where
                     .database
                     .read(move |connection| {
                         let mut end = after;
-                        let saw_all = layout::visit_stream(connection, stream, after, |number, row| {
+                        let visited_all = layout::visit_stream(connection, stream, after, |number, row| {
                             end = number;
                             chunk.add(number, row, &chunk_key)
                         });
-                        Ok(chunk.finish(saw_all, end))
+                        Ok(chunk.finish(visited_all, end))
                     })
                     .await?;
                 next = chunk.next;
@@ -161,7 +164,7 @@ where
 {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         try_stream! {
-            // What is stored later is not waited for, so that a scan ends beside busy writers.
+            // The scan does not include later commits, so that it ends while writers are busy.
             let until = self.database.read(layout::last_position).await?;
             let mut next = Some(0);
             while let Some(after) = next {
@@ -170,14 +173,14 @@ where
                     .database
                     .read(move |connection| {
                         let mut end = after;
-                        let saw_all = layout::visit_segment(connection, segment, after, until, |row| {
+                        let visited_all = layout::visit_segment(connection, segment, after, until, |row| {
                             end = row.position;
                             match K::from_parts(&row.category, &row.id) {
                                 Some(key) => chunk.add(row.number, row.commit, &key),
                                 None => chunk.skip(),
                             }
                         });
-                        Ok(chunk.finish(saw_all, end))
+                        Ok(chunk.finish(visited_all, end))
                     })
                     .await?;
                 next = chunk.next;
@@ -202,18 +205,18 @@ where
                     .database
                     .read(move |connection| {
                         let (mut heads, mut end) = (Vec::new(), after);
-                        // Streams of other storages count too, so that no read takes long.
+                        // Streams of other storages count, too. The limit bounds the duration of a read.
                         let mut streams_left = heads_per_page.saturating_mul(16);
-                        let saw_all = layout::visit_heads(connection, segment, after, until, |row| {
+                        let visited_all = layout::visit_heads(connection, segment, after, until, |row| {
                             end = row.stream;
                             streams_left -= 1;
                             if let Some(key) = K::from_parts(&row.category, &row.id) {
                                 heads.push((key, row.head));
                             }
-                            let full = heads.len() == heads_per_page || streams_left == 0;
-                            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                            let is_full = heads.len() == heads_per_page || streams_left == 0;
+                            if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                         })?;
-                        Ok((heads, (!saw_all).then_some(end)))
+                        Ok((heads, (!visited_all).then_some(end)))
                     })
                     .await?;
                 next = end;
@@ -229,14 +232,14 @@ where
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> SqliteStorage<K, S, E, C> {
-    /// The stream in the file, and the number before the commit that holds `from`; `None` if there is nothing to read.
-    async fn find(&self, name: StreamName, from: Option<S>) -> Result<Option<(i64, i64)>, StorageError> {
-        // Beyond what the file can hold there is nothing.
+    /// Row id of the stream, and the number before the commit that holds `from`. `None` if there is nothing to read.
+    async fn locate(&self, name: StreamName, from: Option<S>) -> Result<Option<(i64, i64)>, StorageError> {
+        // The file holds no number that is greater than the largest `i64`.
         let Ok(from) = i64::try_from(from.map_or(0, Sequence::number)) else { return Ok(None) };
         self.database
             .read(move |connection| {
                 let Some(stream) = layout::stream(connection, &name)? else { return Ok(None) };
-                Ok(Some((stream, layout::begin_up_to(connection, stream, from)?.unwrap_or(from) - 1)))
+                Ok(Some((stream, layout::last_start_up_to(connection, stream, from)?.unwrap_or(from) - 1)))
             })
             .await
     }
@@ -246,15 +249,20 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> SqliteStorage<K, S, E, C> {
     }
 }
 
-/// The name of the stream that `key` names, if it can be stored under it and read back.
-fn storable<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
+/// Name of the stream of `key`.
+///
+/// # Errors
+///
+/// `ErrorKind::Invalid` if the name is malformed, or if the key cannot be restored from it.
+fn storable_name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
     let name = StreamName::of(key).map_err(|error| {
-        StorageError::new(ErrorKind::Invalid, "cannot store under this name").on(key).because(error)
+        StorageError::new(ErrorKind::Invalid, "the key is not a valid stream name").on(key).because(error)
     })?;
     if K::from_parts(name.category(), name.id()).as_ref() == Some(key) {
         return Ok(name);
     }
-    Err(StorageError::new(ErrorKind::Invalid, "the parts of the key do not give it back").on(key))
+    Err(StorageError::new(ErrorKind::Invalid, "the category and id of the key do not restore the key")
+        .on(key))
 }
 
 impl<K, S, E, C> Clone for SqliteStorage<K, S, E, C> {

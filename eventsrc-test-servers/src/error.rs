@@ -1,22 +1,22 @@
-//! Errors of servers that do not run.
+//! Errors of servers that cannot run.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a server does not run.
+/// The reason why a server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Its program is not installed.
+    /// A program is not installed.
     #[error(
         "{program} is not installed: install the Debian package `{package}`, or put its folder into PATH"
     )]
     Missing {
         /// The program.
         program: &'static str,
-        /// The Debian package that has it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
-    /// It is not installed, and no Debian package has it.
+    /// A server is not installed, and no Debian package contains it.
     #[error(
         "{server} is not installed in {folder}: run `scripts/servers` of eventsrc, or name in EVENTSRC_SERVERS the folder \
          into which it has installed servers"
@@ -24,23 +24,23 @@ pub enum ServerError {
     NotInstalled {
         /// The server.
         server: &'static str,
-        /// Where it should be.
+        /// The folder in which it is expected.
         folder: PathBuf,
     },
     /// The program ended, or did not do its work in time.
-    #[error("{what}; it said: {said}")]
+    #[error("{what}; its last output: {said}")]
     Failed {
-        /// What was to be done.
+        /// The action that failed.
         what: String,
-        /// The last of what the program said.
+        /// The last lines of the program's output.
         said: String,
     },
-    /// The machine did not let it be started.
+    /// The operating system refused an action.
     #[error("cannot {what}")]
     Machine {
-        /// What was to be done.
+        /// The action that failed.
         what: String,
-        /// Why it could not.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

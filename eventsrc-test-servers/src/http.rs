@@ -1,4 +1,4 @@
-//! Whether a server answers over HTTP.
+//! Readiness of a server that speaks HTTP.
 
 use std::fs;
 use std::io;
@@ -8,14 +8,14 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Whether the process `server`, and no other, answers at `port` of 127.0.0.1, with whatever status.
+/// Returns true if the process `server`, and no other, answers at `port` of 127.0.0.1, with any status.
 pub(super) async fn answers(server: u32, port: u16) -> bool {
-    // The kernel's tables are long, so they are not read before there is somebody to be found in them.
+    // The kernel's tables are long, so they are read only after a process has accepted a connection.
     let Ok(connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return false };
-    listens(server, port) && speaks(connection).await.unwrap_or(false)
+    listens(server, port) && answers_http(connection).await.unwrap_or(false)
 }
 
-/// Whether it is `server` that listens on `port`. Where there is no `/proc` that could tell, nobody is suspected.
+/// Returns true if `server` is the process that listens on `port`. Without `/proc`, returns true.
 fn listens(server: u32, port: u16) -> bool {
     let process = Path::new("/proc").join(server.to_string());
     if !Path::new("/proc/self/net/tcp").exists() {
@@ -34,7 +34,7 @@ fn listens(server: u32, port: u16) -> bool {
         .any(|file| sockets.iter().any(|socket| file.as_os_str() == socket.as_str()))
 }
 
-/// The name of the socket that a line of the kernel's table is about, if it listens on `port`.
+/// Returns the name of the socket in a line of the kernel's table, if the socket listens on `port`.
 fn socket(line: &str, port: u16) -> Option<String> {
     let mut fields = line.split_whitespace();
     let (local, state) = (fields.nth(1)?, fields.nth(1)?);
@@ -42,8 +42,8 @@ fn socket(line: &str, port: u16) -> Option<String> {
     (local.ends_with(&format!(":{port:04X}")) && state == LISTENING).then(|| format!("socket:[{inode}]"))
 }
 
-/// Whether a request gets a status line.
-async fn speaks(mut connection: TcpStream) -> io::Result<bool> {
+/// Returns true if a request gets a status line.
+async fn answers_http(mut connection: TcpStream) -> io::Result<bool> {
     connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut status = [0; STATUS_LINE.len()];
     connection.read_exact(&mut status).await?;
@@ -62,8 +62,8 @@ mod tests {
 
     use super::*;
 
-    /// Says `reply` to whoever connects, at the port that is returned.
-    async fn says(reply: &'static [u8]) -> u16 {
+    /// Sends `reply` to every client, at the returned port.
+    async fn serve(reply: &'static [u8]) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
@@ -78,25 +78,25 @@ mod tests {
 
     #[tokio::test]
     async fn any_status_is_an_answer() {
-        let port = says(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let port = serve(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         assert!(answers(process::id(), port).await);
     }
 
     #[tokio::test]
-    async fn what_is_not_http_is_no_answer() {
-        let (other, silent) = (says(b"SSH-2.0-OpenSSH_9.2\r\n").await, says(b"").await);
+    async fn an_answer_without_http_does_not_count() {
+        let (other, silent) = (serve(b"SSH-2.0-OpenSSH_9.2\r\n").await, serve(b"").await);
         assert!(!answers(process::id(), other).await);
         assert!(!answers(process::id(), silent).await);
     }
 
     #[tokio::test]
-    async fn what_another_process_answers_is_no_answer() {
-        let port = says(b"HTTP/1.1 200 OK\r\n\r\n").await;
+    async fn an_answer_of_another_process_does_not_count() {
+        let port = serve(b"HTTP/1.1 200 OK\r\n\r\n").await;
         let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         assert!(!answers(other.id(), port).await);
         drop(other.stdin.take());
         other.wait().unwrap();
-        assert!(!answers(other.id(), port).await, "nor that of one that has ended");
+        assert!(!answers(other.id(), port).await, "an ended process does not answer");
     }
 
     #[tokio::test]

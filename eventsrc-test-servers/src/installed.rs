@@ -1,4 +1,4 @@
-//! Where servers are that no Debian package has.
+//! Paths of installed servers and programs.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,10 +6,10 @@ use std::path::{self, Path, PathBuf};
 
 use crate::error::ServerError;
 
-/// The folder of a server that `scripts/servers` has installed: `folder`, in which `program` is.
+/// Returns the folder of a server that `scripts/servers` has installed. The folder contains `program`.
 ///
-/// It is looked for in the folder that `EVENTSRC_SERVERS` names; without that, in `target/servers` of the workspace that
-/// this crate was compiled in.
+/// Looks in the folder that `EVENTSRC_SERVERS` names. Without that variable, looks in `target/servers` of the
+/// workspace in which this crate was compiled.
 pub(super) fn installed(server: &'static str, folder: &str, program: &str) -> Result<PathBuf, ServerError> {
     let named = env::var_os("EVENTSRC_SERVERS").filter(|named| !named.is_empty());
     let servers = named.map_or_else(|| Path::new(WORKSPACE).join("target/servers"), PathBuf::from);
@@ -22,7 +22,7 @@ fn installed_in(
     folder: &str,
     program: &str,
 ) -> Result<PathBuf, ServerError> {
-    // It is run in a folder of its own.
+    // Absolute, because the server runs in a folder of its own.
     let folder = path::absolute(servers.join(folder)).unwrap_or_default();
     if folder.join(program).is_file() {
         return Ok(folder);
@@ -30,7 +30,7 @@ fn installed_in(
     Err(ServerError::NotInstalled { server, folder })
 }
 
-/// Where a program of a Debian package is.
+/// Returns the path of a program of a Debian package.
 pub(super) fn in_path(program: &'static str, package: &'static str) -> Result<PathBuf, ServerError> {
     in_folders(&env::var_os("PATH").unwrap_or_default(), program, package)
 }

@@ -11,18 +11,18 @@ use rustix::process::Signal;
 use crate::error::ServerError;
 use crate::http::answers;
 use crate::installed::installed;
-use crate::process::{Process, Program, on_a_thread};
+use crate::process::{Process, Program, run_blocking};
 use crate::stream_names::StreamNames;
 
-/// How a ferrokinesis is set up.
+/// Settings of a ferrokinesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FerrokinesisSettings {
-    /// Whether streams and records outlive the server, so that it can be killed and started again. They are then in
-    /// files, which lie in the machine's memory where it has a `/dev/shm`.
+    /// True if streams and records survive a restart, so that the server can be killed and started again. They are
+    /// then in files, in `/dev/shm` if the machine has one. Default: false.
     pub kept: bool,
-    /// How long a shard iterator can be used, in whole seconds; no less than one, and no more than a day.
+    /// Lifetime of a shard iterator, in whole seconds, from one second to one day. Default: 300 s.
     pub iterator_life: Duration,
-    /// Whether a shard takes no more than 1 MiB and 1,000 records a second, and refuses what is beyond that.
+    /// True if a shard accepts at most 1 MiB and 1,000 records per second, and refuses the excess. Default: false.
     pub limited: bool,
 }
 
@@ -32,25 +32,25 @@ impl Default for FerrokinesisSettings {
     }
 }
 
-/// A ferrokinesis of this process, which has Kinesis Data Streams, written apart from AWS's own: gone with its data on drop
-/// or with this process.
+/// A ferrokinesis of this process: an implementation of Kinesis Data Streams that is independent of AWS's own. It ends, and
+/// its data is removed, on drop or with this process.
 ///
-/// Signatures are not looked at, and all access keys share all streams, so a stream is told from others by its
-/// [name](Self::stream_name). It is the quick one. What it does otherwise than AWS:
+/// Signatures are not checked. All access keys share all streams, so a test separates its streams by
+/// [name](Self::stream_name). It is the faster of the two implementations. It differs from AWS as follows:
 ///
-/// - Of several requests that write to one shard at once, a later record may be read before an earlier one is there. Whoever
-///   goes on after the later one never sees the earlier one; whoever starts anew sees both.
+/// - If several requests write to one shard concurrently, a later record may be visible before an earlier one. A reader that
+///   continues after the later record never sees the earlier one. A reader that starts again sees both.
 /// - `MillisBehindLatest` is always 0, and the last answer about a closed shard names no child shards.
 /// - Reads are never refused.
 ///
-/// It listens on all interfaces, and cannot be told to do otherwise.
+/// It always listens on all interfaces.
 pub struct Ferrokinesis {
     process: Process<Binary>,
     names: StreamNames,
 }
 
 impl Ferrokinesis {
-    /// Starts one with [`FerrokinesisSettings::default`], and waits until it answers.
+    /// Starts a server with [`FerrokinesisSettings::default`], and waits until it answers.
     ///
     /// # Errors
     ///
@@ -59,48 +59,49 @@ impl Ferrokinesis {
         Self::start_with(FerrokinesisSettings::default()).await
     }
 
-    /// Starts one, and waits until it answers.
+    /// Starts a server, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// [`ServerError::NotInstalled`] where it is not installed, [`ServerError::Failed`] if it does not answer within ten
-    /// minutes, and [`ServerError::Machine`] if there is no folder, port or process to be had.
+    /// [`ServerError::NotInstalled`] if it is not installed, [`ServerError::Failed`] if it does not answer within ten
+    /// minutes, and [`ServerError::Machine`] if no folder, port or process is available.
     pub async fn start_with(settings: FerrokinesisSettings) -> Result<Self, ServerError> {
-        let mut process = on_a_thread(move || Binary::prepare(settings)).await?;
+        let mut process = run_blocking(move || Binary::prepare(settings)).await?;
         process.start().await?;
         Ok(Self { process, names: StreamNames::default() })
     }
 
-    /// Where it is, as an AWS SDK is told: `http://127.0.0.1:PORT`.
+    /// Returns the endpoint for an AWS SDK: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Where it is reached.
+    /// Returns the address at which clients reach it.
     pub fn address(&self) -> SocketAddr {
         self.process.address()
     }
 
-    /// The port that it listens on, for as long as it is there.
+    /// Returns the port on which it listens. The port does not change until the value is dropped.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// The folder of its data, if that is [kept](FerrokinesisSettings::kept).
+    /// Returns the folder of its data, if the data is [kept](FerrokinesisSettings::kept).
     pub fn data_folder(&self) -> PathBuf {
         data(self.process.folder())
     }
 
-    /// A name for a stream that begins with `prefix`, and that no other caller has.
+    /// Returns a name for a stream that begins with `prefix` and that no other caller gets.
     ///
     /// # Panics
     ///
-    /// If no stream could be called that, of at most 100 letters, digits, underscores, full stops and hyphens.
+    /// If `prefix` is longer than 100 characters, or contains anything but letters, digits, underscores, full stops
+    /// and hyphens.
     pub fn stream_name(&self, prefix: &str) -> String {
         self.names.next(prefix)
     }
 
-    /// Stops it in good order. It can be [started again](Self::restart).
+    /// Stops it in an orderly way. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl Ferrokinesis {
         self.process.stop().await
     }
 
-    /// Kills it with SIGKILL, in the middle of whatever it does. It can be [started again](Self::restart).
+    /// Kills it with SIGKILL. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl Ferrokinesis {
         self.process.kill().await
     }
 
-    /// Starts it again on the same port, with the same data if that is [kept](FerrokinesisSettings::kept), and otherwise
-    /// without any; stops it before if it runs.
+    /// Starts it again on the same port, with the same data if it is [kept](FerrokinesisSettings::kept), otherwise
+    /// without data. Stops it first if it runs.
     ///
     /// # Errors
     ///
@@ -129,7 +130,7 @@ impl Ferrokinesis {
     }
 }
 
-/// The program, and how it is run.
+/// The program, and how it runs.
 struct Binary {
     settings: FerrokinesisSettings,
     program: PathBuf,
@@ -140,7 +141,7 @@ impl Binary {
         let program = "bin/ferrokinesis";
         let program = installed(Self::NAME, "ferrokinesis", program)?.join(program);
         let memory = Path::new("/dev/shm");
-        // On a disk, each write would wait for it.
+        // On a disk, each write would wait for a sync.
         let parent = if settings.kept && memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
         Process::new(Self { settings, program }, &parent)
     }
@@ -163,7 +164,7 @@ impl Program for Binary {
         command.env("FERROKINESIS_ITERATOR_TTL_SECONDS", life).env("FERROKINESIS_SHARD_LIMIT", "100000");
         command.env("FERROKINESIS_ENFORCE_LIMITS", self.settings.limited.to_string());
         command.env("FERROKINESIS_LOG_LEVEL", "warn");
-        // Some of its locks hold up a thread, and with a thread a core, writers and readers of one shard hold up all.
+        // Some of its locks block a thread. With one thread per core, the writers and readers of one shard would block all.
         command.env("TOKIO_WORKER_THREADS", "64");
         if self.settings.kept {
             command.env("FERROKINESIS_STATE_DIR", data(folder));

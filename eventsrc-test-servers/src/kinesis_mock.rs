@@ -10,60 +10,61 @@ use rustix::process::Signal;
 use crate::error::ServerError;
 use crate::http::answers;
 use crate::installed::{in_path, installed};
-use crate::process::{Process, Program, on_a_thread};
+use crate::process::{Process, Program, run_blocking};
 use crate::stream_names::StreamNames;
 
-/// A kinesis-mock of this process, which has Kinesis Data Streams, written apart from AWS's own and from
-/// [`Ferrokinesis`](crate::Ferrokinesis): gone with its data on drop or with this process.
+/// A kinesis-mock of this process: an implementation of Kinesis Data Streams that is independent of AWS's own and of
+/// [`Ferrokinesis`](crate::Ferrokinesis). It ends, and its data is removed, on drop or with this process.
 ///
-/// Signatures are not looked at, and all access keys but those of twelve digits share all streams, so a stream is told from
-/// others by its [name](Self::stream_name). It is the thorough one: it tells `MillisBehindLatest`, and the last answer about a
-/// closed shard names the shards that follow. The more it holds, the slower it is: give a stream no more than 2,000
-/// records, and a request no more than 100. It listens on all interfaces, and cannot be told to do otherwise.
+/// Signatures are not checked. All access keys except those of twelve digits share all streams, so a test separates its
+/// streams by [name](Self::stream_name). It is the more complete of the two: it reports `MillisBehindLatest`, and the last
+/// answer about a closed shard names its child shards. It slows down with the amount of data, so limit a stream to 2,000
+/// records and a request to 100. It always listens on all interfaces.
 pub struct KinesisMock {
     process: Process<Script>,
     names: StreamNames,
 }
 
 impl KinesisMock {
-    /// Starts one, and waits until it answers.
+    /// Starts a kinesis-mock, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// [`ServerError::NotInstalled`] and [`ServerError::Missing`] where it or its Node is not installed,
-    /// [`ServerError::Failed`] if it does not answer within ten minutes, and [`ServerError::Machine`] if there is no
-    /// folder, port or process to be had.
+    /// [`ServerError::NotInstalled`] and [`ServerError::Missing`] if it or its Node is not installed,
+    /// [`ServerError::Failed`] if it does not answer within ten minutes, and [`ServerError::Machine`] if no folder,
+    /// port or process is available.
     pub async fn start() -> Result<Self, ServerError> {
-        let mut process = on_a_thread(Script::prepare).await?;
+        let mut process = run_blocking(Script::prepare).await?;
         process.start().await?;
         Ok(Self { process, names: StreamNames::default() })
     }
 
-    /// Where it is, as an AWS SDK is told: `http://127.0.0.1:PORT`.
+    /// Returns the endpoint for an AWS SDK: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Where it is reached.
+    /// Returns the address at which clients reach it.
     pub fn address(&self) -> SocketAddr {
         self.process.address()
     }
 
-    /// The port that it listens on, for as long as it is there.
+    /// Returns the port on which it listens. The port does not change until the value is dropped.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// A name for a stream that begins with `prefix`, and that no other caller has.
+    /// Returns a name for a stream that begins with `prefix` and that no other caller gets.
     ///
     /// # Panics
     ///
-    /// If no stream could be called that, of at most 100 letters, digits, underscores, full stops and hyphens.
+    /// If `prefix` is longer than 100 characters, or contains anything but letters, digits, underscores, full stops
+    /// and hyphens.
     pub fn stream_name(&self, prefix: &str) -> String {
         self.names.next(prefix)
     }
 
-    /// Stops it, as [`kill`](Self::kill) does. It can be [started again](Self::restart).
+    /// Stops it like [`kill`](Self::kill). It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -72,7 +73,7 @@ impl KinesisMock {
         self.process.stop().await
     }
 
-    /// Kills it with SIGKILL, in the middle of whatever it does. It can be [started again](Self::restart).
+    /// Kills it with SIGKILL. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl KinesisMock {
         self.process.kill().await
     }
 
-    /// Starts it again on the same port, without any data; stops it before if it runs.
+    /// Starts it again on the same port, without data. Stops it first if it runs.
     ///
     /// # Errors
     ///
@@ -108,7 +109,8 @@ impl Script {
 impl Program for Script {
     const NAME: &'static str = "kinesis-mock";
 
-    /// It has nothing to put in order, and would wait until no client keeps a connection to it.
+    /// SIGKILL, because an orderly shutdown would wait until all clients have disconnected, and there is no data to
+    /// save.
     const STOP: Signal = Signal::KILL;
 
     const END: &'static str = "KILL";
@@ -116,11 +118,11 @@ impl Program for Script {
     fn command(&self, folder: &Path, port: u16) -> Command {
         let mut command = Command::new(&self.node);
         command.arg(self.installed.join(MAIN)).current_dir(folder);
-        // It has a second port, for TLS, which nobody uses: any will do.
+        // The second port, for TLS, is unused. Port 0 selects any free port.
         command.env("KINESIS_MOCK_PLAIN_PORT", port.to_string()).env("KINESIS_MOCK_TLS_PORT", "0");
         command.env("KINESIS_MOCK_CERT_PATH", self.installed.join("server.json"));
-        for change in CHANGES {
-            command.env(format!("{change}_DURATION"), "20ms");
+        for operation in SLOW_OPERATIONS {
+            command.env(format!("{operation}_DURATION"), "20ms");
         }
         command.env("SHARD_LIMIT", "100000").env("ON_DEMAND_STREAM_COUNT_LIMIT", "100000");
         command.env("LOG_LEVEL", "ERROR");
@@ -134,8 +136,8 @@ impl Program for Script {
 
 const MAIN: &str = "main.js";
 
-/// What would take half a second each.
-const CHANGES: [&str; 8] = [
+/// Operations that take half a second each by default.
+const SLOW_OPERATIONS: [&str; 8] = [
     "CREATE_STREAM",
     "DELETE_STREAM",
     "SPLIT_SHARD",

@@ -1,12 +1,12 @@
-//! Real servers for tests, private to the process that starts them.
+//! Real servers for tests, each private to the process that starts it.
 //!
-//! A server runs from its installed program, on a free port of this machine, with a new folder for its data, and ends with
-//! the process that started it, however that process ends. Nothing is mocked and nothing is skipped: a program that is
-//! not installed is an error that says how to install it.
+//! A server runs from its installed program, on a free port of this machine and with a new folder for its data. It ends
+//! with the process that started it, even if that process is killed. No test is skipped if a program is not installed: the
+//! error says how to install it.
 //!
-//! Postgres, Java and Node are packages of Debian. DynamoDB Local, ministack, ferrokinesis and kinesis-mock are installed by
-//! `scripts/servers` of this project, into its `target/servers`, or into the folder that the environment variable
-//! `EVENTSRC_SERVERS` names; tests outside this workspace look there if it is set.
+//! Postgres, Java and Node are packages of Debian. `scripts/servers` of this project installs DynamoDB Local, ministack,
+//! ferrokinesis and kinesis-mock, into `target/servers` or into the folder that the environment variable
+//! `EVENTSRC_SERVERS` names. Tests outside of this workspace need that variable.
 
 mod dynamo;
 mod error;
@@ -15,6 +15,7 @@ mod http;
 mod installed;
 mod kinesis;
 mod kinesis_mock;
+mod limits;
 mod ministack;
 mod port;
 mod postgres;
@@ -28,9 +29,7 @@ pub use dynamo::{DynamoLocal, DynamoLocalSettings};
 pub use error::ServerError;
 pub use kinesis::{Ferrokinesis, FerrokinesisSettings};
 pub use kinesis_mock::KinesisMock;
+pub use limits::HANG;
 pub use ministack::Ministack;
 pub use postgres::{Postgres, PostgresSettings};
 pub use shared::{dynamo, kinesis, kinesis_agg, kinesis_client_library, kinesis_mock, ministack, postgres};
-
-/// Limit that ends a hanging test; it measures nothing, because a busy machine may be slow.
-pub const HANG: std::time::Duration = std::time::Duration::from_mins(10);

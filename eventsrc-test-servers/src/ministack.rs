@@ -11,53 +11,53 @@ use rustix::process::Signal;
 use crate::error::ServerError;
 use crate::http::answers;
 use crate::installed::installed;
-use crate::process::{Process, Program, on_a_thread};
+use crate::process::{Process, Program, run_blocking};
 
-/// A ministack of this process, which has a DynamoDB among other services of AWS, written apart from AWS's own: gone with
-/// its data on drop or with this process.
+/// A ministack of this process: an implementation of DynamoDB and other services of AWS that is independent of AWS's
+/// own. It ends, and its data is removed, on drop or with this process.
 ///
-/// Signatures are not looked at. An access key id of twelve digits is an account with tables of its own, in each region; all
-/// others share those of one account.
+/// Signatures are not checked. An access key id of twelve digits is an account with tables of its own in each region.
+/// All other access keys share the tables of one account.
 pub struct Ministack {
     process: Process<Module>,
     keys: AtomicU64,
 }
 
 impl Ministack {
-    /// Starts one, and waits until it answers.
+    /// Starts a ministack, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// [`ServerError::NotInstalled`] where it is not installed, [`ServerError::Failed`] if it does not answer within ten
-    /// minutes, and [`ServerError::Machine`] if there is no folder, port or process to be had.
+    /// [`ServerError::NotInstalled`] if it is not installed, [`ServerError::Failed`] if it does not answer within ten
+    /// minutes, and [`ServerError::Machine`] if no folder, port or process is available.
     pub async fn start() -> Result<Self, ServerError> {
-        let mut process = on_a_thread(Module::prepare).await?;
+        let mut process = run_blocking(Module::prepare).await?;
         process.start().await?;
         Ok(Self { process, keys: AtomicU64::default() })
     }
 
-    /// Where all its services are, as an AWS SDK is told: `http://127.0.0.1:PORT`.
+    /// Returns the endpoint of all its services for an AWS SDK: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.process.address()
     }
 
-    /// The port that it listens on, for as long as it is there.
+    /// Returns the port on which it listens. The port does not change until the value is dropped.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// An access key id that has no tables yet, nor streams, and that no other caller has.
+    /// Returns an access key id without tables and streams that no other caller gets.
     pub fn access_key(&self) -> String {
-        // Zero is the account that all others share.
+        // Zero is the shared account.
         format!("{:012}", self.keys.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Stops it in good order. It can be [started again](Self::restart).
+    /// Stops it in an orderly way. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Ministack {
         self.process.stop().await
     }
 
-    /// Kills it with SIGKILL, in the middle of whatever it does. It can be [started again](Self::restart).
+    /// Kills it with SIGKILL. It can be [started again](Self::restart).
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Ministack {
         self.process.kill().await
     }
 
-    /// Starts it again on the same port, without any data; stops it before if it runs.
+    /// Starts it again on the same port, without data. Stops it first if it runs.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Ministack {
     }
 }
 
-/// The Python that has it among its modules.
+/// The Python interpreter that has ministack among its modules.
 struct Module {
     python: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Ports for servers that are told where to listen.
+//! Free ports for servers.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -6,15 +6,15 @@ use std::net::{Ipv4Addr, TcpListener};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// A port of 127.0.0.1 on which nothing listens at the moment.
+/// Returns a port of 127.0.0.1 on which no process listens at the moment.
 pub(super) fn free_port() -> io::Result<u16> {
     Ok(listen()?.local_addr()?.port())
 }
 
-/// Listens on a port of 127.0.0.1 that was free.
+/// Listens on a free port of 127.0.0.1.
 ///
-/// It is below those that outgoing connections are given: otherwise, while nothing listens there, one of its clients
-/// could take the port, or even reach itself.
+/// The port is below the range of outgoing connections. Otherwise, while no process listens on it, a client could get
+/// the port for its own end, or even connect to itself.
 pub(crate) fn listen() -> io::Result<TcpListener> {
     let mut draws: StdRng = rand::make_rng();
     let mut tried = Err(io::ErrorKind::AddrInUse.into());

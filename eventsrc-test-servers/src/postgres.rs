@@ -11,16 +11,16 @@ use rustix::process::Signal;
 use tokio_postgres::NoTls;
 
 use crate::error::ServerError;
-use crate::process::{Process, Program, on_a_thread};
+use crate::process::{Process, Program, run_blocking};
 use crate::programs::Programs;
 
-/// How a Postgres is set up.
+/// Settings of a Postgres.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresSettings {
-    /// Whether a commit is on the disk before it is answered. If not, it outlives the server all the same, only not the
-    /// machine, and tests are much faster.
+    /// True if a commit is synced to disk before it is answered. Otherwise a commit survives a crash of the server
+    /// but not of the machine, and tests run much faster. Default: false.
     pub durable: bool,
-    /// How many connections it takes at a time.
+    /// Largest number of concurrent connections. Default: 200.
     pub max_connections: u16,
 }
 
@@ -30,15 +30,15 @@ impl Default for PostgresSettings {
     }
 }
 
-/// A Postgres server of this process: started from the installed programs, reached by its superuser without a password,
-/// gone with its data on drop or with this process.
+/// A Postgres server of this process. It runs from the installed programs, and its superuser connects without a
+/// password. It ends, and its data is removed, on drop or with this process.
 pub struct Postgres {
     process: Process<Cluster>,
     databases: AtomicU64,
 }
 
 impl Postgres {
-    /// Starts one with [`PostgresSettings::default`], and waits until it answers.
+    /// Starts a server with [`PostgresSettings::default`], and waits until it answers.
     ///
     /// # Errors
     ///
@@ -47,56 +47,59 @@ impl Postgres {
         Self::start_with(PostgresSettings::default()).await
     }
 
-    /// Starts one, and waits until it answers.
+    /// Starts a server, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// [`ServerError::Missing`] where Postgres is not installed, [`ServerError::Failed`] if it does not answer within ten
-    /// minutes, and [`ServerError::Machine`] if there is no folder, port or process to be had.
+    /// [`ServerError::Missing`] if Postgres is not installed, [`ServerError::Failed`] if it does not answer within
+    /// ten minutes, and [`ServerError::Machine`] if no folder, port or process is available.
     pub async fn start_with(settings: PostgresSettings) -> Result<Self, ServerError> {
-        let mut process = on_a_thread(move || Cluster::prepare(settings)).await?;
+        let mut process = run_blocking(move || Cluster::prepare(settings)).await?;
         process.start().await?;
         Ok(Self { process, databases: AtomicU64::default() })
     }
 
-    /// Where its database `postgres` is.
+    /// Returns the URL of its database `postgres`.
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.process.address()
     }
 
-    /// The port that it listens on, at 127.0.0.1, for as long as it is there.
+    /// Returns the port on which it listens, at 127.0.0.1. The port does not change until the value is dropped.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// The folder of its data and its configuration.
+    /// Returns the folder of its data and its configuration.
     pub fn data_folder(&self) -> PathBuf {
         data(self.process.folder())
     }
 
-    /// Creates an empty database, and says where it is. Its name begins with `name`, and no other has it.
+    /// Creates an empty database and returns its URL. The name of the database begins with `name` and is unique.
     ///
     /// # Panics
     ///
-    /// If `name` is not made of lower-case letters, digits and underscores, or the server is not there.
+    /// If `name` does not consist of lower-case letters, digits and underscores, or if the server is not reachable.
     pub async fn database(&self, name: &str) -> String {
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        assert!(name.chars().all(is_plain), "{name:?} is no name for a database of a test");
+        assert!(
+            name.chars().all(is_plain),
+            "the database name {name:?} must consist of lower-case letters, digits and underscores"
+        );
         let name = format!("{name}_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        // The other template waits for whoever looks into it.
+        // `template1`, the default, cannot be copied while a client is connected to it.
         self.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
             .await
             .unwrap_or_else(|error| panic!("cannot create the database {name}: {error:?}"));
         self.url_of(&name)
     }
 
-    /// Stops it in good order: clients are cut off, and all is written to its files. It can be
-    /// [started again](Self::restart).
+    /// Stops it in an orderly way: clients are disconnected, and all data is written to its files. It can be [started
+    /// again](Self::restart).
     ///
     /// # Errors
     ///
@@ -105,8 +108,7 @@ impl Postgres {
         self.process.stop().await
     }
 
-    /// Kills it with all its processes, with SIGKILL, in the middle of whatever they do. It can be
-    /// [started again](Self::restart), and then recovers.
+    /// Kills it and its child processes with SIGKILL. It can be [started again](Self::restart), and then recovers.
     ///
     /// # Errors
     ///
@@ -115,8 +117,7 @@ impl Postgres {
         self.process.kill().await
     }
 
-    /// Starts it again, with the same data on the same port, after it was stopped or killed; stops it before if it was
-    /// not.
+    /// Starts it again with the same data on the same port, after a stop or a kill. Stops it first if it runs.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Lays a new one.
+    /// Creates a new cluster.
     fn prepare(settings: PostgresSettings) -> Result<Process<Self>, ServerError> {
         let cluster = Self { settings, programs: Programs::find()? };
         let process = Process::new(cluster, &env::temp_dir())?;
@@ -166,7 +167,7 @@ impl Program for Cluster {
 
     const STOP: Signal = Signal::INT;
 
-    /// Its immediate shutdown, which leaves nothing behind in the system's shared memory.
+    /// Immediate shutdown, which leaves nothing behind in the shared memory of the system.
     const END: &'static str = "QUIT";
 
     fn command(&self, folder: &Path, port: u16) -> Command {
@@ -175,13 +176,13 @@ impl Program for Cluster {
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
         command.arg("-c").arg(format!("max_connections={}", self.settings.max_connections));
         if !self.settings.durable {
-            // Not `synchronous_commit`: without it, a killed server forgets what it has just answered.
+            // `synchronous_commit` stays on. Without it, a killed server loses commits that it has acknowledged.
             command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
         command
     }
 
-    /// Whether the server says so, in the file that tells who it is.
+    /// Reads the status from the file in which the server records it, next to its process id.
     async fn is_ready(&self, server: u32, folder: &Path, _: u16) -> bool {
         let status = fs::read_to_string(data(folder).join("postmaster.pid")).unwrap_or_default();
         let mut lines = status.lines().map(str::trim);

@@ -1,4 +1,4 @@
-//! A server that is a process of its own.
+//! A server that runs as a separate process.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -12,30 +12,31 @@ use eventsrc_core::clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 
-use crate::HANG;
 use crate::error::ServerError;
 use crate::guarded_folder::GuardedFolder;
+use crate::limits::HANG;
 use crate::port::free_port;
 
-/// What kind of server it is.
+/// A kind of server.
 pub(super) trait Program: Send + Sync {
-    /// What errors call it.
+    /// The name of the server in errors.
     const NAME: &'static str;
 
-    /// What tells it to end in good order.
+    /// The signal that requests an orderly shutdown.
     const STOP: Signal;
 
-    /// The name of the signal that tells it to end at once, and to leave nothing behind outside its folder.
+    /// The name of the signal that ends the server at once and leaves nothing behind outside of its folder.
     const END: &'static str;
 
-    /// What runs it on `port` of 127.0.0.1, with its files in `folder`.
+    /// Returns the command that runs the server on `port` of 127.0.0.1 with its files in `folder`.
     fn command(&self, folder: &Path, port: u16) -> Command;
 
-    /// Whether the process `server` takes requests. Asking at its port would not do: another may listen there.
+    /// Returns true if the process `server` accepts requests. A connection to the port alone does not show that,
+    /// because another process may listen on it.
     fn is_ready(&self, server: u32, folder: &Path, port: u16) -> impl Future<Output = bool> + Send;
 }
 
-/// A server of this process, gone with its folder on drop or with this process.
+/// A server of this process. It ends, and its folder is removed, on drop or with this process.
 pub(super) struct Process<P: Program> {
     program: P,
     folder: GuardedFolder,
@@ -44,19 +45,19 @@ pub(super) struct Process<P: Program> {
 }
 
 impl<P: Program> Process<P> {
-    /// Gives it a new folder within `parent`, and a port. It does not run yet.
+    /// Creates a new folder in `parent` and chooses a port. The server does not run yet.
     pub(super) fn new(program: P, parent: &Path) -> Result<Self, ServerError> {
         let folder = GuardedFolder::new(parent, P::END);
         let folder = folder.map_err(ServerError::machine(format!("make a folder for {}", P::NAME)))?;
         Ok(Self { program, folder, port: new_port()?, server: None })
     }
 
-    /// Starts it for the first time, and waits until it is ready.
+    /// Starts the server for the first time, and waits until it is ready.
     pub(super) async fn start(&mut self) -> Result<(), ServerError> {
         let started = timeout(HANG, async {
             let mut tries = 1;
             while let Err(error) = self.run().await {
-                // Another process may have been given the same port.
+                // Another process may have got the same port.
                 if tries == TRIES {
                     return Err(error);
                 }
@@ -83,7 +84,7 @@ impl<P: Program> Process<P> {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Stops it in good order, if it runs.
+    /// Stops the server in an orderly way, if it runs.
     pub(super) async fn stop(&mut self) -> Result<(), ServerError> {
         if let Some(server) = &self.server {
             signal(server.id(), P::STOP);
@@ -91,7 +92,7 @@ impl<P: Program> Process<P> {
         self.ended().await
     }
 
-    /// Kills it with all its processes, in the middle of whatever they do.
+    /// Kills the server and its child processes with SIGKILL.
     pub(super) async fn kill(&mut self) -> Result<(), ServerError> {
         if let Some(server) = &self.server {
             let id = server.id();
@@ -105,10 +106,10 @@ impl<P: Program> Process<P> {
         self.ended().await
     }
 
-    /// Starts it again on the same port; stops it before if it runs.
+    /// Starts the server again on the same port. Stops it first if it runs.
     pub(super) async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await?;
-        // What was killed may take a moment to let go of the port and of the shared memory.
+        // A killed server may take a moment to release the port and the shared memory.
         let started = timeout(HANG, async {
             while self.run().await.is_err() {
                 SystemClock.sleep(PAUSE).await;
@@ -117,7 +118,7 @@ impl<P: Program> Process<P> {
         started.await.map_err(|_| self.failed("did not start again"))
     }
 
-    /// Starts it on its port, and waits until it is ready, however long that takes.
+    /// Starts the server on its port, and waits until it is ready, without a time limit.
     async fn run(&mut self) -> Result<(), ServerError> {
         let server = self.spawn().map_err(ServerError::machine(format!("start {}", P::NAME)))?;
         let (id, guarded) = (server.id(), self.folder.guard(Some(&server)));
@@ -135,7 +136,7 @@ impl<P: Program> Process<P> {
     fn spawn(&self) -> io::Result<Child> {
         let log = OpenOptions::new().create(true).append(true).open(self.folder().join(LOG))?;
         let mut command = self.program.command(self.folder(), self.port);
-        // A group of its own: an interrupt from the keyboard is for the tests, which then end it.
+        // A process group of its own, so that an interrupt from the keyboard reaches only the tests, which then end it.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         command.spawn()
     }
@@ -145,7 +146,7 @@ impl<P: Program> Process<P> {
         let runs = matches!(server.try_wait(), Ok(None));
         if !runs {
             self.server = None;
-            // Whoever cannot be told any more has ended, and has ended the server.
+            // An error means that the guard has ended, and it ends the server first.
             let _ = self.folder.guard(None);
         }
         runs
@@ -163,8 +164,8 @@ impl<P: Program> Process<P> {
     fn failed(&self, what: &str) -> ServerError {
         let log = fs::read_to_string(self.folder().join(LOG)).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
-        let said = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        ServerError::Failed { what: format!("{} {what}", P::NAME), said }
+        let output = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        ServerError::Failed { what: format!("{} {what}", P::NAME), said: output }
     }
 }
 
@@ -180,24 +181,24 @@ fn new_port() -> Result<u16, ServerError> {
 
 fn signal(process: u32, signal: Signal) {
     if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself; whoever signals then waits for its end.
+        // An error means that the process has ended already. The caller waits for its end anyway.
         let _ = kill_process(process, signal);
     }
 }
 
-/// Runs what waits for programs and files where it holds up no task.
-pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs blocking work on a thread that blocks no task.
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("preparing a server does not panic")
 }
 
-/// What it says goes to this file in its folder.
+/// File in the folder of the server that receives its output.
 const LOG: &str = "log";
 
-/// Between two looks at whether a server has started or ended.
+/// Interval between two checks of whether a server has started or ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How many ports are tried.
+/// Number of ports that are tried.
 const TRIES: u32 = 5;
 
-/// How much of its log an error shows.
+/// Number of lines of its log that an error shows.
 const LINES: usize = 12;

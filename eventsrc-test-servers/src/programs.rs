@@ -1,4 +1,4 @@
-//! Where the programs of a Postgres are, and how they are run.
+//! The programs of an installed Postgres.
 
 use std::env;
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Looks in PATH first, then for the newest version where Debian puts them.
+    /// Searches PATH first, then the newest version in Debian's folder.
     pub(super) fn find() -> Result<Self, ServerError> {
         Self::find_in(&env::var_os("PATH").unwrap_or_default(), Path::new("/usr/lib/postgresql"))
     }
@@ -32,8 +32,8 @@ impl Programs {
             .ok_or(ServerError::Missing { program: "postgres", package: "postgresql" })
     }
 
-    /// A command that runs one of them; as the superuser, which Postgres refuses to be, within a user namespace in which
-    /// it is somebody else.
+    /// Returns a command that runs one of the programs. Postgres refuses to run as root, so root runs it as another
+    /// user in a user namespace.
     pub(super) fn command(&self, program: &str) -> Command {
         let program = self.folder.join(program);
         if !rustix::process::geteuid().is_root() {

@@ -1,8 +1,9 @@
-//! What a backend author tests with.
+#![doc = include_str!("../README.md")]
 
 pub mod conformance;
 mod faulty;
 pub mod history;
+mod limits;
 pub mod scenario;
 pub mod view_harness;
 
@@ -10,6 +11,3 @@ pub use faulty::{
     FaultSource, Faults, Faulty, FaultyFeed, FaultySnapshots, FaultyView, FeedFaultSource, FeedFaults,
     Injected, InjectedInFeed,
 };
-
-/// Limit that ends what hangs. It measures nothing: a busy machine may be slow.
-pub(crate) const HANG: std::time::Duration = std::time::Duration::from_mins(10);

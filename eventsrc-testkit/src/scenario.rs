@@ -1,5 +1,5 @@
-//! Scenarios: given these events, when an operation decides, then it saves those, or rejects; and what a fold makes of
-//! them. They read like prose, and one that does not hold panics with a diff.
+//! Tests of folds and operations as scenarios: given these events, when an operation decides, then it saves those events
+//! or rejects. A scenario that does not hold panics with a diff.
 //!
 //! ```
 //! use eventsrc_core::{Decision, Event, Operation, Snapshot, StreamName, fold_fn};
@@ -58,13 +58,13 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use similar::{ChangeTag, TextDiff};
 
-/// A stream with these events, each a commit of its own, a second after the other.
+/// Returns a stream with these events, one commit per event, one second apart.
 pub fn given<E>(events: impl IntoIterator<Item = E>) -> Given<StreamName, E> {
     let stream = StreamName::new("scenario", "1").expect("the name is well-formed");
     Given { stream, events: events.into_iter().collect() }
 }
 
-/// See [`given`].
+/// A stream with events. [`given`] creates it.
 #[derive(Debug)]
 #[must_use = "a scenario without a `then` checks nothing"]
 pub struct Given<K, E> {
@@ -72,7 +72,7 @@ pub struct Given<K, E> {
     events: Vec<E>,
 }
 
-/// A stream with events, and a fold of it.
+/// A stream with events, and a fold of the stream.
 #[derive(Debug)]
 #[must_use = "a scenario without a `then` checks nothing"]
 pub struct Folding<K, S, E, F: Fold<K, S, E>> {
@@ -81,7 +81,7 @@ pub struct Folding<K, S, E, F: Fold<K, S, E>> {
     key: F::Key,
 }
 
-/// What an operation, or a batch of them, came to.
+/// Result of an operation, or of a batch of operations.
 #[derive(Debug)]
 #[must_use = "a scenario without a `then` checks nothing"]
 pub struct Then<E, R> {
@@ -90,7 +90,7 @@ pub struct Then<E, R> {
 }
 
 impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
-    /// The same events in the stream of `key`, for folds of streams with keys of their own.
+    /// Moves the events to the stream of `key`, for folds that need a key of another type.
     pub fn in_stream<K2>(self, key: K2) -> Given<K2, E> {
         Given { stream: key, events: self.events }
     }
@@ -115,7 +115,7 @@ impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
         let given = self.write();
         let operations: Vec<_> = operations.into_iter().collect();
         let saves = given.saves();
-        let outcome = at_once(saves.save_all(&given.stream, &Context::default(), &operations));
+        let outcome = run_now(saves.save_all(&given.stream, &Context::default(), &operations));
         given.then(outcome)
     }
 
@@ -135,7 +135,7 @@ impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
             let metadata = Metadata::new(ids.commit_id(time));
             let key = written.stream.clone();
             let commit = Commit { key, first, time, metadata, payloads: Vec1::new(event) };
-            match at_once(written.storage.put(Arc::new(commit))) {
+            match run_now(written.storage.put(Arc::new(commit))) {
                 Ok(Put::Stored) => latest = Some(first),
                 other => panic!("the given events cannot be stored: {other:?}"),
             }
@@ -151,7 +151,7 @@ where
     E: Clone + Debug + Send + Sync + 'static,
     F: Fold<K, S, E>,
 {
-    /// The value is `expected`.
+    /// Asserts that the value is `expected`.
     #[expect(clippy::needless_pass_by_value, reason = "a scenario reads better without a reference")]
     #[track_caller]
     pub fn gives(self, expected: F::Value)
@@ -161,7 +161,7 @@ where
         self.gives_optional(Some(&expected));
     }
 
-    /// There is no value: there never was one, or it was deleted.
+    /// Asserts that there is no value: none was ever set, or it was deleted.
     #[track_caller]
     pub fn gives_nothing(self)
     where
@@ -180,7 +180,8 @@ where
         self.when_all([operation])
     }
 
-    /// Saves what all `operations` decide, in one commit or not at all; each sees the effect of those before it.
+    /// Saves what all `operations` decide, in one commit or not at all. Each operation sees the effect of those
+    /// before it.
     #[track_caller]
     pub fn when_all<R>(
         self,
@@ -193,7 +194,7 @@ where
         let Self { given, fold, key } = self;
         let operations: Vec<_> = operations.into_iter().collect();
         let decider = Decider::new(given.saves(), Arc::new(given.query(fold)));
-        let outcome = at_once(decider.save_all(&key, &Context::default(), &operations));
+        let outcome = run_now(decider.save_all(&key, &Context::default(), &operations));
         given.then(outcome)
     }
 
@@ -204,7 +205,7 @@ where
     {
         let Self { given, fold, key } = self;
         let query = given.query(fold);
-        let actual = at_once(query.get(&key, Consistency::LatestEvent)).expect("memory can be read");
+        let actual = run_now(query.get(&key, Consistency::LatestEvent)).expect("memory can be read");
         let show = |value: Option<&F::Value>| {
             value.map_or_else(|| "gives nothing\n".into(), |value| format!("gives\n{value:#?}\n"))
         };
@@ -215,19 +216,19 @@ where
 }
 
 impl<E: Debug + PartialEq, R: Debug + PartialEq> Then<E, R> {
-    /// Exactly these events are saved, in this order.
+    /// Asserts that exactly these events are saved, in this order.
     #[track_caller]
     pub fn then_saves(self, events: impl IntoIterator<Item = E>) {
         self.then(&Ok(events.into_iter().collect()));
     }
 
-    /// Nothing is saved, for exactly these reasons, in this order.
+    /// Asserts that nothing is saved, for exactly these reasons and in this order.
     #[track_caller]
     pub fn then_rejects(self, reasons: impl IntoIterator<Item = R>) {
         self.then(&Err(reasons.into_iter().collect()));
     }
 
-    /// Nothing is saved, for whatever reasons.
+    /// Asserts that nothing is saved, for any reasons.
     #[track_caller]
     pub fn then_saves_nothing(self) {
         if self.result.is_ok() {
@@ -243,7 +244,7 @@ impl<E: Debug + PartialEq, R: Debug + PartialEq> Then<E, R> {
     }
 }
 
-/// A storage with the given events, as a real save meets it.
+/// A storage with the given events, as a real save finds it.
 #[derive(Debug)]
 struct Written<K, S, E> {
     stream: K,
@@ -269,7 +270,7 @@ impl<K: StreamKey, S: Sequence, E: Clone + Debug + Send + Sync + 'static> Writte
         let result = match outcome {
             Ok(Outcome::Saved(_)) => Ok(self.saved()),
             Ok(Outcome::Rejected { reasons, .. }) => Err(reasons.into()),
-            Ok(Outcome::Contended { .. }) => unreachable!("nobody else writes"),
+            Ok(Outcome::Contended { .. }) => unreachable!("there is no other writer"),
             Err(error) => panic!("the operations cannot be saved: {:?}", error.source),
         };
         Then { given: self.text, result }
@@ -277,7 +278,7 @@ impl<K: StreamKey, S: Sequence, E: Clone + Debug + Send + Sync + 'static> Writte
 
     fn saved(&self) -> Vec<E> {
         let pages: Vec<_> =
-            at_once(self.storage.events(&self.stream, None).try_collect()).expect("memory can be read");
+            run_now(self.storage.events(&self.stream, None).try_collect()).expect("memory can be read");
         pages
             .iter()
             .flat_map(|page| page.events())
@@ -296,11 +297,11 @@ impl Clock for Still {
     }
 
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        unreachable!("nobody else writes, so no try is repeated")
+        unreachable!("there is no other writer, so no attempt is repeated")
     }
 }
 
-fn at_once<T>(future: impl Future<Output = T>) -> T {
+fn run_now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("memory never waits")
 }
 

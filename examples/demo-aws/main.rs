@@ -1,4 +1,4 @@
-//! The whole way of an event through AWS, on servers of this machine, told as a story; `./demo-aws` builds and runs it.
+//! The whole path of an event through AWS, on local servers. `./demo-aws` builds and runs it.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A git repository as events: `cargo run --example git-history -- REPO`, and `--help` for more.
+//! A git repository as events. Run `cargo run --example git-history -- REPO`, or with `--help` for all commands.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
-//! Users, groups and memberships, event-sourced: the first program to run, and to read.
+//! Users, groups and memberships, event-sourced: the first program to run and to read.
 //!
-//! Without arguments it plays a story on a database and leaves it for the next run; with `--serve` it is a service over HTTP,
-//! as `README.md` beside this file shows. The service is in `examples/src/identity`; begin with `service.rs`.
+//! Without arguments it runs a scenario on a database and keeps the data for the next run. With `--serve` it is a service
+//! over HTTP; `README.md` in this folder shows its requests. The code is in `examples/src/identity`; start with
+//! `service.rs`.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
-//! Programs on top of eventsrc; see the folders beside this one.
+//! Example programs on eventsrc. The folders next to `src` have their main functions.
 
 #[cfg(feature = "demo")]
 pub mod demo_aws;
 pub mod git_history;
 pub mod identity;
 
-/// The example of the README has to compile and run.
+/// Compiles and runs the example of the README as a doc test.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;

@@ -1,4 +1,4 @@
-//! The one server that all libraries run on, and a new database for each piece of work.
+//! The server that all libraries share, and a new database for each piece of work.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::work::Totals;
 
-/// The server. Its commits are on the disk before they are answered.
+/// The server. It acknowledges a commit only after the commit is on the disk.
 pub(crate) struct Server(Postgres);
 
 impl Server {
@@ -18,7 +18,7 @@ impl Server {
         ))
     }
 
-    /// Its version and the settings that a comparison depends on, as it says itself.
+    /// Returns the version and the settings that affect a comparison, as the server reports them.
     pub(crate) async fn settings(&self) -> Result<String> {
         let mut connection = PgConnection::connect(&self.0.url()).await?;
         let mut settings = Vec::new();
@@ -33,25 +33,25 @@ impl Server {
             let value: String =
                 sqlx::query_scalar(&format!("SHOW {name}")).fetch_one(&mut connection).await?;
             let durable = !["fsync", "synchronous_commit"].contains(&name) || value == "on";
-            ensure!(durable, "{name} is {value}: commits would not be on the disk");
+            ensure!(durable, "{name} is {value}, so commits would not be durable");
             settings.push(format!("{name}={value}"));
         }
         Ok(settings.join(", "))
     }
 
-    /// The folder on whose disk it writes.
+    /// Returns the data folder of the server.
     pub(crate) fn folder(&self) -> PathBuf {
         self.0.data_folder()
     }
 
-    /// A new, empty database.
+    /// Creates an empty database.
     pub(crate) async fn database(&self) -> Result<Database> {
         let url = self.0.database("peers").await;
         let connection = PgConnection::connect(&url).await?;
         Ok(Database { url, connection })
     }
 
-    /// Removes the database, and cuts off whoever is still there.
+    /// Removes the database, and closes its open connections.
     pub(crate) async fn remove(&self, database: Database) -> Result<()> {
         let (_, name) = database.url.rsplit_once('/').context("an address ends with a name")?;
         let mut connection = PgConnection::connect(&self.0.url()).await?;
@@ -60,14 +60,14 @@ impl Server {
     }
 }
 
-/// A database, with a connection that is nobody else's.
+/// A database, with a connection that no library uses.
 pub(crate) struct Database {
     pub(crate) url: String,
     connection: PgConnection,
 }
 
 impl Database {
-    /// Leaves nothing undone of what was written so far, so that the work that follows does not pay for it.
+    /// Finishes the server's background work for everything written so far, so that the measured work does not pay for it.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
             sqlx::query(statement).execute(&mut self.connection).await?;
@@ -75,13 +75,13 @@ impl Database {
         Ok(())
     }
 
-    /// The one number that `statement` answers.
+    /// Returns the number that `statement` selects.
     pub(crate) async fn number(&mut self, statement: &str) -> Result<u64> {
         let number: i64 = sqlx::query_scalar(statement).fetch_one(&mut self.connection).await?;
         Ok(u64::try_from(number)?)
     }
 
-    /// The rows of `proj`.
+    /// Returns the rows of `proj`.
     pub(crate) async fn projected(&mut self) -> Result<Totals> {
         let rows = sqlx::query_as("SELECT id, total FROM proj").fetch_all(&mut self.connection).await?;
         Ok(rows.into_iter().collect())

@@ -1,5 +1,5 @@
-//! The benchmarks of eventsrc on Postgres beside other event-sourcing libraries: the same work, the same server, the same
-//! durability; and what the same work costs on DynamoDB. See `BENCHMARKS.md`.
+//! Benchmarks of eventsrc and other event-sourcing libraries on Postgres, with the same work, server and durability; and
+//! the cost of the same work on DynamoDB. See `BENCHMARKS.md`.
 
 mod contestants;
 mod database;
@@ -25,32 +25,32 @@ use peer::{CONNECTIONS, Contestant};
 use table::{Report, Row};
 use work::{Counts, Measured, Work};
 
-/// Runs each library through each piece of work on a Postgres of its own, and prints a table.
+/// Runs each library through each piece of work on a separate Postgres server, and prints a table.
 #[derive(Parser)]
 #[command(name = "bench --peers")]
 struct Arguments {
-    /// The share of the full counts (20,000 commands, 1,000 loads, 100,000 projected events) to run.
+    /// Share of the full counts (20,000 commands, 1,000 loads, 100,000 projected events) to run.
     #[arg(long, default_value_t = 0.02)]
     scale: f64,
-    /// How often everything is run. In each repeat, each piece of work meets the libraries in random order.
+    /// Number of repeats. In each repeat, each piece of work runs the libraries in random order.
     #[arg(long, default_value_t = 3)]
     repeats: u32,
-    /// What the random order is drawn from.
+    /// Seed of the random order.
     #[arg(long, default_value_t = 20)]
     seed: u64,
-    /// Run only this library (may be repeated).
+    /// Run only this library (can be repeated).
     #[arg(long, value_name = "NAME", value_parser = ALL.iter().map(|it| it.name).collect::<Vec<_>>())]
     only: Vec<String>,
-    /// Run only this piece of work (may be repeated).
+    /// Run only this piece of work (can be repeated).
     #[arg(long, value_name = "NAME", value_parser = ["commands", "loads", "projection"])]
     work: Vec<String>,
-    /// Write the results to this file as well.
+    /// Also write the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Say which libraries there are, and end.
+    /// List the libraries.
     #[arg(long)]
     list: bool,
-    /// Instead, count what commands and loads cost on DynamoDB, which is the same in each run.
+    /// Count the cost of commands and loads on DynamoDB instead, which is the same in each run.
     #[arg(long, conflicts_with_all = ["scale", "repeats", "seed", "only", "work", "json", "list"])]
     dynamo: bool,
 }
@@ -72,10 +72,10 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         dynamo::run().await?;
         return Ok(true);
     }
-    ensure!(arguments.scale > 0.0 && arguments.scale <= 1.0, "the scale is a share, above 0 and at most 1");
-    let is_asked =
+    ensure!(arguments.scale > 0.0 && arguments.scale <= 1.0, "--scale must be above 0 and at most 1");
+    let is_selected =
         |it: &&Contestant| arguments.only.is_empty() || arguments.only.iter().any(|name| name == it.name);
-    let contestants: Vec<_> = ALL.iter().filter(is_asked).collect();
+    let contestants: Vec<_> = ALL.iter().filter(is_selected).collect();
     if arguments.list {
         for contestant in contestants {
             println!("{:24} {:8} {}", contestant.name, version(contestant.package), contestant.about);
@@ -103,7 +103,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let mut failures = Vec::new();
     let mut order = StdRng::seed_from_u64(arguments.seed);
     for repeat in 1..=arguments.repeats {
-        for (place, work) in work::ALL.into_iter().enumerate() {
+        for (index, work) in work::ALL.into_iter().enumerate() {
             if !arguments.work.is_empty() && !arguments.work.iter().any(|name| name == work.name()) {
                 continue;
             }
@@ -115,7 +115,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
                     Ok(measured) => {
                         let (value, unit) = (measured.value, work.unit());
                         eprintln!("{repeat}: {}: {}: {value:.1} {unit}", work.title(), contestant.name);
-                        results.entry((place, peer)).or_default().push(measured);
+                        results.entry((index, peer)).or_default().push(measured);
                     }
                     Err(error) => {
                         let failure =
@@ -137,11 +137,11 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let ours = contestants.iter().position(|it| is_ours(it));
     let rows = results
         .iter()
-        .map(|(&(place, peer), measured)| {
+        .map(|(&(index, peer), measured)| {
             let theirs = !is_ours(contestants[peer]);
-            let ours = ours.filter(|_| theirs).and_then(|ours| results.get(&(place, ours)));
+            let ours = ours.filter(|_| theirs).and_then(|ours| results.get(&(index, ours)));
             let in_pairs = ours.filter(|ours| ours.len() == measured.len());
-            Row::new(work::ALL[place], contestants[peer].name, measured.clone(), in_pairs.map(Vec::as_slice))
+            Row::new(work::ALL[index], contestants[peer].name, measured.clone(), in_pairs.map(Vec::as_slice))
         })
         .collect();
     let Arguments { scale, repeats, .. } = *arguments;
@@ -165,7 +165,7 @@ fn is_ours(contestant: &Contestant) -> bool {
     contestant.package == "eventsrc-postgres"
 }
 
-/// The version that is locked.
+/// Returns the version in the lock file.
 fn version(package: &str) -> &'static str {
     const LOCK: &str = include_str!("../Cargo.lock");
     let line = format!("name = \"{package}\"\nversion = \"");

@@ -1,4 +1,4 @@
-//! Time, and what the numbers were measured on, without which they mean little.
+//! Time, and the conditions of a run: machine, versions and load.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// Seconds since it was started.
+/// A stopwatch.
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
@@ -22,7 +22,7 @@ impl Stopwatch {
     }
 }
 
-/// The machine, as lines of text.
+/// Describes the machine in lines of text.
 pub(crate) fn machine() -> Vec<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -42,13 +42,13 @@ pub(crate) fn machine() -> Vec<String> {
     ]
 }
 
-/// The load average over one, five and fifteen minutes.
+/// Returns the load average over one, five and fifteen minutes.
 pub(crate) fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// Synced appends of 256 bytes a second, on the disk of `directory`.
+/// Measures the synced appends of 256 bytes a second on the disk of `directory`.
 pub(crate) fn syncs(directory: &Path) -> Result<f64> {
     const APPENDS: u32 = 500;
     let mut file = tempfile::tempfile_in(directory)?;

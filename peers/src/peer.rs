@@ -1,4 +1,4 @@
-//! What every library has to do here.
+//! The interface that each library implements.
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -8,59 +8,58 @@ use tokio_util::sync::CancellationToken;
 
 use crate::work::Work;
 
-/// A library that takes part.
+/// A library in the comparison.
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
-    /// The package whose version is reported.
+    /// Package whose version is reported.
     pub(crate) package: &'static str,
-    /// How it is used, in a few words.
+    /// Description of its use, in a few words.
     pub(crate) about: &'static str,
-    /// Whether it has this piece of work, and not just the same way as another contestant.
+    /// True if the library takes part in a piece of work, and does it differently from its other entries.
     pub(crate) takes_part: fn(Work) -> bool,
-    /// The fewest events that its projection is measured with, so that this takes no less than a moment.
+    /// Minimum number of events of its projection, so that the measurement is not too short.
     pub(crate) least_projected: u64,
-    /// Sets it up in an empty database.
+    /// Sets the library up in an empty database.
     pub(crate) open: fn(url: String) -> LocalBoxFuture<'static, Result<Box<dyn Peer>>>,
 }
 
-/// The library at work in one database.
+/// A library in one database.
 #[async_trait]
 pub(crate) trait Peer: Send + Sync {
-    /// Loads the stream, and appends one event to it; says how many tries were in vain.
+    /// Loads the stream, appends one event to it, and returns the number of failed attempts.
     async fn command(&self, stream: &str, entry: Entry) -> Result<u64>;
 
-    /// Appends these events by whatever is quickest. What is measured begins after it.
+    /// Appends these events in the fastest way. The measurement begins after it.
     async fn fill(&self, stream: &str, entries: Vec<Entry>) -> Result<()>;
 
-    /// Loads the stream, which is there.
+    /// Loads an existing stream.
     async fn load(&self, stream: &str) -> Result<Account>;
 
-    /// Brings all events into the table `proj`, those that are stored and those that come, until told to stop. The table
-    /// is there once it listens.
+    /// Applies all stored and new events to the table `proj` until `run.stop`. The table exists once `run.listening` is set.
     async fn project(&self, run: Run) -> Result<()>;
 
-    /// The statement that counts the stored events.
+    /// Returns the statement that counts the stored events.
     fn count(&self) -> &'static str;
 }
 
-/// How the two sides of a running projection tell each other.
+/// Signals between a running projection and its caller.
 #[derive(Clone, Default)]
 pub(crate) struct Run {
-    /// Set by the projection once no event that is stored from here on can be missed, or be taken twice, as the
-    /// library is meant to be used.
+    /// Set by the projection once it will neither miss nor repeat an event that is stored from then on, as far as the
+    /// library promises.
     pub(crate) listening: CancellationToken,
-    /// Set when it shall end.
+    /// Set by the caller to end the projection.
     pub(crate) stop: CancellationToken,
 }
 
-/// What is stored: the payload of one event.
+/// Payload of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) amount: i64,
     pub(crate) note: String,
 }
 
-/// What a stream is folded into.
+/// Value of the fold of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) events: u64,
@@ -74,12 +73,12 @@ impl Account {
     }
 }
 
-/// How many connections each library may open: as many as there are tasks, and some for its projection.
+/// Maximum number of connections of each library: one for each task, and some for its projection.
 pub(crate) const CONNECTIONS: u32 = 40;
 
-/// The table of a projection: the sum of each stream.
+/// Table of a projection, with the sum of each stream.
 pub(crate) const TABLE: &str = "CREATE TABLE proj (id text PRIMARY KEY, total bigint NOT NULL)";
 
-/// Adds an event to its row, as a handler of one event does it.
+/// Statement that adds one event to its row.
 pub(crate) const UPSERT: &str = "INSERT INTO proj (id, total) VALUES ($1, $2) \
      ON CONFLICT (id) DO UPDATE SET total = proj.total + excluded.total";

@@ -1,10 +1,10 @@
-//! What a run came to, as a table and as JSON.
+//! The results of a run, as a table and as JSON.
 
 use serde::Serialize;
 
 use crate::work::{Counts, Measured, Verdict, Work};
 
-/// One library at one piece of work, over all repeats.
+/// Results of one library with one piece of work, over all repeats.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) work: String,
@@ -13,27 +13,27 @@ pub(crate) struct Row {
     pub(crate) median: f64,
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
-    /// How many times as fast ours is, the median over the repeats; none for ours itself and where ours did not run.
+    /// Speed of ours relative to this library, as the median over the repeats. `None` for ours, and if ours did not run.
     pub(crate) ours_is_faster: Option<f64>,
-    /// One of each repeat, in their order.
+    /// One result per repeat, in order.
     pub(crate) measured: Vec<Measured>,
 }
 
-/// A whole run.
+/// Results of a whole run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// What it was measured on, and how.
+    /// Machine, versions and settings.
     pub(crate) conditions: Vec<String>,
     pub(crate) scale: f64,
     pub(crate) repeats: u32,
     pub(crate) counts: Counts,
     pub(crate) rows: Vec<Row>,
-    /// What did not run, and why.
+    /// Failed measurements, with their errors.
     pub(crate) failures: Vec<String>,
 }
 
 impl Row {
-    /// `ours` are the values of ours in the same repeats.
+    /// Creates a row. `ours` has the results of ours in the same repeats.
     pub(crate) fn new(
         work: Work,
         peer: &'static str,
@@ -57,18 +57,18 @@ impl Row {
         }
     }
 
-    /// How much was done each time.
+    /// Returns the amount of work in each repeat.
     fn count(&self) -> u64 {
         self.measured.first().map_or(0, |measured| measured.count)
     }
 
-    /// The tries that were in vain, in the average repeat.
+    /// Returns the mean number of failed attempts per repeat.
     fn failures(&self) -> String {
         let failures: u64 = self.measured.iter().map(|measured| measured.failures).sum();
         if failures == 0 { String::new() } else { number(failures as f64 / self.measured.len() as f64) }
     }
 
-    /// Of a projection: whether it came out right, over all repeats.
+    /// Returns the verdict of a projection over all repeats.
     fn verdict(&self) -> String {
         let verdicts: Vec<_> = self.measured.iter().filter_map(|measured| measured.verdict).collect();
         let sum = |of: fn(&Verdict) -> u64| verdicts.iter().map(of).sum::<u64>();
@@ -85,7 +85,7 @@ impl Row {
 }
 
 impl Report {
-    /// As Markdown, aligned so that it reads as plain text too.
+    /// Formats the report as Markdown that is aligned as plain text.
     pub(crate) fn markdown(&self) -> String {
         let head = [
             "work",
@@ -95,7 +95,7 @@ impl Report {
             "unit",
             "ours is",
             "count",
-            "tries in vain",
+            "failed tries",
             "events applied of events stored",
         ];
         let mut cells = vec![head.map(str::to_owned)];
@@ -141,7 +141,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Three significant digits or a whole number, with thousands set apart.
+/// Formats a number with three significant digits or as a whole number, with thousands separators.
 fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 => whole(value.round() as u64),
@@ -153,8 +153,8 @@ fn number(value: f64) -> String {
 fn whole(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_compared_repeat_by_repeat() {
+    fn ours_is_compared_in_each_repeat() {
         let (ours, theirs) = (measured(&[20.0, 90.0, 400.0]), measured(&[10.0, 30.0, 100.0]));
         let row = Row::new(Work::Projection, "peer", theirs.clone(), Some(&ours));
         assert_eq!((row.median, row.ours_is_faster), (30.0, Some(3.0)));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_at_a_glance() {
+    fn numbers_have_three_digits_and_thousands_separators() {
         for (value, text) in [(0.034, "0.03"), (1.0, "1.00"), (16.04, "16.0"), (1_234_567.8, "1,234,568")] {
             assert_eq!(number(value), text);
         }

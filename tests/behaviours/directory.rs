@@ -1,4 +1,4 @@
-//! The streams that these tests save to: a directory of entries, several keys on one stream.
+//! The streams that these tests save to: a directory of entries, with several keys on one stream.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl StreamKey for Letter {
     }
 }
 
-/// What happens to an entry of a directory.
+/// An event of a directory: an entry is added or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
     Set { name: String, value: u32 },
@@ -73,14 +73,14 @@ pub(crate) fn by_name(directory: &Directory) -> QueryApi<Directory, ByName> {
     QueryApi::keyed(Arc::clone(directory), ByName, |name: &String| Letter(name.chars().next().unwrap_or('?')))
 }
 
-/// A writer of its own: no two make the same commit ids.
+/// A `SaveApi` with its own randomness, so that no two of them generate the same commit ids.
 pub(crate) fn saves<St: eventsrc_core::EventStorage>(storage: St) -> SaveApi<St> {
     static WRITERS: AtomicU64 = AtomicU64::new(0);
     let randomness = Randomness::seeded(WRITERS.fetch_add(1, Ordering::Relaxed));
     SaveApi::with(storage, SaveSettings::default(), Arc::new(StepClock::default()), Arc::new(randomness))
 }
 
-/// A clock that is one second later each time it is asked, and waits for nothing.
+/// A clock that advances by one second at each reading. Its sleeps return at once.
 #[derive(Debug, Default)]
 pub(crate) struct StepClock(AtomicI64);
 

@@ -24,14 +24,14 @@ async fn get(query: &impl Query<Key = String, Value = u32>, name: &str) -> Optio
 }
 
 #[tokio::test]
-async fn what_is_added_is_got() {
+async fn added_values_are_returned() {
     let directory = directory();
     save_all(&directory, [set("ada", 1)]).await;
     assert_eq!(get(&by_name(&directory), "ada").await, Some(1));
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_gone_and_says_so() {
+async fn a_deleted_value_is_reported_as_deleted() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), deleted("ada")]).await;
     let query = by_name(&directory);
@@ -43,7 +43,7 @@ async fn what_is_deleted_is_gone_and_says_so() {
 }
 
 #[tokio::test]
-async fn deleting_nothing_does_no_harm() {
+async fn deleting_a_missing_value_has_no_effect() {
     let directory = directory();
     save_all(&directory, [deleted("ada"), set("abe", 7)]).await;
     assert_eq!(get(&by_name(&directory), "ada").await, None);
@@ -227,7 +227,7 @@ async fn a_changed_fold_never_reads_an_old_snapshot() {
 }
 
 #[tokio::test]
-async fn a_refresh_from_a_forced_start_mends_a_wrong_snapshot() {
+async fn a_refresh_from_a_given_start_replaces_a_wrong_snapshot() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("ada", 2)]).await;
     let snapshots = Arc::new(MemorySnapshots::default());
@@ -245,7 +245,7 @@ async fn a_refresh_from_a_forced_start_mends_a_wrong_snapshot() {
 }
 
 #[tokio::test]
-async fn an_epoch_is_kept_for_reading_values_of_long_ago() {
+async fn an_epoch_snapshot_is_kept_for_queries_of_old_values() {
     let directory = directory();
     save_all(&directory, (0..10).map(|value| set("ada", value))).await;
     let snapshots = Arc::new(MemorySnapshots::default());
@@ -282,7 +282,7 @@ fn the_fold_that_is_tested_is_at_version_one() {
     assert_eq!(eventsrc_core::Fold::<Letter, u64, Entry>::version(&ByName), 1);
 }
 
-/// A writer would put right after it, inside the commit, and not every backend sees that.
+/// A writer would put right after it, inside the commit, and not every backend rejects that.
 #[tokio::test]
 async fn the_token_of_a_value_inside_a_commit_is_not_trusted() {
     let directory = directory();

@@ -1,4 +1,4 @@
-//! Contention is retried, and only contention; a lost reply is not a conflict.
+//! Only contention is retried, and a lost reply is not a conflict.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,39 +16,41 @@ use futures::stream::BoxStream;
 
 use super::directory::{A, Directory, Entry, Letter, StepClock, directory, saves, second, sequence, set};
 
-/// What a storage has at hand when a put meets a conflict.
+/// The information that a storage returns with a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Telling {
-    /// The commit in the way and the head, as SQL does.
+pub(crate) enum ConflictInfo {
+    /// The conflicting commit and the head, as the SQL backends do.
     Everything,
-    /// The commit in the way, as DynamoDB does.
+    /// The conflicting commit, as DynamoDB does.
     InTheWay,
     Nothing,
 }
 
-/// A directory that tells so much about its conflicts.
-pub(crate) struct Tells {
+/// A directory that returns this information with its conflicts.
+pub(crate) struct WithConflictInfo {
     directory: Directory,
-    telling: Telling,
+    info: ConflictInfo,
 }
 
-impl Tells {
-    pub(crate) fn new(directory: Directory, telling: Telling) -> Self {
-        Self { directory, telling }
+impl WithConflictInfo {
+    pub(crate) fn new(directory: Directory, info: ConflictInfo) -> Self {
+        Self { directory, info }
     }
 }
 
-impl EventStorage for Tells {
+impl EventStorage for WithConflictInfo {
     type Key = Letter;
     type Sequence = u64;
     type Payload = Entry;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        Ok(match (self.directory.put(commit).await?, self.telling) {
-            (Put::Conflict(conflict), Telling::InTheWay) => {
+        Ok(match (self.directory.put(commit).await?, self.info) {
+            (Put::Conflict(conflict), ConflictInfo::InTheWay) => {
                 Put::Conflict(Conflict { head: None, ..conflict })
             }
-            (Put::Conflict(_), Telling::Nothing) => Put::Conflict(Conflict { existing: None, head: None }),
+            (Put::Conflict(_), ConflictInfo::Nothing) => {
+                Put::Conflict(Conflict { existing: None, head: None })
+            }
             (put, _) => put,
         })
     }
@@ -62,8 +64,8 @@ impl EventStorage for Tells {
     }
 }
 
-/// A directory in which something happens at the first puts, and then nothing any more.
-struct Troubled {
+/// A directory that injects these events into its first puts, and none afterwards.
+struct FaultyDirectory {
     directory: Directory,
     trouble: Trouble,
     left: AtomicU32,
@@ -71,17 +73,17 @@ struct Troubled {
 
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
-    /// Another writer is a little faster.
+    /// Another writer appends first.
     Rival,
-    /// The put fails before it is done.
+    /// The put fails before it is carried out.
     Fails,
-    /// The put is done and its reply lost.
+    /// The put is carried out and its reply is lost.
     LosesReply,
-    /// The reply is lost and the client below sends the request again.
+    /// The reply is lost and the client layer below sends the request again.
     ResendsAfterLostReply,
 }
 
-impl Troubled {
+impl FaultyDirectory {
     fn new(directory: &Directory, trouble: Trouble, times: u32) -> Self {
         Self { directory: Arc::clone(directory), trouble, left: AtomicU32::new(times) }
     }
@@ -91,7 +93,7 @@ fn lost() -> StorageError {
     StorageError::new(ErrorKind::Unavailable, "no reply").on(&A)
 }
 
-impl EventStorage for Troubled {
+impl EventStorage for FaultyDirectory {
     type Key = Letter;
     type Sequence = u64;
     type Payload = Entry;
@@ -141,15 +143,15 @@ async fn stored(directory: &Directory) -> usize {
 #[tokio::test]
 async fn contention_is_retried_and_counted() {
     let directory = directory();
-    let saves = saves(Troubled::new(&directory, Trouble::Rival, 7));
+    let saves = saves(FaultyDirectory::new(&directory, Trouble::Rival, 7));
     let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
     assert_eq!((outcome.retries(), sequence(outcome)), (7, 8));
 }
 
 #[tokio::test]
-async fn retries_give_up_after_the_number_of_tries_and_say_how_many() {
+async fn retries_end_after_the_number_of_attempts_and_report_it() {
     let directory = directory();
-    let saves = saves(Troubled::new(&directory, Trouble::Rival, u32::MAX));
+    let saves = saves(FaultyDirectory::new(&directory, Trouble::Rival, u32::MAX));
     let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
     assert_eq!(outcome, Outcome::Contended { attempts: 20 });
     assert_eq!(outcome.retries(), 19);
@@ -157,10 +159,10 @@ async fn retries_give_up_after_the_number_of_tries_and_say_how_many() {
 }
 
 #[tokio::test]
-async fn the_number_of_tries_is_a_setting() {
+async fn the_number_of_attempts_is_a_setting() {
     let directory = directory();
     let saves = SaveApi::with(
-        Troubled::new(&directory, Trouble::Rival, 1),
+        FaultyDirectory::new(&directory, Trouble::Rival, 1),
         SaveSettings { retry: RetryPolicy { tries: 1, ..RetryPolicy::default() }, ..SaveSettings::default() },
         Arc::new(StepClock::default()),
         Arc::new(Randomness::seeded(1)),
@@ -172,7 +174,7 @@ async fn the_number_of_tries_is_a_setting() {
 #[tokio::test]
 async fn a_rejected_operation_is_not_retried() {
     let directory = directory();
-    let saves = saves(Troubled::new(&directory, Trouble::Rival, 1));
+    let saves = saves(FaultyDirectory::new(&directory, Trouble::Rival, 1));
     let outcome = saves.save(&A, Operation::if_seq(None, set("ada", 1))).await.unwrap();
     assert!(matches!(outcome, Outcome::Rejected { retries: 1, .. }), "{outcome:?}");
     assert_eq!(stored(&directory).await, 1);
@@ -181,7 +183,7 @@ async fn a_rejected_operation_is_not_retried() {
 #[tokio::test]
 async fn a_storage_error_is_not_retried_and_names_the_commit_and_the_stream() {
     let directory = directory();
-    let saves = saves(Troubled::new(&directory, Trouble::Fails, 1));
+    let saves = saves(FaultyDirectory::new(&directory, Trouble::Fails, 1));
     let error = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap_err();
     assert_eq!(
         (error.retries, error.source.kind(), error.source.stream()),
@@ -194,7 +196,7 @@ async fn a_storage_error_is_not_retried_and_names_the_commit_and_the_stream() {
 #[tokio::test]
 async fn a_lost_reply_that_the_client_below_resends_is_a_success() {
     let directory = directory();
-    let saves = saves(Troubled::new(&directory, Trouble::ResendsAfterLostReply, 3));
+    let saves = saves(FaultyDirectory::new(&directory, Trouble::ResendsAfterLostReply, 3));
     for expected in 1..=3 {
         let outcome = saves
             .save(&A, Operation::if_seq(Some(expected).filter(|s| *s > 1).map(|s| s - 1), set("ada", 1)));
@@ -205,11 +207,11 @@ async fn a_lost_reply_that_the_client_below_resends_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_lost_reply_is_settled_by_saving_again_with_the_same_commit_id() {
+async fn a_lost_reply_is_resolved_by_saving_again_with_the_same_commit_id() {
     let directory = directory();
     for (trouble, repeated) in [(Trouble::Fails, false), (Trouble::LosesReply, true)] {
         let before = stored(&directory).await;
-        let saves = saves(Troubled::new(&directory, trouble, 1));
+        let saves = saves(FaultyDirectory::new(&directory, trouble, 1));
         let at = u64::try_from(before).ok().filter(|at| *at > 0);
         let error = saves.save(&A, Operation::if_seq(at, set("ada", 1))).await.unwrap_err();
         let context = Context { commit_id: Some(error.commit_id), ..Context::default() };

@@ -1,4 +1,4 @@
-//! Operations decide, saves store: conditions, batches, and commands that are repeated.
+//! Operations and saves: conditions, batches and repeated commands.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ async fn payloads(directory: &Directory) -> Vec<Entry> {
 }
 
 #[tokio::test]
-async fn insert_saves_whatever_is_there() {
+async fn insert_saves_without_a_condition() {
     let directory = directory();
     let saves = saves(Arc::clone(&directory));
     for expected in 1..=3 {
@@ -84,7 +84,7 @@ async fn a_batch_is_one_commit_and_each_operation_sees_those_before_it() {
 }
 
 #[tokio::test]
-async fn a_batch_is_saved_whole_or_not_at_all() {
+async fn a_batch_is_saved_completely_or_not_at_all() {
     let directory = directory();
     let saves = saves(Arc::clone(&directory));
     let batch = [Operation::if_absent(set("ada", 1)), Operation::if_absent(set("ada", 2))];
@@ -94,7 +94,7 @@ async fn a_batch_is_saved_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_batch_of_none_is_a_mistake_of_the_caller() {
+async fn an_empty_batch_is_an_error_of_the_caller() {
     let none: [Operation<Entry>; 0] = [];
     let error = saves(directory()).save_all(&A, &Context::default(), &none).await.unwrap_err();
     assert_eq!(error.source.kind(), eventsrc_core::ErrorKind::Invalid);
@@ -173,7 +173,7 @@ async fn a_decider_decides_on_the_folded_value() {
 }
 
 #[tokio::test]
-async fn metadata_says_who_and_why() {
+async fn metadata_records_actor_and_causation() {
     let directory = directory();
     let saves = saves(Arc::clone(&directory));
     let read =

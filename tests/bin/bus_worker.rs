@@ -1,5 +1,5 @@
-//! Carries events: the part of the way that is named first, on the bus that the last five arguments tell, with faults that are
-//! drawn from the seed between them; `calm` for none.
+//! Runs one part of the path of events until it is killed. The first argument names the part, the last five the
+//! bus, and the second the seed of the injected faults, or `calm` for none.
 
 use std::env;
 
@@ -9,7 +9,7 @@ use eventsrc_tests::bus::{Bus, BusFaults, Part, work};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let part = Part::parse(&arguments.next().context("which part of the way?")?)?;
+    let part = Part::parse(&arguments.next().context("the first argument is a part of the path")?)?;
     let faults = arguments.next().context("from which seed?")?;
     let bus = Bus::parse(&mut arguments)?;
     let bus = if faults == "calm" { bus } else { bus.through(BusFaults::drawn(faults.parse()?)) };

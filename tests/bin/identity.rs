@@ -1,4 +1,4 @@
-//! The example `identity` as a program of this package, so that tests can run it, and kill it.
+//! The example `identity` as a program of this package, so that tests can run and kill it.
 
 use std::process::ExitCode;
 

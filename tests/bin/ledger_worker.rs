@@ -1,5 +1,5 @@
-//! Keeps or rebuilds a ledger: from the events in the SQLite file that is named first, in the file or database that is named
-//! second, doing the job that is named third, with the seed that comes fourth.
+//! Keeps or rebuilds a ledger. The arguments are the SQLite file of the events, the file or database of the
+//! ledger, the job and the seed.
 
 use std::env;
 

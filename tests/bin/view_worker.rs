@@ -1,5 +1,5 @@
-//! Stores events in the folder that is named first, with the seed that comes second, keeps views of them, and says what is
-//! applied, until it is killed.
+//! Stores events in a folder, keeps views of them, and prints the applied positions, until it is killed. The
+//! arguments are the folder and the seed.
 
 use std::env;
 

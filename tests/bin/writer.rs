@@ -1,6 +1,6 @@
-//! Writes to the place that is named first, an SQLite file or the tables of an access key at an endpoint
-//! (`http://127.0.0.1:8000/key`), with the seed that comes second, and says what is stored: until it is killed, or each of its
-//! tasks has stored as many commits as the third argument says.
+//! Writes to a storage and prints the stored commits, until it is killed or each of its tasks has stored the
+//! given number of commits. The arguments are an SQLite file or the tables of an access key at an endpoint
+//! (`http://127.0.0.1:8000/key`), the seed, and optionally the number of commits.
 
 use std::env;
 

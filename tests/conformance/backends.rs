@@ -1,4 +1,4 @@
-//! The backends and the combinators that are held against the contract.
+//! The backends and the combinators to which the suites are applied.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::beside::{Memories, OneKind};
+use super::either::{Memories, OneKind};
 use super::persistent::PersistentBackend;
 
 type Memory<S> = Arc<MemoryStorage<SampleKey, S, Sample>>;
 
-/// A storage over what lies in memory at a place. Payloads are kept as they are, so none is ever unreadable.
+/// A storage over shared memory. Payloads are kept as they are, so none is ever unreadable.
 pub(super) struct InMemory<P, St>(fn(&P) -> St);
 
 impl<P, St> Backend for InMemory<P, St>
@@ -83,7 +83,7 @@ pub(super) fn three_side_by_side<S: Sequence>() -> InMemory<Memories<S>, OneKind
     InMemory(OneKind::of)
 }
 
-/// Sample keys outside, the same spelled backwards inside.
+/// Sample keys outside, the same keys spelled backwards inside.
 pub(super) fn mapped_key<S: Sequence>() -> InMemory<
     Arc<MemoryStorage<Backwards, S, Sample>>,
     impl ScanStorage<Key = SampleKey, Sequence = S, Payload = Sample>,
@@ -108,7 +108,7 @@ pub(super) fn mapped_sequence()
     })
 }
 
-/// A key that is malformed where the key that it is made of is malformed, and has other parts.
+/// A key that is malformed if its source key is malformed, and has other parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Backwards {
     category: String,
@@ -139,7 +139,7 @@ fn backwards(text: &str) -> String {
     text.chars().rev().collect()
 }
 
-/// A SQLite file in a directory of its own. Each handle opens the file anew, as another process would.
+/// A SQLite file in a directory of its own. Each handle opens the file again, as another process would.
 pub(super) struct Sqlite<S, C> {
     codec: C,
     sequence: std::marker::PhantomData<fn() -> S>,
@@ -166,7 +166,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Sqlite<S, C> {
     }
 
     async fn create(&self) -> TempDir {
-        tempfile::tempdir().expect("there is a place for temporary files")
+        tempfile::tempdir().expect("a temporary directory")
     }
 
     async fn open(&self, directory: &TempDir) -> Self::Storage {
@@ -183,7 +183,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Sqlite<S, C> {
     }
 
     async fn create(&self) -> TempDir {
-        tempfile::tempdir().expect("there is a place for temporary files")
+        tempfile::tempdir().expect("a temporary directory")
     }
 
     async fn open(&self, directory: &TempDir, name: &str) -> Self::Storage {
@@ -191,7 +191,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Sqlite<S, C> {
     }
 }
 
-/// Schemas of one database. Each handle connects anew, as another process would.
+/// Schemas of one database. Each handle has a new connection, as another process would.
 pub(super) struct Postgres<S, C> {
     codec: C,
     database: OnceCell<String>,
@@ -267,7 +267,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Postgres<S, C> {
     }
 }
 
-/// Tables of one DynamoDB. Each handle has a client of its own, as another process would.
+/// Tables of one DynamoDB. Each handle has its own client, as another process would.
 pub(super) struct Tables<S, C> {
     codec: C,
     server: fn() -> BoxFuture<'static, (String, String)>,
@@ -275,12 +275,12 @@ pub(super) struct Tables<S, C> {
     sequence: std::marker::PhantomData<fn() -> S>,
 }
 
-/// DynamoDB Local, with a database of its own for each place: tables slow each other down there.
+/// DynamoDB Local, with a database for each location: tables of one database slow each other down there.
 pub(super) fn dynamo<S: Sequence>() -> Tables<S, Json> {
     Tables { codec: Json, server: local, faulty: None, sequence: std::marker::PhantomData }
 }
 
-/// The same, through a network and a service that fail; callers ask again.
+/// DynamoDB Local through a network and a service that fail. Callers retry.
 pub(super) fn dynamo_through<S: Sequence>(faulty: &FaultyHttp) -> PersistentBackend<Tables<S, Json>> {
     PersistentBackend(Tables { faulty: Some(faulty.clone()), ..dynamo() })
 }
@@ -289,7 +289,7 @@ pub(super) fn dynamo_with_postcard<S: Sequence>() -> Tables<S, Postcard> {
     Tables { codec: Postcard, server: local, faulty: None, sequence: std::marker::PhantomData }
 }
 
-/// Another implementation of DynamoDB, that shares nothing with the first.
+/// Another implementation of DynamoDB, independent of the first.
 pub(super) fn ministack<S: Sequence>() -> Tables<S, Json> {
     let server: fn() -> BoxFuture<'static, _> = || {
         Box::pin(async {
@@ -307,7 +307,7 @@ fn local() -> BoxFuture<'static, (String, String)> {
     })
 }
 
-/// Where the tables of one place are.
+/// The tables of one location.
 pub(super) struct Database {
     endpoint: String,
     access_key: String,
@@ -343,8 +343,8 @@ impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Tables<S, C> {
     type Location = Database;
 
     fn capabilities(&self) -> Capabilities {
-        // One conditional write sees the item at its own key and nothing else. A commit is an item, of which 400 KB are taken
-        // before it is compressed; that it is said of payload text leaves room for what is not.
+        // One conditional write sees the item at its own key and nothing else. A commit is an item of at
+        // most 400 KB before compression. The limit counts payload text, and leaves room for the rest.
         let largest_commit = 350 << 10;
         Capabilities {
             sees_holes: false,
@@ -383,7 +383,7 @@ impl<S: Sequence, C: Codec<Sample> + Copy> SnapshotBackend for Tables<S, C> {
 
 type Kept<S> = Arc<MemorySnapshots<SampleKey, S, Sample>>;
 
-/// Snapshots over what lies in memory at a place. Each is a storage by itself, so there are no names.
+/// Snapshots over shared memory. Each is a storage by itself, so there are no names.
 pub(super) struct SnapshotsInMemory<S, Sn>(fn(&Kept<S>) -> Sn);
 
 impl<S, Sn> SnapshotBackend for SnapshotsInMemory<S, Sn>

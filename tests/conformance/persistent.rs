@@ -1,4 +1,4 @@
-//! Storages of callers that ask again until they are answered.
+//! Storages whose callers retry until they get an answer.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,12 @@ use eventsrc_testkit::conformance::{Backend, Capabilities, SnapshotBackend, Snap
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
-/// A backend whose callers do not give up: what it does under faults is then what it does without.
+/// A backend whose callers do not give up. Under faults it must then behave as without faults.
 pub(super) struct PersistentBackend<B>(pub(super) B);
 
 impl<B: Backend<Storage: ScanStorage>> Backend for PersistentBackend<B> {
     type Storage = Persistent<B::Storage>;
-    type Location = (B::Location, Arc<Told>);
+    type Location = (B::Location, Arc<Acknowledged>);
 
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
@@ -50,11 +50,11 @@ impl<B: SnapshotBackend> SnapshotBackend for PersistentBackend<B> {
     }
 }
 
-/// The commits of which one caller was told that it stored them, by stream.
+/// The commits whose callers were told that they stored them, by stream.
 #[derive(Default)]
-pub(super) struct Told(Mutex<HashSet<(String, CommitId)>>);
+pub(super) struct Acknowledged(Mutex<HashSet<(String, CommitId)>>);
 
-impl Told {
+impl Acknowledged {
     fn first<K: StreamKey, S, E>(&self, commit: &Commit<K, S, E>) -> bool {
         let stream = format!("{}/{}", commit.key.category(), commit.key.id());
         let told = (stream, commit.metadata.commit_id);
@@ -62,10 +62,10 @@ impl Told {
     }
 }
 
-/// An event storage that is asked again for as long as it is out of reach.
+/// An event storage that repeats each call for as long as the storage is unavailable.
 pub(super) struct Persistent<St> {
     storage: St,
-    told: Arc<Told>,
+    told: Arc<Acknowledged>,
 }
 
 impl<St: ScanStorage> EventStorage for Persistent<St> {
@@ -73,7 +73,7 @@ impl<St: ScanStorage> EventStorage for Persistent<St> {
     type Sequence = St::Sequence;
     type Payload = St::Payload;
 
-    /// A put that finds its own commit after an error has stored it, unless another did.
+    /// A put that finds its own commit after an error has stored it, unless another caller did.
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let mut failed = false;
         loop {
@@ -133,7 +133,7 @@ impl<St: ScanStorage> ScanStorage for Persistent<St> {
     }
 }
 
-/// A snapshot storage that is asked again for as long as it is out of reach.
+/// A snapshot storage that repeats each call for as long as the storage is unavailable.
 pub(super) struct PersistentSnapshots<Sn>(Sn);
 
 impl<Sn: SnapshotStorage> SnapshotStorage for PersistentSnapshots<Sn> {
@@ -172,7 +172,7 @@ async fn answered<T, F: Future<Output = Result<T, StorageError>>>(
     }
 }
 
-/// What one whole read gives, up to an error that is there to stay.
+/// The items of one complete read, up to a permanent error.
 fn unbroken<'a, P: Send + 'a>(
     read: impl Fn() -> BoxStream<'a, Result<P, StorageError>> + Send + 'a,
 ) -> BoxStream<'a, Result<P, StorageError>> {

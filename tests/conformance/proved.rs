@@ -1,6 +1,6 @@
-//! Every rule is proved against storages that are wrong in just the way that it is about.
+//! Each rule is proved by storages that violate just that rule.
 //!
-//! The clock of these tests stands still, so that a rule that waits for ever is ended at once.
+//! The clock of these tests stands still, so that a rule that waits forever is ended at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ async fn every_rule_under_faults_is_proved() {
             Defect::OwnRepeats,
         ),
         (
-            "writers_of_many_streams_lose_and_repeat_nothing",
+            "writers_of_many_streams_store_every_commit_once",
             "a put again is appended again",
             Defect::Put(|streams, commit| {
                 let stream = streams.get(&commit.key)?;
@@ -63,12 +63,12 @@ async fn every_rule_under_faults_is_proved() {
             }),
         ),
         (
-            "racing_writers_lose_and_repeat_nothing",
+            "racing_writers_store_every_commit_once",
             "a put looks first and stores later",
             Defect::CheckThenStore,
         ),
         (
-            "a_reader_who_reads_on_after_errors_reads_everything",
+            "a_reader_that_resumes_after_errors_reads_everything",
             "a read from a sequence begins with the commit after",
             Defect::Read(|commits, from| {
                 let skip = from.map_or(0, |from| commits.iter().filter(|c| c.last() < from).count() + 1);
@@ -87,7 +87,7 @@ async fn every_rule_under_faults_is_proved() {
             SnapshotDefect::Put(snapshot_proofs::last_wins),
         ),
         (
-            "epochs_put_again_are_all_kept",
+            "retried_epochs_are_all_kept",
             "there are 20 epochs at most",
             snapshot_proofs::proofs()
                 .into_iter()
@@ -113,8 +113,8 @@ fn conflicting() -> Defect {
     })
 }
 
-/// Shows that the sound storage keeps all rules, that each wrong one violates the rule it is made for, and that no rule
-/// is left unproved.
+/// Asserts that the sound storage keeps all rules, that each wrong one violates its rule, and that no rule is
+/// left unproved.
 pub(crate) async fn proved<B: Send + Sync + 'static, D: Copy>(
     what: &str,
     suite: fn() -> Suite<B>,

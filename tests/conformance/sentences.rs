@@ -1,4 +1,4 @@
-//! The suites and the documentation of the traits say the same: every sentence of a contract has its rules, and every
+//! The suites and the documentation of the traits agree: every sentence of a contract has its rules, and every
 //! rule its sentence.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use super::wrong::snapshots::WrongSnapshotBackend;
 
 #[test]
 fn every_sentence_of_the_storage_contract_has_its_rules() {
-    let contract = sentences(include_str!("../../eventsrc-core/src/storage/mod.rs"));
+    let contract = sentences(include_str!("../../eventsrc-core/src/storage/contract.rs"));
     let mut ruled: BTreeSet<&str> =
         storage_suite::<WrongBackend>().rules().iter().map(Rule::sentence).collect();
     ruled.extend(scan_suite::<WrongBackend>().rules().iter().map(Rule::sentence));
@@ -22,7 +22,7 @@ fn every_sentence_of_the_storage_contract_has_its_rules() {
 
 #[test]
 fn every_sentence_of_the_snapshot_contract_has_its_rules() {
-    let contract = sentences(include_str!("../../eventsrc-core/src/snapshot/mod.rs"));
+    let contract = sentences(include_str!("../../eventsrc-core/src/snapshot/contract.rs"));
     let mut ruled: BTreeSet<&str> =
         snapshot_suite::<WrongSnapshotBackend>().rules().iter().map(Rule::sentence).collect();
     ruled.extend(snapshot_fault_suite::<WrongSnapshotBackend>().rules().iter().map(Rule::sentence));
@@ -38,7 +38,7 @@ pub(crate) fn same(contract: &[String], ruled: &BTreeSet<&str>) {
     assert!(without_sentence.is_empty(), "rules for sentences that are not there: {without_sentence:#?}");
 }
 
-/// The points of the lists in the documentation, each on one line.
+/// The list items of the documentation, each on one line.
 pub(crate) fn sentences(source: &str) -> Vec<String> {
     let mut points: Vec<String> = Vec::new();
     let mut inside = false;

@@ -1,4 +1,4 @@
-//! What calls cost: requests and capacity units, exactly.
+//! Costs of calls: requests and capacity units, exactly.
 
 use eventsrc_core::query::SnapshotPolicy;
 use eventsrc_core::save::PreconditionFailed;
@@ -23,7 +23,7 @@ fn events(count: usize) -> Vec<Insert> {
     (0..count).map(|_| Operation::insert(event())).collect()
 }
 
-/// What `call` costs.
+/// The requests and capacity units of `call`.
 async fn cost<T>(dynamo: &Dynamo, call: impl Future<Output = T>) -> (u64, f64, f64) {
     let before = dynamo.usage();
     call.await;
@@ -31,7 +31,7 @@ async fn cost<T>(dynamo: &Dynamo, call: impl Future<Output = T>) -> (u64, f64, f
     (requests, read_units, write_units)
 }
 
-/// How many events there are, and the last of them.
+/// A fold to the number of events and the last event.
 fn counting() -> impl Fold<StreamName, u64, String, Key = StreamName, Value = (u64, String)> {
     fold_fn(|_, value: &mut Option<(u64, String)>, event: Event<'_, StreamName, u64, String>| {
         let count = value.as_ref().map_or(0, |(count, _)| *count);
@@ -62,7 +62,8 @@ async fn a_conflict_costs_no_read() {
     let insert = || -> Insert { Operation::insert(event()) };
     ours.save(&user, insert()).await.unwrap().saved().unwrap();
     theirs.save(&user, insert()).await.unwrap().saved().unwrap();
-    // Ours does not know of theirs: it is refused once, told what is in the way, and then right.
+    // Our writer does not know of the other's commit: its put conflicts once, the reply has the conflicting
+    // commit, and the next put succeeds.
     let spent = cost(&dynamo, async { ours.save(&user, insert()).await.unwrap() }).await;
     assert_eq!(spent, (2, 0.0, 2.0));
 }
@@ -154,7 +155,7 @@ async fn heads_of_long_streams_cost_less_than_a_scan() {
 }
 
 #[tokio::test]
-async fn all_who_share_a_client_are_counted() {
+async fn all_users_of_a_shared_client_are_counted() {
     let dynamo = tables("costs").await;
     let (first, second) = (Storage::new(&dynamo), Storage::new(&dynamo.clone()));
     let before = dynamo.usage();

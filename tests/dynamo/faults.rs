@@ -1,4 +1,5 @@
-//! Requests and replies that are lost, and a service that fails: what a put is told, with the SDK's retries and without.
+//! Lost requests, lost replies and failures of the service: the outcome of a put, with the SDK's retries and
+//! without.
 
 use std::sync::Arc;
 
@@ -9,35 +10,38 @@ use eventsrc_tests::faulty_http::{Answer, FaultyHttp, FaultyTables, HttpFault, o
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
-use super::faulty::{Said, assert_says, beneath, commit, commits, said, scanned, through};
+use super::faulty::{PutOutcome, assert_says, beneath, commit, commits, said, scanned, through};
 
-/// Whether the SDK tries again by itself. It does not where the service answers a transaction's conflict, or what cannot be
-/// read.
+/// True if the SDK retries after this fault. It does not after a transaction conflict, or after a reply that
+/// cannot be read.
 fn is_sent_again(fault: HttpFault) -> bool {
     !matches!(fault, HttpFault::Truncated(_) | HttpFault::Answered(Answer::TRANSACTION_CONFLICT))
 }
 
-/// What a put has to say whose tries meet these faults, and whether its commit is stored then.
-fn expected(faults: &[Option<HttpFault>], tries: usize) -> (Said, bool) {
+/// The expected outcome of a put whose attempts meet these faults, and whether its commit is then stored.
+fn expected(faults: &[Option<HttpFault>], tries: usize) -> (PutOutcome, bool) {
     let mut stored = false;
     for fault in faults.iter().copied().chain([None; 3]).take(tries) {
-        let Some(fault) = fault else { return (if stored { Said::Repeated } else { Said::Stored }, true) };
+        let Some(fault) = fault else {
+            return (if stored { PutOutcome::Repeated } else { PutOutcome::Stored }, true);
+        };
         stored |= fault.is_done();
         if !is_sent_again(fault) {
             break;
         }
     }
-    (Said::Unavailable, stored)
+    (PutOutcome::Unavailable, stored)
 }
 
-/// All that can go wrong with the first two tries of a put, and then nothing, or the first once more.
+/// All combinations of faults in the first two attempts of a put, and then none, or the first fault once more.
 fn all_that_goes_wrong() -> Vec<Vec<Option<HttpFault>>> {
     let each = || HttpFault::ANY_TIME.into_iter().map(Some).chain([None]);
     each().flat_map(|a| each().flat_map(move |b| [vec![a, b], vec![a, b, a]])).collect()
 }
 
-/// P4 and P1: whatever happens to its tries, a put never meets itself as a conflict, and an error means unknown.
-async fn a_put_is_told_the_truth(tables: &FaultyTables, number: usize, faults: &[Option<HttpFault>]) {
+/// P4 and P1: whatever happens to its attempts, a put never meets itself as a conflict, and an error means
+/// unknown.
+async fn assert_true_outcome(tables: &FaultyTables, number: usize, faults: &[Option<HttpFault>]) {
     for (tries, retries) in [(3, quickly()), (1, once())] {
         if tries < faults.len() && faults[tries..].iter().any(Option::is_some) {
             continue;
@@ -60,7 +64,7 @@ async fn a_put_is_told_the_truth(tables: &FaultyTables, number: usize, faults: &
         let again = storage.put(Arc::clone(&draft)).await;
         assert_eq!(
             said(&again),
-            if stored { Said::Repeated } else { Said::Stored },
+            if stored { PutOutcome::Repeated } else { PutOutcome::Stored },
             "{what}, then {again:?}"
         );
         assert_eq!(commits(&direct, &stream).await, [draft], "{what}");
@@ -68,12 +72,12 @@ async fn a_put_is_told_the_truth(tables: &FaultyTables, number: usize, faults: &
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_with_its_tries_a_put_is_told_the_truth() {
+async fn the_outcome_of_a_put_is_true_whatever_its_attempts_meet() {
     let tables = FaultyTables::new("truth").await;
     let all = all_that_goes_wrong();
     assert_eq!(all.len(), 200);
     stream::iter(all.iter().enumerate())
-        .for_each_concurrent(16, |(number, faults)| a_put_is_told_the_truth(&tables, number, faults))
+        .for_each_concurrent(16, |(number, faults)| assert_true_outcome(&tables, number, faults))
         .await;
 }
 
@@ -81,7 +85,7 @@ async fn whatever_goes_wrong_with_its_tries_a_put_is_told_the_truth() {
 async fn a_put_whose_reply_is_lost_and_that_the_sdk_sends_again_is_repeated() {
     let tables = FaultyTables::new("again").await;
     let faulty = FaultyHttp::scripted();
-    // As the SDK is when nobody configures it.
+    // The SDK's default retries.
     let storage = through(&tables, &faulty, RetryConfig::standard());
     let draft = commit("user/1", 1, &["a", "b"]);
     faulty.next(HttpFault::ReplyLost);
@@ -108,10 +112,10 @@ async fn a_put_that_was_followed_by_others_before_it_is_sent_again_is_repeated()
     assert_eq!(commits(&other, "user/1").await, [first, second]);
 }
 
-/// The first try was never stored, and another writer came before the second: with the SDK's retries or without, it is
-/// told of a conflict with what is really there.
+/// The first attempt was never stored, and another writer appended before the second one. With the SDK's retries
+/// or without, the put reports a conflict with the stored commit.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_after_a_lost_reply_is_with_the_commit_of_another() {
+async fn a_conflict_after_a_lost_request_has_the_commit_of_another_writer() {
     let tables = FaultyTables::new("conflict").await;
     let never_done = HttpFault::ANY_TIME.into_iter().filter(|fault| !fault.is_done());
     for (number, fault) in never_done.enumerate() {
@@ -127,7 +131,7 @@ async fn a_conflict_after_a_lost_reply_is_with_the_commit_of_another() {
             });
             let mut put = storage.put(Arc::clone(&mine)).await;
             if !is_sent_again(fault) || tries == "unretried" {
-                assert_eq!(said(&put), Said::Unavailable, "{fault:?}: {put:?}");
+                assert_eq!(said(&put), PutOutcome::Unavailable, "{fault:?}: {put:?}");
                 put = storage.put(Arc::clone(&mine)).await;
             }
             let Ok(Put::Conflict(conflict)) = put else { panic!("{fault:?}, {tries}: {put:?}") };
@@ -137,7 +141,7 @@ async fn a_conflict_after_a_lost_reply_is_with_the_commit_of_another() {
     }
 }
 
-/// What a call is told when the service answers this, with no try after it.
+/// The errors of each call when the service answers this to its last attempt.
 async fn told(tables: &FaultyTables, answer: Answer) -> [StorageError; 4] {
     let faulty = FaultyHttp::scripted();
     let storage = through(tables, &faulty, once());
@@ -155,7 +159,7 @@ async fn told(tables: &FaultyTables, answer: Answer) -> [StorageError; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_error_of_the_service_says_what_to_do() {
+async fn each_error_of_the_service_has_its_kind() {
     let tables = FaultyTables::new("answers").await;
     let kinds = [
         (Answer::INTERNAL_ERROR, ErrorKind::Unavailable),

@@ -1,4 +1,4 @@
-//! Commits, and what is said of them, by storages whose requests and replies are lost.
+//! Commits, and the outcomes of calls whose requests and replies are lost.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ pub(super) type Storage = DynamoStorage<StreamName, u64, String>;
 pub(super) type Draft = Arc<Commit<StreamName, u64, String>>;
 pub(super) type PutResult = Result<Put<StreamName, u64, String>, StorageError>;
 
-/// The storage in `tables` whose requests and replies go through `faulty`.
+/// The storage in `tables` through `faulty`.
 pub(super) fn through(tables: &FaultyTables, faulty: &FaultyHttp, retries: RetryConfig) -> Storage {
     DynamoStorage::new(&tables.through(faulty, retries))
 }
 
-/// The storage in `tables` that nothing goes wrong with.
+/// The storage in `tables` without faults.
 pub(super) fn beneath(tables: &FaultyTables) -> Storage {
     DynamoStorage::new(tables.without_faults())
 }
@@ -33,7 +33,7 @@ pub(super) fn name(text: &str) -> StreamName {
     text.parse().unwrap()
 }
 
-/// A commit with an id of its own.
+/// A commit with a new id.
 pub(super) fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     let ids = Randomness::from_system();
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
@@ -46,7 +46,7 @@ pub(super) fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     })
 }
 
-/// Puts a commit that has to be stored.
+/// Puts a commit, which must be stored.
 pub(super) async fn store(storage: &Storage, commit: &Draft) {
     let put = storage.put(Arc::clone(commit)).await.unwrap();
     assert!(matches!(put, Put::Stored), "{put:?}");
@@ -58,15 +58,15 @@ pub(super) async fn commits(storage: &Storage, stream: &str) -> Vec<Draft> {
     pages.iter().flat_map(|page| page.commits().to_vec()).collect()
 }
 
-/// How many commits a scan finds.
+/// The number of commits in a scan.
 pub(super) async fn scanned(storage: &Storage) -> Result<usize, StorageError> {
     let pages: Vec<_> = storage.scan(Segment::ALL).try_collect().await?;
     Ok(pages.iter().map(|page| page.commits().len()).sum())
 }
 
-/// What a put says, in a word.
+/// The outcome of a put, as one variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum PutOutcome {
     Stored,
     Repeated,
     Conflict,
@@ -74,17 +74,17 @@ pub(super) enum Said {
     OtherError,
 }
 
-pub(super) fn said(put: &PutResult) -> Said {
+pub(super) fn said(put: &PutResult) -> PutOutcome {
     match put {
-        Ok(Put::Stored) => Said::Stored,
-        Ok(Put::Repeated { .. }) => Said::Repeated,
-        Ok(Put::Conflict(_)) => Said::Conflict,
-        Err(error) if error.kind() == ErrorKind::Unavailable => Said::Unavailable,
-        Err(_) => Said::OtherError,
+        Ok(Put::Stored) => PutOutcome::Stored,
+        Ok(Put::Repeated { .. }) => PutOutcome::Repeated,
+        Ok(Put::Conflict(_)) => PutOutcome::Conflict,
+        Err(error) if error.kind() == ErrorKind::Unavailable => PutOutcome::Unavailable,
+        Err(_) => PutOutcome::OtherError,
     }
 }
 
-/// Fails unless `error` is of this kind and says all of `words`.
+/// Fails unless `error` is of this kind and contains all of `words`.
 pub(super) fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error:?}");
     for word in words {
@@ -92,13 +92,13 @@ pub(super) fn assert_says(error: &StorageError, kind: ErrorKind, words: &[&str])
     }
 }
 
-/// All that `error` and its causes say, for people and for programmers.
+/// `Display` and `Debug` output of `error` and its causes.
 pub(super) fn everything(error: &StorageError) -> String {
     let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
     causes.fold(format!("{error} {error:?}"), |said, cause| format!("{said}: {cause} {cause:?}"))
 }
 
-/// Waits until `commit` is there.
+/// Waits until `commit` is stored.
 pub(super) async fn until_stored(storage: &Storage, commit: &Draft) {
     let stored = async {
         while storage.latest(&commit.key).await.unwrap().map(|head| head.sequence) != Some(commit.last()) {

@@ -1,4 +1,4 @@
-//! The templates for tables that hold something dear, as far as they can be tried without AWS.
+//! The templates for production tables, as far as they can be tested without AWS.
 
 mod roles;
 mod templates;
@@ -61,7 +61,7 @@ fn the_tables_of_the_template_outlive_mistakes() {
 #[tokio::test]
 async fn each_role_may_do_what_it_does_and_no_more() {
     let policies = policies("events");
-    // What only an implementation of DynamoDB asks for that does not say what is in the way of a commit.
+    // Requests that are needed only where DynamoDB does not return the conflicting commit.
     let asked_elsewhere = [("dynamodb:GetItem".to_owned(), "events".to_owned())];
     for (role, mut done) in [("Writer", roles::writer().await), ("Reader", roles::reader().await)] {
         for (action, table) in &done {
@@ -84,7 +84,7 @@ async fn each_role_may_do_what_it_does_and_no_more() {
     assert_eq!(names(policies["Consumer"].allowed()), names(done));
 }
 
-/// What changes or removes an item, or a table with all its items, or what protects it.
+/// Actions that change or remove an item, a table with its items, or the protection of a table.
 const CHANGES: [&str; 15] = [
     "UpdateItem",
     "DeleteItem",
@@ -115,7 +115,7 @@ fn no_role_may_change_or_remove_an_event() {
             }
         }
         assert_eq!(policy.allows("dynamodb:PutItem", "events"), role == "Writer", "{role}");
-        // Whatever else somebody in this role may do, these are denied.
+        // These actions are denied whatever else the role permits.
         let administrator = policy.and(Policy::everything());
         for change in &CHANGES[..8] {
             assert!(!administrator.allows(&format!("dynamodb:{change}"), "events"), "{role}: {change}");
@@ -128,7 +128,7 @@ fn no_role_may_change_or_remove_an_event() {
 }
 
 #[test]
-fn an_operator_restores_beside_and_throws_snapshots_away() {
+fn an_operator_restores_to_another_table_and_deletes_snapshots() {
     let operator = &policies("events")["Operator"];
     for (action, resource) in [
         ("CreateBackup", "events"),

@@ -1,4 +1,4 @@
-//! Set-ups that are wrong: each mistake says what to do, and no secret.
+//! Wrong set-ups: each error says what to do, and contains no secret.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::faulty::{Storage, assert_says, beneath, commit, everything, name, sca
 const SECRET: &str = "TheSecretAccessKeyThatNobodyMaySee";
 const TOKEN: &str = "TheSessionTokenThatNobodyMaySee";
 
-/// Everything but an endpoint, a region and credentials.
+/// A builder without an endpoint, a region and credentials.
 fn bare() -> Builder {
     Config::builder().behavior_version(BehaviorVersion::latest()).retry_config(once())
 }
@@ -41,7 +41,7 @@ fn storage(builder: Builder) -> Storage {
     DynamoStorage::new(&Dynamo::new(Client::from_conf(builder.build()), "events"))
 }
 
-/// What every call says.
+/// The errors of all calls.
 async fn told(storage: &Storage) -> [StorageError; 4] {
     let draft = commit("user/1", 7, &["a"]);
     [
@@ -52,7 +52,8 @@ async fn told(storage: &Storage) -> [StorageError; 4] {
     ]
 }
 
-/// Fails unless every call of `storage` says this, names table, stream and sequence, has a cause, and keeps the secrets.
+/// Fails unless every call of `storage` fails with this kind and these causes, names table, stream and sequence,
+/// and keeps the secrets.
 async fn says(storage: &Storage, kind: ErrorKind, causes: &[&str]) {
     let errors = told(storage).await;
     assert_says(&errors[0], kind, &["put into the table events", "user/1", "sequence 7"]);
@@ -84,7 +85,7 @@ async fn a_client_without_credentials_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_is_none_is_refused() {
+async fn an_invalid_endpoint_is_refused() {
     for endpoint in ["nonsense", "http://", "127.0.0.1:8000", "http://ex ample", "https://"] {
         let storage = storage(in_a_region(with_secrets(bare())).endpoint_url(endpoint));
         says(&storage, ErrorKind::Refused, &[]).await;
@@ -92,20 +93,20 @@ async fn an_endpoint_that_is_none_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_where_nobody_listens_is_unavailable() {
+async fn a_port_without_a_listener_is_unavailable() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let storage = storage(in_a_region(with_secrets(bare())).endpoint_url(format!("http://{closed}")));
     says(&storage, ErrorKind::Unavailable, &["refused"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_not_there_is_unavailable() {
+async fn an_unknown_host_is_unavailable() {
     let storage = storage(in_a_region(with_secrets(bare())).endpoint_url("http://nowhere.invalid:8000"));
     says(&storage, ErrorKind::Unavailable, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_do_not_hold_are_refused() {
+async fn invalid_credentials_are_refused() {
     let tables = FaultyTables::new("credentials").await;
     let answers = [
         Answer::UNRECOGNIZED_CLIENT,
@@ -140,9 +141,9 @@ async fn a_missing_table_is_refused() {
     assert_says(&error, ErrorKind::Refused, &["there is no table elsewhere"]);
 }
 
-/// The service itself finds something wrong with the request: here, that the table has another key.
+/// The service rejects the request: here, the table has another key.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_service_finds_wrong_with_a_request_is_invalid() {
+async fn a_request_that_the_service_rejects_is_invalid() {
     let tables = FaultyTables::new("invalid").await;
     let client = Client::from_conf(tables.config().build());
     let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
@@ -168,7 +169,7 @@ fn impatient() -> TimeoutConfig {
     TimeoutConfig::builder().read_timeout(Duration::from_millis(50)).build()
 }
 
-/// The server accepts connections and never says a word.
+/// The server accepts connections and never replies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_does_not_answer_in_time_is_unavailable() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -188,9 +189,9 @@ async fn a_service_that_does_not_answer_in_time_is_unavailable() {
     }
 }
 
-/// The put is done all the same; once the service answers again, it is recognised.
+/// The put is carried out all the same. Once the service answers again, it is recognised.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_took_too_long_is_unknown_and_then_recognised() {
+async fn a_put_that_timed_out_is_unknown_and_then_recognised() {
     let tables = FaultyTables::new("stalled").await;
     let proxy = Proxy::before(servers::dynamo().await.address()).await.unwrap();
     let builder = tables.config().endpoint_url(format!("http://{}", proxy.address()));
@@ -206,7 +207,7 @@ async fn a_put_that_took_too_long_is_unknown_and_then_recognised() {
     assert!(matches!(again, Put::Repeated { last: 2 }), "{again:?}");
 }
 
-/// What a client is told is not what a programmer prints: neither the tables nor the storage show a secret either.
+/// `Display` and `Debug` output of an error differ. Neither the tables nor the storage print a secret.
 #[tokio::test]
 async fn a_storage_that_is_printed_keeps_the_secrets() {
     let client = Client::from_conf(in_a_region(with_secrets(bare())).build());

@@ -52,7 +52,7 @@ async fn a_commit_that_is_too_large_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_large_commit_is_deflated_and_read_by_who_does_not_deflate() {
+async fn a_large_commit_is_deflated_and_read_by_clients_that_do_not_deflate() {
     let dynamo = tables("streams").await;
     let plainly = eventsrc_dynamo::Dynamo::with(
         eventsrc_tests::dynamo::client("streams").await,
@@ -83,7 +83,7 @@ async fn a_name_that_is_too_long_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_scan_goes_on_after_any_of_its_places() {
+async fn a_scan_resumes_from_any_of_its_cursors() {
     let dynamo = tables("streams").await;
     let storage = Storage::new(&dynamo);
     let text = noise(1, 150_000);
@@ -100,7 +100,7 @@ async fn a_scan_goes_on_after_any_of_its_places() {
                 commits.map(|commit| (commit.key.to_string(), commit.first)).collect()
             };
         let all = names(&pages);
-        assert!(pages.last().is_none_or(|(_, place)| place.is_none()), "the last page has no place after it");
+        assert!(pages.last().is_none_or(|(_, place)| place.is_none()), "the last page has no cursor");
         for (at, (_, place)) in pages.iter().enumerate() {
             let Some(place) = place else { continue };
             let place: ScanCursor = place.to_string().parse().unwrap();
@@ -112,7 +112,7 @@ async fn a_scan_goes_on_after_any_of_its_places() {
 }
 
 #[tokio::test]
-async fn a_poll_from_inside_a_commit_tells_of_its_rest() {
+async fn a_poll_from_inside_a_commit_returns_its_rest() {
     let storage = Storage::new(&tables("streams").await);
     put(&storage, "user/1", 1, &["one", "two", "three"]).await;
     let user: StreamName = "user/1".parse().unwrap();

@@ -1,4 +1,4 @@
-//! Tables that are missing, or made otherwise.
+//! Tables that are missing, or that have another key.
 
 use eventsrc_core::{ErrorKind, EventStorage};
 use eventsrc_dynamo::Dynamo;
@@ -10,7 +10,7 @@ use eventsrc_tests::dynamo::client;
 use super::{Storage, commit, put};
 
 #[tokio::test]
-async fn tables_are_created_once_however_many_do() {
+async fn tables_are_created_once_by_concurrent_callers() {
     let client = client("tables").await;
     let dynamos: Vec<_> = (0..4).map(|_| Dynamo::new(client.clone(), "events")).collect();
     futures::future::try_join_all(dynamos.iter().map(Dynamo::create_tables)).await.unwrap();

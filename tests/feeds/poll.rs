@@ -1,4 +1,4 @@
-//! The feed of some streams that are asked for again and again.
+//! The feed that polls the heads of known streams.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,25 +20,25 @@ use super::{
     store,
 };
 
-/// A clock on which every wait lasts until the test lets it end.
-struct Rounds {
+/// A clock on which every sleep lasts until the test ends it.
+struct SteppedClock {
     waits: watch::Sender<Vec<Duration>>,
     ends: Arc<Semaphore>,
 }
 
-impl Rounds {
+impl SteppedClock {
     fn new() -> Arc<Self> {
         Arc::new(Self { waits: watch::Sender::new(Vec::new()), ends: Arc::new(Semaphore::new(0)) })
     }
 
-    /// Ends a wait, and comes back at the next, during which the feed has nothing to say.
+    /// Ends the current sleep, and returns at the next one. The feed delivers nothing until then.
     async fn pass<F: ChangeFeed>(&self, feed: &mut F) -> Duration {
         let before = self.waits.borrow().len();
         self.ends.add_permits(1);
         self.wait(feed, before + 1).await
     }
 
-    /// Comes back at the wait of this number, until which the feed has nothing to say.
+    /// Returns at the sleep of this number. The feed delivers nothing until then.
     async fn wait<F: ChangeFeed>(&self, feed: &mut F, number: usize) -> Duration {
         let mut waits = self.waits.subscribe();
         tokio::select! {
@@ -48,7 +48,7 @@ impl Rounds {
     }
 }
 
-impl Clock for Rounds {
+impl Clock for SteppedClock {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
@@ -72,7 +72,7 @@ fn names(ids: &[&str]) -> Vec<eventsrc_core::StreamName> {
 #[tokio::test]
 async fn only_what_is_new_is_read_and_the_wait_grows_when_there_is_nothing() {
     let storage = Arc::new(CountingStorage::new(Memory::default()));
-    let clock = Rounds::new();
+    let clock = SteppedClock::new();
     let put = fill(&storage, 3).await;
     storage.take();
     let streams = names(&["0", "1", "none"]);
@@ -109,7 +109,7 @@ async fn streams_are_read_from_where_the_token_is() {
         let token = token.join(&Token::claimed(&name("1"), 6_u64).unwrap());
         let token = token.join(&Token::claimed(&name("2"), 99_u64).unwrap());
         let streams = names(&["0", "1", "2", "3"]);
-        let mut feed = PollFeed::new(storage.clone(), streams, &token, settings(), Rounds::new());
+        let mut feed = PollFeed::new(storage.clone(), streams, &token, settings(), SteppedClock::new());
         let mut found: Vec<_> = [next(&mut feed).await, next(&mut feed).await].map(commits).concat();
         found.sort_by_key(|commit| (commit.key.clone(), commit.first));
         let new = |commit: &Draft| commit.key == name("3") || commit.key == name("0") && commit.first > 3;
@@ -122,16 +122,17 @@ async fn streams_are_read_from_where_the_token_is() {
     on(storage).await;
 }
 
-/// A token that lies inside a commit, or a merged storage that has a part of one.
+/// A token that ends inside a commit, or a merged storage that has a part of one.
 #[tokio::test]
-async fn of_a_commit_that_is_cut_the_stream_is_named() {
+async fn a_partly_visible_commit_becomes_a_hint() {
     let storage = Memory::default();
     let put = [commit(&name("a"), 1, 3), commit(&name("a"), 4, 1)];
     store(&storage, &put[0]).await;
     store(&storage, &put[1]).await;
     let token = Token::claimed(&name("a"), 2_u64).unwrap();
     let streams = names(&["a"]);
-    let mut feed = PollFeed::new(Arc::clone(&storage), streams.clone(), &token, settings(), Rounds::new());
+    let mut feed =
+        PollFeed::new(Arc::clone(&storage), streams.clone(), &token, settings(), SteppedClock::new());
     match next(&mut feed).await.as_slice() {
         [Change::Stream(key), Change::Commit(commit)] => assert_eq!((key, commit), (&name("a"), &put[1])),
         other => panic!("{other:?}"),
@@ -140,7 +141,7 @@ async fn of_a_commit_that_is_cut_the_stream_is_named() {
     let first = Memory::default();
     store(&first, &commit(&name("a"), 3, 2)).await;
     let merged = Merged::new(first, storage);
-    let mut feed = PollFeed::new(merged, streams, &Token::default(), settings(), Rounds::new());
+    let mut feed = PollFeed::new(merged, streams, &Token::default(), settings(), SteppedClock::new());
     assert!(matches!(next(&mut feed).await.as_slice(), [Change::Stream(key)] if *key == name("a")));
     assert!(matches!(next(&mut feed).await.as_slice(), [Change::Commit(commit)] if commit.first == 3));
     assert_waits(feed.next()).await;
@@ -151,7 +152,7 @@ async fn a_full_stream_and_no_stream_at_all_are_followed_to_their_end() {
     let storage = Memory::default();
     let last = commit(&name("a"), i64::MAX as u64, 1);
     store(&storage, &last).await;
-    let clock = Rounds::new();
+    let clock = SteppedClock::new();
     let streams = names(&["a"]);
     let mut feed = PollFeed::new(Arc::clone(&storage), streams, &Token::default(), settings(), clock.clone());
     assert_eq!(commits(next(&mut feed).await), [last]);
@@ -169,7 +170,7 @@ async fn an_event_that_cannot_be_read_names_its_stream_and_the_feed_goes_on() {
     broken.payloads[1] = Sample::Unreadable(Unreadable);
     store(&storage, &broken.into()).await;
     store(&storage, &commit(&name("0"), 10, 2)).await;
-    let (clock, streams) = (Rounds::new(), names(&["0", "1"]));
+    let (clock, streams) = (SteppedClock::new(), names(&["0", "1"]));
     let mut feed = PollFeed::new(storage.clone(), streams, &Token::default(), settings(), clock.clone());
     let mut reader = Reader::new(storage.clone());
     while reader.streams == 0 || reader.commits < 6 {
@@ -185,7 +186,7 @@ async fn an_event_that_cannot_be_read_names_its_stream_and_the_feed_goes_on() {
 }
 
 #[tokio::test]
-async fn streams_that_are_out_of_reach_are_read_when_they_are_not() {
+async fn unavailable_streams_are_read_once_they_are_available() {
     let (_folder, storage) = sqlite(2).await;
     fill(&storage, 8).await;
     for seed in 1..=3 {
@@ -193,7 +194,7 @@ async fn streams_that_are_out_of_reach_are_read_when_they_are_not() {
         let draws = &mut StdRng::seed_from_u64(seed);
         let faulty = Faulty::new(storage.clone(), Faults::seeded(seed), Arc::new(SystemClock));
         let streams: Vec<_> = (0..8).map(|stream| name(&stream.to_string())).collect();
-        let clock = Rounds::new();
+        let clock = SteppedClock::new();
         clock.ends.add_permits(1_000);
         let mut feed = PollFeed::new(faulty, streams, &Token::default(), settings(), clock.clone());
         let (mut reader, mut errors) = (Reader::new(storage.clone()), 0);
@@ -212,9 +213,9 @@ async fn streams_that_are_out_of_reach_are_read_when_they_are_not() {
     }
 }
 
-/// Also when it is given up at any moment.
+/// Also if the call is cancelled at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_stored_meanwhile_is_handed_over_once_and_in_order() {
+async fn commits_stored_during_polls_are_delivered_once_and_in_order() {
     async fn on<St: Samples>(storage: St, commits_each: u64) {
         const STREAMS: u64 = 10;
         let seed = 5;

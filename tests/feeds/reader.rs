@@ -1,4 +1,4 @@
-//! A reader that does what a feed asks for, and keeps what it gets.
+//! A reader that follows the hints of a feed and keeps the commits that it gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,11 @@ use rand::rngs::StdRng;
 use super::{Draft, Samples, next_with_interruptions};
 
 /// The commits of each stream, by their first sequence.
-pub(super) type Held = BTreeMap<StreamName, BTreeMap<u64, Draft>>;
+pub(super) type CommitsByStream = BTreeMap<StreamName, BTreeMap<u64, Draft>>;
 
-/// What is stored.
-pub(super) async fn stored<St: Samples>(storage: &St) -> Held {
-    let mut held = Held::new();
+/// The commits in `storage`.
+pub(super) async fn stored<St: Samples>(storage: &St) -> CommitsByStream {
+    let mut held = CommitsByStream::new();
     let pages: Vec<_> = storage.scan(Segment::ALL).try_collect().await.unwrap();
     for commit in pages.iter().flat_map(|page| page.commits()) {
         held.entry(commit.key.clone()).or_default().insert(commit.first, commit.clone());
@@ -26,16 +26,16 @@ pub(super) async fn stored<St: Samples>(storage: &St) -> Held {
 }
 
 pub(super) struct Reader<St> {
-    /// Where it reads what a hint is about: the storage as it is, without faults.
+    /// The storage without faults, from which hints are resolved.
     storage: St,
-    pub(super) held: Held,
-    /// How many commits were handed over, streams were named, and how often anything may have grown.
+    pub(super) held: CommitsByStream,
+    /// Number of delivered commits, of hints to a stream and of hints to any stream.
     pub(super) commits: usize,
     pub(super) streams: usize,
     pub(super) anything: usize,
-    /// How often the feed was out of reach.
+    /// Number of errors of the feed.
     pub(super) errors: usize,
-    /// Streams that cannot be read to their end.
+    /// Streams that cannot be read to their ends.
     pub(super) unreadable: BTreeSet<StreamName>,
 }
 
@@ -43,7 +43,7 @@ impl<St: Samples> Reader<St> {
     pub(super) fn new(storage: St) -> Self {
         Self {
             storage,
-            held: Held::new(),
+            held: CommitsByStream::new(),
             commits: 0,
             streams: 0,
             anything: 0,
@@ -52,7 +52,7 @@ impl<St: Samples> Reader<St> {
         }
     }
 
-    /// Takes all that the feed brings until it ends, giving up and dawdling now and then.
+    /// Takes all deliveries until the feed ends, cancelling calls and pausing at random.
     pub(super) async fn follow<F>(&mut self, mut feed: F, draws: &mut StdRng)
     where
         F: ChangeFeed<Key = StreamName, Sequence = u64, Payload = Sample>,

@@ -1,4 +1,4 @@
-//! The feed of all that a storage has.
+//! The feed of all commits of a storage.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::reader::{Reader, stored};
 use super::{Memory, Samples, commit, fill, name, next, sqlite, store};
 
 #[tokio::test]
-async fn a_scan_hands_everything_over_once_and_ends() {
+async fn a_scan_delivers_every_commit_once_and_ends() {
     async fn on<St: Samples>(storage: St) {
         fill(&storage, 30).await;
         let stored = stored(&storage).await;
@@ -55,7 +55,7 @@ async fn each_page_is_a_delivery() {
 }
 
 #[tokio::test]
-async fn a_scan_goes_on_where_it_was_given_up() {
+async fn a_cancelled_scan_resumes_at_the_same_page() {
     async fn on<St: Samples>(storage: St) {
         fill(&storage, 30).await;
         for seed in 1..=10 {
@@ -73,7 +73,7 @@ async fn a_scan_goes_on_where_it_was_given_up() {
 }
 
 #[tokio::test]
-async fn a_scan_that_fails_now_and_then_hands_everything_over_in_the_end() {
+async fn a_scan_with_random_failures_delivers_every_commit() {
     let (_folder, storage) = sqlite(4).await;
     fill(&storage, 20).await;
     let mut errors = 0;
@@ -113,10 +113,10 @@ async fn an_event_that_cannot_be_read_stops_its_own_stream_only() {
     }
 }
 
-/// The first storage has events 3 to 5 in one commit, the second events 1 to 4: of that one, events 3 and 4 are not what
-/// the merged storage has.
+/// The first storage has events 3 to 5 in one commit, and the second has events 1 to 4. Events 3 and 4 of the
+/// second are not those of the merged storage.
 #[tokio::test]
-async fn a_commit_of_which_only_a_part_is_seen_is_not_handed_over() {
+async fn a_partly_visible_commit_is_not_delivered() {
     let (first, second) = (Memory::default(), Memory::default());
     let (whole, cut) = (commit(&name("a"), 3, 3), commit(&name("a"), 1, 4));
     store(&first, &whole).await;
@@ -132,7 +132,7 @@ async fn a_commit_of_which_only_a_part_is_seen_is_not_handed_over() {
 }
 
 #[tokio::test]
-async fn an_error_that_no_waiting_cures_ends_the_scan() {
+async fn a_permanent_error_ends_the_scan() {
     let memory = Arc::new(MemoryStorage::<StreamName, ZonedSequence, Sample>::default());
     let elsewhere = (*commit(&name("a"), 1, 1)).clone();
     let put = eventsrc_core::Commit {
@@ -151,17 +151,17 @@ async fn an_error_that_no_waiting_cures_ends_the_scan() {
     assert!(feed.next().await.unwrap().is_none());
 }
 
-/// A stream of one of two categories, each with events of a type of its own, in one file.
+/// Two categories in one file, with a payload type each.
 #[tokio::test]
-async fn storages_side_by_side_are_scanned_as_one() {
+async fn combined_storages_are_scanned_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("fed.db")).await.unwrap();
-    let users: SqliteStorage<Of<'u'>, u64, String> = SqliteStorage::new(&database);
-    let groups: SqliteStorage<Of<'g'>, u64, u32> = SqliteStorage::new(&database);
+    let users: SqliteStorage<NumberedKey<'u'>, u64, String> = SqliteStorage::new(&database);
+    let groups: SqliteStorage<NumberedKey<'g'>, u64, u32> = SqliteStorage::new(&database);
     let storage = EitherStorage::new(users.clone(), groups.clone());
     for id in 0..20 {
-        let user = typed(Either::Left(Of(id)), Either::Left(format!("user {id}")));
-        let group = typed(Either::Right(Of(id)), Either::Right(id));
+        let user = typed(Either::Left(NumberedKey(id)), Either::Left(format!("user {id}")));
+        let group = typed(Either::Right(NumberedKey(id)), Either::Right(id));
         assert!(matches!(storage.put(user).await, Ok(Put::Stored)));
         assert!(matches!(storage.put(group).await, Ok(Put::Stored)));
     }
@@ -174,7 +174,7 @@ async fn storages_side_by_side_are_scanned_as_one() {
     assert_eq!(payloads(ScanFeed::new(groups, 3, 2)).await.len(), 20);
 }
 
-/// All payloads that a feed brings.
+/// All payloads that a feed delivers.
 async fn payloads<St: ScanStorage<Payload: Clone>>(mut feed: ScanFeed<St>) -> Vec<St::Payload> {
     let mut payloads = Vec::new();
     while let Some(delivery) = feed.next().await.unwrap() {
@@ -186,9 +186,9 @@ async fn payloads<St: ScanStorage<Payload: Clone>>(mut feed: ScanFeed<St>) -> Ve
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Of<const CATEGORY: char>(u32);
+struct NumberedKey<const CATEGORY: char>(u32);
 
-impl<const CATEGORY: char> StreamKey for Of<CATEGORY> {
+impl<const CATEGORY: char> StreamKey for NumberedKey<CATEGORY> {
     fn category(&self) -> &str {
         if CATEGORY == 'u' { "user" } else { "group" }
     }

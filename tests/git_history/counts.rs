@@ -1,4 +1,4 @@
-//! `churn` and `authors`, against what git says.
+//! `churn` and `authors`, compared with git.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use super::odd::odd;
+use super::unusual_history::unusual;
 use super::{import_all, printed, refused, run};
 
 /// The rows of the view.
@@ -25,8 +25,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// What `git log` says of the first-parent commits up to `head`, with renames for what they are: a file that goes, and
-    /// another that comes.
+    /// The counts from `git log` over the first-parent commits up to `head`. A rename counts as one deleted
+    /// and one added file.
     pub(super) fn by_git(repository: &Path, head: &str) -> Self {
         let arguments = ["log", "--first-parent", "--reverse", "--name-status", "--no-renames"];
         let more = ["--diff-merges=first-parent", "--format=%x00%H%x00%an <%ae>%x00%at", head, "--"];
@@ -66,7 +66,7 @@ impl Counts {
         Self { files, authors }
     }
 
-    /// What the view says, brought up to date.
+    /// The counts of the view after a catch-up.
     pub(super) async fn of(archive: &Archive) -> Self {
         let versions = Versions::open(archive).await.unwrap();
         let query = |connection: &_| {
@@ -75,7 +75,7 @@ impl Counts {
         versions.up_to_date(|_| {}, query).await.unwrap()
     }
 
-    /// What `churn` prints.
+    /// The expected output of `churn`.
     pub(super) fn churn(&self) -> String {
         self.files.iter().fold(String::new(), |mut text, row| {
             let FileRow { path, changes, last_commit, last_time, deleted } = row;
@@ -86,7 +86,7 @@ impl Counts {
         })
     }
 
-    /// What `authors` prints.
+    /// The expected output of `authors`.
     pub(super) fn authors(&self) -> String {
         self.authors.iter().fold(String::new(), |mut text, row| {
             let AuthorRow { author, changes, files, first, last } = row;
@@ -98,8 +98,8 @@ impl Counts {
 
 const NAMES: [&str; 4] = ["Ada Ünal", "Kim", "O'Brien \"Bo\"", "%an"];
 
-/// Adds commits of several authors to the branch `main`: files that come, go, move, change their mode only, or stay as
-/// they are, and merges. Times run backwards now and then.
+/// Adds commits of several authors to the branch `main`: files that are added, deleted, moved, changed in their
+/// mode only, or unchanged, and merges. Some times run backwards.
 fn grow(repository: &TestRepository, random: &mut StdRng, commits: usize) {
     let head = first_parents(repository.path()).is_ok().then_some("from refs/heads/main^0\n");
     let mut text = String::new();
@@ -123,7 +123,7 @@ fn commit(text: &mut String, random: &mut StdRng, branch: &str, parents: &str) {
     writeln!(text, "commit refs/heads/{branch}").unwrap();
     writeln!(text, "author {name} <{address}@example.com> {time} +0100").unwrap();
     writeln!(text, "committer Kim <kim@example.com> {time} +0000\ndata 0\n{parents}").unwrap();
-    // The line that ends the data may be left out, but not the one that ends the parents.
+    // The newline that ends the data may be missing, but not the one that ends the parents.
     text.truncate(text.trim_end_matches('\n').len() + 1);
     for _ in 0..random.random_range(0..5) {
         let path = format!("{}/ü{}", random.random_range(0..3), random.random_range(0..4));
@@ -137,7 +137,7 @@ fn commit(text: &mut String, random: &mut StdRng, branch: &str, parents: &str) {
     }
 }
 
-/// A repository that has grown a little, its events, and the folder of both.
+/// A small generated repository, its events, and the folder of both.
 pub(super) async fn grown(seed: u64) -> (TempDir, TestRepository, Archive) {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
@@ -148,11 +148,11 @@ pub(super) async fn grown(seed: u64) -> (TempDir, TestRepository, Archive) {
 }
 
 #[tokio::test]
-async fn the_counts_of_this_repository_are_those_of_git() {
+async fn the_counts_of_this_repository_equal_those_of_git() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(&folder.path().join("db")).await.unwrap();
-    // Somebody may commit meanwhile: what counts is the head that was imported.
+    // A commit may be made during the test: the imported head counts.
     let head = import_all(root, &archive).await.unwrap().marker.unwrap();
     let counts = Counts::of(&archive).await;
     assert!(counts.files.len() > 100 && !counts.authors.is_empty());
@@ -160,7 +160,7 @@ async fn the_counts_of_this_repository_are_those_of_git() {
 }
 
 #[tokio::test]
-async fn the_counts_of_a_repository_that_grows_are_those_of_git_all_the_time() {
+async fn the_counts_of_a_growing_repository_equal_those_of_git_at_every_step() {
     for seed in 0..3 {
         let mut random = StdRng::seed_from_u64(seed);
         let (_folder, repository, archive) = grown(seed).await;
@@ -174,7 +174,7 @@ async fn the_counts_of_a_repository_that_grows_are_those_of_git_all_the_time() {
             grow(&repository, &mut random, 15);
             import_all(repository.path(), &archive).await.unwrap();
         }
-        // A version that is built from all at once has the same as the one that came here in steps.
+        // A version that is rebuilt at once has the same rows as the one that was built step by step.
         let versions = Versions::open(&archive).await.unwrap();
         Counts::of(&archive).await;
         let digest = |version| {
@@ -188,9 +188,9 @@ async fn the_counts_of_a_repository_that_grows_are_those_of_git_all_the_time() {
 }
 
 #[test]
-fn odd_files_and_what_became_of_them_are_printed_as_git_has_them() {
+fn unusual_files_and_their_counts_are_printed_as_in_git() {
     for format in ["sha1", "sha256"] {
-        let (folder, repository) = odd(format);
+        let (folder, repository) = unusual(format);
         let db = folder.path().join("db");
         let expected = Counts::by_git(repository.path(), "HEAD");
         let churn = printed(repository.path(), &db, &["churn"]);
@@ -203,8 +203,8 @@ fn odd_files_and_what_became_of_them_are_printed_as_git_has_them() {
 }
 
 #[test]
-fn counts_as_of_a_commit_are_those_that_git_has_of_it() {
-    let (folder, repository) = odd("sha1");
+fn counts_at_a_commit_equal_those_of_git() {
+    let (folder, repository) = unusual("sha1");
     let db = folder.path().join("history.db");
     let commits = first_parents(repository.path()).unwrap();
     let said = printed(repository.path(), &db, &["rebuild", "--up-to", "HEAD~9"]);
@@ -217,16 +217,16 @@ fn counts_as_of_a_commit_are_those_that_git_has_of_it() {
         assert_eq!(printed("churn"), expected.churn(), "{revision}");
         assert_eq!(printed("authors"), expected.authors(), "{revision}");
     }
-    // That is no version that is in use.
+    // No serving version has this number.
     let head = Counts::by_git(repository.path(), "HEAD");
     assert_eq!(printed(repository.path(), &db, &["churn"]), head.churn());
 
     let early = run(repository.path(), &db, &["churn", "--at", "1999-12-31"].map(AsRef::as_ref));
     assert!(early.status.success() && early.stdout.is_empty(), "{early:?}");
     let said = refused(repository.path(), &db, &["rebuild", "--up-to", "1999-12-31"]);
-    assert!(said.contains("no commit was made by") && said.contains("nothing to build"), "{said}");
+    assert!(said.contains("No commit was made by") && said.contains("nothing to build"), "{said}");
     let said = refused(repository.path(), &db, &["authors", "--at", "nothing"]);
-    assert!(said.contains("is no commit") && said.contains("nor a time"), "{said}");
+    assert!(said.contains("is not a commit") && said.contains("nor a time"), "{said}");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_repository_without_commits_has_nothing_to_count() {
 }
 
 #[test]
-fn wrong_arguments_are_told_and_nothing_is_made() {
+fn wrong_arguments_are_reported_and_create_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     let db = folder.path().join("db");

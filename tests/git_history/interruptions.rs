@@ -1,4 +1,4 @@
-//! Imports that end before their end, and imports side by side.
+//! Imports that are interrupted, and concurrent imports.
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read};
@@ -32,7 +32,7 @@ async fn undisturbed(folder: &TempDir, repository: &TestRepository) -> State {
 }
 
 #[tokio::test]
-async fn an_import_that_is_interrupted_says_what_is_left_and_goes_on() {
+async fn an_interrupted_import_reports_the_rest_and_resumes() {
     let (folder, repository) = long();
     let expected = undisturbed(&folder, &repository).await;
     let commits = first_parents(repository.path()).unwrap();
@@ -76,7 +76,7 @@ async fn an_import_that_is_interrupted_says_what_is_left_and_goes_on() {
 }
 
 #[tokio::test]
-async fn imports_side_by_side_do_not_harm_each_other() {
+async fn concurrent_imports_do_not_interfere() {
     let (folder, repository) = long();
     let expected = undisturbed(&folder, &repository).await;
     let archive = Archive::open(&folder.path().join("shared")).await.unwrap();
@@ -93,7 +93,7 @@ async fn imports_side_by_side_do_not_harm_each_other() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_an_import_with_a_message_and_it_goes_on() {
+async fn ctrl_c_ends_an_import_with_a_message_and_it_resumes() {
     let (folder, repository) = long();
     let db = folder.path().join("db");
     let mut program = Command::new(PROGRAM);
@@ -108,14 +108,14 @@ async fn ctrl_c_ends_an_import_with_a_message_and_it_goes_on() {
     assert!(ctrl_c.success());
     stderr.read_to_string(&mut said).unwrap();
     assert_eq!(program.wait().unwrap().code(), Some(1), "{said}");
-    assert!(said.contains("interrupted: ") && said.contains("left: run it again"), "{said}");
+    assert!(said.contains("interrupted: ") && said.contains("left; run the command again"), "{said}");
 
     assert_eq!(printed(repository.path(), &db, &["tree"]), ls_tree(repository.path(), "HEAD").unwrap());
     let state = State::read(&Archive::open(&db).await.unwrap()).await.unwrap();
     assert!(state == undisturbed(&folder, &repository).await);
 }
 
-/// A search path on which `git diff-tree` prints what it should, and then goes on without an end.
+/// A search path on which `git diff-tree` prints its output and then never ends.
 fn path_of_a_git_that_never_ends(folder: &TempDir) -> String {
     let path = env::var("PATH").unwrap();
     let programs = folder.path().join("programs");

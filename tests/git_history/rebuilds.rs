@@ -1,4 +1,4 @@
-//! Versions of the view that are built anew and take over.
+//! Rebuilds of the view, and their take-overs.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -20,13 +20,13 @@ use rusqlite::{Connection, params};
 use super::counts::{Counts, grown};
 use super::{PROGRAM, import_all, printed, refused, run};
 
-/// What the rows of a version come to.
+/// The digest of the rows of a version.
 pub(super) async fn digest(versions: &Versions, version: u32) -> ViewDigest {
     versions.version(version).await.unwrap().digest().await.unwrap()
 }
 
 #[tokio::test]
-async fn a_rebuild_says_what_it_did_and_keeps_the_version_before_it() {
+async fn a_rebuild_reports_its_result_and_keeps_the_version_before_it() {
     let (folder, repository, archive) = grown(1).await;
     let db = folder.path().join("db");
     let versions = Versions::open(&archive).await.unwrap();
@@ -35,22 +35,22 @@ async fn a_rebuild_says_what_it_did_and_keeps_the_version_before_it() {
     let events = archive.changes().await.unwrap();
     for (version, kept) in [(1, &[1][..]), (2, &[1, 2]), (3, &[2, 3])] {
         let said = say(&["rebuild"]);
-        assert!(said.contains(&format!("version {version}, counting {events} events")), "{said}");
+        assert!(said.contains(&format!("version {version} from {events} events")), "{said}");
         assert_eq!(said.contains("rows equal those of version"), version > 1, "{said}");
-        assert_eq!(said.contains("removed version 1"), version == 3, "{said}");
+        assert_eq!(said.contains("Removed version 1."), version == 3, "{said}");
         assert_eq!(versions.serving().await.unwrap(), version);
         assert_eq!(versions.kept().await.unwrap(), kept);
         assert_eq!(say(&["churn"]), expected.churn());
         assert_eq!(say(&["authors"]), expected.authors());
     }
-    assert_eq!(say(&["rebuild", "--retire-old"]), "removed version 2\n");
+    assert_eq!(say(&["rebuild", "--retire-old"]), "Removed version 2.\n");
     assert_eq!(say(&["rebuild", "--retire-old"]), "");
     assert_eq!(versions.kept().await.unwrap(), [3]);
     assert_eq!(say(&["churn"]), expected.churn());
 }
 
 #[tokio::test]
-async fn rows_that_somebody_changed_are_told_and_replaced() {
+async fn changed_rows_are_reported_and_replaced() {
     let (folder, repository, archive) = grown(2).await;
     let db = folder.path().join("db");
     let expected = Counts::by_git(repository.path(), "HEAD");
@@ -61,12 +61,12 @@ async fn rows_that_somebody_changed_are_told_and_replaced() {
     drop(tampered);
     assert_ne!(Counts::of(&archive).await, expected, "the view is not looked through at each call");
     let said = printed(repository.path(), &db, &["rebuild"]);
-    assert!(said.contains("rows differ from the") && said.contains("version 1 is kept"), "{said}");
+    assert!(said.contains("rows differ from the") && said.contains("To remove version 1,"), "{said}");
     assert_eq!(Counts::of(&archive).await, expected);
 }
 
 #[tokio::test]
-async fn a_version_that_cannot_be_read_any_more_is_told_and_replaced() {
+async fn an_unreadable_version_is_reported_and_replaced() {
     let (folder, repository, archive) = grown(3).await;
     let db = folder.path().join("db");
     let expected = Counts::by_git(repository.path(), "HEAD");
@@ -75,12 +75,12 @@ async fn a_version_that_cannot_be_read_any_more_is_told_and_replaced() {
     let said = refused(repository.path(), &db, &["churn"]);
     assert!(said.contains("churn"), "{said}");
     let said = printed(repository.path(), &db, &["rebuild"]);
-    assert!(said.contains("version 1 cannot be read any more"), "{said}");
+    assert!(said.contains("Version 1 cannot be read"), "{said}");
     assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
 }
 
 #[tokio::test]
-async fn a_file_whose_events_cannot_be_read_is_told_and_the_others_are_counted() {
+async fn a_file_with_unreadable_events_is_reported_and_the_others_are_counted() {
     let (folder, repository, _) = grown(5).await;
     let db = folder.path().join("db");
     let expected = Counts::by_git(repository.path(), "HEAD");
@@ -104,7 +104,7 @@ async fn a_file_whose_events_cannot_be_read_is_told_and_the_others_are_counted()
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{output:?}");
-        assert!(stderr.contains("not counted in full") && stderr.contains(&file), "{stderr}");
+        assert!(stderr.contains("not counted completely") && stderr.contains(&file), "{stderr}");
         if command == "churn" {
             assert_eq!(others(&stdout), others(&expected.churn()));
             assert_ne!(stdout, expected.churn());
@@ -124,37 +124,39 @@ async fn a_file_whose_events_cannot_be_read_is_told_and_the_others_are_counted()
 }
 
 #[tokio::test]
-async fn a_rebuild_that_cannot_write_says_so_and_goes_on_when_it_can() {
+async fn a_rebuild_that_cannot_write_reports_it_and_resumes_later() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     repository.run(&Script::long(200, 12)).unwrap();
     let db = folder.path().join("db");
     import_all(repository.path(), &Archive::open(&db).await.unwrap()).await.unwrap();
-    // A file that grows beyond the limit is an error, and not the end of the program.
+    // A file that grows beyond the limit is an error, and does not end the program.
     let mut program = Command::new("prlimit");
     program.args(["--fsize=65536:", "sh", "-c", r#"trap "" XFSZ; exec "$0" "$@""#, PROGRAM]);
     program.arg(repository.path()).arg("--db").arg(&db).arg("rebuild");
     let mut program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(program.stderr.take().unwrap()).lines().map(Result::unwrap);
     let mut said = Vec::new();
-    while !said.iter().any(|line: &String| line.starts_with("waiting, and trying again: ")) {
-        said.push(lines.next().unwrap_or_else(|| panic!("it ended, and nothing was in the way: {said:?}")));
+    while !said.iter().any(|line: &String| line.starts_with("Retrying after an error: ")) {
+        said.push(
+            lines.next().unwrap_or_else(|| panic!("the rebuild ended although it cannot write: {said:?}")),
+        );
     }
     assert!(said.iter().any(|line| line.contains("the disk failed")), "{said:?}");
     let mut lift = Command::new("prlimit");
     lift.args(["--pid", &program.id().to_string(), "--fsize=unlimited:"]);
     assert!(lift.status().unwrap().success());
     said.extend(lines);
-    assert!(said.iter().any(|line| line == "going on"), "{said:?}");
+    assert!(said.iter().any(|line| line == "Resumed."), "{said:?}");
     let output = program.wait_with_output().unwrap();
     assert!(output.status.success(), "{said:?}");
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("built version 1, "));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("Built version 1 from "));
     let expected = Counts::by_git(repository.path(), "HEAD");
     assert_eq!(printed(repository.path(), &db, &["churn"]), expected.churn());
 }
 
 #[tokio::test]
-async fn a_rebuild_that_is_dropped_anywhere_goes_on_with_the_same_version() {
+async fn a_rebuild_cancelled_at_any_point_resumes_with_the_same_version() {
     let (_folder, repository, archive) = grown(4).await;
     let expected = Counts::by_git(repository.path(), "HEAD");
     let versions = Versions::open(&archive).await.unwrap();
@@ -177,7 +179,7 @@ async fn a_rebuild_that_is_dropped_anywhere_goes_on_with_the_same_version() {
     assert!(interrupted > 3 && serving > 1, "seed {seed}: {interrupted} interrupted, {serving} built");
 }
 
-/// What `work` comes to, unless it takes more than so many turns; then it is dropped.
+/// The output of `work` if it is ready after at most `polls` polls. Otherwise it is dropped.
 async fn polled<T>(work: impl Future<Output = T>, mut polls: u32) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match polls {
@@ -191,7 +193,7 @@ async fn polled<T>(work: impl Future<Output = T>, mut polls: u32) -> Option<T> {
 }
 
 #[tokio::test]
-async fn rebuilds_beside_each_other_and_beside_an_import_do_not_harm_each_other() {
+async fn concurrent_rebuilds_and_an_import_do_not_interfere() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     repository.run(&Script::long(60, 6)).unwrap();
@@ -204,7 +206,7 @@ async fn rebuilds_beside_each_other_and_beside_an_import_do_not_harm_each_other(
     let (one, two, imported) =
         tokio::join!(one.rebuild(|_| {}), two.rebuild(|_| {}), import_all(repository.path(), &archive));
     imported.unwrap();
-    // They build the same version, and both say that it serves.
+    // Both build the same version, and both report that it serves.
     for built in [one.unwrap(), two.unwrap()] {
         assert_eq!(built.version, 2);
         let replaced = built.replaced.unwrap();
@@ -215,7 +217,7 @@ async fn rebuilds_beside_each_other_and_beside_an_import_do_not_harm_each_other(
 }
 
 #[tokio::test]
-async fn a_rebuild_that_is_killed_goes_on_and_ends_equal() {
+async fn a_killed_rebuild_resumes_and_ends_equal() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     repository.run(&Script::long(250, 12)).unwrap();

@@ -1,4 +1,4 @@
-//! Input that is wrong gets a clear message and exit code 1, and nothing is lost.
+//! Wrong input gets a clear message and exit code 1, and nothing is lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{import_all, printed, refused, run};
 
 const PLAIN: u32 = 0o100_644;
 
-/// Three commits on the trunk, of which the last merges one from the side.
+/// A repository with three commits on the trunk; the last one merges a side branch.
 fn small() -> (TempDir, TestRepository, PathBuf) {
     let mut script = Script::default();
     let first = script.commit(1_000, &[], "first", &[Change::Set(b"file", PLAIN, "1")]);
@@ -62,7 +62,7 @@ fn a_repository_without_commits_has_no_files() {
         let output = printed(repository.path(), &db, arguments);
         assert_eq!(output.is_empty(), !arguments.is_empty());
     }
-    assert!(refused(repository.path(), &db, &["tree", "HEAD"]).contains("is no commit"));
+    assert!(refused(repository.path(), &db, &["tree", "HEAD"]).contains("is not a commit"));
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn a_commit_or_a_file_that_is_not_in_the_history() {
     let commits = first_parents(repository.path()).unwrap();
     for wrong in ["nothing", "HEAD~3", "HEAD:file", "2020-13-01", "--all", ""] {
         let said = refused(repository.path(), &db, &["tree", "--", wrong]);
-        assert!(said.contains("is no commit") && said.contains("nor a time"), "{wrong}: {said}");
+        assert!(said.contains("is not a commit") && said.contains("nor a time"), "{wrong}: {said}");
     }
     let said = refused(repository.path(), &db, &["tree", "HEAD^2"]);
     assert!(said.contains("is not among the first-parent commits"), "{said}");
     let said = refused(repository.path(), &db, &["log", "other"]);
-    assert!(said.contains("no commit has a file other"), "{said}");
+    assert!(said.contains("no commit contains a file other"), "{said}");
     assert_eq!(
         printed(repository.path(), &db, &["tree", &commits[0][..10]]),
         ls_tree(repository.path(), &commits[0]).unwrap()
@@ -110,19 +110,19 @@ fn a_branch_that_was_rewritten() {
         assert!(said.contains(&imported) && said.contains(&head) && said.contains("rewritten"), "{said}");
     }
 
-    // Shorter than what is imported, and then none at all.
+    // The branch is shorter than what is imported, and then missing.
     repository.git(&["update-ref", "refs/heads/main", "main~1"], &[]).unwrap();
     assert!(refused(repository.path(), &db, &["tree"]).contains(&imported));
     repository.git(&["update-ref", "-d", "refs/heads/main"], &[]).unwrap();
     assert!(refused(repository.path(), &db, &["tree"]).contains(&imported));
 
-    // Nothing was lost.
+    // Nothing is lost.
     repository.git(&["update-ref", "refs/heads/main", &imported], &[]).unwrap();
     assert_eq!(printed(repository.path(), &db, &["tree"]), tree);
 }
 
 #[tokio::test]
-async fn a_repository_that_breaks_off_is_imported_up_to_there_and_then_goes_on() {
+async fn a_truncated_repository_is_imported_up_to_its_end_and_resumed_later() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     repository.run(&Script::long(20, 3)).unwrap();
@@ -149,7 +149,7 @@ async fn a_repository_that_breaks_off_is_imported_up_to_there_and_then_goes_on()
     assert_eq!(String::from_utf8(output.stdout).unwrap(), ls_tree(repository.path(), "HEAD").unwrap());
 }
 
-/// Makes single files of the objects in packs.
+/// Unpacks the objects of packs into single files.
 fn unpack(folder: &TempDir, repository: &TestRepository) {
     let packs = repository.path().join("objects/pack");
     let aside = folder.path().join("packs");

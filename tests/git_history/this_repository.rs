@@ -1,4 +1,4 @@
-//! The repository that this file is in, and the repository of a longer history, killed.
+//! The repository of this file, and killed imports of a repository with a longer history.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ async fn this_repository_at_the_head_and_at_20_random_commits() {
     let db = folder.path().join("db");
     let archive = Archive::open(&db).await.unwrap();
     let head = import_all(root, &archive).await.unwrap().marker.unwrap();
-    // Somebody may commit meanwhile: what counts is the head that was imported.
+    // A commit may be made during the test: the imported head counts.
     let mut commits = first_parents(root).unwrap();
     commits.truncate(usize::try_from(head.ordinal).unwrap());
     assert_eq!(commits.last().unwrap(), head.commit.commit.as_str());
@@ -34,7 +34,7 @@ async fn this_repository_at_the_head_and_at_20_random_commits() {
 }
 
 #[tokio::test]
-async fn an_import_that_is_killed_goes_on_and_ends_in_the_same_state() {
+async fn a_killed_import_resumes_and_ends_in_the_same_state() {
     let folder = tempfile::tempdir().unwrap();
     let repository = TestRepository::empty(&folder.path().join("repository"), "sha1").unwrap();
     repository.run(&Script::long(500, 20)).unwrap();

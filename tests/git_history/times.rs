@@ -1,10 +1,11 @@
-//! The tree at a time.
+//! The tree at a point in time.
 
 use eventsrc_tests::git_repository::{Change, Script, TestRepository, ls_tree};
 
 use super::{printed, run};
 
-/// The last commit, in the order of the history, not made later: clocks that went back do not change the order.
+/// The last commit, in the order of the history, that was not made later. Clocks that went backwards do not
+/// change that order.
 #[test]
 fn a_time_means_the_last_commit_that_was_not_made_later() {
     let mut script = Script::default();
@@ -38,5 +39,5 @@ fn a_time_means_the_last_commit_that_was_not_made_later() {
     }
     let early = run(repository.path(), &db, &["tree".as_ref(), "2019-12-31".as_ref()]);
     assert!(early.status.success() && early.stdout.is_empty(), "{early:?}");
-    assert!(String::from_utf8_lossy(&early.stderr).contains("no commit was made by 2019-12-31T00:00:00Z"));
+    assert!(String::from_utf8_lossy(&early.stderr).contains("No commit was made by 2019-12-31T00:00:00Z"));
 }

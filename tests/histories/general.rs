@@ -1,4 +1,4 @@
-//! The exact checker against a general one, which knows nothing of streams but what a put and a read do.
+//! The exact checker, compared with a general one that knows of streams only the semantics of a put and a read.
 
 use eventsrc_testkit::history::{Action, Call, Part, PutAnswer, check};
 use rand::SeedableRng;
@@ -22,7 +22,7 @@ fn the_exact_checker_and_a_general_one_agree_on_small_histories() {
     assert!(right > HISTORIES / 4 && wrong > HISTORIES / 4, "{right} right, {wrong} wrong");
 }
 
-/// A stream as one object: the commits so far, each with its first sequence and its length.
+/// A stream as one object: its commits, each with its first sequence and its length.
 struct Stream;
 
 impl Specification for Stream {
@@ -80,7 +80,7 @@ impl Specification for Stream {
     }
 }
 
-/// Each event from `from` on: its sequence, and which event of which commit of how many it is.
+/// The events from `from` on: sequence, index in the commit, and commit.
 fn events_from(parts: &[Part<u64>], from: u64) -> Vec<(u64, u32, Part<u64>)> {
     let events = parts.iter().flat_map(|part| {
         part.places.clone().map(|place| {
@@ -91,8 +91,8 @@ fn events_from(parts: &[Part<u64>], from: u64) -> Vec<(u64, u32, Part<u64>)> {
     events.filter(|(sequence, ..)| *sequence >= from).collect()
 }
 
-/// The verdict of the checker of Wing & Gong and Lowe. The last read is one more call; puts without an answer are
-/// answered after it.
+/// The verdict of the algorithm of Wing & Gong and Lowe. The last read is one more call; puts without an answer
+/// are answered after it.
 fn is_linearizable(history: &Small) -> bool {
     let last = Call {
         called: u64::MAX - 2,

@@ -1,4 +1,5 @@
-//! What a violation says: which calls contradict each other, and when they were made and answered.
+//! Texts of violations: the calls that contradict each other, with the times at which they were made and
+//! answered.
 
 use eventsrc_core::clock::Randomness;
 use eventsrc_core::{CommitId, Timestamp};
@@ -26,7 +27,7 @@ fn violation(calls: &[Call<u64>], last: &[Part<u64>]) -> Violation {
 }
 
 #[test]
-fn a_stale_read_is_told_with_what_it_missed_and_who_knew() {
+fn a_stale_read_names_the_missed_commit_and_the_call_that_saw_it() {
     let (a, b) = (commit(1, 1, 1), commit(2, 2, 2));
     let calls = [
         put(&a, 0, PutAnswer::Stored),
@@ -47,7 +48,7 @@ fn a_stale_read_is_told_with_what_it_missed_and_who_knew() {
 }
 
 #[test]
-fn a_lost_commit_is_told_with_what_is_there_instead() {
+fn a_lost_commit_is_shown_with_the_commit_in_its_place() {
     let (a, b) = (commit(1, 1, 1), commit(2, 1, 1));
     let calls = [put(&a, 0, PutAnswer::Stored), put(&b, 2, PutAnswer::Stored)];
     let violation = violation(&calls, std::slice::from_ref(&b));
@@ -63,7 +64,7 @@ fn a_lost_commit_is_told_with_what_is_there_instead() {
 }
 
 #[test]
-fn half_a_commit_is_told_with_the_put_that_it_is_a_part_of() {
+fn half_a_commit_is_shown_with_its_put() {
     let whole = commit(1, 1, 3);
     let half = commit(1, 1, 1);
     let violation = violation(&[put(&whole, 0, PutAnswer::Unknown)], &[half]);
@@ -72,7 +73,7 @@ fn half_a_commit_is_told_with_the_put_that_it_is_a_part_of() {
 }
 
 #[test]
-fn a_conflict_with_itself_and_one_with_nothing_are_told_apart() {
+fn a_conflict_with_itself_differs_from_one_with_nothing() {
     let conflict = || PutAnswer::Conflict { existing: None, head: None };
     let (a, b) = (commit(1, 1, 1), commit(2, 2, 1));
     let itself =
@@ -84,7 +85,7 @@ fn a_conflict_with_itself_and_one_with_nothing_are_told_apart() {
 }
 
 #[test]
-fn what_was_seen_before_it_was_put_is_out_of_order() {
+fn a_commit_seen_before_its_put_is_out_of_order() {
     let a = commit(1, 1, 1);
     let violation = violation(&[latest(Some(1), 0), put(&a, 2, PutAnswer::Stored)], &[a]);
     assert_eq!(violation.kind, ViolationKind::OutOfOrder, "{violation}");

@@ -1,4 +1,4 @@
-//! Callers race, and the checker judges.
+//! Callers race, and the checker judges their history.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ where
     recorded.check(&storage).await
 }
 
-/// The same, on a storage that fails now and then; what it lost is read from beneath.
+/// Races callers over a storage with injected faults. The final state is read without faults.
 async fn race_under_faults<St>(storage: St, seed: u64, operations: u64)
 where
     St: EventStorage<Key = StreamName, Payload = u64>,
@@ -62,7 +62,7 @@ async fn sqlite_is_linearizable_under_20_000_racing_operations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_callers_are_told_is_linearizable_under_injected_faults() {
+async fn answers_are_linearizable_under_injected_faults() {
     race_under_faults(MemoryStorage::<StreamName, u64, u64>::default(), SEED, 20_000).await;
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("raced.db")).await.unwrap();
@@ -88,7 +88,7 @@ async fn each_seeded_bug_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_storage_that_bugs_are_seeded_in_is_sound_without_them() {
+async fn the_storage_without_seeded_bugs_is_sound() {
     for seed in SEED..SEED + 3 {
         let checked = race(Seeded::new(None), seed, 5_000).await;
         let checked = checked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));

@@ -1,4 +1,4 @@
-//! Small random histories: some right, some wrong in a few places.
+//! Small random histories: some are linearizable, and some have a few defects.
 
 use std::fmt;
 
@@ -8,13 +8,14 @@ use eventsrc_testkit::history::{Action, Call, Part, PutAnswer};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// A few calls on one stream, and what a read shows in the end.
+/// A few calls on one stream, and a final read.
 pub(super) struct Small {
     pub(super) calls: Vec<Call<u64>>,
     pub(super) last: Vec<Part<u64>>,
 }
 
-/// A history of at most ten calls by at most five callers. Four of five are changed in one to four places afterwards.
+/// A history of at most ten calls by at most five callers. Four of five histories are changed in one to four
+/// places afterwards.
 pub(super) fn small(random: &mut StdRng) -> Small {
     let mut history = Execution::run(random);
     for _ in 0..random.random_range(0..5) {
@@ -31,17 +32,17 @@ impl fmt::Display for Small {
     }
 }
 
-/// Callers on a stream that does one thing at a time.
+/// Callers on a stream that executes one call at a time.
 struct Execution {
     instant: u64,
     calls: Vec<Call<u64>>,
     commits: Vec<Part<u64>>,
-    /// Commits that were put so far, to be put again.
+    /// Commits that were put before, for repeated puts.
     puts: Vec<Part<u64>>,
     ids: Randomness,
 }
 
-/// A call under way, of the call at this index.
+/// A call in progress, by its index.
 enum Caller {
     Idle,
     Called(usize),
@@ -115,7 +116,7 @@ impl Execution {
         }
     }
 
-    /// Now and then the id of another commit, as of a command that is tried again at another place.
+    /// Sometimes the id of another commit, as of a command that is retried at another sequence.
     fn id(&self, random: &mut StdRng) -> CommitId {
         let known = self.puts.last().filter(|_| random.random_bool(0.05));
         known.map_or_else(|| self.ids.commit_id(Timestamp::UNIX_EPOCH), |put| put.commit_id)
@@ -175,7 +176,7 @@ impl Execution {
 }
 
 impl Small {
-    /// Changes one thing, which may or may not make the history wrong.
+    /// Changes one thing. The history may or may not become wrong by it.
     fn mutate(&mut self, random: &mut StdRng) {
         match random.random_range(0..8) {
             0..5 => self.swap_instants(random),
@@ -192,7 +193,7 @@ impl Small {
         }
     }
 
-    /// Swaps neighbouring instants of two calls, some times over, so that calls last longer or shorter.
+    /// Swaps neighbouring instants of two calls several times, so that calls take longer or shorter.
     fn swap_instants(&mut self, random: &mut StdRng) {
         for _ in 0..random.random_range(1..=12) {
             let mut instants: Vec<&mut u64> = self

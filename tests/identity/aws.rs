@@ -1,4 +1,5 @@
-//! The whole way through AWS: the program in one process, in several, and the story of `./demo-aws`.
+//! The complete path through AWS: the program in one process, in several processes, and the story of
+//! `./demo-aws`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,19 +11,19 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::story::a_second_run_continues;
+use super::program::a_second_run_continues;
 
-/// A table, a stream and a database that nothing has been stored in.
-struct Way {
+/// An empty table, an empty stream and an empty database.
+struct AwsPath {
     environment: Vec<(&'static str, String)>,
     stream: String,
     views: String,
 }
 
-/// What must never be seen.
+/// A secret that no output may contain.
 const SECRET: &str = "geheim";
 
-impl Way {
+impl AwsPath {
     async fn new(name: &str) -> Self {
         let (dynamo, kinesis) = (servers::dynamo().await, servers::kinesis().await);
         let environment = vec![
@@ -32,7 +33,7 @@ impl Way {
             ("AWS_ACCESS_KEY_ID", dynamo.access_key(name)),
             ("AWS_SECRET_ACCESS_KEY", SECRET.into()),
             ("AWS_REGION", "eu-west-1".into()),
-            // Whoever runs the tests may have some of their own.
+            // The user who runs the tests may have a configuration file.
             ("AWS_CONFIG_FILE", "/dev/null".into()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
         ];
@@ -46,7 +47,7 @@ impl Way {
         command
     }
 
-    /// What the program writes to its two outputs, and whether it succeeds.
+    /// The standard output and the error output of the program, and its success.
     async fn identity(&self, db: &Path, arguments: &[&str]) -> (String, String, bool) {
         let output = self.command(db, arguments).output().await.unwrap();
         let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -56,9 +57,9 @@ impl Way {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_run_continues_from_the_first_over_the_whole_way() {
+async fn a_second_run_continues_from_the_first_over_the_complete_path() {
     let folder = tempfile::tempdir().unwrap();
-    let (way, db) = (Way::new("identityway").await, folder.path().join("identity.db"));
+    let (way, db) = (AwsPath::new("identityway").await, folder.path().join("identity.db"));
     let all = ["--aws", "--stream", &way.stream, "--views", &way.views];
     a_second_run_continues(async |arguments| match arguments {
         [] => way.identity(&db, &all).await,
@@ -72,18 +73,21 @@ async fn a_second_run_continues_from_the_first_over_the_whole_way() {
     let members = client.query(members, &[]).await.unwrap();
     let members: Vec<String> = members.iter().map(|row| row.get(0)).collect();
     assert_eq!(members, ["ada", "ada-2"]);
-    // Whoever ends in good order leaves its shards to others.
+    // A worker that ends normally releases its shards.
     let owners = "SELECT count(*) FROM eventsrc.shard_leases WHERE owner IS NOT NULL";
     assert_eq!(client.query_one(owners, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test]
-async fn what_is_missing_on_the_way_is_told_clearly() {
+async fn missing_tables_and_streams_are_reported_clearly() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut way, db) = (Way::new("identitymissing").await, folder.path().join("identity.db"));
+    let (mut way, db) = (AwsPath::new("identitymissing").await, folder.path().join("identity.db"));
     for part in ["all", "api", "synchronizer"] {
         let (_, err, success) = way.identity(&db, &["--aws", part]).await;
-        assert_eq!((&*err, success), ("error: the view is in Postgres: --views says where\n", false));
+        assert_eq!(
+            (&*err, success),
+            ("error: --aws needs a Postgres database for the view; pass its URL with --views\n", false)
+        );
     }
     let (_, err, success) = way.identity(&db, &["--aws", "--storage", "memory"]).await;
     assert!(!success && err.contains("cannot be used with"), "{err}");
@@ -100,9 +104,9 @@ async fn what_is_missing_on_the_way_is_told_clearly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_way_that_is_broken_off_for_good_ends_the_program() {
+async fn a_permanent_failure_of_the_path_ends_the_program() {
     let folder = tempfile::tempdir().unwrap();
-    let (way, db) = (Way::new("identitybroken").await, folder.path().join("identity.db"));
+    let (way, db) = (AwsPath::new("identitybroken").await, folder.path().join("identity.db"));
     let arguments = ["--aws", "--stream", &way.stream, "--views", &way.views, "--serve", "127.0.0.1:0"];
     let mut command = way.command(&db, &arguments);
     let mut program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -135,9 +139,10 @@ async fn the_demonstration_shows_what_the_readme_shows() {
     let output = Command::new(env!("CARGO_BIN_EXE_demo-aws")).kill_on_drop(true).output().await.unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(output.status.success(), "{out}{err}");
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    let (_, story) = readme.split_once("$ ./demo-aws\n").expect("the README tells it");
-    // It goes on in the consoles up to the next chapter, with words in between.
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/demo-aws.md")).unwrap();
+    let (_, story) = readme.split_once("$ ./demo-aws\n").expect("the README has the story");
+    // The story continues in the consoles up to the next chapter, with text in between.
     let (story, _) = story.split_once("\n## ").expect("it is not the last chapter");
     let shown = story.split("```console\n").map(|part| part.split("```").next().unwrap_or_default());
     let shown: Vec<_> = shown.flat_map(str::lines).filter(|line| !line.is_empty()).map(lasting).collect();
@@ -145,7 +150,7 @@ async fn the_demonstration_shows_what_the_readme_shows() {
     assert_eq!(shown, told);
 }
 
-/// A line without what differs from run to run: ids and numbers.
+/// The parts of a line that are the same in each run, without ids and numbers.
 fn lasting(line: &str) -> String {
     let words = line.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     let lasting = words.map(|word| {

@@ -1,4 +1,4 @@
-//! One promise of one command after the other.
+//! One promise of a command after the other.
 
 use eventsrc_examples::identity::{DirectoryKey, Email, Entry, Failure, GroupId, Reason, Storages, UserId};
 
@@ -235,7 +235,8 @@ async fn a_repeated_command_is_answered_as_saved_and_saves_nothing(storages: imp
     let service = started(&storages);
     let commands = Vec::from_iter(std::iter::repeat_with(|| service.command()).take(8));
     let mut first = Vec::new();
-    // The second time somebody else has taken what was given up, and it is another process that is asked.
+    // In the second round another user has claimed the released name, and another process carries out the
+    // command.
     for round in ["first", "second"] {
         let service = started(&storages);
         let mut answers = Vec::new();
@@ -284,7 +285,7 @@ async fn a_commands_id_used_for_another_command_takes_nothing_from_anybody(stora
         spent(service.set_display_name(command, ada, "Eve".parse().unwrap()).await.map(drop)).await;
         spent(service.delete(command, ada).await.map(drop)).await;
     }
-    // What the sign-up did indeed is done, and does not do it again.
+    // The part of the sign-up that was carried out is not carried out again.
     assert!(service.rename(&signed_up, ada, name("eve")).await.unwrap().repeated);
     assert_consistent(&storages).await;
     assert_eq!(service.user_by_name(&name("ada")).await.unwrap(), Some(ada));

@@ -1,4 +1,4 @@
-//! A command that is broken off anywhere and sent again ends like one that was not.
+//! A command that is interrupted at any call and repeated has the same effect as one without interruption.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +11,11 @@ use eventsrc_examples::identity::{
 };
 
 use super::faults::{FailingStorages, Fate, failing};
-use super::time::Ticking;
+use super::time::TickingClock;
 use super::{assert_consistent, email, name, payloads, reasons, said_by_the_directory, said_by_the_owners};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum CommandKind {
     SignUp,
     SignUpWithTakenAddress,
     Rename,
@@ -29,28 +29,28 @@ enum Deed {
     Leave,
 }
 
-const DEEDS: [Deed; 11] = [
-    Deed::SignUp,
-    Deed::SignUpWithTakenAddress,
-    Deed::Rename,
-    Deed::ChangeEmail,
-    Deed::ChangeEmailToTheSame,
-    Deed::ChangeEmailOfNobody,
-    Deed::SetDisplayName,
-    Deed::Delete,
-    Deed::CreateGroup,
-    Deed::Join,
-    Deed::Leave,
+const COMMAND_KINDS: [CommandKind; 11] = [
+    CommandKind::SignUp,
+    CommandKind::SignUpWithTakenAddress,
+    CommandKind::Rename,
+    CommandKind::ChangeEmail,
+    CommandKind::ChangeEmailToTheSame,
+    CommandKind::ChangeEmailOfNobody,
+    CommandKind::SetDisplayName,
+    CommandKind::Delete,
+    CommandKind::CreateGroup,
+    CommandKind::Join,
+    CommandKind::Leave,
 ];
 
-impl Deed {
+impl CommandKind {
     async fn carry_out<S: Storages>(
         self,
         service: &Service<S>,
-        there: &There,
+        there: &Existing,
         command: &Command,
     ) -> Result<(), Failure> {
-        let There { ada, grace, charles, readers } = *there;
+        let Existing { ada, grace, charles, readers } = *there;
         match self {
             Self::SignUp => service.sign_up(command, name("new"), email("new@example.org")).await.map(drop),
             Self::SignUpWithTakenAddress => {
@@ -77,8 +77,8 @@ impl Deed {
     }
 }
 
-/// Who is there before the deed. Charles is deleted.
-struct There {
+/// The users and groups that exist before the command. Charles is deleted.
+struct Existing {
     ada: UserId,
     grace: UserId,
     charles: UserId,
@@ -89,8 +89,8 @@ struct There {
 type Streams = (Vec<DirectoryEvent>, Vec<Vec<UserEvent>>, Vec<Vec<GroupEvent>>);
 
 #[tokio::test]
-async fn a_command_broken_off_at_any_call_and_sent_again_ends_as_if_it_was_not() {
-    for deed in DEEDS {
+async fn a_command_interrupted_at_any_call_and_repeated_ends_as_without_interruption() {
+    for deed in COMMAND_KINDS {
         let (expected, whole) = uninterrupted(deed).await;
         for fate in [Fate::Failed, Fate::Lost] {
             let mut calls = 0;
@@ -105,8 +105,8 @@ async fn a_command_broken_off_at_any_call_and_sent_again_ends_as_if_it_was_not()
 }
 
 #[tokio::test]
-async fn a_command_broken_off_for_good_keeps_its_claim_from_others_until_the_user_takes_it_up() {
-    let (storages, there, _) = broken_off_after_the_claim(Deed::ChangeEmail).await;
+async fn an_abandoned_command_keeps_its_claim_until_the_user_repeats_it() {
+    let (storages, there, _) = broken_off_after_the_claim(CommandKind::ChangeEmail).await;
     let service = cold(&failing(&storages, || Fate::Answered));
     let other = service.change_email(&new_command(101), there.grace, email("king@example.org")).await;
     assert!(matches!(other, Err(Failure::Rejected(_))), "{other:?}");
@@ -116,46 +116,46 @@ async fn a_command_broken_off_for_good_keeps_its_claim_from_others_until_the_use
 }
 
 #[tokio::test]
-async fn a_command_sent_again_after_a_later_one_is_overtaken_and_gives_up_its_claim() {
-    let (storages, there, command) = broken_off_after_the_claim(Deed::ChangeEmail).await;
+async fn a_command_repeated_after_a_later_one_is_superseded_and_releases_its_claim() {
+    let (storages, there, command) = broken_off_after_the_claim(CommandKind::ChangeEmail).await;
     let service = cold(&failing(&storages, || Fate::Answered));
     service.change_email(&new_command(101), there.ada, email("later@example.org")).await.unwrap();
-    let again = Deed::ChangeEmail.carry_out(&service, &there, &command).await;
+    let again = CommandKind::ChangeEmail.carry_out(&service, &there, &command).await;
     assert_eq!(*reasons(again).first(), Reason::Overtaken);
     service.change_email(&new_command(102), there.grace, email("king@example.org")).await.unwrap();
     assert_consistent(&storages).await;
 }
 
 #[tokio::test]
-async fn a_sign_up_broken_off_after_its_claim_is_nobody_yet() {
-    let (storages, there, command) = broken_off_after_the_claim(Deed::SignUp).await;
+async fn a_sign_up_interrupted_after_its_claim_is_no_user_yet() {
+    let (storages, there, command) = broken_off_after_the_claim(CommandKind::SignUp).await;
     assert!(said_by_the_directory(&storages).await.len() > said_by_the_owners(&storages).await.len());
     let service = cold(&failing(&storages, || Fate::Answered));
     assert_eq!(service.user_by_name(&name("new")).await.unwrap(), None);
-    Deed::SignUp.carry_out(&service, &there, &command).await.unwrap();
+    CommandKind::SignUp.carry_out(&service, &there, &command).await.unwrap();
     assert_eq!(service.user_by_name(&name("new")).await.unwrap(), Some(UserId(command.id)));
     assert_consistent(&storages).await;
 }
 
 #[tokio::test]
-async fn the_id_of_a_command_broken_off_after_its_claim_serves_no_other_command() {
-    let (storages, there, command) = broken_off_after_the_claim(Deed::SignUp).await;
+async fn the_id_of_a_command_interrupted_after_its_claim_is_rejected_for_another_command() {
+    let (storages, there, command) = broken_off_after_the_claim(CommandKind::SignUp).await;
     let service = cold(&failing(&storages, || Fate::Answered));
     let other = service.sign_up(&command, name("other"), email("other@example.org")).await;
     assert_eq!(*reasons(other).first(), Reason::SpentCommand);
     assert_eq!(service.user_by_name(&name("other")).await.unwrap(), None);
-    Deed::SignUp.carry_out(&service, &there, &command).await.unwrap();
+    CommandKind::SignUp.carry_out(&service, &there, &command).await.unwrap();
     assert_consistent(&storages).await;
 
-    let (storages, there, command) = broken_off_after_the_claim(Deed::ChangeEmail).await;
+    let (storages, there, command) = broken_off_after_the_claim(CommandKind::ChangeEmail).await;
     let service = cold(&failing(&storages, || Fate::Answered));
     let other = service.change_email(&command, there.ada, email("other@example.org")).await;
     assert_eq!(*reasons(other).first(), Reason::SpentCommand);
-    Deed::ChangeEmail.carry_out(&service, &there, &command).await.unwrap();
+    CommandKind::ChangeEmail.carry_out(&service, &there, &command).await.unwrap();
     assert_consistent(&storages).await;
 }
 
-async fn uninterrupted(deed: Deed) -> (String, Streams) {
+async fn uninterrupted(deed: CommandKind) -> (String, Streams) {
     let storages = InMemory::default();
     let (there, command) = prepare(&storages).await;
     let result = deed.carry_out(&cold(&failing(&storages, || Fate::Answered)), &there, &command).await;
@@ -163,8 +163,8 @@ async fn uninterrupted(deed: Deed) -> (String, Streams) {
     (format!("{result:?}"), streams(&storages, &there, &command).await)
 }
 
-/// The answer to the repeated command and the streams; `None` if it makes no more calls than `calls`.
-async fn broken_off(deed: Deed, calls: u64, fate: Fate) -> Option<(String, Streams)> {
+/// The answer to the repeated command, and the streams. `None` if the command makes no more calls than `calls`.
+async fn broken_off(deed: CommandKind, calls: u64, fate: Fate) -> Option<(String, Streams)> {
     let storages = InMemory::default();
     let (there, command) = prepare(&storages).await;
     let broken = cold(&failing(&storages, fuse(calls, fate)));
@@ -177,7 +177,7 @@ async fn broken_off(deed: Deed, calls: u64, fate: Fate) -> Option<(String, Strea
     Some((format!("{result:?}"), streams(&storages, &there, &command).await))
 }
 
-async fn broken_off_after_the_claim(deed: Deed) -> (InMemory, There, Command) {
+async fn broken_off_after_the_claim(deed: CommandKind) -> (InMemory, Existing, Command) {
     for calls in 1.. {
         let storages = InMemory::default();
         let (there, command) = prepare(&storages).await;
@@ -191,8 +191,8 @@ async fn broken_off_after_the_claim(deed: Deed) -> (InMemory, There, Command) {
     unreachable!("a deed that claims ends without a claim")
 }
 
-/// The same at every call, so that streams can be compared.
-async fn prepare(storages: &InMemory) -> (There, Command) {
+/// The same users at every call, so that streams can be compared.
+async fn prepare(storages: &InMemory) -> (Existing, Command) {
     let service = cold(&failing(storages, || Fate::Answered));
     let mut users = Vec::new();
     for (number, who) in (1..).zip(["ada", "grace", "charles"]) {
@@ -203,10 +203,10 @@ async fn prepare(storages: &InMemory) -> (There, Command) {
     service.delete(&new_command(4), charles).await.unwrap();
     let (readers, _) = service.create_group(&new_command(5), name("readers")).await.unwrap();
     service.join(&new_command(6), readers, &[ada]).await.unwrap();
-    (There { ada, grace, charles, readers }, new_command(100))
+    (Existing { ada, grace, charles, readers }, new_command(100))
 }
 
-async fn streams(storages: &InMemory, there: &There, command: &Command) -> Streams {
+async fn streams(storages: &InMemory, there: &Existing, command: &Command) -> Streams {
     let directory = payloads(&*storages.directory, &DirectoryKey).await;
     let (mut users, mut groups) = (Vec::new(), Vec::new());
     for user in [there.ada, there.grace, there.charles, UserId(command.id)] {
@@ -223,10 +223,10 @@ fn new_command(number: u64) -> Command {
 }
 
 fn cold(storages: &FailingStorages<InMemory>) -> Service<FailingStorages<InMemory>> {
-    Service::new(storages, Arc::new(Ticking::default()), Arc::new(Randomness::seeded(1)))
+    Service::new(storages, Arc::new(TickingClock::default()), Arc::new(Randomness::seeded(1)))
 }
 
-/// `calls` go through, the next one meets `fate`, and then the process is dead.
+/// Lets `calls` calls through. The next one meets `fate`, and all later ones fail.
 fn fuse(calls: u64, fate: Fate) -> impl Fn() -> Fate + Send + Sync {
     let made = AtomicU64::new(0);
     move || match made.fetch_add(1, Ordering::Relaxed) {

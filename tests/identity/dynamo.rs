@@ -13,15 +13,15 @@ use eventsrc_tests::dynamo::config;
 use tokio::process::Command;
 
 use super::http::processes::Setting;
-use super::story::a_second_run_continues;
+use super::program::a_second_run_continues;
 
-/// Tables that are the program's own, and do not exist until it makes them.
+/// Tables of one test. The program creates them.
 pub(super) struct Location {
     endpoint: String,
     access_key: String,
 }
 
-/// What must never be seen.
+/// A secret that no output may contain.
 const SECRET: &str = "geheim";
 
 impl Location {
@@ -39,7 +39,7 @@ impl Location {
         InDynamo::new(&Dynamo::new(self.client(), "identity"))
     }
 
-    /// How the program is told of them.
+    /// The settings by which the program finds them.
     pub(super) fn setting(&self) -> Setting {
         let arguments = ["--storage", "dynamo", "--endpoint", &self.endpoint].map(str::to_owned);
         let environment = [
@@ -47,7 +47,7 @@ impl Location {
             ("AWS_SECRET_ACCESS_KEY", SECRET),
             ("AWS_REGION", "eu-west-1"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
-            // Whoever runs the tests may have some of their own.
+            // The user who runs the tests may have a configuration file.
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
         ];
@@ -56,7 +56,7 @@ impl Location {
     }
 }
 
-/// What the program writes to its two outputs, and whether it succeeds.
+/// The standard output and the error output of the program, and its success.
 async fn identity(setting: &Setting, db: &Path, arguments: &[&str]) -> (String, String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
     command.envs(setting.environment.iter().cloned());
@@ -76,7 +76,7 @@ async fn a_second_run_continues_from_the_first() {
     assert_eq!((err.as_str(), success), ("error: there is no table identity\n", false));
     a_second_run_continues(async |arguments| identity(&setting, &db, arguments).await).await;
 
-    // Where the endpoint is in the SDK's own configuration, and the view begins anew.
+    // The endpoint is in the SDK's own configuration, and the view starts empty.
     let mut setting = place.setting();
     setting.arguments.truncate(2);
     setting.environment.push(("AWS_ENDPOINT_URL_DYNAMODB", place.endpoint));
@@ -87,7 +87,7 @@ async fn a_second_run_continues_from_the_first() {
 }
 
 #[tokio::test]
-async fn what_the_sdk_is_not_told_is_told_clearly() {
+async fn missing_sdk_settings_are_reported_clearly() {
     let folder = tempfile::tempdir().unwrap();
     let (place, db) = (Location::new("identity").await, folder.path().join("view.db"));
     let without = |names: &[&str]| {
@@ -96,11 +96,11 @@ async fn what_the_sdk_is_not_told_is_told_clearly() {
         setting
     };
     let (_, err, success) = identity(&without(&["AWS_REGION"]), &db, &[]).await;
-    assert!(!success && err.starts_with("error: no AWS region is set: AWS_REGION names one"), "{err}");
+    assert!(!success && err.starts_with("error: no AWS region is set; set AWS_REGION"), "{err}");
     for missing in [&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"][..], &["AWS_SECRET_ACCESS_KEY"]] {
         let (_, err, success) = identity(&without(missing), &db, &[]).await;
         assert!(
-            !success && err.starts_with("error: there are no AWS credentials: AWS_ACCESS_KEY_ID"),
+            !success && err.starts_with("error: there are no AWS credentials; set AWS_ACCESS_KEY_ID"),
             "{err}"
         );
         assert!(!err.contains(&place.access_key), "{err}");
@@ -109,7 +109,7 @@ async fn what_the_sdk_is_not_told_is_told_clearly() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_tables_is_told_clearly() {
+async fn wrong_tables_are_reported_clearly() {
     let folder = tempfile::tempdir().unwrap();
     let (place, db) = (Location::new("identity").await, folder.path().join("view.db"));
     let setting = place.setting();
@@ -120,11 +120,11 @@ async fn what_is_wrong_with_the_tables_is_told_clearly() {
         identity(&setting, &db, &["--endpoint", endpoint]).await
     };
     let (_, err, success) = at("http://127.0.0.1:1").await;
-    assert!(!success && err.starts_with("error: cannot look at the table identity\n"), "{err}");
+    assert!(!success && err.starts_with("error: cannot describe the table identity\n"), "{err}");
     assert!(err.contains("refused"), "{err}");
     for endpoint in ["127.0.0.1:1", "ftp://127.0.0.1", "http://", &format!("http://ada:{SECRET}@127.0.0.1")] {
         let (_, err, success) = at(endpoint).await;
-        assert!(!success && err.starts_with("error: an endpoint is a URL without a user"), "{err}");
+        assert!(!success && err.starts_with("error: --endpoint must be a URL without a user"), "{err}");
     }
 
     let foreign = place.client().create_table().table_name("names").billing_mode(BillingMode::PayPerRequest);
@@ -137,7 +137,7 @@ async fn what_is_wrong_with_the_tables_is_told_clearly() {
     assert_eq!((err.as_str(), success), (expected, false));
     let (_, err, success) = on(&["--table", "no name"]).await;
     assert!(
-        !success && err.starts_with("error: cannot look at the table no name: ValidationException\n"),
+        !success && err.starts_with("error: cannot describe the table no name: ValidationException\n"),
         "{err}"
     );
     assert!(!db.exists());
@@ -145,5 +145,8 @@ async fn what_is_wrong_with_the_tables_is_told_clearly() {
     let sqlite = Setting { arguments: Vec::new(), ..place.setting() };
     assert!(identity(&sqlite, &db, &[]).await.2);
     let (_, err, success) = on(&[]).await;
-    assert!(!success && err.ends_with("view.db holds events of its own, and the view of them\n"), "{err}");
+    assert!(
+        !success && err.ends_with("view.db contains events of its own; choose another file with --db\n"),
+        "{err}"
+    );
 }

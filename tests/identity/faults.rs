@@ -8,20 +8,20 @@ use eventsrc_core::{ErrorKind, EventStorage, Head, StorageError};
 use eventsrc_examples::identity::{Storages, Streams};
 use futures::stream::{self, BoxStream, StreamExt};
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It goes through.
+    /// The call is carried out and answered.
     Answered,
-    /// It does nothing and fails.
+    /// The call fails and has no effect.
     Failed,
-    /// It goes through, and the answer is lost.
+    /// The call is carried out, and its answer is lost.
     Lost,
 }
 
 type Fates = Arc<dyn Fn() -> Fate + Send + Sync>;
 
-/// A storage each of whose calls asks for its fate, after a moment in which others may be faster.
+/// A storage that asks for the fate of each call, after a pause in which other callers may be faster.
 pub(super) struct Failing<St> {
     storage: Arc<St>,
     fates: Fates,
@@ -33,7 +33,7 @@ pub(super) type FailingStorages<S> = Streams<
     Failing<<S as Storages>::Directory>,
 >;
 
-/// `storages`, with one source of fate for all their calls.
+/// Wraps `storages`. All their calls share one source of fates.
 pub(super) fn failing<S: Storages>(
     storages: &S,
     fates: impl Fn() -> Fate + Send + Sync + 'static,
@@ -47,8 +47,11 @@ pub(super) fn failing<S: Storages>(
 }
 
 impl<St: EventStorage> Failing<St> {
-    /// Fails before or after `call`, or not.
-    async fn fated<T>(&self, call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+    /// Fails before `call`, after it, or not at all.
+    async fn with_fate<T>(
+        &self,
+        call: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
         tokio::task::yield_now().await;
         match (self.fates)() {
             Fate::Answered => call.await,
@@ -64,11 +67,11 @@ impl<St: EventStorage> EventStorage for Failing<St> {
     type Payload = St::Payload;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        self.fated(self.storage.put(commit)).await
+        self.with_fate(self.storage.put(commit)).await
     }
 
     async fn latest(&self, key: &St::Key) -> Result<Option<Head<St::Sequence>>, StorageError> {
-        self.fated(self.storage.latest(key)).await
+        self.with_fate(self.storage.latest(key)).await
     }
 
     fn events(

@@ -1,4 +1,4 @@
-//! What the folds make of events.
+//! The folds of the example.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ fn user_id(number: u64) -> UserId {
 }
 
 #[test]
-fn a_user_is_what_was_set_last_until_it_is_deleted() {
+fn a_user_has_the_values_set_last_until_it_is_deleted() {
     let ada = user_id(1);
     let set = |text| UserEvent::EmailSet(Claimed { text: email(text), claim: 1 });
     let events = [
@@ -70,7 +70,7 @@ fn a_groups_members_are_those_added_and_not_removed() {
 }
 
 #[test]
-fn of_one_directory_each_question_sees_its_own_entries() {
+fn each_query_of_one_directory_sees_its_own_entries() {
     let events = [claimed("a@x", "1"), claimed("b@x", "2"), claimed("c@x", "1")];
     let asked = BTreeSet::from([address("b@x"), address("d@x")]);
     let claims = BTreeMap::from([(address("b@x"), Claim { owner: owner("2"), at: 2 })]);

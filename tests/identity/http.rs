@@ -38,30 +38,30 @@ macro_rules! on_each_view {
 }
 use on_each_view;
 
-/// Runs each `async fn(Served, Synchronizer<impl Questions>)` on the same views, which nobody tells anything.
-macro_rules! on_each_untold_view {
+/// Runs each `async fn(Served, Synchronizer<impl ViewQueries>)` on the same views without a feed.
+macro_rules! on_each_view_without_feed {
     ($($promise:ident),* $(,)?) => { $(
         mod $promise {
             use crate::identity::http::served::Served;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn in_memory() {
-                let (served, synchronizer) = Served::untold_in_memory().await;
+                let (served, synchronizer) = Served::in_memory_without_feed().await;
                 super::$promise(served, synchronizer).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {
-                let (served, synchronizer) = Served::untold_on_sqlite().await;
+                let (served, synchronizer) = Served::on_sqlite_without_feed().await;
                 super::$promise(served, synchronizer).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_postgres() {
-                let (served, synchronizer) = Served::untold_on_postgres().await;
+                let (served, synchronizer) = Served::on_postgres_without_feed().await;
                 super::$promise(served, synchronizer).await;
             }
         }
     )* };
 }
-use on_each_untold_view;
+use on_each_view_without_feed;

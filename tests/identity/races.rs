@@ -16,7 +16,7 @@ use super::{
 on_memory_and_sqlite!(
     of_fifty_sign_ups_for_one_address_exactly_one_wins,
     fifty_people_sign_up_at_once,
-    whatever_is_raced_and_fails_leaves_the_directory_and_the_users_in_agreement,
+    races_with_failures_leave_the_directory_and_the_users_consistent,
 );
 
 async fn of_fifty_sign_ups_for_one_address_exactly_one_wins(storages: impl Storages) {
@@ -60,13 +60,11 @@ async fn fifty_people_sign_up_at_once(storages: impl Storages) {
     assert_consistent(&storages).await;
 }
 
-/// A few people fight over a few names and addresses, on storages that fail now and then.
-async fn whatever_is_raced_and_fails_leaves_the_directory_and_the_users_in_agreement(
-    storages: impl Storages,
-) {
+/// Several callers compete for a few names and addresses, on storages with random failures.
+async fn races_with_failures_leave_the_directory_and_the_users_consistent(storages: impl Storages) {
     const CALLERS: u64 = 6;
     const COMMANDS: usize = 3;
-    // A later change mends what an earlier one broke, so it is looked at often.
+    // A later change repairs the damage of an earlier one, so the check is frequent.
     const ROUNDS: u64 = 40;
     let seed = 20_261_121;
     let steady = started(&storages);
@@ -91,12 +89,12 @@ async fn whatever_is_raced_and_fails_leaves_the_directory_and_the_users_in_agree
             tokio::spawn(async move {
                 for _ in 0..COMMANDS {
                     let command = services[0].command();
-                    let deed = Deed::drawn(&mut random, &users.lock().unwrap(), group);
-                    // Each try is made on another process, as a load balancer would.
+                    let deed = CommandKind::drawn(&mut random, &users.lock().unwrap(), group);
+                    // Each attempt goes to another process, as with a load balancer.
                     for service in services.iter().cycle().skip(random.random_range(0..3)) {
                         let result = deed.carry_out(service, &command).await;
                         if is_answer(&result) {
-                            let signed_up = result.is_ok() && matches!(deed, Deed::SignUp(..));
+                            let signed_up = result.is_ok() && matches!(deed, CommandKind::SignUp(..));
                             users.lock().unwrap().extend(signed_up.then_some(UserId(command.id)));
                             break;
                         }
@@ -113,7 +111,7 @@ async fn whatever_is_raced_and_fails_leaves_the_directory_and_the_users_in_agree
 }
 
 #[derive(Debug, Clone)]
-enum Deed {
+enum CommandKind {
     SignUp(usize, usize),
     Rename(UserId, usize),
     ChangeEmail(UserId, usize),
@@ -122,9 +120,9 @@ enum Deed {
     Leave(GroupId, UserId),
 }
 
-impl Deed {
+impl CommandKind {
     fn drawn(random: &mut StdRng, users: &[UserId], group: GroupId) -> Self {
-        // Most of those who signed up long ago are deleted.
+        // Most users who signed up long ago are deleted.
         let user = users[random.random_range(users.len().saturating_sub(3)..users.len())];
         let (text, other) = (random.random_range(0..4), random.random_range(0..4));
         match random.random_range(0..40) {
@@ -151,7 +149,7 @@ impl Deed {
     }
 }
 
-/// Whether the command need not be sent again.
+/// True if the command need not be sent again.
 fn is_answer<T>(result: &Result<T, Failure>) -> bool {
     matches!(result, Ok(_) | Err(Failure::Rejected(_)))
 }

@@ -1,4 +1,4 @@
-//! Questions about the past.
+//! Queries about the past.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,11 +13,11 @@ use super::{email, name, on_memory_and_sqlite};
 
 on_memory_and_sqlite!(every_value_that_was_is_found_by_sequence_and_by_time);
 
-/// A second passes whenever somebody looks at it.
+/// A clock that advances by one second at each reading.
 #[derive(Debug, Default)]
-pub(super) struct Ticking(AtomicI64);
+pub(super) struct TickingClock(AtomicI64);
 
-impl Clock for Ticking {
+impl Clock for TickingClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + self.0.fetch_add(1, Ordering::Relaxed)).unwrap()
     }
@@ -28,7 +28,7 @@ impl Clock for Ticking {
 }
 
 async fn every_value_that_was_is_found_by_sequence_and_by_time(storages: impl Storages) {
-    let clock = Arc::new(Ticking::default());
+    let clock = Arc::new(TickingClock::default());
     let service = Service::new(&storages, Arc::clone(&clock) as _, Arc::new(Randomness::seeded(1)));
     let ada = service.sign_up(&service.command(), name("ada"), email("ada@example.org")).await.unwrap().0;
     let display_name = "Ada".parse().unwrap();
@@ -58,7 +58,7 @@ async fn every_value_that_was_is_found_by_sequence_and_by_time(storages: impl St
     for (index, snapshot) in history.iter().enumerate() {
         let (sequence, time) = (snapshot.sequence().unwrap(), snapshot.time().unwrap());
         assert_eq!(service.user_at_sequence(ada, sequence).await.unwrap(), snapshot.value);
-        // Of the two events of the sign-up, which have one time, the later one counts.
+        // The two events of the sign-up have the same time; the later one counts.
         let at_time = if index == 0 { &history[1] } else { snapshot };
         assert_eq!(service.user_at_time(ada, time).await.unwrap(), at_time.value);
     }

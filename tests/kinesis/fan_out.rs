@@ -1,4 +1,4 @@
-//! Records that are sent instead of asked for.
+//! Enhanced fan-out: records that Kinesis pushes to a subscription.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 type Storage = MemoryStorage<StreamName, u64, i64>;
 
-/// Puts what was stored since `before` onto the stream.
+/// Publishes the commits that were stored since `before`.
 async fn publish(storage: &Storage, publisher: &Publisher<StreamName, u64, i64, Json>, before: &Entries) {
     let pages: Vec<_> = storage.scan(Segment::ALL).try_collect().await.unwrap();
     let commits = pages.iter().flat_map(|page| page.commits().to_vec());
@@ -41,7 +41,7 @@ async fn publish(storage: &Storage, publisher: &Publisher<StreamName, u64, i64, 
     publisher.publish(&changes).await.unwrap();
 }
 
-/// Reads on until as many commits have come as are stored.
+/// Reads on until all stored commits have come.
 async fn settles(feed: &mut Consumer<StreamName, u64, i64>, found: &mut Entries, storage: &Storage) {
     let expected = Entries::of(storage).await.unwrap();
     let reading = async {
@@ -65,7 +65,7 @@ async fn settles(feed: &mut Consumer<StreamName, u64, i64>, found: &mut Entries,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_goes_on_where_it_broke_off_and_after_splits() {
+async fn a_subscription_resumes_after_a_break_and_after_splits() {
     let stream = kinesis::stream(2).await;
     let proxy = Proxy::before(servers::kinesis().await.address()).await.unwrap();
     let through_proxy = Client::from_conf(kinesis::config(&format!("http://{}", proxy.address())).build());
@@ -92,23 +92,23 @@ async fn a_subscription_goes_on_where_it_broke_off_and_after_splits() {
     let ended = async {
         let has_ended = |lease: &Lease| lease.checkpoint == Checkpoint::End;
         while leases.leases().await.unwrap().iter().filter(|lease| has_ended(lease)).count() < 2 {
-            // On a busy machine a lease is lost now and then, and what was not known to be dealt with comes again.
+            // On a busy machine a lease is lost now and then, and unacknowledged commits come again.
             tokio::select! {
                 delivery = feed.next() => delivery.unwrap().expect("it does not end").acknowledgement.acknowledge(),
                 () = SystemClock.sleep(Duration::from_millis(10)) => {}
             }
         }
     };
-    timeout(HANG, ended).await.expect("what was split is read to its end");
+    timeout(HANG, ended).await.expect("split shards are read to their ends");
     assert_eq!(feed.handle().status().anomalies, 0);
 }
 
 #[tokio::test]
-async fn a_group_that_is_not_registered_is_told_so() {
+async fn an_unregistered_group_gets_an_error() {
     let stream = kinesis::stream(1).await;
     let client = kinesis::client().await;
     let refused = FanOutStream::register(client.clone(), "nowhere", "ledger").await.map(drop).unwrap_err();
-    assert!(refused.to_string().starts_with("cannot look at the stream nowhere: ResourceNotFoundException"));
+    assert!(refused.to_string().starts_with("cannot describe the stream nowhere: ResourceNotFoundException"));
 
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/nowhere/consumer/ledger:1";
     let source = FanOutStream::new(client, &stream, arn);
@@ -121,7 +121,7 @@ async fn a_group_that_is_not_registered_is_told_so() {
         }
         handle.status()
     };
-    let status = timeout(HANG, told).await.expect("it is told");
+    let status = timeout(HANG, told).await.expect("it is an error");
     let error = status.unreadable["shardId-000000000000"].to_string();
     let expected = format!(
         "cannot subscribe to the shard shardId-000000000000 of the stream {stream}: ResourceNotFoundException"

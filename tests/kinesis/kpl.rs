@@ -1,4 +1,4 @@
-//! Aggregated records, against an implementation that is not ours: what either writes, the other reads.
+//! Aggregated records, compared with another implementation: each reads what the other writes.
 
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// A record in an aggregated one, as `tests/kpl/records.py` has it.
+/// A sub-record, in the format of `tests/kpl/records.py`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SubRecord {
     #[serde(default)]
@@ -22,7 +22,7 @@ struct SubRecord {
 }
 
 #[tokio::test]
-async fn what_we_aggregate_another_implementation_splits() {
+async fn another_implementation_splits_our_aggregated_records() {
     for limit in LIMITS {
         let mut expected = sub_records(limit as u64);
         let (mut records, mut aggregate) = (Vec::new(), AggregatedRecordBuilder::new(limit));
@@ -38,13 +38,13 @@ async fn what_we_aggregate_another_implementation_splits() {
         records.push(STANDARD.encode(aggregate.into_bytes()));
         let found: Vec<SubRecord> =
             run(&["split"], &records).await.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        // Not `assert_eq`: nobody reads through thousands of them.
+        // Not `assert_eq`: its output would be thousands of records.
         assert!(found == expected, "records of {limit} bytes are split otherwise");
     }
 }
 
 #[tokio::test]
-async fn what_another_implementation_aggregates_we_split() {
+async fn we_split_aggregated_records_of_another_implementation() {
     for limit in LIMITS {
         let expected = sub_records(limit as u64);
         let lines: Vec<_> = expected.iter().map(|line| serde_json::to_string(line).unwrap()).collect();
@@ -65,7 +65,7 @@ async fn what_another_implementation_aggregates_we_split() {
 }
 
 #[tokio::test]
-async fn what_is_not_aggregated_is_so_for_both() {
+async fn plain_records_are_not_aggregated_for_both() {
     let mut aggregate = AggregatedRecordBuilder::new(1_000);
     aggregate.add("key", b"data".to_vec()).unwrap();
     let whole = aggregate.into_bytes();
@@ -89,7 +89,7 @@ async fn what_is_not_aggregated_is_so_for_both() {
     assert_eq!(why.collect::<Vec<_>>(), [&checksum, &checksum, &plain, &plain, &plain].map(Clone::clone));
 }
 
-/// Thousands of records of any data, some of them empty, under keys that come again and are not all of ASCII.
+/// Thousands of records of random data, some of them empty, under repeated keys that are not all ASCII.
 fn sub_records(seed: u64) -> Vec<SubRecord> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut sub_record = || {
@@ -103,7 +103,7 @@ fn sub_records(seed: u64) -> Vec<SubRecord> {
     (0..3_000).map(|_| sub_record()).collect()
 }
 
-/// What the other implementation says to some lines.
+/// The output of the other implementation for some lines of input.
 async fn run(arguments: &[&str], lines: &[String]) -> Vec<String> {
     let mut command = Command::new(servers::kinesis_agg());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/kpl/records.py")).args(arguments);
@@ -121,5 +121,5 @@ async fn run(arguments: &[&str], lines: &[String]) -> Vec<String> {
 
 const SMALL: usize = 700;
 
-/// From a few records in one to all of them, as far as Kinesis lets them go.
+/// From a few sub-records in a record to the maximum size of a record.
 const LIMITS: [usize; 3] = [SMALL, 25_600, 1 << 20];

@@ -1,4 +1,4 @@
-//! What is saved to a storage without a stream of its own, put onto one by an outbox.
+//! An outbox publishes the commits of a storage that has no stream of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,26 +24,26 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 type Storage = MemoryStorage<StreamName, u64, i64>;
-type Outgoing = Outbox<MemoryView<StreamName, u64, i64, ()>, Json>;
+type TestOutbox = Outbox<MemoryView<StreamName, u64, i64, ()>, Json>;
 
-/// An outbox that has put nothing yet.
-async fn outbox(stream: &str) -> Outgoing {
+/// An outbox that has published nothing yet.
+async fn outbox(stream: &str) -> TestOutbox {
     let definition = ViewDefinition::new("outbox", ["account"]).unwrap();
     let settings = PublisherSettings { record_bytes: 2000, ..PublisherSettings::default() };
     let publisher = Publisher::with(kinesis::client().await, stream, Json, settings);
     Outbox::new(MemoryView::new(definition, |_, _| Ok(())), publisher)
 }
 
-/// What was found on a stream.
+/// The records of a stream, as read.
 #[derive(Default)]
 struct Found {
-    /// First sequences and ids of commits, as often as they came.
+    /// First sequences and ids of the commits of each stream, including repetitions.
     commits: BTreeMap<String, Vec<(u64, Uuid)>>,
-    /// Streams that were only said to have grown.
+    /// Streams of which only a hint came.
     grown: Vec<String>,
 }
 
-/// Reads on until so many commits and so many streams that have grown have come.
+/// Reads on until this number of commits and of hints has come.
 async fn read(feed: &mut Consumer<StreamName, u64, i64>, commits: usize, grown: usize) -> Found {
     let mut found = Found::default();
     let reading = async {
@@ -66,7 +66,7 @@ async fn read(feed: &mut Consumer<StreamName, u64, i64>, commits: usize, grown: 
     found
 }
 
-/// More than a record of the test takes.
+/// A commit that is too large for a record of the test.
 fn large_commit() -> LedgerCommit {
     LedgerCommit {
         key: "account/large".parse().unwrap(),
@@ -89,7 +89,7 @@ async fn an_outbox_puts_every_commit_onto_the_stream_in_order() {
         .await
         .unwrap();
 
-    // What was saved before it began is found in the storage, and what is saved from now on is told.
+    // Commits from before its start come from the storage, and later ones from the feed.
     let settings = SynchronizerSettings::default;
     let changes = storage.subscribe(100);
     let synchronizer = Synchronizer::start(Arc::clone(&storage), outbox(&stream).await, settings());
@@ -105,7 +105,7 @@ async fn an_outbox_puts_every_commit_onto_the_stream_in_order() {
     synchronizer.stop().await;
     assert!(matches!(following.await.unwrap(), Err(FollowError::Stopped(_))));
 
-    // One that lost its positions, or crashed before they moved, puts it again.
+    // An outbox that lost its positions, or crashed before they were stored, publishes again.
     let synchronizer = Synchronizer::start(Arc::clone(&storage), outbox(&stream).await, settings());
     let mut again = read(&mut feed, 70, 1).await;
     let mut expected = Entries::of(&storage).await.unwrap().commits;

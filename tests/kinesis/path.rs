@@ -1,4 +1,4 @@
-//! From a commit in DynamoDB to a row in Postgres, on real servers, with nothing but the bus to bring it.
+//! From a commit in DynamoDB to a row in Postgres, on real servers, through the bus alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_core::codec::Json;
 use eventsrc_core::feed::{Change, ChangeFeed};
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, MemoryLeases};
+use eventsrc_core::retry::BackoffSettings;
 use eventsrc_core::storage::{ScanStorage, Segment};
 use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::{StreamName, Synchronizer};
@@ -21,22 +22,24 @@ use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// What is applied comes from the bus alone.
+/// Settings without sweeps, so that all commits come from the bus.
 fn without_sweeps() -> SynchronizerSettings {
     SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() }
 }
 
-/// Carries what is saved onto the stream, until it is told to end.
+/// Runs a bridge from the table to the stream, until it is stopped.
 async fn bridge(bus: &Bus, leases: &MemoryLeases) -> (ConsumerHandle, JoinHandle<()>) {
     let feed = bus.changes_of_the_table(leases.clone(), quick()).await.unwrap();
     let (handle, publisher) = (feed.handle(), bus.publisher());
     let work = async move {
-        forward(feed, &publisher, &SystemClock, &Randomness::from_system()).await.unwrap();
+        forward(feed, &publisher, &BackoffSettings::default(), &SystemClock, &Randomness::from_system())
+            .await
+            .unwrap();
     };
     (handle, tokio::spawn(work))
 }
 
-/// Carries what is on the stream into the ledger, until it is told to end.
+/// Applies the commits of the stream to the ledger, until it is stopped.
 async fn worker(bus: &Bus, leases: &MemoryLeases) -> (ConsumerHandle, JoinHandle<()>) {
     let feed: BusConsumer = bus.changes_on_kinesis(leases.clone(), quick()).await.unwrap();
     let handle = feed.handle();
@@ -48,7 +51,7 @@ async fn worker(bus: &Bus, leases: &MemoryLeases) -> (ConsumerHandle, JoinHandle
     (handle, tokio::spawn(work))
 }
 
-/// Waits until the ledger has all that is stored, each commit once.
+/// Waits until the ledger has all stored commits, each once.
 async fn settles(bus: &Bus, view: &LedgerView) {
     let expected = Entries::of(&bus.storage()).await.unwrap();
     let settled = async {
@@ -74,7 +77,7 @@ async fn ended((handle, work): (ConsumerHandle, JoinHandle<()>)) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_saved_becomes_rows_while_shards_are_split_and_merged() {
+async fn saved_commits_become_rows_while_shards_are_split_and_merged() {
     let bus = Bus::new(2).await.unwrap();
     let (to_kinesis, to_ledger) = (MemoryLeases::default(), MemoryLeases::default());
     let bridge = bridge(&bus, &to_kinesis).await;
@@ -90,7 +93,7 @@ async fn what_is_saved_becomes_rows_while_shards_are_split_and_merged() {
     filler.add(&storage, 200).await.unwrap();
     settles(&bus, &view).await;
 
-    // Every shard that was split or merged was read to its end, and those that were made of it after it.
+    // Each shard that was split or merged was read to its end, and its children after it.
     until(&to_ledger, |leases| {
         leases.len() == 5 && leases.iter().filter(|lease| lease.has_ended()).count() == 3
     })
@@ -117,17 +120,17 @@ async fn a_new_worker_gets_its_share_and_a_dead_one_is_replaced() {
     let second = worker(&bus, &leases).await;
     owned(&leases, &[2, 2]).await;
 
-    // Not told to end: it is just not there any more.
+    // The worker is not stopped in order: it disappears.
     second.1.abort();
     Filler::new(40, StdRng::seed_from_u64(2)).add(&storage, 100).await.unwrap();
     publish_all(&storage, &publisher).await;
     settles(&bus, &view).await;
     owned(&leases, &[4]).await;
-    assert!(first.0.status().taken >= 6, "{:?}", first.0.status());
+    assert!(first.0.status().leases_taken >= 6, "{:?}", first.0.status());
     ended(first).await;
 }
 
-/// Waits until the shards are owned so, by as many workers.
+/// Waits until the shards are distributed so among as many workers.
 async fn owned(leases: &MemoryLeases, expected: &[usize]) {
     until(leases, |leases| {
         let mut owners = BTreeMap::<_, usize>::new();
@@ -141,7 +144,7 @@ async fn owned(leases: &MemoryLeases, expected: &[usize]) {
     .await;
 }
 
-/// Waits until the leases are as they should be.
+/// Waits until `are_right` holds for the leases.
 async fn until(leases: &MemoryLeases, are_right: impl Fn(&[Lease]) -> bool) {
     let right = async {
         while !are_right(&leases.leases().await.unwrap()) {
@@ -153,7 +156,7 @@ async fn until(leases: &MemoryLeases, are_right: impl Fn(&[Lease]) -> bool) {
     }
 }
 
-/// Puts everything that is stored onto the stream.
+/// Publishes all stored commits.
 async fn publish_all(
     storage: &DynamoStorage<StreamName, u64, i64>,
     publisher: &Publisher<StreamName, u64, i64, Json>,
@@ -165,7 +168,7 @@ async fn publish_all(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_acknowledged_comes_again() {
+async fn unacknowledged_deliveries_come_again() {
     let bus = Bus::new(1).await.unwrap();
     let leases = MemoryLeases::default();
     let storage = bus.storage();
@@ -181,7 +184,7 @@ async fn what_is_not_acknowledged_comes_again() {
     until(&leases, |leases| leases[0].checkpoint != Checkpoint::TrimHorizon).await;
     drop(feed);
 
-    // Whoever comes next begins after it.
+    // The next worker begins after it.
     let mut feed = bus.changes_on_kinesis(leases.clone(), quick()).await.unwrap();
     bus.publisher().publish(&[Change::Anything]).await.unwrap();
     let next = feed.next().await.unwrap().expect("there is more");

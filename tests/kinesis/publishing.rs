@@ -1,4 +1,4 @@
-//! Records that are put while calls fail, and while some records of a call are rejected: each stream's come in order.
+//! The publisher keeps the order of each stream while calls fail and some records of a call are rejected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::timeout;
 
-/// What the calls meet, one after the other.
+/// The faults of the calls, one after the other.
 const FAULTS: [Option<HttpFault>; 14] = [
     Some(HttpFault::SomeRejected(0b0000_0001)),
     Some(HttpFault::SomeRejected(0b0101_0101)),
@@ -46,7 +46,7 @@ async fn each_stream_comes_in_order(aggregate: Option<usize>) {
         let pages: Vec<_> = storage.events(&name.parse().unwrap(), None).try_collect().await.unwrap();
         changes.extend(pages.iter().flat_map(|page| page.commits().to_vec()));
     }
-    // The streams by turns, each in order.
+    // The streams in turns, each in order.
     changes.sort_by_key(|commit| commit.first);
     let changes: Vec<_> = changes.into_iter().map(Change::Commit).collect();
 
@@ -69,7 +69,7 @@ async fn each_stream_comes_in_order(aggregate: Option<usize>) {
                 let Change::Commit(commit) = change else { panic!("{change:?}") };
                 let all = came.entry(commit.key.to_string()).or_default();
                 let entry = (commit.first, commit.metadata.commit_id.0);
-                // What was put again comes again; what comes for the first time does so in order.
+                // Repeated records come again. Those that come for the first time are in order.
                 if !all.contains(&entry) {
                     all.push(entry);
                 }
@@ -81,11 +81,11 @@ async fn each_stream_comes_in_order(aggregate: Option<usize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_stream_comes_in_order_whatever_is_rejected() {
+async fn each_stream_comes_in_order_whichever_records_are_rejected() {
     each_stream_comes_in_order(None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_stream_comes_in_order_whatever_is_rejected_of_aggregated_records() {
+async fn each_stream_comes_in_order_whichever_aggregated_records_are_rejected() {
     each_stream_comes_in_order(Some(600)).await;
 }

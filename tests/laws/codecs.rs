@@ -1,4 +1,4 @@
-//! What was encoded is decoded, in this version and in all older ones.
+//! Encoded payloads are decoded by this version and by all later ones.
 
 use std::error::Error;
 
@@ -66,19 +66,19 @@ proptest! {
     }
 
     #[test]
-    fn packed_commits_round_trip(payloads in vec(payloads(), 1..12), cut in any::<usize>()) {
+    fn encoded_commits_round_trip(payloads in vec(payloads(), 1..12), cut in any::<usize>()) {
         commits_round_trip(&Json, payloads.clone(), cut);
         commits_round_trip(&Postcard, payloads, cut);
     }
 
     #[test]
-    fn packed_noise_is_refused_without_a_panic(bytes in vec(any::<u8>(), 0..40), lengths in vec(any::<u8>(), 0..16)) {
+    fn garbage_instead_of_an_encoded_commit_is_refused_without_a_panic(bytes in vec(any::<u8>(), 0..40), lengths in vec(any::<u8>(), 0..16)) {
         let _ = EncodedPayloads::decode::<Payload, _>(&Json, 1, &bytes, &lengths);
         let _ = EncodedPayloads::decode::<Payload, _>(&Postcard, 1, &bytes, &lengths);
     }
 }
 
-/// The same event in the three versions that it had.
+/// The same event in each of its three versions.
 #[derive(Serialize, Deserialize)]
 struct NamedV1 {
     name: String,
@@ -110,7 +110,7 @@ where
         })
 }
 
-/// Bytes as each version wrote them; they must stay readable for ever.
+/// Bytes as each version wrote them. They must stay readable forever.
 #[test]
 fn stored_samples_of_every_version_stay_readable() {
     let ada = |shown_as: Option<&str>| NamedV3 {
@@ -140,7 +140,7 @@ fn stored_samples_of_every_version_stay_readable() {
 }
 
 #[test]
-fn what_cannot_be_read_names_the_version_and_keeps_the_cause() {
+fn an_unreadable_payload_names_the_version_and_keeps_the_cause() {
     let codec = versioned(Json);
     let Err(error @ CodecError::Malformed { version: 1, .. }) = codec.decode(1, br#"{"name":"Ada"}"#) else {
         panic!("an upcaster may fail");

@@ -31,7 +31,7 @@ fn commit(zone: u16, first: u64, payloads: Vec<String>) -> Arc<Commit<StreamName
     })
 }
 
-/// A storage that begins at some sequence and has commits of these sizes; the payload says where it came from.
+/// A storage that begins at some sequence and has commits of these sizes. The payload names its storage.
 fn storages() -> impl Strategy<Value = Storage> {
     (0..3_u16, 1..5_u64, vec(1..4_usize, 0..6)).prop_map(|(zone, mut first, sizes)| {
         let storage = Storage::default();
@@ -59,7 +59,7 @@ fn latest(storage: &impl EventStorage<Key = StreamName, Sequence = ZonedSequence
     block_on(storage.latest(&key())).unwrap().map(|head| head.sequence)
 }
 
-/// The events of both, in order; the first's where both have one.
+/// The events of both storages, in order. Where both have an event, the first one's is taken.
 fn expected(a: &[Event], b: &[Event]) -> Vec<Event> {
     let only_in_b = b.iter().filter(|(sequence, _)| a.iter().all(|(other, _)| other != sequence));
     let mut all: Vec<Event> = a.iter().chain(only_in_b).cloned().collect();
@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-/// Moving from one storage to another while writers go on: the new one is written, the old one read.
+/// A migration while writers go on: the new storage is written, the old one is read.
 #[tokio::test]
 async fn writers_go_on_in_the_new_storage_where_the_old_one_ends() {
     use eventsrc_core::{Operation, SaveApi};

@@ -1,4 +1,4 @@
-//! Tokens are a lattice, and their text says what they are or is refused.
+//! Tokens are a lattice, and their text form is either decoded to the same token or refused.
 
 use std::cmp::Ordering;
 
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_cut_off_is_refused(token in tokens(), signed in any::<bool>(), cut in any::<prop::sample::Index>()) {
+    fn truncated_text_is_refused(token in tokens(), signed in any::<bool>(), cut in any::<prop::sample::Index>()) {
         let codec = if signed { TokenCodec::signed(key("k1"), []) } else { TokenCodec::unsigned() };
         let text = codec.encode(&token).unwrap();
         prop_assert!(codec.decode(&text[..cut.index(text.len())]).is_err());
@@ -106,7 +106,7 @@ fn some_token() -> Token {
         .join(&Token::claimed(&name("group/a/b"), 300_u64).unwrap())
 }
 
-/// Written by the first version; later ones must still read it.
+/// Written by the first version. Later versions must still read it.
 const SAMPLE: &str = "1.Aglncm91cC9hL2KsAgAHdXNlci80MgcA";
 const SIGNED_SAMPLE: &str =
     "1.Aglncm91cC9hL2KsAgAHdXNlci80MgcA.k1.SUZ9Gry8TE2wYZkF0ViudjaqyTvOANbbZa_01DHUUSM";
@@ -118,7 +118,7 @@ fn stored_samples_stay_readable() {
 }
 
 #[test]
-fn each_way_to_be_wrong_has_its_own_error() {
+fn each_kind_of_invalid_text_has_its_own_error() {
     let codec = TokenCodec::signed(key("k2"), [key("k1")]);
     let old = TokenCodec::signed(key("k1"), []).encode(&some_token()).unwrap();
     assert!(codec.decode(&old).unwrap().is_trusted(), "a key that is being replaced is still read");
@@ -154,7 +154,7 @@ fn a_token_is_bounded_at_both_ends() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn no_secret_is_printed() {
     let codec = TokenCodec::signed(TokenKey::new("k1", "canary canary canary").unwrap(), []);
     assert!(!format!("{codec:?}").contains("canary"));
     for secret in ["", "short"] {

@@ -1,4 +1,5 @@
-//! Leases, against the Kinesis Client Library itself: what either writes, the other reads, and neither holds what the other took.
+//! Leases, compared with the Kinesis Client Library itself: each reads what the other writes, and neither keeps a
+//! lease that the other took over.
 
 use std::process::Stdio;
 
@@ -18,7 +19,7 @@ use super::{after, moved, take, unmoved};
 const NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 const LATER: &str = "49590338271490256608559692538361571095921575989136588899";
 
-/// The library, at work on a table that we know as well.
+/// The library, with access to the table of the test.
 struct Library {
     input: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -31,7 +32,7 @@ impl Library {
         let (endpoint, access_key) = (server.endpoint(), server.access_key("library"));
         let (java, libraries) = servers::kinesis_client_library();
         let mut command = Command::new(java);
-        // It does not live long enough for more than this to pay.
+        // The program is too short-lived for a better compiler to pay.
         command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(libraries);
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/kcl/Leases.java"));
         command.args([&endpoint, &access_key, "application"]);
@@ -43,7 +44,7 @@ impl Library {
         (library, LeaseTable::new(client, "application"))
     }
 
-    /// What it comes to if the library does as it is told.
+    /// The library's reply to a command. Fails if it reports an error.
     async fn tell<T: DeserializeOwned>(&mut self, command: &str) -> T {
         self.input.write_all(format!("{command}\n").as_bytes()).await.unwrap();
         let answer = self.answers.next_line().await.unwrap();
@@ -51,7 +52,7 @@ impl Library {
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{command}: {answer}: {error}"))
     }
 
-    /// All leases as it reads them.
+    /// All leases as the library reads them.
     async fn list(&mut self) -> Value {
         self.tell("list").await
     }
@@ -96,7 +97,7 @@ async fn the_client_library_reads_what_we_write() {
     ];
     leases.create(&created).await.unwrap();
     let free = leases.leases().await.unwrap();
-    // One that is held, one that is handed over, one that was taken over, and one that has ended.
+    // A held lease, one in handover, one that was taken over, and one whose shard has ended.
     let held = take(&leases, &free[2], "v").await;
     renewed(&leases, "v", moved(&held, after(NUMBER, 3, Some(17)))).await.unwrap();
     let held = take(&leases, &free[3], "v").await;
@@ -170,7 +171,7 @@ async fn we_read_what_the_client_library_writes() {
             next_owner: Some("w".into()),
             counter: 1,
             heartbeat: 1,
-            // Whoever wrote it has the time in its configuration.
+            // The library takes the time from its configuration.
             ..lease("3", Checkpoint::TrimHorizon)
         },
         lease("4", Checkpoint::End),
@@ -179,7 +180,7 @@ async fn we_read_what_the_client_library_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn neither_holds_what_the_other_took_over() {
+async fn neither_keeps_a_lease_that_the_other_took_over() {
     let (mut library, leases) = Library::with_a_table().await;
     leases.create_table().await.unwrap();
     let new = NewLease { shard: "1".into(), parents: Vec::new(), checkpoint: Checkpoint::TrimHorizon };
@@ -205,7 +206,7 @@ async fn neither_holds_what_the_other_took_over() {
     let theirs = only(&leases).await;
     assert_eq!((theirs.owner.as_deref(), &theirs.checkpoint), (Some("library"), &after(LATER, 0, None)));
 
-    // We ask for it, and it is handed over in good order: the library sees that it has an heir.
+    // We claim the lease, and it is handed over in order: the library sees its next owner.
     assert!(leases.claim(&theirs, "ours").await.unwrap());
     let seen = library.list().await;
     assert_eq!((&seen[0]["owner"], &seen[0]["checkpoint_owner"]), (&json!("ours"), &json!("library")));
@@ -214,7 +215,7 @@ async fn neither_holds_what_the_other_took_over() {
     assert_eq!((ours.owner.as_deref(), ours.next_owner.as_deref()), (Some("ours"), None));
     let ours = renewed(&leases, "ours", unmoved(&ours)).await.expect("it is ours");
 
-    // It asks for it, and we hand it over.
+    // The library claims the lease, and we hand it over.
     library.list().await;
     library.does("hand-over 1 library").await;
     let ours = renewed(&leases, "ours", unmoved(&ours)).await.expect("it is ours until it is handed over");

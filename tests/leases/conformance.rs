@@ -29,9 +29,9 @@ async fn dynamo_keeps_every_rule_of_leases() {
     keeps_every_rule("dynamo", InDynamo { endpoint, access_key, tables: AtomicUsize::default() }).await;
 }
 
-/// The same with other tables than those of AWS's own DynamoDB Local.
+/// The same rules on tables of an implementation other than DynamoDB Local.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn dynamo_of_another_make_keeps_every_rule_of_leases() {
+async fn another_implementation_of_dynamo_keeps_every_rule_of_leases() {
     let server = servers::ministack().await;
     let (endpoint, access_key) = (server.endpoint(), server.access_key());
     keeps_every_rule("ministack", InDynamo { endpoint, access_key, tables: AtomicUsize::default() }).await;
@@ -59,7 +59,7 @@ impl LeaseBackend for Memory {
     }
 }
 
-/// Groups beside each other, and connections of its own for each handle.
+/// Several groups in one database. Each handle has its own connections.
 struct InPostgres {
     url: String,
     groups: AtomicUsize,
@@ -79,7 +79,7 @@ impl LeaseBackend for InPostgres {
     }
 }
 
-/// Tables beside each other, and a client of its own for each handle.
+/// Several tables in one DynamoDB. Each handle has its own client.
 struct InDynamo {
     endpoint: String,
     access_key: String,

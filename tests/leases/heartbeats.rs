@@ -1,4 +1,4 @@
-//! One heartbeat a worker in Postgres, whatever it holds.
+//! In Postgres a worker has one heartbeat, whatever the number of its leases.
 
 use eventsrc_core::StorageError;
 use eventsrc_core::lease::{Checkpoint, LeaseStore};
@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::{after, client, create, database, moved, take, unmoved};
 
-/// Which transaction wrote each row of `table`, by the name in `column`.
+/// The transactions that wrote the rows of `table`, by the name in `column`.
 async fn written(client: &Client, table: &str, column: &str) -> Vec<(String, String)> {
     let sql = format!("SELECT {column}, xmin::text FROM eventsrc.{table} ORDER BY 1");
     client.query(&sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -44,7 +44,7 @@ async fn a_renewal_writes_one_row_and_those_with_a_new_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_know_nothing_of_each_other() {
+async fn groups_are_independent() {
     let (postgres, _) = database().await;
     let (one, two) = (PostgresLeases::new(&postgres, "one"), PostgresLeases::new(&postgres, "two"));
     let lease = create(&one, &["a"]).await.remove(0);
@@ -58,7 +58,7 @@ async fn groups_know_nothing_of_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_have_nothing_are_forgotten_sometime() {
+async fn workers_without_leases_are_removed_eventually() {
     let (postgres, url) = database().await;
     let leases = PostgresLeases::new(&postgres, "group");
     let all = create(&leases, &["a", "b"]).await;
@@ -75,13 +75,13 @@ async fn workers_that_have_nothing_are_forgotten_sometime() {
         leases.renew("worker", &[]).await.unwrap();
     }
     assert_eq!(workers(&client).await, ["heir", "owner", "worker"]);
-    // One that lives all the same is there again.
+    // A worker that is alive after all has a row again.
     leases.renew("gone 1", &[]).await.unwrap();
     assert_eq!(workers(&client).await, ["gone 1", "heir", "owner", "worker"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_that_take_from_each_other_do_not_wait_for_each_other() {
+async fn workers_that_take_leases_from_each_other_do_not_block() {
     let (postgres, _) = database().await;
     let leases = PostgresLeases::new(&postgres, "group");
     for round in 0..20 {
@@ -94,9 +94,9 @@ async fn workers_that_take_from_each_other_do_not_wait_for_each_other() {
     }
 }
 
-/// Every worker does everything at once, with rows of workers that come and go; nothing waits in a circle.
+/// Every worker makes all kinds of calls at once, with rows of workers that come and go. No deadlock occurs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_waits_in_a_circle() {
+async fn concurrent_calls_do_not_deadlock() {
     let (postgres, _) = database().await;
     let leases = PostgresLeases::new(&postgres, "group");
     create(&leases, &["a", "b", "c", "d", "e", "f"]).await;
@@ -127,7 +127,7 @@ async fn nobody_waits_in_a_circle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_may_do_everything_with_leases() {
+async fn a_service_role_can_make_all_lease_calls() {
     let (owner, url) = database().await;
     client(&url).await.batch_execute("CREATE USER lease_service").await.unwrap();
     owner.grant_service("lease_service").await.unwrap();
@@ -137,7 +137,7 @@ async fn a_service_may_do_everything_with_leases() {
     let lease = create(&leases, &["a"]).await.remove(0);
     let mut held = take(&leases, &lease, "v").await;
     assert!(leases.claim(&held, "w").await.unwrap());
-    // Beyond the renewal that forgets workers.
+    // More renewals than it takes until old workers are forgotten.
     for _ in 0..64 {
         held = leases.renew("v", &[unmoved(&held)]).await.unwrap().remove(0).unwrap();
     }

@@ -1,6 +1,6 @@
-//! Every rule about leases is proved against stores that are wrong in just the way that it is about.
+//! Each rule about leases is proved by stores that violate just that rule.
 //!
-//! The clock of this test stands still, so that a rule that waits for ever is ended at once.
+//! The clock of this test stands still, so that a rule that waits forever is ended at once.
 
 use eventsrc_testkit::conformance::lease_suite;
 

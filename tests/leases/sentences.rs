@@ -1,4 +1,4 @@
-//! The suite and the documentation of the trait say the same.
+//! The suite and the documentation of the trait have the same sentences.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::conformance::sentences::{same, sentences};
 
 #[test]
 fn every_sentence_of_the_lease_contract_has_its_rules() {
-    let contract = sentences(include_str!("../../eventsrc-core/src/lease/mod.rs"));
+    let contract = sentences(include_str!("../../eventsrc-core/src/lease/contract.rs"));
     let ruled: BTreeSet<&str> = lease_suite::<WrongBackend>().rules().iter().map(Rule::sentence).collect();
     same(&contract, &ruled);
 }

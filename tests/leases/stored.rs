@@ -1,4 +1,4 @@
-//! Tables as the library once made them.
+//! Tables as an earlier version of the library made them.
 
 use eventsrc_core::Timestamp;
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
@@ -7,7 +7,7 @@ use eventsrc_test_servers as servers;
 
 use super::{after, client, moved, take, unmoved};
 
-/// A database as version 1 of the tables was written, in SQL. It stays as it is for good.
+/// A database with tables of version 1, in SQL. It must not be changed.
 const VERSION_1: &str = include_str!("version_1.sql");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn tables_of_version_1_stay_readable() {
     ];
     assert_eq!(leases.leases().await.unwrap(), stored);
 
-    // And it goes on from there.
+    // The store continues from there.
     let renewals = [unmoved(&stored[1]), moved(&stored[2], after("18", 1, None))];
     let renewed = leases.renew("worker 1", &renewals).await.unwrap();
     let expected = [

@@ -1,4 +1,4 @@
-//! The table of DynamoDB, item by item as the Kinesis Client Library has it.
+//! The table in DynamoDB, item by item in the format of the Kinesis Client Library.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::{after, moved, take, unmoved};
 
 type Item = HashMap<String, AttributeValue>;
 
-/// A table of its own, as we and as others see it.
+/// A table of one test, with our store and a plain client.
 struct Location {
     leases: LeaseTable,
     client: Client,
@@ -50,7 +50,7 @@ fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
     attributes.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// `item` with these attributes instead, or without them.
+/// `item` with these attributes replaced or removed.
 fn with<const N: usize>(item: &Item, attributes: [(&str, Option<AttributeValue>); N]) -> Item {
     let mut item = item.clone();
     for (name, value) in attributes {
@@ -184,7 +184,7 @@ fn foreign() -> Item {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_client_library_keeps_for_itself_is_left_alone() {
+async fn attributes_of_the_client_library_are_left_alone() {
     let place = Location::new().await;
     place.put(foreign()).await;
     let seen = place.leases.leases().await.unwrap().remove(0);
@@ -231,7 +231,7 @@ async fn rows_that_are_no_leases_are_skipped_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_is_damaged_is_told() {
+async fn a_damaged_lease_is_an_error() {
     let place = Location::new().await;
     place.put(with(&foreign(), [("checkpoint", None)])).await;
     let error = place.leases.leases().await.unwrap_err();
@@ -240,16 +240,16 @@ async fn a_lease_that_is_damaged_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_not_there_is_refused() {
+async fn a_missing_lease_table_is_refused() {
     let leases = LeaseTable::new(dynamo::client("leases").await, "missing");
     let error = leases.leases().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     assert!(error.to_string().contains("missing"), "{error}");
 }
 
-/// More than the service gives in one page.
+/// More leases than the service returns in one page.
 #[tokio::test(flavor = "multi_thread")]
-async fn leases_of_several_pages_are_all_there() {
+async fn all_leases_of_several_pages_are_listed() {
     let place = Location::new().await;
     let shards: Vec<_> = (0..15).map(|shard| format!("{shard:02}")).collect();
     for shard in &shards {

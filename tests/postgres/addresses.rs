@@ -14,7 +14,7 @@ const PASSWORD: &str = "correct-horse";
 
 /// A server that asks `locked` for a password and `secure` for encryption, with a certificate for the name `localhost`.
 struct Guarded {
-    /// Its name in addresses is 127.0.0.1.
+    /// The host in the address is 127.0.0.1.
     url: String,
     certificate: Vec<u8>,
     _server: servers::Postgres,
@@ -43,7 +43,7 @@ impl Guarded {
         ] {
             admin.batch_execute(sql).await.unwrap();
         }
-        // A connection is made by the settings of its time.
+        // A new connection uses the current settings of the server.
         super::until(async || {
             let shown = client(&url).await.query_one("SHOW ssl", &[]).await.unwrap();
             shown.get::<_, String>(0) == "on"
@@ -59,7 +59,7 @@ impl Guarded {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passwords_are_asked_for_and_never_told_and_certificates_are_verified() {
+async fn passwords_are_required_and_never_printed_and_certificates_are_verified() {
     let server = Guarded::start().await;
     let with = |password: &str| as_user(&server.url, &format!("locked:{password}"));
     let postgres = Postgres::connect(&with(PASSWORD)).await.unwrap();
@@ -78,10 +78,10 @@ async fn passwords_are_asked_for_and_never_told_and_certificates_are_verified() 
     assert_says(&error, ErrorKind::Refused, &["not accepted"]);
 
     let error = server.connect("secure", "127.0.0.1", ours()).await.unwrap_err();
-    assert_says(&error, ErrorKind::Refused, &["certificate is not one to trust"]);
+    assert_says(&error, ErrorKind::Refused, &["certificate is not trusted"]);
     let stranger = generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem().into_bytes();
     let error = server.connect("secure", "localhost", Tls::VerifiedBy(stranger)).await.unwrap_err();
-    assert_says(&error, ErrorKind::Refused, &["certificate is not one to trust"]);
+    assert_says(&error, ErrorKind::Refused, &["certificate is not trusted"]);
     assert!(std::error::Error::source(&error).is_some(), "{error:?}");
 }
 
@@ -95,7 +95,7 @@ async fn a_server_that_cannot_encrypt_is_refused_where_it_has_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_address_tells_nothing_of_its_password() {
+async fn an_error_about_a_malformed_address_omits_its_password() {
     for url in [
         "postgres://ada:correct/horse@localhost/x",
         "postgres://ada:correct-horse@localhost:x/y",

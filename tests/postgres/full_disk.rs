@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::{assert_says, client, commit, commits, open, store, until};
 
-/// A server that has a disk of 16 MiB beside its own, in a namespace of its own.
+/// A server whose data is on a disk of 16 MiB, in a mount namespace of its own.
 const SERVER: &str = r#"
 set -eu
 mount -t tmpfs -o size=16m none "$1/disk"
@@ -33,7 +33,7 @@ fn start(folder: &Path, programs: &str, port: u16) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_loses_nothing_and_goes_on_once_there_is_room() {
+async fn a_full_disk_loses_nothing_and_writes_succeed_once_there_is_room() {
     let shared = client(&servers::postgres().await.url()).await;
     let programs = "SELECT setting FROM pg_config WHERE name = 'BINDIR'";
     let programs: String = shared.query_one(programs, &[]).await.unwrap().get(0);
@@ -61,7 +61,7 @@ async fn a_full_disk_loses_nothing_and_goes_on_once_there_is_room() {
 
     let storage = open(&url("events")).await;
     let random = Randomness::from_system();
-    // It does not get shorter by compression.
+    // The text does not shrink by compression.
     let text: String = (0..3_000).map(|_| random.commit_id(Timestamp::UNIX_EPOCH).to_string()).collect();
     let mut stored = Vec::new();
     let (refused, error) = loop {

@@ -1,4 +1,4 @@
-//! Commits in groups: puts that wait together share one transaction, and nothing else.
+//! Group commit: puts that wait together share one transaction, and nothing else.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::{
     transactions, until_waiting,
 };
 
-/// Another program that lets nobody write until it is released, so that puts pile up.
+/// Locks out all writers from another session until it ends its transaction, so that puts queue up.
 async fn hold(other: &Client) {
     other.batch_execute("BEGIN; LOCK TABLE eventsrc.commits IN SHARE MODE").await.unwrap();
 }
@@ -25,12 +25,12 @@ async fn release(other: &Client) {
     other.batch_execute("COMMIT").await.unwrap();
 }
 
-/// One group at a time, so that what goes into the next one is certain.
+/// One group at a time, so that the contents of the next one are certain.
 fn one_group() -> Settings {
     Settings { groups_in_flight: 1, ..Settings::default() }
 }
 
-/// Puts the drafts while nothing can be stored: the first by itself, so that the others wait together.
+/// Puts the drafts while nothing can be stored: the first alone, so that the others wait together.
 async fn put_together(storage: &Storage, other: &Client, drafts: &[Draft]) -> Vec<PutResult> {
     hold(other).await;
     let mut puts = Vec::new();
@@ -116,7 +116,7 @@ async fn commits_of_one_stream_that_wait_together_go_in_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_fails_does_not_take_its_neighbours_down() {
+async fn a_failed_put_does_not_fail_the_others_of_its_group() {
     let url = database().await;
     let postgres = Postgres::connect_with(&url, one_group()).await.unwrap();
     let other = client(&url).await;
@@ -125,7 +125,7 @@ async fn a_put_that_fails_does_not_take_its_neighbours_down() {
         .await
         .unwrap();
     let random = Randomness::from_system();
-    // An index holds no such name, and it does not get shorter by compression.
+    // An index cannot hold such a long name, and compression does not shorten it.
     let long: String =
         (0..200).map(|_| random.commit_id(eventsrc_core::Timestamp::UNIX_EPOCH).to_string()).collect();
     let mut drafts: Vec<_> = (0..20).map(|id| commit(&format!("user/{id}"), 1, &["here"])).collect();
@@ -155,7 +155,7 @@ async fn a_put_that_fails_does_not_take_its_neighbours_down() {
     assert_eq!(stored, 18);
 }
 
-/// Text as it is, control characters included.
+/// A codec that keeps text unchanged, including control characters.
 struct Plain;
 
 impl Codec<String> for Plain {
@@ -179,7 +179,7 @@ impl Codec<String> for Plain {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_character_that_postgres_cannot_hold_is_the_callers_to_fix() {
+async fn a_character_that_postgres_cannot_store_is_invalid() {
     let url = database().await;
     let postgres = Postgres::connect(&url).await.unwrap();
     let plain: PostgresStorage<StreamName, u64, String, _> = PostgresStorage::with_codec(&postgres, Plain);
@@ -187,7 +187,7 @@ async fn a_character_that_postgres_cannot_hold_is_the_callers_to_fix() {
     assert_says(&error, ErrorKind::Invalid, &["user/1", "sequence 1"]);
     assert!(format!("{error:?}").contains("U+0000"), "{error:?}");
     assert_eq!(plain.latest(&name("user/1")).await.unwrap(), None);
-    // JSON writes it in another way.
+    // JSON escapes the character.
     let json: Storage = PostgresStorage::new(&postgres);
     let draft = commit("user/1", 1, &["b\0c"]);
     store(&json, &draft).await;
@@ -195,7 +195,7 @@ async fn a_character_that_postgres_cannot_hold_is_the_callers_to_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_nobody_waits_for_is_stored_whole() {
+async fn a_cancelled_put_is_stored_completely() {
     let url = database().await;
     let (storage, other) = (open(&url).await, client(&url).await);
     let draft = commit("user/1", 1, &["a", "b"]);
@@ -205,7 +205,7 @@ async fn a_put_that_nobody_waits_for_is_stored_whole() {
         assert!(poll_immediate(put).await.is_none(), "nothing can be stored yet");
     }
     release(&other).await;
-    // A stream's commits keep their order, so the same commit meets itself.
+    // The commits of a stream keep their order, so the same commit meets itself.
     let again = storage.put(Arc::clone(&draft)).await.unwrap();
     assert!(matches!(again, Put::Repeated { last: 2 }), "{again:?}");
     assert_eq!(commits(&storage, "user/1").await, [draft]);
@@ -238,7 +238,7 @@ async fn handles_that_race_for_one_stream_store_each_sequence_once() {
             for first in 1..=40 {
                 match storage.put(commit("user/1", first, &["a"])).await.unwrap() {
                     Put::Stored => won += 1,
-                    Put::Repeated { .. } => panic!("nobody put this twice"),
+                    Put::Repeated { .. } => panic!("no commit was put twice"),
                     Put::Conflict(conflict) => {
                         assert_eq!(conflict.existing.map(|existing| existing.first), Some(first));
                         assert!(conflict.head.is_some_and(|head| head.sequence >= first));
@@ -256,14 +256,14 @@ async fn handles_that_race_for_one_stream_store_each_sequence_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handles_whose_groups_hold_the_same_streams_do_not_wait_in_a_circle() {
+async fn handles_whose_groups_share_streams_do_not_deadlock() {
     let url = database().await;
     let handles = join_all((0..3).map(|_| open(&url))).await;
     let writers = (0..96).map(|writer: usize| {
         let storage = handles[writer % handles.len()].clone();
         tokio::spawn(async move {
             for round in 1..=15_u64 {
-                // Each handle meets the streams in another order.
+                // Each handle writes to the streams in another order.
                 let stream = format!("user/{}", (writer / 3 * (2 * (writer % 3) + 1)) % 32);
                 let put = storage.put(commit(&stream, round, &["a"])).await.unwrap();
                 assert!(matches!(put, Put::Stored | Put::Conflict(_)), "{put:?}");
@@ -275,7 +275,7 @@ async fn handles_whose_groups_hold_the_same_streams_do_not_wait_in_a_circle() {
     }
 }
 
-/// What puts a commit without us, in a transaction of its own, and does not end it.
+/// Stores a commit without the library, in a transaction that stays open.
 async fn begin_to_store(other: &Client, draft: &Draft, bucket: i16) {
     other.batch_execute("BEGIN").await.unwrap();
     let sql = "INSERT INTO eventsrc.commits (bucket, category, id, number, zone, count, time, commit_id, version, payload_text)
@@ -284,11 +284,11 @@ async fn begin_to_store(other: &Client, draft: &Draft, bucket: i16) {
     other.execute(sql, &[&bucket, &parts.0, &parts.1, &parts.2, &draft.metadata.commit_id.0]).await.unwrap();
 }
 
-/// Where `user/1` lies.
+/// The bucket of `user/1`.
 const BUCKET: i16 = 232;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_obstacle_that_could_not_be_seen_yet_is_told_all_the_same() {
+async fn a_conflict_with_an_uncommitted_row_is_reported_after_its_commit() {
     let url = database().await;
     let (storage, other, watcher) = (open(&url).await, client(&url).await, client(&url).await);
     store(&storage, &commit("user/1", 1, &["ours"])).await;
@@ -304,7 +304,7 @@ async fn an_obstacle_that_could_not_be_seen_yet_is_told_all_the_same() {
     assert_eq!(conflict.existing.map(|existing| existing.payloads.first().clone()), Some("theirs".into()));
     assert_eq!(conflict.head.map(|head| head.sequence), Some(2));
 
-    // The same commit, as of an attempt whose reply was lost while the server was still at it.
+    // The same commit, as of an attempt whose reply was lost while the server still executed it.
     let draft = commit("user/1", 3, &["theirs"]);
     begin_to_store(&other, &draft, BUCKET).await;
     let put = tokio::spawn({
@@ -322,5 +322,5 @@ async fn an_obstacle_that_could_not_be_seen_yet_is_told_all_the_same() {
     });
     until_waiting(&watcher, 1).await;
     other.batch_execute("ROLLBACK").await.unwrap();
-    assert!(matches!(put.await.unwrap().unwrap(), Put::Stored), "nothing was in the way after all");
+    assert!(matches!(put.await.unwrap().unwrap(), Put::Stored), "no commit was in conflict");
 }

@@ -1,4 +1,4 @@
-//! Servers that are down, go away, come back, or are too busy.
+//! Servers that are down, are restarted, or are too busy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn a_server_that_is_down_at_the_start_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_says_nothing_is_unavailable_after_a_while() {
+async fn a_silent_server_is_unavailable_after_the_timeout() {
     let server = servers::postgres().await;
     let url = server.database("silent").await;
     let proxy = Proxy::before(server.address()).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_server_that_says_nothing_is_unavailable_after_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_were_terminated_are_replaced_unnoticed() {
+async fn terminated_connections_are_replaced_without_an_error() {
     let url = database().await;
     let (storage, admin) = (open(&url).await, client(&url).await);
     for first in 1..=5 {
@@ -58,7 +58,7 @@ async fn connections_that_were_terminated_are_replaced_unnoticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_restarted_is_found_again() {
+async fn a_restarted_server_is_used_again() {
     let mut server = servers::Postgres::start().await.unwrap();
     let url = server.database("restarted").await;
     let storage = open(&url).await;
@@ -109,7 +109,7 @@ async fn nothing_that_was_acknowledged_is_lost_when_the_server_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_too_long_is_unavailable_and_does_no_harm() {
+async fn a_statement_that_takes_too_long_is_unavailable_and_has_no_effect() {
     let url = database().await;
     let settings = Settings { statement_timeout: Some(Duration::from_millis(50)), ..Settings::default() };
     let (storage, other) = (open_with(&url, settings).await, client(&url).await);
@@ -140,7 +140,7 @@ async fn a_server_with_too_many_connections_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_whose_connections_are_all_in_use_is_told_so() {
+async fn a_reader_without_a_free_connection_gets_an_error() {
     let url = database().await;
     let settings =
         Settings { connections: 1, connect_timeout: Duration::from_millis(200), ..Settings::default() };

@@ -64,7 +64,7 @@ async fn events_begin_inside_a_commit_on_any_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_finds_its_place_after_one_of_any_size() {
+async fn a_commit_of_any_size_can_be_followed() {
     let storage = open(&database().await).await;
     let mut next = 1;
     for size in [1, 2, 3, 4, 5, 6, 7, 40, 1, 1] {
@@ -86,7 +86,7 @@ async fn a_commit_finds_its_place_after_one_of_any_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_pauses_stops_no_writer_and_sees_whole_commits() {
+async fn a_paused_reader_blocks_no_writer_and_sees_complete_commits() {
     let storage = open_with(&database().await, pages_of(1)).await;
     store(&storage, &commit("user/1", 1, &["a", "b"])).await;
     let key = name("user/1");
@@ -143,7 +143,7 @@ async fn storages_of_several_types_share_a_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn segments_share_out_whole_streams_and_their_heads() {
+async fn segments_partition_streams_and_their_heads() {
     let storage = open_with(&database().await, pages_of(7)).await;
     for first in 1..=3 {
         for id in 0..20 {
@@ -167,7 +167,7 @@ async fn segments_share_out_whole_streams_and_their_heads() {
     assert_eq!(seen.len(), 20);
 }
 
-/// A key that forgets what it is.
+/// A key whose parsed form differs from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Forgetful;
 
@@ -186,7 +186,7 @@ impl StreamKey for Forgetful {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_a_scan_would_not_find_again_is_not_stored() {
+async fn a_key_that_a_scan_would_not_find_is_not_stored() {
     let postgres = Postgres::connect(&database().await).await.unwrap();
     let storage: PostgresStorage<Forgetful, u64, String> = PostgresStorage::new(&postgres);
     let CommitId(id) = commit("a/1", 1, &["for its id"]).metadata.commit_id;
@@ -202,7 +202,7 @@ async fn a_key_that_a_scan_would_not_find_again_is_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_codec_that_cannot_have_written_a_payload_does_not_guess_at_it() {
+async fn a_payload_of_another_codec_is_an_error() {
     let postgres = Postgres::connect(&database().await).await.unwrap();
     let storage: Storage = PostgresStorage::new(&postgres);
     store(&storage, &commit("user/1", 1, &["a"])).await;

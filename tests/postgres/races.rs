@@ -1,4 +1,4 @@
-//! Callers race, and the checker judges.
+//! Callers race, and the checker judges their history.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ async fn postgres_is_linearizable_under_8_000_racing_operations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_callers_are_told_is_linearizable_under_injected_faults() {
+async fn answers_are_linearizable_under_injected_faults() {
     let faulty = Faulty::new(open(&database().await).await, Faults::seeded(SEED), Arc::new(SystemClock));
     let recorded = Arc::new(Recorded::new(faulty));
     hammer(&recorded, Load { seed: SEED, tasks: 64, streams: 8, operations: 3_000 }).await;

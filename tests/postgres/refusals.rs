@@ -1,4 +1,4 @@
-//! What the server says no to, told as what to do next.
+//! Errors of the server, each with the kind that says what to do next.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use eventsrc_postgres::Postgres;
 
 use super::{assert_says, client, commit, commits, database, open, store};
 
-/// Fails in the way that the payload asks for.
+/// A function that fails in the way that the payload names.
 const FAILING: &str = r#"
     CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -21,7 +21,7 @@ const FAILING: &str = r#"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answer_of_the_server_says_what_to_do_next() {
+async fn each_error_of_the_server_has_its_kind() {
     use ErrorKind::{Corrupt, Invalid, Refused, Unavailable};
     let answers = [
         ("08006", Unavailable, "connection"),
@@ -33,7 +33,7 @@ async fn each_answer_of_the_server_says_what_to_do_next() {
         ("40001", Unavailable, "another transaction"),
         ("40P01", Unavailable, "another transaction"),
         ("42501", Refused, "permission"),
-        ("42P01", Refused, "not as they were made"),
+        ("42P01", Refused, "do not match this version"),
         ("53100", Refused, "disk of the server is full"),
         ("53200", Unavailable, "memory"),
         ("53300", Unavailable, "too many connections"),
@@ -67,7 +67,7 @@ async fn a_database_that_does_not_exist_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_read_only_is_refused_to_writers_alone() {
+async fn a_read_only_server_is_refused_for_writers_only() {
     let url = database().await;
     store(&open(&url).await, &commit("user/1", 1, &["a"])).await;
     let database = url.rsplit('/').next().unwrap();
@@ -88,7 +88,7 @@ async fn a_commit_is_durable_whatever_the_defaults_of_the_database_are() {
         other.batch_execute(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
     }
     let storage = open(&url).await;
-    // Says what the session that stores a commit is set to.
+    // Records the settings of the session that stores a commit.
     other
         .batch_execute(
             "CREATE TABLE told (setting text);

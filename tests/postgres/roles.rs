@@ -1,4 +1,4 @@
-//! A service that may append, and nothing else.
+//! A role that may append, and nothing else.
 
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::storage::{Put, ScanStorage, Segment};
@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::{Storage, as_user, assert_says, client, commit, commits, database, store};
 
-/// A new user of the server, who may do nothing. Users belong to all databases of a server.
+/// A new user of the server without permissions. Users belong to all databases of a server.
 async fn user(name: &str) -> String {
     let admin = client(&servers::postgres().await.url()).await;
     admin.batch_execute(&format!("CREATE USER {name}")).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_user_without_permission_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_role_that_is_there_is_granted_anything() {
+async fn only_an_existing_role_is_granted_permissions() {
     let postgres = Postgres::connect(&database().await).await.unwrap();
     let error = postgres.grant_service("nobody_at_all").await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["nobody_at_all"]);

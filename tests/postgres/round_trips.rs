@@ -1,4 +1,4 @@
-//! What a call costs on the wire: a relay counts how often the client speaks and then listens.
+//! Round trips of calls. A relay counts how often the client sends after the server did.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::select;
 
 use super::{Storage, client, commit, name, store, transactions};
 
-/// A relay before a server that counts round trips.
+/// A relay in front of a server that counts round trips.
 struct Relay {
     address: SocketAddr,
     trips: Arc<AtomicU64>,
@@ -34,13 +34,13 @@ impl Relay {
         Self { address, trips }
     }
 
-    /// How many round trips there were since this was last asked.
+    /// Number of round trips since the last call.
     fn trips(&self) -> u64 {
         self.trips.swap(0, Ordering::Relaxed)
     }
 }
 
-/// Forwards both ways. A round trip begins when the client speaks after the server did.
+/// Forwards both ways. A round trip begins when the client sends after the server did.
 async fn relay(mut client: TcpStream, mut server: TcpStream, trips: Arc<AtomicU64>) {
     let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut is_asking = false;
@@ -70,7 +70,7 @@ async fn a_lone_command_is_one_round_trip_and_one_transaction() {
     let url = direct.replacen(&server.address().to_string(), &relay.address.to_string(), 1);
     let postgres = Postgres::connect(&url).await.unwrap();
     let storage: Storage = PostgresStorage::new(&postgres);
-    // Connects and prepares.
+    // Connects, and prepares the statements.
     store(&storage, &commit("user/1", 1, &["here"])).await;
     relay.trips();
     for first in 2..=20 {
@@ -81,7 +81,7 @@ async fn a_lone_command_is_one_round_trip_and_one_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_and_a_repetition_are_told_in_the_same_round_trip() {
+async fn a_conflict_and_a_repetition_are_reported_in_the_same_round_trip() {
     let server = servers::postgres().await;
     let relay = Relay::before(server.address()).await;
     let url =
@@ -111,7 +111,7 @@ async fn a_read_is_one_round_trip_a_page() {
         storage.latest(&name("user/1")).await.unwrap();
         storage.events(&name("user/1"), Some(2)).try_collect::<Vec<_>>().await.unwrap()
     };
-    // Prepares.
+    // Prepares the statements.
     read().await;
     relay.trips();
     assert_eq!(read().await.len(), 1);

@@ -1,4 +1,4 @@
-//! Snapshots beside each other.
+//! Concurrent writes of snapshots.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn handles_that_race_for_one_cached_snapshot_leave_one_row_and_the_latest(
         .collect();
     let writers = (1..=60_u64).map(|sequence| {
         let snapshots = Arc::clone(&handles[sequence as usize % 2]);
-        // Later ones come first, and earlier ones after them.
+        // Later snapshots come first, and earlier ones after them.
         tokio::spawn(async move {
             snapshots.put(&1, 1, &snapshot(61 - sequence), SnapshotMode::Cache).await.unwrap();
         })

@@ -1,4 +1,4 @@
-//! Rows that somebody spoiled.
+//! Damaged rows.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 use super::{assert_says, client, commit, database, name, open, store};
 
-/// A client who may change what is stored.
+/// A client that can change the stored rows.
 async fn vandal(url: &str) -> Client {
     let client = client(url).await;
     client.batch_execute("ALTER TABLE eventsrc.commits DISABLE TRIGGER append_only").await.unwrap();
@@ -19,7 +19,7 @@ async fn vandal(url: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spoiled_payload_is_named_and_stops_no_writer() {
+async fn a_damaged_payload_is_named_and_blocks_no_writer() {
     let url = database().await;
     let storage = open(&url).await;
     store(&storage, &commit("user/1", 1, &["a", "b"])).await;
@@ -91,7 +91,7 @@ async fn a_row_that_is_no_commit_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spoiled_snapshot_is_named() {
+async fn a_damaged_snapshot_is_named() {
     let url = database().await;
     let postgres = Postgres::connect(&url).await.unwrap();
     let snapshots: PostgresSnapshots<u32, u64, String> = PostgresSnapshots::new(&postgres, "names");

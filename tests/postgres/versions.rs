@@ -1,4 +1,4 @@
-//! Tables that are new, old, newer, or somebody else's.
+//! Tables that are missing, newer, of an earlier version, or of another program.
 
 use eventsrc_core::codec::Postcard;
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotStorage};
@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::{Storage, assert_says, client, commit, commits, database, open, open_with, store};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_make_the_tables_at_once_all_get_them() {
+async fn processes_that_create_the_tables_at_once_all_succeed() {
     let url = database().await;
     for round in 0..4 {
         let settings = Settings { schema: format!("round_{round}"), ..Settings::default() };
@@ -22,7 +22,7 @@ async fn processes_that_make_the_tables_at_once_all_get_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schemas_of_one_database_know_nothing_of_each_other() {
+async fn schemas_of_one_database_are_independent() {
     let url = database().await;
     let in_schema = |schema: &str| Settings { schema: schema.into(), ..Settings::default() };
     let (one, two) = (open_with(&url, in_schema("one")).await, open_with(&url, in_schema("two")).await);
@@ -48,7 +48,7 @@ async fn tables_of_another_program_are_refused_and_left_alone() {
     let other = client(&url).await;
     other.batch_execute("CREATE SCHEMA eventsrc; CREATE TABLE eventsrc.commits (theirs int)").await.unwrap();
     let error = Postgres::connect(&url).await.unwrap_err();
-    assert_says(&error, ErrorKind::Refused, &["eventsrc", "something else of that name"]);
+    assert_says(&error, ErrorKind::Refused, &["eventsrc", "of that name already exists"]);
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'eventsrc'";
     assert_eq!(other.query_one(tables, &[]).await.unwrap().get::<_, i64>(0), 1);
 
@@ -57,20 +57,20 @@ async fn tables_of_another_program_are_refused_and_left_alone() {
         .await
         .unwrap();
     let error = Postgres::connect(&url).await.unwrap_err();
-    assert_says(&error, ErrorKind::Refused, &["not as they were made"]);
+    assert_says(&error, ErrorKind::Refused, &["do not match this version"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_that_are_gone_are_missed_clearly() {
+async fn missing_tables_are_reported_clearly() {
     let url = database().await;
     let storage = open(&url).await;
     store(&storage, &commit("user/1", 1, &["a"])).await;
     client(&url).await.batch_execute("DROP TABLE eventsrc.commits CASCADE").await.unwrap();
     let error = storage.put(commit("user/1", 2, &["b"])).await.unwrap_err();
-    assert_says(&error, ErrorKind::Refused, &["not as they were made", "user/1", "sequence 2"]);
+    assert_says(&error, ErrorKind::Refused, &["do not match this version", "user/1", "sequence 2"]);
 }
 
-/// Tables as version 1 of the layout was written, in SQL. They stay as they are for good.
+/// Tables of version 1 of the layout, in SQL. They must not be changed.
 const VERSION_1: &str = include_str!("version_1.sql");
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 
 use super::Location;
 
-/// With zones in the sequences, which is the harder half: numbers are what all other tests here use.
+/// With zones in the sequences, which is the harder case. All other tests here use numbers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_keeps_every_rule_of_views() {
     let backend = Arc::new(InPostgres(PhantomData::<fn(ZonedSequence)>));
@@ -31,7 +31,7 @@ async fn postgres_keeps_every_rule_of_views_under_faults() {
     shown("numbers", &conformance::views_under_faults(&backend, 1).await);
 }
 
-/// Prints what was found in a line, and asserts that every rule is kept.
+/// Prints the result in one line, and asserts that every rule is kept.
 fn shown(name: &str, report: &Report) {
     let (rules, kept) = (report.rows().len(), report.kept());
     println!("postgres, {name}: {kept} of {rules} rules kept {}", report.notes().join("; "));
@@ -39,10 +39,10 @@ fn shown(name: &str, report: &Report) {
     assert_eq!(kept, rules, "none is undeclared");
 }
 
-/// The test view in schemas of their own. Each handle has connections of its own, as another process would.
+/// The test view in schemas of their own. Each handle has its own connections, as another process would.
 struct InPostgres<S>(PhantomData<fn(S)>);
 
-/// A schema, and the way there.
+/// A schema, and the address of its database.
 struct Schema {
     settings: Settings,
     url: String,
@@ -61,7 +61,7 @@ impl<S: Sequence> ViewBackend for InPostgres<S> {
         let place = Location::new().await;
         let proxy =
             Proxy::before(servers::postgres().await.address()).await.expect("there is a port for a proxy");
-        // Rows that a view's code locks in a circle are found out sooner than after a second.
+        // The server detects deadlocks in the code of a view earlier than after a second.
         let url = proxy.url(&place.url) + "%20-cdeadlock_timeout%3D10ms";
         Schema { settings: place.settings(), url, proxy: Arc::new(proxy) }
     }

@@ -1,4 +1,4 @@
-//! Workers that work at the same time.
+//! Concurrent workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
 
-use super::{Draft, Lines, LinesView, Location, Misdeed, apply, assert_says, batch, commit, line, name};
+use super::{Action, Draft, Lines, LinesView, Location, apply, assert_says, batch, commit, line, name};
 
-/// Streams of this many commits each.
+/// Number of commits of each stream.
 pub(super) const COMMITS: u64 = 12;
 
-/// All commits of some streams.
+/// All commits of `count` streams.
 pub(super) fn streams(count: usize) -> BTreeMap<StreamName, Vec<Draft>> {
     let stream = |id| {
         let name = format!("line/{id:02}");
@@ -27,12 +27,13 @@ pub(super) fn streams(count: usize) -> BTreeMap<StreamName, Vec<Draft>> {
     (0..count).map(stream).collect()
 }
 
-/// What a row says once all commits of its stream are applied, each once and in order.
+/// The row of a stream after all its commits were applied, each once and in order.
 pub(super) fn whole() -> String {
     (1..=COMMITS).map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// A batch of the next commits of some streams, in random order; `None` if all commits of all streams are applied.
+/// A batch of the next commits of some streams, in random order. `None` if all commits of all streams are
+/// applied.
 pub(super) async fn next(
     view: &LinesView,
     streams: &BTreeMap<StreamName, Vec<Draft>>,
@@ -40,7 +41,7 @@ pub(super) async fn next(
 ) -> Option<Batch<StreamName, u64, String>> {
     let names: Vec<_> = streams.keys().cloned().collect();
     let places = loop {
-        // A connection may be cut at any time.
+        // The connection may be cut at any time.
         if let Ok(places) = view.positions_of(&names).await {
             break places;
         }
@@ -64,9 +65,9 @@ pub(super) async fn next(
     Some(Batch::new(runs))
 }
 
-/// Workers whose batches overlap in every way never wait for each other in a circle, and apply each commit once.
+/// Workers whose batches overlap in every way never deadlock, and apply each commit once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn overlapping_batches_never_wait_in_a_circle() {
+async fn overlapping_batches_never_deadlock() {
     let place = Location::new().await;
     let streams = Arc::new(streams(24));
     let workers = (0..6).map(|seed| {
@@ -94,8 +95,8 @@ async fn overlapping_batches_never_wait_in_a_circle() {
     }
 }
 
-/// Waits until nobody else has this lock.
-const WAITS: Misdeed = |transaction| {
+/// Waits for this lock.
+const WAITS: Action = |transaction| {
     Box::pin(async {
         transaction.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema))", &[]).await?;
         Ok(())
@@ -112,10 +113,10 @@ async fn hold(place: &Location) -> tokio_postgres::Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_of_different_streams_do_not_wait_for_each_other() {
     let place = Location::new().await;
-    let view = place.open(Lines::that(1, WAITS)).await;
+    let view = place.open(Lines::with_action(1, WAITS)).await;
     let held = hold(&place).await;
     let slow = {
-        let (view, batch) = (view.clone(), batch(&[&commit("line/1", 1, &["misdeed"])]));
+        let (view, batch) = (view.clone(), batch(&[&commit("line/1", 1, &["action"])]));
         tokio::spawn(async move { view.apply(&batch).await })
     };
     place.until(&place.any_is("active")).await;
@@ -125,19 +126,19 @@ async fn batches_of_different_streams_do_not_wait_for_each_other() {
     assert!(!slow.is_finished());
     drop(held);
     assert!(matches!(timeout(HANG, slow).await.unwrap().unwrap().unwrap(), Applied::Done));
-    assert_eq!(line(&other, "line/1").await, (Some("misdeed".into()), Some(1)));
+    assert_eq!(line(&other, "line/1").await, (Some("action".into()), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_of_a_stream_that_another_one_moves_waits_and_finds_it_moved() {
+async fn a_batch_of_a_stream_that_another_one_changes_waits_and_finds_another_position() {
     let place = Location::new().await;
-    let view = place.open(Lines::that(1, WAITS)).await;
+    let view = place.open(Lines::with_action(1, WAITS)).await;
     let held = hold(&place).await;
     let spawn = |batch| {
         let view = view.clone();
         tokio::spawn(async move { view.apply(&batch).await })
     };
-    let slow = spawn(batch(&[&commit("line/1", 1, &["misdeed"])]));
+    let slow = spawn(batch(&[&commit("line/1", 1, &["action"])]));
     let waits =
         "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = ";
     place.until(&format!("{waits} '{}'", place.name)).await;
@@ -148,22 +149,22 @@ async fn a_batch_of_a_stream_that_another_one_moves_waits_and_finds_it_moved() {
     let behind = timeout(HANG, behind).await.unwrap().unwrap().unwrap();
     assert!(matches!(behind, Applied::PositionDiffers), "{behind:?}");
     assert_eq!(line(&view, "line/0").await, (None, None));
-    assert_eq!(line(&view, "line/1").await, (Some("misdeed".into()), Some(1)));
+    assert_eq!(line(&view, "line/1").await, (Some("action".into()), Some(1)));
 }
 
-/// A wait that is too long is an error, and not the fault of the batch.
+/// A wait that is too long is an error, and not a rejection of the batch.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_waited_for_too_long_is_an_error() {
+async fn a_lock_timeout_is_an_error() {
     let place = Location::new().await;
-    let impatient: Misdeed = |transaction| {
+    let impatient: Action = |transaction| {
         Box::pin(async {
             transaction.batch_execute("SET LOCAL lock_timeout = '10ms'").await?;
             WAITS(transaction).await
         })
     };
-    let view = place.open(Lines::that(1, impatient)).await;
+    let view = place.open(Lines::with_action(1, impatient)).await;
     let _held = hold(&place).await;
-    let error = view.apply(&batch(&[&commit("line/1", 1, &["misdeed"])])).await.unwrap_err();
+    let error = view.apply(&batch(&[&commit("line/1", 1, &["action"])])).await.unwrap_err();
     assert_says(&error, eventsrc_core::ErrorKind::Unavailable, &["lock timeout"]);
     assert_eq!(view.positions_of(&[name("line/1")]).await.unwrap()[0].position, None);
 }

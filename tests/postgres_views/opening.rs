@@ -1,4 +1,4 @@
-//! Views that are opened, and views that are refused.
+//! Opening of views, and views that are refused.
 
 use eventsrc_core::view::{Batch, VersionedStore, ViewError, ViewStore};
 use eventsrc_core::{ErrorKind, StorageError, StreamName, ViewDefinition};
@@ -7,8 +7,8 @@ use futures::future::{BoxFuture, join_all};
 
 use super::{Lines, LinesView, Location, apply, assert_says, batch, commit, line, name};
 
-/// A view of which a test says everything.
-struct Any {
+/// A view whose definition and code a test chooses.
+struct TestView {
     definition: ViewDefinition,
     tables: &'static [&'static str],
     create: Create,
@@ -16,14 +16,14 @@ struct Any {
 
 type Create = fn(&Transaction) -> BoxFuture<'_, Result<(), tokio_postgres::Error>>;
 
-/// Executes this SQL to make the tables.
+/// Executes this SQL to create the tables.
 macro_rules! makes {
     ($sql:expr) => {
         |transaction| Box::pin(transaction.batch_execute($sql))
     };
 }
 
-impl Any {
+impl TestView {
     fn new(name: &str, tables: &'static [&'static str], create: Create) -> Self {
         Self { definition: ViewDefinition::new(name, ["line"]).unwrap(), tables, create }
     }
@@ -33,7 +33,7 @@ impl Any {
     }
 }
 
-impl View<StreamName, u64, String> for Any {
+impl View<StreamName, u64, String> for TestView {
     fn definition(&self) -> ViewDefinition {
         self.definition.clone()
     }
@@ -53,12 +53,12 @@ impl View<StreamName, u64, String> for Any {
 
 async fn open(
     postgres: &Postgres,
-    view: Any,
-) -> Result<PostgresView<StreamName, u64, String, Any>, StorageError> {
+    view: TestView,
+) -> Result<PostgresView<StreamName, u64, String, TestView>, StorageError> {
     PostgresView::open(postgres, view).await
 }
 
-/// What there is beside the library's own tables.
+/// The relations in the database other than the library's own tables.
 async fn relations(place: &Location) -> Vec<String> {
     let sql = "SELECT relkind::text || ' ' || relname FROM pg_class
                WHERE relnamespace = current_schema::regnamespace AND relkind IN ('r', 'v') ORDER BY relname";
@@ -75,7 +75,7 @@ async fn opening_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handles_that_open_a_new_view_at_once_all_get_it() {
+async fn handles_that_open_a_new_view_at_once_all_succeed() {
     let place = Location::new().await;
     let views = join_all((1..=8).map(|number| place.open(Lines::new(1 + number % 2)))).await;
     let serving = views[0].serving().await.unwrap();
@@ -89,7 +89,7 @@ async fn handles_that_open_a_new_view_at_once_all_get_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_that_are_badly_named_are_refused() {
+async fn invalid_table_names_are_refused() {
     let place = Location::new().await;
     let postgres = place.connect().await;
     let long = "a".repeat(41).leak();
@@ -106,7 +106,7 @@ async fn tables_that_are_badly_named_are_refused() {
         vec![&*long].leak(),
     ];
     for names in names {
-        let error = open(&postgres, Any::new("names", names, makes!(""))).await.unwrap_err();
+        let error = open(&postgres, TestView::new("names", names, makes!(""))).await.unwrap_err();
         assert_says(&error, ErrorKind::Invalid, &["name"]);
     }
     assert_eq!(relations(&place).await, [""; 0]);
@@ -123,15 +123,15 @@ async fn names_that_are_taken_are_refused() {
         (&["theirs"], &["table", "theirs"]),
         (&["own"], &["table", "own_v1"]),
     ] {
-        let error = open(&postgres, Any::new("names", tables, makes!(""))).await.unwrap_err();
+        let error = open(&postgres, TestView::new("names", tables, makes!(""))).await.unwrap_err();
         assert_says(&error, ErrorKind::Refused, words);
     }
-    // What is public in any version of another view is taken, though that version does not serve.
-    let first = Any::new("names", &["names"], makes!("CREATE TABLE names_v1 (a int)"));
+    // The public names of any version of another view are taken, even if that version does not serve.
+    let first = TestView::new("names", &["names"], makes!("CREATE TABLE names_v1 (a int)"));
     open(&postgres, first).await.unwrap();
     let create: Create = makes!("CREATE TABLE names_v2 (a int); CREATE TABLE mails_v2 (a int)");
-    open(&postgres, Any::new("names", &["names", "mails"], create).at_version(2)).await.unwrap();
-    let error = open(&postgres, Any::new("post", &["mails"], makes!(""))).await.unwrap_err();
+    open(&postgres, TestView::new("names", &["names", "mails"], create).at_version(2)).await.unwrap();
+    let error = open(&postgres, TestView::new("post", &["mails"], makes!(""))).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["post v1", "the view names has a table", "mails"]);
 }
 
@@ -139,7 +139,7 @@ async fn names_that_are_taken_are_refused() {
 async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind() {
     let place = Location::new().await;
     let postgres = place.connect().await;
-    const NONE: &[&str] = &["did not make the table", "names_v1"];
+    const NONE: &[&str] = &["did not create the table", "names_v1"];
     const ENDS: &[&str] = &["cannot", "the view names v1", "must not end its transaction"];
     let cases: [(Create, &[&str]); 7] = [
         (makes!(""), NONE),
@@ -147,32 +147,32 @@ async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind
         (makes!("CREATE VIEW names_v1 AS SELECT 1"), NONE),
         (
             makes!("CREATE TABLE names_v1 (a int); CREATE TABEL mails_v1 (a int)"),
-            &["make the tables", "TABEL"],
+            &["create the tables", "TABEL"],
         ),
         (makes!("CREATE TABLE names_v1 (a int); COMMIT"), ENDS),
         (makes!("CREATE TABLE names_v1 (a int); ROLLBACK"), &["cannot open"]),
         (|_| panic!("no paper"), &["panicked", "no paper"]),
     ];
     for (create, words) in cases {
-        let error = open(&postgres, Any::new("names", &["names"], create)).await.unwrap_err();
+        let error = open(&postgres, TestView::new("names", &["names"], create)).await.unwrap_err();
         assert_says(&error, ErrorKind::Invalid, words);
         assert_eq!(relations(&place).await, [""; 0]);
     }
     let create: Create = makes!("CREATE TABLE names_v1 (a int)");
-    open(&postgres, Any::new("names", &["names"], create)).await.unwrap();
+    open(&postgres, TestView::new("names", &["names"], create)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_other_tables_than_it_was_made_with_is_refused() {
     let place = Location::new().await;
     place.open(Lines::new(1)).await;
-    let other = Any::new("lines", &["lines", "words"], makes!(""));
+    let other = TestView::new("lines", &["lines", "words"], makes!(""));
     let error = open(&place.connect().await, other).await.unwrap_err();
-    assert_says(&error, ErrorKind::Refused, &["lines v1", "words", "was made with"]);
+    assert_says(&error, ErrorKind::Refused, &["lines v1", "words", "was created with"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
+async fn no_old_handle_applies_to_a_retired_version() {
     let place = Location::new().await;
     place.open(Lines::new(1)).await;
     let second = place.open(Lines::new(2)).await;
@@ -188,9 +188,9 @@ async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
     second.retire().await.unwrap();
 }
 
-/// A role that owns nothing applies to a view that its owner has opened, and reads it.
+/// A role that owns nothing applies batches to a view that its owner has opened, and reads it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_keeps_a_view_that_it_does_not_own() {
+async fn a_service_role_applies_to_a_view_that_it_does_not_own() {
     let place = Location::new().await;
     let owner = place.connect().await;
     let view: LinesView = PostgresView::open(&owner, Lines::new(1)).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_service_keeps_a_view_that_it_does_not_own() {
     apply(&service, &[&commit("line/1", 1, &["a"])]).await;
     assert_eq!(line(&service, "line/1").await, (Some("a".into()), Some(1)));
     assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
-    // It may not make another version.
+    // The role cannot create another version.
     let postgres = served.connect().await;
     let error = LinesView::open(&postgres, Lines::new(2)).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["lines v2", "permission"]);

@@ -1,4 +1,4 @@
-//! What readers may do, and see.
+//! Permissions of readers, and the state that they see.
 
 use eventsrc_core::ErrorKind;
 use eventsrc_postgres::PostgresView;
@@ -29,7 +29,7 @@ async fn all_statements_of_a_reader_see_one_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_fails_or_writes_is_invalid_and_harms_no_other() {
+async fn a_query_that_fails_or_writes_is_invalid_and_affects_no_other() {
     let place = Location::new().await;
     let one = Settings { connections: 1, ..place.settings() };
     let view: LinesView = PostgresView::open(&place.connect_with(one).await, Lines::new(1)).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_query_that_fails_or_writes_is_invalid_and_harms_no_other() {
     assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
 }
 
-/// The rows of any stream name are found, and any number of streams may be named.
+/// The rows of any stream name are found, and any number of streams can be named.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_may_be_named() {
     let view = Location::new().await.open(Lines::new(1)).await;

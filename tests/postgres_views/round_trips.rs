@@ -1,5 +1,5 @@
-//! How often the client has to wait for the server. The way between is held up in one direction at a time, so that what is on its
-//! way at once shows.
+//! Round trips of the client. The connection is held in one direction at a time, so that pipelined statements
+//! show.
 
 use eventsrc_core::view::{Applied, Batch, ViewError, ViewStore};
 use eventsrc_core::{StreamName, ViewDefinition};
@@ -8,10 +8,10 @@ use eventsrc_test_servers as servers;
 use eventsrc_tests::HANG;
 use tokio::time::timeout;
 
-use super::gate::Gate;
+use super::held_connection::HeldConnection;
 use super::{Lines, LinesView, Location, apply, batch, commit, line_of, name};
 
-/// Counts what it does, which shows from outside before the transaction is committed.
+/// A view that counts its statements. The counts are visible before the transaction is committed.
 struct Counted;
 
 impl View<StreamName, u64, String> for Counted {
@@ -47,38 +47,39 @@ impl View<StreamName, u64, String> for Counted {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_takes_two_round_trips() {
     let place = Location::new().await;
-    let gate = Gate::before(servers::postgres().await.address()).await;
+    let gate = HeldConnection::before(servers::postgres().await.address()).await;
     let one = Settings { connections: 1, ..place.settings() };
     let through = Location { url: gate.url(&place.url), ..place.clone() };
     let view = PostgresView::open(&through.connect_with(one).await, Counted).await.unwrap();
-    // Statements are prepared once a connection.
+    // Statements are prepared once for each connection.
     assert!(matches!(view.apply(&batch(&[&commit("line/x", 1, &["a"])])).await.unwrap(), Applied::Done));
 
     let commits: Vec<_> = (0..40).map(|id| commit(&format!("line/{id:02}"), 1, &["a"])).collect();
     let commits = batch(&commits.iter().collect::<Vec<_>>());
-    gate.let_answers(false);
+    gate.forward_replies(false);
     let applies = tokio::spawn(async move { view.apply(&commits).await });
     place.until("SELECT last_value = 40 FROM done").await;
-    gate.let_questions(false);
-    gate.let_answers(true);
-    // With all answers to what it has asked so far, the client asks on; the server hears of it only once no answer gets
-    // through any more.
-    gate.until_asked().await;
-    gate.let_answers(false);
-    gate.let_questions(true);
+    gate.forward_requests(false);
+    gate.forward_replies(true);
+    // With all replies so far, the client sends more. The server receives it only once no reply gets through
+    // any more.
+    gate.until_request_held().await;
+    gate.forward_replies(false);
+    gate.forward_requests(true);
     place.until("SELECT count(*) = 41 FROM counted").await;
-    assert!(!applies.is_finished(), "nobody has told it");
-    gate.let_questions(false);
-    gate.let_answers(true);
-    let applied = timeout(HANG, applies).await.expect("nothing more has to be asked").unwrap().unwrap();
+    assert!(!applies.is_finished(), "the reply was held");
+    gate.forward_requests(false);
+    gate.forward_replies(true);
+    let applied = timeout(HANG, applies).await.expect("no further round trip").unwrap().unwrap();
     assert!(matches!(applied, Applied::Done), "{applied:?}");
 }
 
-/// One round trip, for BEGIN, the places and the query; nobody waits for the end of the transaction.
+/// One round trip, for BEGIN, the positions and the query. The reader does not wait for the end of the
+/// transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_takes_one_round_trip() {
     let place = Location::new().await;
-    let gate = Gate::before(servers::postgres().await.address()).await;
+    let gate = HeldConnection::before(servers::postgres().await.address()).await;
     let one = Settings { connections: 1, ..place.settings() };
     let through = Location { url: gate.url(&place.url), ..place.clone() };
     let view: LinesView = PostgresView::open(&through.connect_with(one).await, Lines::new(1)).await.unwrap();
@@ -92,7 +93,7 @@ async fn a_read_takes_one_round_trip() {
     };
     read().await;
 
-    gate.let_answers(false);
+    gate.forward_replies(false);
     let reads = tokio::spawn({
         let read = read.clone();
         async move { read().await }
@@ -103,14 +104,14 @@ async fn a_read_takes_one_round_trip() {
         place.name
     );
     place.until(&asked).await;
-    gate.let_questions(false);
-    gate.let_answers(true);
-    let (places, line) = timeout(HANG, reads).await.expect("nothing more has to be asked").unwrap();
+    gate.forward_requests(false);
+    gate.forward_replies(true);
+    let (places, line) = timeout(HANG, reads).await.expect("no further round trip").unwrap();
     assert_eq!(line.as_deref(), Some("a"));
     assert_eq!(places.iter().map(|place| place.position).collect::<Vec<_>>(), [Some(1), None]);
 
     // The end of the transaction was sent all the same.
-    gate.let_questions(true);
+    gate.forward_requests(true);
     place.until(&place.any_is("idle")).await;
     assert_eq!(read().await.1.as_deref(), Some("a"));
 }

@@ -1,4 +1,4 @@
-//! Tables as the library once made them.
+//! Tables as an earlier version of the library made them.
 
 use eventsrc_core::Timestamp;
 use eventsrc_core::view::{
@@ -9,7 +9,7 @@ use futures::FutureExt;
 
 use super::{Lines, Location, apply, commit, line, name};
 
-/// A schema as version 1 of the tables was written, in SQL. It stays as it is for good.
+/// A schema with tables of version 1, in SQL. It must not be changed.
 const VERSION_1: &str = include_str!("version_1.sql");
 
 fn time(microseconds: i64) -> Timestamp {
@@ -62,7 +62,7 @@ async fn tables_of_version_1_stay_readable() {
     let digest = second.digest().await.unwrap();
     assert_eq!((digest.rows, digest.hash.as_str()), (2, DIGEST));
 
-    // And it goes on from there.
+    // The view continues from there.
     for stream in ["line/1", "line/4"] {
         assert!(first.release(&name(stream)).await.unwrap());
     }
@@ -80,5 +80,5 @@ async fn tables_of_version_1_stay_readable() {
     assert_eq!(line(&first, "line/3").await, (Some("d".into()), Some(4)));
 }
 
-/// What the rows of version 2 of the view there come to. Digests are compared over the years.
+/// The digest of the rows of version 2 of the view. Digests must not change between releases.
 const DIGEST: &str = "e559e74f7faf470645df1fac649c98fc";

@@ -14,7 +14,7 @@ use super::{Lines, LinesView, Location, line, line_of, name};
 
 type Storage = Arc<MemoryStorage<StreamName, u64, String>>;
 
-/// P11: whoever saved sees what was saved.
+/// P11: a writer that reads with its token sees its save.
 async fn every_save_is_seen<St>(storage: St, view: LinesView)
 where
     St: ScanStorage<Key = StreamName, Sequence = u64, Payload = String> + Clone,
@@ -61,7 +61,7 @@ async fn every_save_is_seen_from_another_storage() {
 
 /// P13: a payload that Postgres cannot hold stops its own stream, and no other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payload_with_a_zero_character_stops_its_own_stream() {
+async fn a_payload_with_a_zero_character_stops_only_its_own_stream() {
     let storage: Storage = Arc::default();
     let view = Location::new().await.open(Lines::new(1)).await;
     let saves = SaveApi::new(Arc::clone(&storage));
@@ -71,7 +71,7 @@ async fn a_payload_with_a_zero_character_stops_its_own_stream() {
         let stream = name(&format!("line/{id:02}"));
         for text in [text, "after"] {
             let saved = saves.save(&stream, Operation::insert(text.to_owned())).await.unwrap();
-            assert!(saved.saved().is_some(), "nothing is in the way");
+            assert!(saved.saved().is_some(), "the save succeeds");
         }
     }
     let synchronizer = Synchronizer::start(storage, view.clone(), SynchronizerSettings::default());

@@ -1,4 +1,4 @@
-//! Take-overs beside workers and readers that know nothing of each other.
+//! Take-overs in parallel with workers and readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +15,12 @@ use tokio::time::timeout;
 
 use super::{Draft, Lines, LinesView, Location, apply, assert_says, batch, commit, line, name};
 
-/// Brings nothing, for versions that lie nowhere behind.
+/// A catch-up that brings nothing, for versions that are not behind.
 fn nothing() -> CatchUp<LinesView> {
     Box::new(|_| async { Ok(Batch::new(Vec::new())) }.boxed())
 }
 
-/// Brings what lies behind of these commits of a stream.
+/// A catch-up that brings the missing ones of these commits of a stream.
 fn from(commits: Vec<Draft>) -> CatchUp<LinesView> {
     Box::new(move |moves| {
         let runs = moves.into_iter().map(|moved| {
@@ -40,10 +40,10 @@ where
     assert!(matches!(applied, TakeOver::Done), "{applied:?}");
 }
 
-/// Readers with a client of their own never miss the name, nor see less than before, while versions take over from each
-/// other and workers go on.
+/// Readers with a client of their own never miss the public name, nor see less than before, while versions take
+/// over and workers go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn readers_never_miss_a_name_nor_go_back() {
+async fn readers_never_miss_a_public_name_nor_see_older_rows() {
     const COMMITS: usize = 60;
     let place = Location::new().await;
     let commits: Vec<_> = (1..=COMMITS as u64).map(|number| commit("line/1", number, &["x"])).collect();
@@ -81,7 +81,7 @@ async fn readers_never_miss_a_name_nor_go_back() {
                     let (text, position) = if reader == 0 {
                         line(&view, "line/1").await
                     } else {
-                        // Prepared before, and by its name.
+                        // Reader 1 uses a prepared statement, the others plain SQL.
                         let row = match reader {
                             1 => client.query_opt(&find, &[]).await,
                             _ => {
@@ -93,7 +93,7 @@ async fn readers_never_miss_a_name_nor_go_back() {
                     let count = text.map_or(0, |text: String| text.split(' ').count());
                     assert!(count >= seen, "reader {reader} saw {seen} commits, and then {count}");
                     if reader == 0 {
-                        assert_eq!(position.unwrap_or(0), count as u64, "the place goes with the rows");
+                        assert_eq!(position.unwrap_or(0), count as u64, "position and rows are consistent");
                     }
                     seen = count;
                     reads += 1;
@@ -116,9 +116,9 @@ async fn readers_never_miss_a_name_nor_go_back() {
     assert_eq!(line(&versions[0], "line/1").await.1, Some(COMMITS as u64));
 }
 
-/// A reader that takes long holds up the switch, which is given up; nothing is changed, and it can be done later.
+/// A long-running reader delays the take-over, which gives up. It changes nothing, and can be repeated later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_take_over_does_not_hang_behind_a_long_reader() {
+async fn a_take_over_gives_up_behind_a_long_running_reader() {
     let place = Location::new().await;
     let versions = [place.open(Lines::new(1)).await, place.open(Lines::new(2)).await];
     let commits = [commit("line/1", 1, &["a"])];
@@ -139,9 +139,9 @@ async fn a_take_over_does_not_hang_behind_a_long_reader() {
     assert!(matches!(behind, Ok(TakeOver::Done)), "{behind:?}");
 }
 
-/// Workers that wait for a take-over take no more than one connection from it.
+/// Workers that wait for a take-over leave connections for its catch-up.
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_wait_leave_connections_for_the_catch_up() {
+async fn waiting_workers_leave_connections_for_the_catch_up() {
     let place = Location::new().await;
     let few = Settings { connections: 3, ..place.settings() };
     let postgres = place.connect_with(few).await;
@@ -162,7 +162,7 @@ async fn workers_that_wait_leave_connections_for_the_catch_up() {
             let waits = "SELECT count(*) = 1 FROM pg_stat_activity
                          WHERE wait_event_type = 'Lock' AND application_name = ";
             in_the_way.until(&format!("{waits} '{}'", in_the_way.name)).await;
-            // The third one is free.
+            // The third connection is free.
             for _ in 0..20 {
                 other.positions_of(&[name("line/0")]).await?;
             }
@@ -182,7 +182,7 @@ async fn workers_that_wait_leave_connections_for_the_catch_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_granted_on_a_name_stays_granted() {
+async fn grants_on_a_public_name_are_kept() {
     let place = Location::new().await;
     let versions = [place.open(Lines::new(1)).await, place.open(Lines::new(2)).await];
     let role = format!("reader_of_{}", place.name);
@@ -237,9 +237,10 @@ impl View<StreamName, u64, String> for Changing {
     }
 }
 
-/// Names come and go, and columns change; readers through either handle go on, with statements that were prepared before.
+/// Public names and columns change. Readers through either handle continue with statements that were prepared
+/// before.
 #[tokio::test(flavor = "multi_thread")]
-async fn names_and_columns_may_change() {
+async fn public_names_and_columns_can_change() {
     let place = Location::new().await;
     let postgres = place.connect().await;
     let first = PostgresView::open(&postgres, Changing(1)).await.unwrap();

@@ -1,38 +1,40 @@
-//! From DynamoDB through Kinesis to a ledger in Postgres: under blows and faults, in disorder, and as somebody sees it who reads what
-//! was just written.
+//! From DynamoDB through Kinesis to a ledger in Postgres: under kills and faults, in disorder, and with reads of
+//! recent writes.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use eventsrc_test_servers::{Ferrokinesis, FerrokinesisSettings};
 use eventsrc_tests::bus::{
-    Blows, Bus, Converged, Done, PartitionKeys, ReadBack, Survived, converge, read_back, survive,
+    Bus, ConvergenceReport, DisorderCounts, Interruptions, KillReport, PartitionKeys, ReadBack, converge,
+    read_back, survive_kills,
 };
 
 use crate::kills::program;
-use crate::runs::{Found, Trial};
+use crate::runs::{Findings, Trial};
 
-/// So many commits, of two events each on the average, are stored for each blow.
+/// Number of commits for each blow, with two events each on average.
 const COMMITS: u64 = 400;
 
-/// Of so many blows one is a pause.
+/// One of this number of blows is a pause.
 const PAUSES: u64 = 5;
 
-/// How long an iterator can be used: less than a pause takes.
+/// Life of an iterator, which is shorter than a pause.
 const ITERATOR_LIFE: Duration = Duration::from_secs(1);
 
-/// Kills and pauses processes on the way, while shards are split and merged, iterators expire, and the services of AWS fail.
-pub(crate) async fn kills(trial: Trial) -> Result<Found> {
+/// Kills and pauses processes on the path, while shards are split and merged, iterators expire, and the services
+/// of AWS fail.
+pub(crate) async fn kills(trial: Trial) -> Result<Findings> {
     let settings = FerrokinesisSettings { iterator_life: ITERATOR_LIFE, ..Default::default() };
     let server = Ferrokinesis::start_with(settings).await?;
     let bus = Bus::on(&server, 4).await?;
     let zombies = trial.attempts / PAUSES;
     let reshardings = 1 + trial.attempts / 10;
-    let blows = Blows { kills: trial.attempts - zombies, zombies, reshardings };
+    let blows = Interruptions { kills: trial.attempts - zombies, zombies, reshardings };
     let commits = trial.attempts * COMMITS;
-    let survived = survive(&program("bus-worker")?, &bus, commits, blows, trial.seed).await?;
-    let Survived { commits, events, refused: (lost, repeated), said, mut violations, .. } = survived;
-    // One or two may have had nothing to do.
+    let survived = survive_kills(&program("bus-worker")?, &bus, commits, blows, trial.seed).await?;
+    let KillReport { commits, events, refused: (lost, repeated), said, mut violations, .. } = survived;
+    // One or two resumed processes may have had nothing to do.
     let is_long = zombies >= 10;
     for (what, is_missing) in [
         ("no zombie tried anything", is_long && lost + repeated == 0),
@@ -46,12 +48,12 @@ pub(crate) async fn kills(trial: Trial) -> Result<Found> {
          commits applied, {reshardings} splits and merges, {} iterators too old, {} faults",
         blows.kills, said.expired, said.faults
     );
-    Ok(Found { attempted: trial.attempts, violations, note })
+    Ok(Findings { attempted: trial.attempts, violations, note })
 }
 
-/// Has the records of DynamoDB's own way to Kinesis come out of order, repeatedly or not at all.
-pub(crate) async fn native(trial: Trial) -> Result<Found> {
-    let mut found = Found::default();
+/// Delivers the records of DynamoDB's own Kinesis destination out of order, repeatedly or not at all.
+pub(crate) async fn native(trial: Trial) -> Result<Findings> {
+    let mut found = Findings::default();
     let half = trial.attempts / 2;
     for (keys, what, commits) in [
         (PartitionKeys::OfStreams, "with a stream's records in one shard", half),
@@ -59,10 +61,10 @@ pub(crate) async fn native(trial: Trial) -> Result<Found> {
     ] {
         let bus = Bus::new(4).await?;
         let came = converge(&bus, commits, keys, trial.seed).await?;
-        let Converged { commits, done, gaps, fetches, behind, swept, violations } = came;
+        let ConvergenceReport { commits, done, gaps, fetches, behind, swept, violations } = came;
         found.attempted += commits;
         found.violations.extend(violations);
-        let Done { moved, repeated, dropped } = done;
+        let DisorderCounts { moved, repeated, dropped } = done;
         for (name, count) in [
             ("moved", moved),
             ("repeated", repeated),
@@ -70,7 +72,7 @@ pub(crate) async fn native(trial: Trial) -> Result<Found> {
             ("fetched", fetches),
             ("swept up", behind),
         ] {
-            // A few may be brought by a fetch for another record.
+            // A few records may be read from the storage together with an earlier one.
             if count == 0 && trial.attempts >= 5_000 {
                 found.violations.push(format!("seed {}: nothing was {name} {what}", trial.seed));
             }
@@ -84,12 +86,12 @@ pub(crate) async fn native(trial: Trial) -> Result<Found> {
     Ok(found)
 }
 
-/// Reads what was just written from another process.
-pub(crate) async fn reads(trial: Trial) -> Result<Found> {
+/// Reads recent writes from another process.
+pub(crate) async fn reads(trial: Trial) -> Result<Findings> {
     let bus = Bus::new(4).await?;
     let ReadBack { took, fetches, violations } =
         read_back(&program("bus-worker")?, &bus, trial.attempts, trial.seed).await?;
-    let mut found = Found { violations, ..Found::default() };
+    let mut found = Findings { violations, ..Findings::default() };
     for (mut took, when) in took.into_iter().zip(["at once", "a moment later"]) {
         took.sort_unstable();
         found.attempted += took.len() as u64;
@@ -100,7 +102,7 @@ pub(crate) async fn reads(trial: Trial) -> Result<Found> {
         found.note += &format!("{} {when}, p50 {} and p99 {}; ", took.len(), percentile(50), percentile(99));
     }
     found.note += &format!("{fetches} fetches because the bus was late");
-    // Some have to wait for the storage, and some not.
+    // Some reads wait for the storage, and some do not.
     if fetches == 0 || fetches >= trial.attempts {
         found.violations.push(format!("seed {}: {fetches} fetches", trial.seed));
     }

@@ -1,4 +1,4 @@
-//! 64 callers race over 8 streams, and the exact checker judges what they were told.
+//! 64 callers race over 8 streams, and the exact checker judges the history.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use eventsrc_testkit::{Faults, Faulty};
 use eventsrc_tests::dynamo::tables;
 use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once, quickly};
 
-use crate::runs::{Found, Trial};
+use crate::runs::{Findings, Trial};
 
-pub(crate) async fn memory(trial: Trial) -> Result<Found> {
+pub(crate) async fn memory(trial: Trial) -> Result<Findings> {
     Ok(race(MemoryStorage::<StreamName, u64, u64>::default(), trial).await)
 }
 
-pub(crate) async fn memory_under_faults(trial: Trial) -> Result<Found> {
+pub(crate) async fn memory_under_faults(trial: Trial) -> Result<Findings> {
     Ok(race_under_faults(MemoryStorage::<StreamName, u64, u64>::default(), trial).await)
 }
 
-pub(crate) async fn sqlite(trial: Trial) -> Result<Found> {
+pub(crate) async fn sqlite(trial: Trial) -> Result<Findings> {
     let folder = tempfile::tempdir()?;
     let database = Database::open(folder.path().join("raced.db")).await?;
     let mut found = race(SqliteStorage::<StreamName, u64, u64>::new(&database), trial).await;
@@ -32,13 +32,13 @@ pub(crate) async fn sqlite(trial: Trial) -> Result<Found> {
     Ok(found)
 }
 
-pub(crate) async fn sqlite_under_faults(trial: Trial) -> Result<Found> {
+pub(crate) async fn sqlite_under_faults(trial: Trial) -> Result<Findings> {
     let folder = tempfile::tempdir()?;
     let database = Database::open(folder.path().join("raced.db")).await?;
     Ok(race_under_faults(SqliteStorage::<StreamName, u64, u64>::new(&database), trial).await)
 }
 
-pub(crate) async fn postgres(trial: Trial) -> Result<Found> {
+pub(crate) async fn postgres(trial: Trial) -> Result<Findings> {
     let server = servers::postgres().await;
     let postgres = Postgres::connect(&server.database("raced").await).await?;
     let mut found = race(PostgresStorage::<StreamName, u64, u64>::new(&postgres), trial).await;
@@ -46,23 +46,23 @@ pub(crate) async fn postgres(trial: Trial) -> Result<Found> {
     Ok(found)
 }
 
-pub(crate) async fn postgres_under_faults(trial: Trial) -> Result<Found> {
+pub(crate) async fn postgres_under_faults(trial: Trial) -> Result<Findings> {
     let server = servers::postgres().await;
     let postgres = Postgres::connect(&server.database("raced").await).await?;
     Ok(race_under_faults(PostgresStorage::<StreamName, u64, u64>::new(&postgres), trial).await)
 }
 
-pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
+pub(crate) async fn dynamo(trial: Trial) -> Result<Findings> {
     let dynamo = tables("raced").await;
     let mut found = race(DynamoStorage::<StreamName, u64, u64>::new(&dynamo), trial).await;
     found.note += &format!(", {} requests", dynamo.usage().requests);
     Ok(found)
 }
 
-/// The faults are in the SDK's HTTP client: in one half the SDK sends again what failed, in the other nobody does but the
-/// callers.
-pub(crate) async fn dynamo_under_faults(trial: Trial) -> Result<Found> {
-    let mut all = Found::default();
+/// The faults are in the SDK's HTTP client. In one half of the runs the SDK retries, in the other only the
+/// callers do.
+pub(crate) async fn dynamo_under_faults(trial: Trial) -> Result<Findings> {
+    let mut all = Findings::default();
     let second_half = trial.attempts / 2;
     for (retries, name, attempts) in [
         (quickly(), "with the SDK's retries", trial.attempts - second_half),
@@ -88,10 +88,10 @@ pub(crate) async fn dynamo_under_faults(trial: Trial) -> Result<Found> {
     Ok(all)
 }
 
-/// Of all requests to DynamoDB.
+/// Rate of each kind of fault, of all requests to DynamoDB.
 const FAULTS_OF_EACH_KIND: f64 = 0.03;
 
-async fn race<St>(storage: St, trial: Trial) -> Found
+async fn race<St>(storage: St, trial: Trial) -> Findings
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
@@ -107,7 +107,7 @@ where
     found
 }
 
-async fn race_under_faults<St>(storage: St, trial: Trial) -> Found
+async fn race_under_faults<St>(storage: St, trial: Trial) -> Findings
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
@@ -127,9 +127,9 @@ fn load(trial: Trial) -> Load {
     Load { seed: trial.seed, tasks: 64, streams: 8, operations: trial.attempts }
 }
 
-fn judge(trial: Trial, verdict: &Result<Checked, Violation>) -> Found {
+fn judge(trial: Trial, verdict: &Result<Checked, Violation>) -> Findings {
     match verdict {
-        Ok(checked) => Found {
+        Ok(checked) => Findings {
             attempted: trial.attempts,
             violations: Vec::new(),
             note: format!(
@@ -139,7 +139,7 @@ fn judge(trial: Trial, verdict: &Result<Checked, Violation>) -> Found {
                 checked.conflicts
             ),
         },
-        Err(violation) => Found {
+        Err(violation) => Findings {
             attempted: trial.attempts,
             violations: vec![format!("{:?}: {violation}", violation.kind)],
             note: String::new(),

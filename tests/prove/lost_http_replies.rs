@@ -1,5 +1,5 @@
-//! The service stores every commit, and its reply is lost on the way: sent again by the SDK or by the caller, each has to be
-//! recognised, and none stored twice.
+//! The service stores every commit, and its reply is lost on the way. After a retry by the SDK or by the caller
+//! each commit is recognised, and none is stored twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use eventsrc_tests::faulty_http::{FaultyHttp, FaultyTables, HttpFault, once, qui
 use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
-use crate::runs::{Found, Trial};
+use crate::runs::{Findings, Trial};
 
-/// So many callers, each on a stream of its own.
+/// Number of callers, each on a stream of its own.
 const CALLERS: u64 = 32;
 
 type Storage = DynamoStorage<StreamName, u64, u64>;
 
-pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
+pub(crate) async fn dynamo(trial: Trial) -> Result<Findings> {
     let tables = Arc::new(FaultyTables::new("lost").await);
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
@@ -32,7 +32,7 @@ pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
         let key = StreamName::new("lost", &caller.to_string())?;
         callers.spawn(Caller::new(&tables, key, trial.seed ^ caller << 32).call(turns));
     }
-    let (mut found, mut by_sdk) = (Found::default(), 0);
+    let (mut found, mut by_sdk) = (Findings::default(), 0);
     while let Some(done) = callers.join_next().await {
         let done = done??;
         found.violations.extend(done.violations);
@@ -44,11 +44,11 @@ pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
     Ok(found)
 }
 
-/// What one caller met.
+/// Counts of one caller.
 #[derive(Default)]
-struct Done {
+struct Counts {
     lost: u64,
-    /// Replies after which the SDK itself sent the commit again.
+    /// Number of replies after which the SDK itself sent the commit again.
     by_sdk: u64,
     violations: Vec<String>,
 }
@@ -56,7 +56,7 @@ struct Done {
 struct Caller {
     key: StreamName,
     faulty: FaultyHttp,
-    /// Sent again by the SDK, by nobody, and without faults.
+    /// A storage with the SDK's retries, one without, and one without faults.
     retried: Storage,
     unretried: Storage,
     beneath: Storage,
@@ -76,10 +76,10 @@ impl Caller {
         }
     }
 
-    /// Puts and saves by turns, sent again by the SDK and by the caller by turns.
-    async fn call(self, turns: u64) -> Result<Done> {
+    /// Puts and saves in turns. The SDK and the caller retry in turns.
+    async fn call(self, turns: u64) -> Result<Counts> {
         let (retried, unretried) = (self.saves(&self.retried), self.saves(&self.unretried));
-        let mut done = Done::default();
+        let mut done = Counts::default();
         for turn in 1..=turns {
             let fault = if turn % 3 == 0 { HttpFault::ReplyLate } else { HttpFault::ReplyLost };
             self.faulty.next(fault);

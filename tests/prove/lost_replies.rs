@@ -1,4 +1,5 @@
-//! Every commit is stored and every reply is lost; sent again, each has to be recognised, and none stored twice.
+//! Every commit is stored and every reply is lost. After a retry each commit is recognised, and none is stored
+//! twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,22 +18,22 @@ use eventsrc_testkit::{Faults, Faulty};
 use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
-use crate::runs::{Found, Trial};
+use crate::runs::{Findings, Trial};
 
-pub(crate) async fn memory(trial: Trial) -> Result<Found> {
+pub(crate) async fn memory(trial: Trial) -> Result<Findings> {
     lose_replies(MemoryStorage::<StreamName, u64, u64>::default(), trial).await
 }
 
-pub(crate) async fn sqlite(trial: Trial) -> Result<Found> {
+pub(crate) async fn sqlite(trial: Trial) -> Result<Findings> {
     let folder = tempfile::tempdir()?;
     let database = Database::open(folder.path().join("lost.db")).await?;
     lose_replies(SqliteStorage::<StreamName, u64, u64>::new(&database), trial).await
 }
 
-/// So many callers, each on a stream of its own.
+/// Number of callers, each on a stream of its own.
 const CALLERS: u64 = 64;
 
-async fn lose_replies<St>(storage: St, trial: Trial) -> Result<Found>
+async fn lose_replies<St>(storage: St, trial: Trial) -> Result<Findings>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
@@ -43,7 +44,7 @@ where
         let turns = trial.attempts / CALLERS + u64::from(caller < trial.attempts % CALLERS);
         callers.spawn(call(Arc::clone(&faulty), trial.seed ^ caller << 32, caller, turns));
     }
-    let mut found = Found::default();
+    let mut found = Findings::default();
     while let Some(violations) = callers.join_next().await {
         found.violations.extend(violations??);
     }
@@ -51,7 +52,7 @@ where
     Ok(found)
 }
 
-/// Puts and saves by turns; what was wrong.
+/// Puts and saves in turns. Returns the violations.
 async fn call<St>(faulty: Arc<Faulty<St>>, seed: u64, caller: u64, turns: u64) -> Result<Vec<String>>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,

@@ -51,7 +51,7 @@ async fn main() -> Result<ExitCode> {
     for run in RUNS.iter().filter(|run| wanted(run.name)) {
         let attempts = if options.quick { run.quick } else { run.full };
         let began = SystemClock.now();
-        // A run that panics is a run that is not met.
+        // A run that panics is a failed run.
         let found =
             tokio::spawn((run.run)(Trial { attempts, seed })).await.unwrap_or_else(|panic| Err(panic.into()));
         let seconds = SystemClock.now().duration_since(began).as_secs_f64();

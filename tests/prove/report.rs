@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::runs::{Found, Run};
+use crate::runs::{Findings, Run};
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     name: &'static str,
@@ -14,13 +14,13 @@ pub(crate) struct Row {
     goal: String,
     pub(crate) met: bool,
     seed: u64,
-    /// What else there is to know: how many faults were injected, say.
+    /// Further results, such as the number of injected faults.
     note: String,
     #[serde(skip)]
     found: Vec<String>,
 }
 
-/// So many of the violations of a run are printed.
+/// Maximum number of violations of a run that are printed.
 const MOST_PRINTED: usize = 10;
 
 pub(crate) fn print_head() {
@@ -29,8 +29,8 @@ pub(crate) fn print_head() {
 }
 
 impl Row {
-    pub(crate) fn new(run: &Run, attempts: u64, seed: u64, found: Result<Found>) -> Self {
-        let Found { attempted, violations: found, note } = found.unwrap_or_else(|error| Found {
+    pub(crate) fn new(run: &Run, attempts: u64, seed: u64, found: Result<Findings>) -> Self {
+        let Findings { attempted, violations: found, note } = found.unwrap_or_else(|error| Findings {
             attempted: 0,
             violations: vec![format!("the run itself failed: {error:#}")],
             note: String::new(),
@@ -47,7 +47,7 @@ impl Row {
         println!("| {name} | {attempted} | {violations} | {goal} | {met} | {seed} | {seconds:.1} | {note} |");
     }
 
-    /// Tells what was found, and how to repeat it.
+    /// Prints the violations, and the command that repeats the run.
     pub(crate) fn print_failure(&self, repeat: &str) {
         eprintln!("{} is not met, with seed {}", self.name, self.seed);
         for violation in self.found.iter().take(MOST_PRINTED) {

@@ -1,4 +1,4 @@
-//! What is run. Another run is one more entry here, and a module of its own.
+//! The list of runs. A new run is one more entry here, and a module of its own.
 
 use anyhow::Result;
 use futures::future::BoxFuture;
@@ -8,24 +8,24 @@ use crate::{bus, histories, kills, lost_http_replies, lost_replies, seeded_bugs,
 /// One of the reliability runs.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
-    /// What is counted as attempted.
+    /// The unit of the attempts.
     pub(crate) unit: &'static str,
-    /// How many in a full run, and in a quick one.
+    /// Number of attempts in a full run, and in a quick one.
     pub(crate) full: u64,
     pub(crate) quick: u64,
-    pub(crate) run: fn(Trial) -> BoxFuture<'static, Result<Found>>,
+    pub(crate) run: fn(Trial) -> BoxFuture<'static, Result<Findings>>,
 }
 
-/// How often to try, and from which seed.
+/// Number of attempts, and the seed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trial {
     pub(crate) attempts: u64,
     pub(crate) seed: u64,
 }
 
-/// What was tried and what was wrong.
+/// Number of attempts, and the violations.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     pub(crate) attempted: u64,
     pub(crate) violations: Vec<String>,
     pub(crate) note: String,
@@ -94,7 +94,7 @@ pub(crate) const RUNS: &[Run] = &[
         unit: "wrong storages, each to be found out",
         full: 5,
         quick: 5,
-        run: |trial| Box::pin(seeded_bugs::found_out(trial)),
+        run: |trial| Box::pin(seeded_bugs::detected(trial)),
     },
     Run {
         name: "lost-replies-memory",
@@ -217,7 +217,7 @@ pub(crate) const RUNS: &[Run] = &[
     },
     Run {
         name: "bus-native",
-        unit: "commits of which DynamoDB tells out of order, repeatedly or not at all",
+        unit: "commits whose records come out of order, repeatedly or not at all",
         full: 20_000,
         quick: 400,
         run: |trial| Box::pin(bus::native(trial)),

@@ -1,4 +1,4 @@
-//! Whether the races and the checker find what they are there for.
+//! Proof that the races and the checker detect the bugs that they are for.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use anyhow::Result;
 use eventsrc_testkit::history::{Checked, Load, Recorded, Violation, hammer};
 use eventsrc_tests::seeded_bugs::{Bug, Seeded};
 
-use crate::runs::{Found, Trial};
+use crate::runs::{Findings, Trial};
 
 /// Runs each wrong storage, and the sound one that they are made of.
-pub(crate) async fn found_out(trial: Trial) -> Result<Found> {
-    let mut found = Found::default();
+pub(crate) async fn detected(trial: Trial) -> Result<Findings> {
+    let mut found = Findings::default();
     if let Err(violation) = race(None, trial.seed).await {
         found.violations.push(format!("a false alarm: {violation}"));
     }

@@ -14,15 +14,15 @@ use eventsrc_tests::HANG;
 use eventsrc_tests::dynamo::config;
 use tokio::time::timeout;
 
-use crate::runs::{Found, Trial};
+use crate::runs::{Findings, Trial};
 
-/// So many operations are tried around each kill.
+/// Number of operations around each kill.
 const OPERATIONS: u64 = 200;
 
-/// So many units at most are written before a kill.
+/// Maximum number of units that are written before a kill.
 const LATEST: u64 = 40;
 
-pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
+pub(crate) async fn dynamo(trial: Trial) -> Result<Findings> {
     let mut server = DynamoLocal::start_with(DynamoLocalSettings { kept: true }).await?;
     let client = Client::from_conf(config(&server.endpoint(), &server.access_key("killed")).build());
     let dynamo = Dynamo::new(client, "events");
@@ -31,7 +31,8 @@ pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
     let randomness = Randomness::seeded(trial.seed);
     for kill in 0..trial.attempts {
         let (raced, before) = (Arc::clone(&recorded), dynamo.usage().write_units);
-        // Far apart, so that no commit id is made twice: a load derives several seeds from its own.
+        // Distant seeds, so that no commit id is generated twice: a load derives several seeds from its
+        // own.
         let seed = trial.seed.wrapping_mul(1_000_003).wrapping_add(1_000 * kill);
         let load = Load { seed, tasks: 16, streams: 4, operations: OPERATIONS };
         let callers = tokio::spawn(async move { hammer(&raced, load).await });
@@ -46,7 +47,7 @@ pub(crate) async fn dynamo(trial: Trial) -> Result<Found> {
         server.restart().await?;
         callers.await?;
     }
-    let mut found = Found { attempted: trial.attempts, ..Found::default() };
+    let mut found = Findings { attempted: trial.attempts, ..Findings::default() };
     match recorded.check(recorded.storage()).await {
         Ok(checked) => {
             found.note = format!(

@@ -1,4 +1,4 @@
-//! Faults of a proxy that stands before any server.
+//! Faults of a proxy that can stand in front of any server.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::{connect, rows, until, within};
 
 #[tokio::test]
-async fn all_bytes_arrive_both_ways_and_each_side_learns_of_the_end_of_the_other() {
+async fn all_bytes_and_the_end_of_the_connection_are_forwarded_both_ways() {
     let (address, mut received) = server(300_000).await;
     let proxy = Proxy::before(address).await.unwrap();
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
@@ -56,7 +56,7 @@ async fn new_connections_are_refused_until_they_are_accepted_again() {
 }
 
 #[tokio::test]
-async fn a_dropped_proxy_takes_its_connections_along() {
+async fn a_dropped_proxy_closes_its_connections() {
     let server = servers::postgres().await;
     let proxy = Proxy::before(server.address()).await.unwrap();
     let (url, address) = (proxy.url(&server.url()), proxy.address());
@@ -67,7 +67,7 @@ async fn a_dropped_proxy_takes_its_connections_along() {
 }
 
 #[tokio::test]
-async fn what_is_stalled_on_the_way_to_the_client_was_done_and_arrives_once_it_resumes() {
+async fn a_stalled_reply_was_executed_and_arrives_after_the_stall() {
     let (proxy, url, direct) = table().await;
     let client = connect(&url).await.unwrap();
     proxy.stall(Way::ToClient);
@@ -80,7 +80,7 @@ async fn what_is_stalled_on_the_way_to_the_client_was_done_and_arrives_once_it_r
 }
 
 #[tokio::test]
-async fn what_is_stalled_on_the_way_to_the_server_is_done_once_it_resumes() {
+async fn a_stalled_request_is_executed_after_the_stall() {
     let (proxy, url, direct) = table().await;
     let client = connect(&url).await.unwrap();
     proxy.stall(Way::ToServer);
@@ -131,7 +131,7 @@ async fn a_connection_is_cut_behind_a_byte_on_its_way_to_the_client() {
 
 #[tokio::test]
 async fn random_cuts_are_those_of_their_seed() {
-    /// How much of 64 bytes arrives through each of some connections.
+    /// For each of several connections, the number of 64 bytes that arrive.
     async fn arrived(seed: u64, cuts: RangeInclusive<u64>) -> Vec<usize> {
         let (address, mut received) = server(0).await;
         let proxy = Proxy::before(address).await.unwrap();
@@ -148,12 +148,12 @@ async fn random_cuts_are_those_of_their_seed() {
     let first = arrived(7, 5..=20).await;
     assert_eq!(first, arrived(7, 5..=20).await);
     assert_ne!(first, arrived(8, 5..=20).await);
-    assert!(first.contains(&64), "those that would be cut on the way to the client arrive: {first:?}");
+    assert!(first.contains(&64), "connections to be cut on the way to the client send everything: {first:?}");
     assert!(first.iter().any(|bytes| *bytes < 64), "{first:?}");
     assert!(first.iter().all(|bytes| (5..=20).contains(bytes) || *bytes == 64), "{first:?}");
 }
 
-/// A proxy before a Postgres, a database with an empty table by way of it, and directly.
+/// A proxy in front of Postgres, and a database with an empty table through it and directly.
 async fn table() -> (Proxy, String, String) {
     let server = servers::postgres().await;
     let direct = server.database("bytes").await;
@@ -163,7 +163,8 @@ async fn table() -> (Proxy, String, String) {
     (proxy, url, direct)
 }
 
-/// A server that sends `bytes` to each of its clients, then hears it out; and how much it heard of each.
+/// A server that sends `bytes` to each of its clients and then reads to the end. It reports the number of bytes
+/// from each client.
 async fn server(bytes: usize) -> (SocketAddr, UnboundedReceiver<usize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -182,7 +183,7 @@ async fn server(bytes: usize) -> (SocketAddr, UnboundedReceiver<usize>) {
     (address, received)
 }
 
-/// Sends 64 bytes through a proxy, as far as it lets them.
+/// Sends 64 bytes through a proxy, as far as they get.
 async fn send(proxy: &Proxy) {
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     let _ = client.write_all(&[7; 64]).await;
@@ -190,7 +191,7 @@ async fn send(proxy: &Proxy) {
     read_all(&mut client).await;
 }
 
-/// How many bytes come until the end, of whatever kind that is.
+/// Number of bytes until the connection ends in any way.
 async fn read_all(from: &mut (impl AsyncRead + Unpin)) -> usize {
     let mut read = Vec::new();
     let _ = within(from.read_to_end(&mut read)).await;

@@ -1,4 +1,4 @@
-//! A private DynamoDB Local comes and goes as it is told to.
+//! A private DynamoDB Local is started, stopped and killed as requested.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -19,7 +19,7 @@ async fn each_access_key_has_tables_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_kept_survives_a_kill_and_a_stop_and_is_gone_on_drop() {
+async fn stored_data_survives_a_kill_and_a_stop_and_is_removed_on_drop() {
     let mut server = DynamoLocal::start_with(DynamoLocalSettings { kept: true }).await.unwrap();
     let (endpoint, address, folder) = (server.endpoint(), server.address(), server.data_folder());
     let tables = Tables::new(&server.endpoint(), &server.access_key("sample"));
@@ -42,7 +42,7 @@ async fn what_is_kept_survives_a_kill_and_a_stop_and_is_gone_on_drop() {
     assert!(!folder.parent().unwrap().exists(), "{} is still there", folder.display());
 }
 
-/// The process to kill is this test binary once more, told by its environment to run this test in another way.
+/// The process to kill is this test binary again. An environment variable makes this test do the other part.
 #[tokio::test]
 async fn it_ends_with_the_process_that_started_it_even_if_that_is_killed() {
     if std::env::var_os(KEEP).is_some() {

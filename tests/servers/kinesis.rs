@@ -1,4 +1,4 @@
-//! A private ferrokinesis comes and goes as it is told to.
+//! A private ferrokinesis is started, stopped and killed as requested.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -54,7 +54,7 @@ async fn a_shard_with_limits_refuses_a_part_of_a_request() {
 }
 
 #[tokio::test]
-async fn several_writers_and_a_reader_do_not_hold_it_up() {
+async fn several_writers_and_a_reader_do_not_block_it() {
     let (_server, stream) = start(FerrokinesisSettings::default()).await;
     let shard = stream.shards().await.remove(0);
     let write = async || {
@@ -112,7 +112,7 @@ async fn a_subscriber_is_sent_what_is_put() {
 }
 
 #[tokio::test]
-async fn what_is_kept_survives_a_kill_and_a_stop_and_is_gone_on_drop() {
+async fn stored_data_survives_a_kill_and_a_stop_and_is_removed_on_drop() {
     let (mut server, stream) = start(FerrokinesisSettings { kept: true, ..Default::default() }).await;
     let (endpoint, address, folder) = (server.endpoint(), server.address(), server.data_folder());
     let shard = stream.shards().await.remove(0);
@@ -135,7 +135,7 @@ async fn what_is_kept_survives_a_kill_and_a_stop_and_is_gone_on_drop() {
     assert!(!folder.parent().unwrap().exists(), "{} is still there", folder.display());
 }
 
-/// The process to kill is this test binary once more, told by its environment to run this test in another way.
+/// The process to kill is this test binary again. An environment variable makes this test do the other part.
 #[tokio::test]
 async fn it_ends_with_the_process_that_started_it_even_if_that_is_killed() {
     if std::env::var_os(KEEP).is_some() {
@@ -161,7 +161,7 @@ async fn it_ends_with_the_process_that_started_it_even_if_that_is_killed() {
     until(async || TcpStream::connect(address).is_err() && !Path::new(folder).exists()).await;
 }
 
-/// A server of one's own, with a stream of one shard.
+/// A private server with a stream of one shard.
 async fn start(settings: FerrokinesisSettings) -> (Ferrokinesis, Stream) {
     let server = Ferrokinesis::start_with(settings).await.unwrap();
     let client = Client::from_conf(config(&server.endpoint()).build());

@@ -1,4 +1,4 @@
-//! A private kinesis-mock comes and goes as it is told to, and tells what ferrokinesis does not.
+//! A private kinesis-mock is started and stopped as requested. It reports some things that ferrokinesis does not.
 
 use std::net::TcpStream;
 
@@ -15,11 +15,11 @@ async fn shards_can_be_split_and_merged() {
 }
 
 #[tokio::test]
-async fn how_far_a_reader_is_behind_is_told() {
+async fn the_delay_of_a_reader_is_reported() {
     let stream = stream(servers::kinesis_mock().await, 1).await;
     stream.put([(0, "first".to_owned())]).await;
     let iterator = stream.oldest(stream.shards().await[0].shard_id()).await;
-    // It counts from the record that is read to the newest one.
+    // The delay counts from the record that is read to the newest one.
     until(async || {
         stream.put([(0, "later".to_owned())]).await;
         stream.read(&iterator, 1).await.millis_behind_latest > Some(0)
@@ -41,7 +41,7 @@ async fn the_end_of_a_closed_shard_names_its_children() {
 }
 
 #[tokio::test]
-async fn one_that_is_started_again_is_empty() {
+async fn a_restarted_server_is_empty() {
     let mut server = KinesisMock::start().await.unwrap();
     let (endpoint, address) = (server.endpoint(), server.address());
     let client = stream(&server, 1).await.client;

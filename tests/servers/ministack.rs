@@ -1,4 +1,4 @@
-//! A private ministack comes and goes as it is told to.
+//! A private ministack is started and stopped as requested.
 
 use std::net::TcpStream;
 
@@ -13,7 +13,7 @@ async fn each_access_key_has_tables_of_its_own() {
 }
 
 #[tokio::test]
-async fn one_that_is_started_again_is_empty() {
+async fn a_restarted_server_is_empty() {
     let mut server = Ministack::start().await.unwrap();
     let (endpoint, address) = (server.endpoint(), server.address());
     let tables = Tables::new(&server.endpoint(), &server.access_key());

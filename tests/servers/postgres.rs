@@ -1,4 +1,4 @@
-//! A private Postgres comes and goes as it is told to.
+//! A private Postgres is started, stopped and killed as requested.
 
 use std::fs;
 use std::net::TcpStream;
@@ -62,7 +62,7 @@ async fn a_kill_ends_all_its_processes_in_the_middle_of_their_work() {
 }
 
 #[tokio::test]
-async fn settings_are_what_the_server_runs_with() {
+async fn the_server_runs_with_its_settings() {
     async fn shown(server: &Postgres, name: &str) -> String {
         let client = connect(&server.url()).await.unwrap();
         client.query_one(&format!("SHOW {name}"), &[]).await.unwrap().get(0)
@@ -84,7 +84,7 @@ async fn a_dropped_server_is_gone_with_its_data() {
     assert!(!folder.exists(), "{} is still there", folder.display());
 }
 
-/// The process to kill is this test binary once more, told by its environment to run this test in another way.
+/// The process to kill is this test binary again. An environment variable makes this test do the other part.
 #[tokio::test]
 async fn a_server_ends_with_the_process_that_started_it_even_if_that_is_killed() {
     if std::env::var_os(KEEP).is_some() {

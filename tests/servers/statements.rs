@@ -14,7 +14,7 @@ use super::{connect, rows, until, within};
 
 const BOTH: [Moment; 2] = [Moment::Undelivered, Moment::Answered];
 
-/// A database with an empty table, and a proxy before it.
+/// A database with an empty table, and a proxy in front of it.
 struct Table {
     proxy: Proxy,
     direct: String,
@@ -32,7 +32,7 @@ impl Table {
         Self { proxy, direct, client }
     }
 
-    /// Fails unless the statement was cut as told: an error for the client, and the row there or not.
+    /// Fails unless the statement was cut at `moment`: the client got an error, and the row is stored or not.
     async fn assert_cut<T>(&self, moment: Moment, outcome: Result<T, Error>) {
         let error = outcome.err().expect("the client sees an error");
         assert!(error.as_db_error().is_none(), "the connection was cut, so Postgres says nothing: {error:?}");
@@ -103,7 +103,7 @@ async fn a_copy_is_cut_off() {
 }
 
 #[tokio::test]
-async fn what_follows_a_copy_is_cut_off() {
+async fn statements_after_a_copy_are_cut_off() {
     for moment in BOTH {
         let table = Table::new().await;
         assert_eq!(within(copy(&table.client, "")).await.unwrap(), 0);
@@ -128,7 +128,7 @@ async fn statements_in_a_row_are_cut_off_at_the_right_one() {
             )
         })
         .await;
-        // Before a cut, what is on its way from the server may be lost with it.
+        // Before a cut, earlier replies of the server may be lost with it.
         assert!(before.is_ok() || moment == Moment::Undelivered, "it was answered before: {before:?}");
         assert!(after.is_err());
         table.assert_cut(moment, outcome).await;
@@ -181,7 +181,7 @@ async fn a_client_may_ask_for_encryption_before_it_speaks() {
 }
 
 #[test]
-fn a_commit_is_one_whatever_its_looks() {
+fn a_commit_is_recognised_in_any_spelling() {
     assert!(
         ["COMMIT", "commit;", " End ", "BEGIN; INSERT INTO kept VALUES (1);\nCommit"]
             .into_iter()

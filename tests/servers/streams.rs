@@ -1,4 +1,4 @@
-//! What a Kinesis server must be able to do to carry the tests that stand on it.
+//! Features of a Kinesis server on which other tests depend.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Creates it with so many shards.
+    /// Creates a stream with this number of shards.
     pub(super) async fn create(client: Client, name: String, shards: i32) -> Self {
         create(&client, &name, shards).await;
         Self { client, name }
@@ -25,7 +25,7 @@ impl Stream {
         self.client.list_shards().stream_name(&self.name).send().await.unwrap().shards.unwrap()
     }
 
-    /// Puts records, each into the shard that has its hash key.
+    /// Puts records, each into the shard of its hash key.
     pub(super) async fn put(&self, records: impl IntoIterator<Item = (u128, String)>) {
         let records = records.into_iter().map(|(hash_key, text)| {
             let record = PutRecordsRequestEntry::builder().partition_key("key").data(Blob::new(text));
@@ -43,12 +43,12 @@ impl Stream {
         iterator.shard_iterator.unwrap()
     }
 
-    /// What is read at an iterator, at most `limit` records.
+    /// At most `limit` records from an iterator.
     pub(super) async fn read(&self, iterator: &str, limit: i32) -> GetRecordsOutput {
         self.client.get_records().shard_iterator(iterator).limit(limit).send().await.unwrap()
     }
 
-    /// Reads a closed shard to its end, and says what was in it.
+    /// Reads a closed shard to its end. Returns its records.
     async fn closed(&self, shard: &str) -> Vec<String> {
         let (mut next, mut texts) = (Some(self.oldest(shard).await), Vec::new());
         while let Some(iterator) = next {
@@ -72,7 +72,7 @@ impl Stream {
         active(&self.client, &self.name).await;
     }
 
-    /// For each shard, its parents.
+    /// The parents of each shard.
     async fn parents(&self) -> BTreeMap<String, Vec<String>> {
         let parents = |shard: Shard| {
             let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id].into_iter().flatten();
@@ -81,7 +81,7 @@ impl Stream {
         self.shards().await.into_iter().map(parents).collect()
     }
 
-    /// Shards take the records of their hash keys, are split and merged, and keep what they have.
+    /// Shards receive the records of their hash keys, are split and merged, and keep their records.
     pub(super) async fn can_be_split_and_merged(&self) {
         let shards = self.shards().await;
         assert_eq!(shards.len(), 4);
@@ -102,11 +102,7 @@ impl Stream {
         self.merge(second, third).await;
         put(1).await;
         let closed = [self.closed(first).await, self.closed(second).await, self.closed(third).await];
-        assert_eq!(
-            closed.concat(),
-            ["0/0", "1/0", "2/0"],
-            "a closed shard takes no more, and comes to an end"
-        );
+        assert_eq!(closed.concat(), ["0/0", "1/0", "2/0"], "a closed shard accepts no records, and ends");
 
         let parents = self.parents().await;
         let children = |of: &[&str]| parents.values().filter(|parents| *parents == of).count();

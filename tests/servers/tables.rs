@@ -1,4 +1,4 @@
-//! A client of DynamoDB's own protocol, whose signatures do not hold.
+//! A client of the DynamoDB protocol whose signatures are invalid.
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 type Bytes = std::collections::VecDeque<u8>;
 
-/// The tables that one access key id has at one server.
+/// The tables of an access key id at a server.
 pub(super) struct Tables {
     endpoint: String,
     authorization: String,
@@ -45,7 +45,7 @@ impl Tables {
         self.ask("PutItem", &json!({ "TableName": table, "Item": { "id": { "S": id } } })).await;
     }
 
-    /// How many items are in `table`.
+    /// Number of items in `table`.
     pub(super) async fn count(&self, table: &str) -> u64 {
         let answer = self.ask("Scan", &json!({ "TableName": table, "ConsistentRead": true })).await;
         answer["Count"].as_u64().unwrap()
@@ -66,7 +66,7 @@ impl Tables {
     }
 }
 
-/// Of two access key ids at one server, neither sees the tables of the other.
+/// Two access key ids at one server do not see the tables of each other.
 pub(super) async fn each_key_has_tables_of_its_own(endpoint: &str, keys: [&str; 2]) {
     let [first, second] = keys.map(|key| Tables::new(endpoint, key));
     first.create("kept").await;

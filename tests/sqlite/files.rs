@@ -1,4 +1,4 @@
-//! Files that are not ours, not now, or not any more.
+//! Files of other programs, locked files, and files that cannot be opened.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ async fn a_file_that_is_not_sqlite_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_program_is_refused_and_left_alone() {
+async fn a_file_of_another_program_is_refused_and_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.db");
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
@@ -60,10 +60,10 @@ async fn a_directory_in_the_place_of_the_file_is_refused() {
     assert_says(&refused(folder.path()).await, ErrorKind::Refused, &["cannot be opened"]);
 }
 
-/// The superuser may write anything, so another user is the one to be refused.
+/// The superuser can write any file, so another user is the one that is refused.
 #[cfg(unix)]
 #[tokio::test]
-async fn what_may_not_be_written_is_refused() {
+async fn a_file_without_write_permission_is_refused() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     let folder = tempfile::tempdir().unwrap();
@@ -141,7 +141,7 @@ async fn a_writer_waits_for_another_one_to_finish() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_file_is_whole_by_itself_and_goes_on_where_it_was() {
+async fn a_closed_file_is_complete_without_its_log_and_can_be_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let drafts: Vec<_> = (1..=30).map(|first| commit("user/1", first, &["a"])).collect();
@@ -160,7 +160,7 @@ async fn a_closed_file_is_whole_by_itself_and_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handles_that_open_a_new_file_at_once_all_get_it() {
+async fn handles_that_open_a_new_file_at_once_all_succeed() {
     for round in 0..20 {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.db");
@@ -172,7 +172,7 @@ async fn handles_that_open_a_new_file_at_once_all_get_it() {
     }
 }
 
-/// A file as version 1 of the layout was written, in SQL. It stays as it is for good.
+/// A file of version 1 of the layout, in SQL. It must not be changed.
 const VERSION_1: &str = include_str!("version_1.sql");
 
 #[tokio::test(flavor = "multi_thread")]

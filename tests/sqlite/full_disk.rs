@@ -1,4 +1,4 @@
-//! Disks that are full.
+//! Full disks.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ async fn open_small(path: &Path, kibibytes: u64) -> Storage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_file_loses_nothing_and_goes_on_once_there_is_room() {
+async fn a_full_file_loses_nothing_and_writes_succeed_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let storage = open_small(&path, 128).await;
@@ -43,7 +43,8 @@ async fn a_full_file_loses_nothing_and_goes_on_once_there_is_room() {
     store(&storage, &draft).await;
 }
 
-/// A disk of two MiB, in a namespace of its own: half taken, filled by a writer, freed, written again, copied out.
+/// A disk of two MiB in a mount namespace of its own: half taken, filled by a writer, freed, written again,
+/// copied out.
 const FILL: &str = r#"
 set -eu
 mount -t tmpfs -o size=2m none "$1/disk"
@@ -56,7 +57,7 @@ cp "$1/disk/"events.db* "$1"
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_loses_nothing_and_goes_on_once_there_is_room() {
+async fn a_full_disk_loses_nothing_and_writes_succeed_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("disk")).unwrap();
     let mut command = Command::new("unshare");

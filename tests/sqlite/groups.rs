@@ -12,7 +12,8 @@ use rusqlite::Connection;
 
 use super::{Storage, assert_says, commit, commits, name, open, store};
 
-/// Another program that holds the file's write lock until it is dropped, so that puts pile up.
+/// Another program's connection, which holds the write lock of the file until it is dropped, so that puts queue
+/// up.
 fn hold(database: &std::path::Path) -> Connection {
     let other = Connection::open(database).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -35,7 +36,7 @@ async fn puts_that_wait_together_share_one_sync() {
     for put in join_all(puts).await {
         assert!(matches!(put.unwrap(), Put::Stored));
     }
-    // The first may have been taken up before the others came.
+    // The writer may have taken the first put before the others came.
     assert!(database.disk_commits() <= 2, "{} syncs", database.disk_commits());
 }
 
@@ -60,7 +61,7 @@ async fn many_busy_writers_share_syncs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_fails_does_not_take_its_neighbours_down() {
+async fn a_failed_put_does_not_fail_the_others_of_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let settings = Settings { largest_file: Some(256 * 1024), ..Settings::default() };
@@ -89,7 +90,7 @@ async fn a_transaction_that_does_not_commit_fails_all_its_puts_and_stores_none()
     let path = folder.path().join("events.db");
     let storage = open(&path).await;
     store(&storage, &commit("user/1", 1, &["before"])).await;
-    // A deferred reference to nothing is found out at COMMIT and not before.
+    // A deferred constraint is checked only at COMMIT.
     let other = Connection::open(&path).unwrap();
     other
         .execute_batch(
@@ -118,7 +119,7 @@ async fn a_transaction_that_does_not_commit_fails_all_its_puts_and_stores_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_nobody_waits_for_is_stored_whole() {
+async fn a_cancelled_put_is_stored_completely() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let storage = open(&path).await;
@@ -136,7 +137,7 @@ async fn a_put_that_nobody_waits_for_is_stored_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_queued_is_written_before_the_file_is_closed() {
+async fn queued_puts_are_written_before_the_file_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let storage = open(&path).await;
@@ -163,7 +164,7 @@ async fn handles_that_race_for_one_file_store_each_sequence_once() {
             for first in 1..=40 {
                 match storage.put(commit("user/1", first, &["a"])).await.unwrap() {
                     Put::Stored => won += 1,
-                    Put::Repeated { .. } => panic!("nobody put this twice"),
+                    Put::Repeated { .. } => panic!("no commit was put twice"),
                     Put::Conflict(conflict) => {
                         assert_eq!(conflict.existing.map(|existing| existing.first), Some(first));
                         assert!(conflict.head.is_some_and(|head| head.sequence >= first));

@@ -1,4 +1,4 @@
-//! Processes that are killed, and processes that race.
+//! Killed processes and racing processes.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -42,7 +42,7 @@ async fn processes_that_race_for_one_file_store_each_sequence_once() {
     assert_eq!((all.len(), state.commits()), (3 * 8 * 15, 3 * 8 * 15));
 }
 
-/// The audit sees what it is there for.
+/// The audit detects what it is for.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audit_finds_a_lost_commit_and_a_half_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,7 +53,7 @@ async fn the_audit_finds_a_lost_commit_and_a_half_one() {
     assert_eq!(State::read(&Location::File(database.clone())).await.unwrap().wrong(&all), None);
 
     let tamper = |sql: &str| rusqlite::Connection::open(&database).unwrap().execute(sql, []).unwrap();
-    // A commit of several events loses all but one of them; then a stream its last commit.
+    // A commit of several events loses all but one of them. Then a stream loses its last commit.
     let cut = "UPDATE commits SET payloads = json_array(json(payloads -> 0)), lengths = NULL, count = 1
                WHERE position = (SELECT min(position) FROM commits WHERE count > 1)";
     assert_eq!(tamper(cut), 1);

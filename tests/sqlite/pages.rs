@@ -61,7 +61,7 @@ async fn events_begin_inside_a_commit_on_any_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_pauses_stops_no_writer_and_sees_whole_commits() {
+async fn a_paused_reader_blocks_no_writer_and_sees_complete_commits() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { commits_per_page: 1, ..Settings::default() };
     let database = Database::open_with(folder.path().join("events.db"), settings).await.unwrap();
@@ -121,7 +121,7 @@ async fn storages_of_several_types_share_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn segments_share_out_whole_streams() {
+async fn segments_partition_streams() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("events.db")).await.unwrap();
     let storage: Storage = SqliteStorage::new(&database);
@@ -142,7 +142,7 @@ async fn segments_share_out_whole_streams() {
     assert_eq!(seen.len(), 20);
 }
 
-/// A key that forgets what it is.
+/// A key whose parsed form differs from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Forgetful;
 
@@ -161,7 +161,7 @@ impl StreamKey for Forgetful {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_a_scan_would_not_find_again_is_not_stored() {
+async fn a_key_that_a_scan_would_not_find_is_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("events.db")).await.unwrap();
     let storage: SqliteStorage<Forgetful, u64, String> = SqliteStorage::new(&database);
@@ -178,7 +178,7 @@ async fn a_key_that_a_scan_would_not_find_again_is_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_codec_that_cannot_have_written_a_payload_does_not_guess_at_it() {
+async fn a_payload_of_another_codec_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("events.db")).await.unwrap();
     let storage: Storage = SqliteStorage::new(&database);

@@ -1,4 +1,4 @@
-//! Payloads that somebody spoiled.
+//! Damaged payloads.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::{Storage, assert_says, commit, commits, name, open, store};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spoiled_payload_is_named_and_stops_no_writer() {
+async fn a_damaged_payload_is_named_and_blocks_no_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let storage = open(&path).await;
@@ -87,7 +87,7 @@ async fn a_row_that_is_no_commit_is_named() {
     }
 }
 
-/// A codec with a bug.
+/// A codec that panics.
 struct Panicking;
 
 impl Codec<String> for Panicking {
@@ -109,7 +109,7 @@ impl Codec<String> for Panicking {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_codec_that_panics_does_so_where_it_was_called_and_stops_no_other_reader() {
+async fn a_codec_panics_in_its_caller_and_stops_no_other_reader() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { readers: 1, ..Settings::default() };
     let database = Database::open_with(folder.path().join("events.db"), settings).await.unwrap();

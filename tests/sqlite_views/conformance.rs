@@ -29,7 +29,7 @@ async fn views<S: Sequence>(name: &str, backend: InSqlite<S>) {
     shown(name, &conformance::views_under_faults(&backend, 1).await);
 }
 
-/// Prints what was found in a line, and asserts that every rule is kept.
+/// Prints the result in one line, and asserts that every rule is kept.
 fn shown(name: &str, report: &Report) {
     let (rules, kept) = (report.rows().len(), report.kept());
     println!("sqlite, {name}: {kept} of {rules} rules kept {}", report.notes().join("; "));
@@ -37,7 +37,7 @@ fn shown(name: &str, report: &Report) {
     assert_eq!(kept, rules, "none is undeclared");
 }
 
-/// The test view in files of their own. Each handle opens the file anew, as another process would.
+/// The test view in files of their own. Each handle opens the file again, as another process would.
 struct InSqlite<S>(PhantomData<fn() -> S>);
 
 impl<S: Sequence> ViewBackend for InSqlite<S> {
@@ -49,11 +49,11 @@ impl<S: Sequence> ViewBackend for InSqlite<S> {
     }
 
     async fn create(&self) -> TempDir {
-        tempfile::tempdir().expect("there is a place for temporary files")
+        tempfile::tempdir().expect("a temporary directory")
     }
 
     async fn open(&self, place: &TempDir, definition: &ViewDefinition) -> Self::Store {
-        let settings = Settings { busy_timeout: PATIENCE, ..Settings::default() };
+        let settings = Settings { busy_timeout: BUSY_TIMEOUT, ..Settings::default() };
         let database =
             Database::open_with(place.path().join("views.db"), settings).await.expect("the file opens");
         let name: &'static str = definition.name().to_owned().leak();
@@ -77,13 +77,13 @@ impl<S: Sequence> ViewBackend for InSqlite<S> {
 
     async fn interrupt(&self, place: &TempDir) -> BoxFuture<'static, ()> {
         let other = Connection::open(place.path().join("views.db")).expect("the file opens");
-        other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+        other.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
         async move { drop(other) }.boxed()
     }
 }
 
-/// How long a handle waits for another one that writes.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Duration for which a handle waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The test view.
 struct Ledger {

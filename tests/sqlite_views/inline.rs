@@ -9,9 +9,9 @@ use eventsrc_core::{Commit, ErrorKind, EventStorage, Sequence, StreamName};
 use eventsrc_sqlite::{Database, Settings, SqliteStorage, SqliteView};
 use futures::future::{join_all, poll_immediate};
 
-use super::{Draft, Lines, Location, Misdeed, Storage, apply, assert_says, commit, line, name};
+use super::{Action, Draft, Lines, Location, Storage, apply, assert_says, commit, line, name};
 
-/// A place whose storage applies the view.
+/// A file whose storage applies the view.
 async fn following(view: Lines) -> Location {
     let place = Location::new(view).await;
     let storage = place.storage.clone().with_view(&place.view).unwrap();
@@ -24,7 +24,7 @@ async fn store(storage: &Storage, commit: &Draft) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_are_there_when_the_put_is_answered_and_cost_no_sync() {
+async fn rows_are_visible_when_the_put_returns_and_cost_no_sync() {
     let place = following(Lines::new(1)).await;
     let before = place.database.disk_commits();
     let commits =
@@ -38,7 +38,7 @@ async fn rows_are_there_when_the_put_is_answered_and_cost_no_sync() {
     assert_eq!(line(&place.view, "user/1").await, (None, None), "the view does not follow users");
     assert_eq!(place.database.disk_commits() - before, 3);
 
-    // What changes nothing in the storage changes nothing in the view.
+    // A put that stores nothing changes nothing in the view.
     assert!(matches!(place.storage.put(Arc::clone(&commits[0])).await.unwrap(), Put::Repeated { .. }));
     let late = commit("line/1", 3, &["d"]);
     assert!(matches!(place.storage.put(late).await.unwrap(), Put::Conflict(_)));
@@ -63,14 +63,14 @@ async fn commits_of_one_group_are_applied_in_order() {
     assert_eq!(line(&place.view, "line/1").await, (Some(told.join(" ")), Some(20)));
 }
 
-/// P13: the commit is stored, and its stream waits with the reason; the others go on.
-async fn is_quarantined(misdeed: Misdeed, words: &str) {
-    let place = following(Lines::that(1, misdeed)).await;
+/// P13: the commit is stored, its stream is quarantined with the reason, and the others go on.
+async fn is_quarantined(action: Action, words: &str) {
+    let place = following(Lines::with_action(1, action)).await;
     store(&place.storage, &commit("line/bad", 1, &["a"])).await;
     let held = place.hold();
     let commits = [
         commit("line/good", 1, &["b"]),
-        commit("line/bad", 2, &["c", "misdeed"]),
+        commit("line/bad", 2, &["c", "action"]),
         commit("line/good", 2, &["d"]),
         commit("line/bad", 4, &["e"]),
     ];
@@ -117,19 +117,19 @@ async fn a_view_that_rolls_everything_back_loses_no_commit() {
     .await;
 }
 
-/// Nothing of one view is committed by itself because another one ended the transaction.
+/// Nothing of one view is committed separately because another view ended the transaction.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_that_rolls_everything_back_takes_no_other_view_with_it() {
-    let rolls_back: Misdeed = |connection| {
+async fn a_view_that_rolls_everything_back_affects_no_other_view() {
+    let rolls_back: Action = |connection| {
         let sql = "INSERT OR ROLLBACK INTO lines_v1 (stream, text) VALUES ('x', 'forbidden')";
         let _ = connection.execute_batch(sql);
         Ok(())
     };
-    let place = following(Lines::that(1, rolls_back)).await;
-    let second = SqliteView::open(&place.database, Lines::that(2, |_| Ok(()))).await.unwrap();
+    let place = following(Lines::with_action(1, rolls_back)).await;
+    let second = SqliteView::open(&place.database, Lines::with_action(2, |_| Ok(()))).await.unwrap();
     let storage = place.storage.clone().with_view(&second).unwrap();
     store(&storage, &commit("line/1", 1, &["a"])).await;
-    store(&storage, &commit("line/1", 2, &["b", "misdeed"])).await;
+    store(&storage, &commit("line/1", 2, &["b", "action"])).await;
     store(&storage, &commit("line/1", 4, &["c"])).await;
     let quarantined = place.view.quarantined().await.unwrap();
     let [poison] = quarantined.as_slice() else { panic!("{quarantined:?}") };
@@ -137,13 +137,13 @@ async fn a_view_that_rolls_everything_back_takes_no_other_view_with_it() {
     assert_eq!(line(&place.view, "line/1").await, (Some("a".into()), Some(1)));
     let text =
         second.read(&[], |connection| super::lines_of(connection, "lines_v2", "line/1")).await.unwrap().1;
-    assert_eq!(text.as_deref(), Some("a b misdeed c"));
+    assert_eq!(text.as_deref(), Some("a b action c"));
     let places = second.positions_of(&[name("line/1")]).await.unwrap();
     assert_eq!(places, [At { position: Some(4), quarantined: false }]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_is_looked_at_when_the_transaction_ends_loses_no_commit() {
+async fn a_violated_deferred_constraint_loses_no_commit() {
     const ORPHANS: &str = "UPDATE lines_v1 SET parent = 'nobody' WHERE stream = 'line/bad'";
     is_quarantined(|connection| Ok(connection.execute_batch(ORPHANS)?), "FOREIGN KEY").await;
 }
@@ -153,10 +153,10 @@ async fn a_full_file_stores_neither_the_commit_nor_the_rows() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { largest_file: Some(256 * 1024), ..Settings::default() };
     let database = Database::open_with(folder.path().join("events.db"), settings).await.unwrap();
-    let large: Misdeed = |connection| Ok(Lines::add(connection, 1, "line/1", &"x".repeat(1 << 20))?);
-    let view = SqliteView::open(&database, Lines::that(1, large)).await.unwrap();
+    let large: Action = |connection| Ok(Lines::add(connection, 1, "line/1", &"x".repeat(1 << 20))?);
+    let view = SqliteView::open(&database, Lines::with_action(1, large)).await.unwrap();
     let storage: Storage = SqliteStorage::new(&database).with_view(&view).unwrap();
-    let draft = commit("line/1", 1, &["misdeed"]);
+    let draft = commit("line/1", 1, &["action"]);
     let error = storage.put(Arc::clone(&draft)).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["full", "lines v1", "line/1", "sequence 1"]);
     assert_eq!(storage.latest(&draft.key).await.unwrap(), None);
@@ -166,7 +166,7 @@ async fn a_full_file_stores_neither_the_commit_nor_the_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_that_was_added_later_is_left_until_it_stands_where_it_can_follow() {
+async fn a_view_added_later_follows_once_it_has_caught_up() {
     let place = Location::new(Lines::new(1)).await;
     let commits: Vec<_> = (1..=4).map(|first| commit("line/1", first, &[&first.to_string()])).collect();
     store(&place.storage, &commits[0]).await;
@@ -178,7 +178,7 @@ async fn a_view_that_was_added_later_is_left_until_it_stands_where_it_can_follow
     }
     store(&storage, &commits[2]).await;
     assert_eq!(line(&place.view, "line/1").await, (Some("1 2 3".into()), Some(3)));
-    // Another handle, which knows nothing of the view.
+    // Another handle, which does not follow the view.
     store(&place.storage, &commits[3]).await;
     assert_eq!(line(&place.view, "line/1").await.1, Some(3));
     store(&storage, &commit("line/1", 5, &["5"])).await;
@@ -187,7 +187,7 @@ async fn a_view_that_was_added_later_is_left_until_it_stands_where_it_can_follow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_views_follow_and_one_that_was_retired_follows_no_more() {
+async fn several_views_follow_until_they_are_retired() {
     use eventsrc_core::view::VersionedStore;
 
     let place = following(Lines::new(1)).await;
@@ -207,7 +207,7 @@ async fn a_view_of_another_database_cannot_follow() {
     let (place, other) = (Location::new(Lines::new(1)).await, Location::new(Lines::new(1)).await);
     let error = place.storage.clone().with_view(&other.view).unwrap_err();
     assert_says(&error, ErrorKind::Invalid, &["lines v1", "another database"]);
-    // Another opening of the file writes transactions of its own.
+    // Another opening of the file has its own transactions.
     let again = Database::open(place.path()).await.unwrap();
     let error = Storage::new(&again).with_view(&place.view).unwrap_err();
     assert_says(&error, ErrorKind::Invalid, &["another database"]);

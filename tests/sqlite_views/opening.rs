@@ -1,4 +1,4 @@
-//! Views that are opened, and views that are refused.
+//! Opening of views, and views that are refused.
 
 use eventsrc_core::view::{Batch, VersionedStore, ViewError, ViewStore};
 use eventsrc_core::{ErrorKind, StorageError, StreamName, ViewDefinition};
@@ -8,14 +8,14 @@ use rusqlite::Connection;
 
 use super::{Lines, Location, apply, assert_says, commit, line};
 
-/// A view of which a test says everything.
-struct Any {
+/// A view whose definition and code a test chooses.
+struct TestView {
     definition: ViewDefinition,
     tables: &'static [&'static str],
     create: fn(&Connection) -> rusqlite::Result<()>,
 }
 
-impl Any {
+impl TestView {
     fn new(
         name: &str,
         tables: &'static [&'static str],
@@ -29,7 +29,7 @@ impl Any {
     }
 }
 
-impl View<StreamName, u64, String> for Any {
+impl View<StreamName, u64, String> for TestView {
     fn definition(&self) -> ViewDefinition {
         self.definition.clone()
     }
@@ -49,12 +49,12 @@ impl View<StreamName, u64, String> for Any {
 
 async fn open(
     database: &Database,
-    view: Any,
-) -> Result<SqliteView<StreamName, u64, String, Any>, StorageError> {
+    view: TestView,
+) -> Result<SqliteView<StreamName, u64, String, TestView>, StorageError> {
     SqliteView::open(database, view).await
 }
 
-/// What the schema of the file holds, without the library's own tables.
+/// The schema of the file without the library's own tables.
 fn schema(place: &Location) -> Vec<String> {
     let connection = Connection::open(place.path()).unwrap();
     let mut statement = connection
@@ -78,7 +78,7 @@ async fn opening_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handles_that_open_a_new_view_at_once_all_get_it() {
+async fn handles_that_open_a_new_view_at_once_all_succeed() {
     let folder = tempfile::tempdir().unwrap();
     let opened = (1..=8).map(|number| {
         let path = folder.path().join("events.db");
@@ -101,7 +101,7 @@ async fn handles_that_open_a_new_view_at_once_all_get_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_that_are_badly_named_are_refused() {
+async fn invalid_table_names_are_refused() {
     let place = Location::new(Lines::new(1)).await;
     let names: [&'static [&'static str]; 8] = [
         &[""],
@@ -114,7 +114,7 @@ async fn tables_that_are_badly_named_are_refused() {
         &["users", "users_v23"],
     ];
     for names in names {
-        let error = open(&place.database, Any::new("names", names, |_| Ok(()))).await.unwrap_err();
+        let error = open(&place.database, TestView::new("names", names, |_| Ok(()))).await.unwrap_err();
         assert_says(&error, ErrorKind::Invalid, &["names v1"]);
     }
     assert_eq!(schema(&place), ["view lines", "table lines_v1"]);
@@ -134,17 +134,17 @@ async fn names_that_are_taken_are_refused() {
         (&["commits"], &["table commits"]),
         (&["view_positions"], &["table view_positions"]),
     ] {
-        let error = open(&place.database, Any::new("names", tables, |_| Ok(()))).await.unwrap_err();
+        let error = open(&place.database, TestView::new("names", tables, |_| Ok(()))).await.unwrap_err();
         assert_says(&error, ErrorKind::Refused, words);
     }
-    // What is public in any version of another view is taken, though that version does not serve.
-    let second = Any::new("names", &["names"], |c| c.execute_batch("CREATE TABLE names_v1 (a)"));
+    // The public names of any version of another view are taken, even if that version does not serve.
+    let second = TestView::new("names", &["names"], |c| c.execute_batch("CREATE TABLE names_v1 (a)"));
     open(&place.database, second).await.unwrap();
-    let third = Any::new("names", &["names", "mails"], |c| {
+    let third = TestView::new("names", &["names", "mails"], |c| {
         c.execute_batch("CREATE TABLE names_v2 (a); CREATE TABLE mails_v2 (a)")
     });
     open(&place.database, third.at_version(2)).await.unwrap();
-    let error = open(&place.database, Any::new("post", &["mails"], |_| Ok(()))).await.unwrap_err();
+    let error = open(&place.database, TestView::new("post", &["mails"], |_| Ok(()))).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["post v1", "the view names has a table mails"]);
 }
 
@@ -164,23 +164,24 @@ async fn code_that_does_not_make_its_tables_is_refused_and_leaves_nothing_behind
         (|_| panic!("no paper"), &["panicked", "no paper"]),
     ];
     for (create, words) in cases {
-        let error = open(&place.database, Any::new("names", &["names"], create)).await.unwrap_err();
+        let error = open(&place.database, TestView::new("names", &["names"], create)).await.unwrap_err();
         assert_says(&error, ErrorKind::Invalid, words);
         assert_eq!(schema(&place), ["view lines", "table lines_v1"]);
     }
     let create: Create = |c| c.execute_batch("CREATE TABLE names_v1 (a)");
-    open(&place.database, Any::new("names", &["names"], create)).await.unwrap();
+    open(&place.database, TestView::new("names", &["names"], create)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_other_tables_than_it_was_made_with_is_refused() {
     let place = Location::new(Lines::new(1)).await;
-    let error = open(&place.database, Any::new("lines", &["lines", "words"], |_| Ok(()))).await.unwrap_err();
+    let error =
+        open(&place.database, TestView::new("lines", &["lines", "words"], |_| Ok(()))).await.unwrap_err();
     assert_says(&error, ErrorKind::Refused, &["lines v1", "words", "was made with"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
+async fn no_old_handle_applies_to_a_retired_version() {
     let place = Location::new(Lines::new(1)).await;
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
     apply(&second, &[&commit("line/1", 1, &["a"])]).await;
@@ -192,7 +193,7 @@ async fn a_version_that_was_retired_is_kept_by_no_old_handle() {
     assert_says(&error, ErrorKind::Refused, &["lines v2", "retired"]);
     assert_says(&clone.digest().await.unwrap_err(), ErrorKind::Refused, &["lines v2", "retired"]);
     assert_eq!(clone.positions(None, 10).await.unwrap(), []);
-    // Made again, it is kept by all.
+    // After the version is made again, all handles can apply to it.
     SqliteView::<StreamName, u64, String, _>::open(&place.database, Lines::new(2)).await.unwrap();
     apply(&clone, &[&commit("line/1", 1, &["c"])]).await;
 }

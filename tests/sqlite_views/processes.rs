@@ -1,4 +1,4 @@
-//! Processes that are killed while they store and apply, alone and side by side.
+//! Processes that are killed while they store and apply, alone and in pairs.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ const WORKER: &str = env!("CARGO_BIN_EXE_view-worker");
 
 /// P9 and P15.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_leaves_rows_and_positions_that_belong_together() {
+async fn a_kill_leaves_consistent_rows_and_positions() {
     let seed = 1;
     let report = kill_view_worker(Path::new(WORKER), 20, seed).await.unwrap();
     assert_eq!(report.violations, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Reads of rows and places.
+//! Reads of rows and positions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::{Lines, Location, apply, assert_says, commit, line, lines_of, name};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_and_places_are_of_one_moment() {
+async fn rows_and_positions_are_consistent() {
     const COMMITS: u64 = 200;
     let place = Location::new(Lines::new(1)).await;
     let done = Arc::new(AtomicBool::new(false));
@@ -45,7 +45,7 @@ async fn rows_and_places_are_of_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_fails_is_the_callers_to_mend() {
+async fn a_query_that_fails_is_invalid() {
     let place = Location::new(Lines::new(1)).await;
     let read = |sql: &'static str| {
         let view = place.view.clone();
@@ -94,7 +94,7 @@ async fn a_query_can_only_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_panics_does_so_where_it_was_asked_and_stops_no_other() {
+async fn a_query_panics_in_its_caller_and_stops_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { readers: 1, ..Settings::default() };
     let database = Database::open_with(folder.path().join("views.db"), settings).await.unwrap();
@@ -106,9 +106,9 @@ async fn a_query_that_panics_does_so_where_it_was_asked_and_stops_no_other() {
     assert_eq!(line(&view, "line/1").await, (Some("a".into()), Some(1)));
 }
 
-/// Whoever closes a file waits for its threads, and a thread cannot wait for itself.
+/// Closing a file waits for its threads, and a thread cannot wait for itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_lets_go_of_the_last_handle_closes_the_file() {
+async fn a_query_that_drops_the_last_handle_closes_the_file() {
     let place = Location::new(Lines::new(1)).await;
     let super::Location { folder, database, storage, view } = place;
     drop(storage);
@@ -131,7 +131,7 @@ async fn a_query_that_lets_go_of_the_last_handle_closes_the_file() {
     SqliteView::<StreamName, u64, String, _>::open(&database, Lines::new(1)).await.unwrap();
 }
 
-/// A full-text index, whose own tables are written and read behind the code's back.
+/// A full-text index, whose own tables SQLite reads and writes in addition to those of the code.
 struct Words;
 
 impl View<StreamName, u64, String> for Words {

@@ -1,4 +1,4 @@
-//! Files as the library once wrote them.
+//! Files as an earlier version of the library wrote them.
 
 use eventsrc_core::view::{
     Applied, Batch, CommitRun, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition as At,
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::{Lines, LinesView, Storage, apply, commit, line, name};
 
-/// A file as version 2 of the layout was written, in SQL. It stays as it is for good.
+/// A file of version 2 of the layout, in SQL. It must not be changed.
 const VERSION_2: &str = include_str!("../sqlite/version_2.sql");
 
 fn time(microseconds: i64) -> Timestamp {
@@ -59,7 +59,7 @@ async fn a_file_of_version_2_stays_readable() {
     let digest = second.digest().await.unwrap();
     assert_eq!((digest.rows, digest.hash.as_str()), (2, DIGEST));
 
-    // And it goes on from there.
+    // The view continues from there.
     assert!(first.release(&stream).await.unwrap());
     let pages: Vec<_> = storage.events(&stream, Some(2)).try_collect().await.unwrap();
     let run = CommitRun { stream, from: Some(1), commits: pages[0].commits().to_vec() };
@@ -70,7 +70,7 @@ async fn a_file_of_version_2_stays_readable() {
     assert_eq!(line(&first, "line/3").await, (Some("d".into()), Some(4)));
 }
 
-/// What the rows of version 2 of the view in that file come to. Digests are compared over the years.
+/// The digest of the rows of version 2 of the view in that file. Digests must not change between releases.
 const DIGEST: &str = "ddcea3fcef5080f86a4122c355026489";
 
 #[tokio::test(flavor = "multi_thread")]

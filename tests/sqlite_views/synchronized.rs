@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use super::{Lines, LinesView, Storage, lines_of};
 
-/// P11: whoever saved sees what was saved, whichever way it comes into the view.
+/// P11: a writer that reads with its token sees its save, in whichever way the view gets it.
 async fn every_save_is_seen(storage: Storage, view: LinesView) {
     let synchronizer = Synchronizer::start(storage.clone(), view, SynchronizerSettings::default());
     let saves = Arc::new(SaveApi::new(storage));

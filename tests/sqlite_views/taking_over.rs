@@ -1,4 +1,4 @@
-//! Versions that take over from each other.
+//! Take-overs between versions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use rusqlite::Connection;
 
 use super::{Lines, LinesView, Location, apply, assert_says, batch, commit, line};
 
-/// Brings whatever is missing from the storage in the same file.
+/// A catch-up that brings the missing commits from the storage in the same file.
 fn from_storage(place: &Location) -> CatchUp<LinesView> {
     let storage = place.storage.clone();
     Box::new(move |behind| {
@@ -40,7 +40,7 @@ fn nothing() -> CatchUp<LinesView> {
     Box::new(|_| async { Ok(Batch::new(Vec::new())) }.boxed())
 }
 
-/// P14: writers go on, readers go on, and nobody ever sees an older line than before.
+/// P14: writers and readers go on, and no reader ever sees an older row than before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_takes_over_while_writers_and_readers_go_on() {
     const STREAMS: usize = 6;
@@ -81,7 +81,7 @@ async fn a_version_takes_over_while_writers_and_readers_go_on() {
     let synchronizer = Synchronizer::start(storage.clone(), second.clone(), SynchronizerSettings::default());
     synchronizer.take_over().await.unwrap();
     assert_eq!(place.view.serving().await.unwrap(), 2);
-    // The first version follows in the transactions of the appends, so the second one is behind it from here on.
+    // The first version follows in the transactions of the appends, so the second one is behind from here on.
     for writer in join_all(writers).await {
         writer.unwrap();
     }
@@ -99,7 +99,7 @@ async fn a_version_takes_over_while_writers_and_readers_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_take_over_that_nobody_waits_for_lets_the_file_go() {
+async fn a_cancelled_take_over_releases_the_file() {
     let place = Location::new(Lines::new(1)).await;
     let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
     let (one, two) = (commit("line/1", 1, &["a"]), commit("line/1", 2, &["b"]));
@@ -128,7 +128,7 @@ async fn a_take_over_that_nobody_waits_for_lets_the_file_go() {
     assert_eq!(second.positions(None, 10).await.unwrap(), []);
 }
 
-/// A caller that does something else meanwhile waits for the take-over, which must not wait for the caller.
+/// A caller that does other work in between waits for the take-over, which must not wait for the caller.
 #[tokio::test]
 async fn a_take_over_goes_on_while_its_caller_writes_to_the_file() {
     let place = Location::new(Lines::new(1)).await;
@@ -159,12 +159,12 @@ fn a_version_takes_over_without_a_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_catch_up_that_goes_wrong_changes_nothing() {
+async fn a_failed_catch_up_changes_nothing() {
     let place = Location::new(Lines::new(1)).await;
-    let rejecting = Lines::that(2, |_| Err("no such line".into()));
+    let rejecting = Lines::with_action(2, |_| Err("no such line".into()));
     let second = SqliteView::open(&place.database, rejecting).await.unwrap();
-    let bad = commit("line/1", 1, &["a", "misdeed"]);
-    let first = Lines::that(1, |_| Ok(()));
+    let bad = commit("line/1", 1, &["a", "action"]);
+    let first = Lines::with_action(1, |_| Ok(()));
     let lenient = SqliteView::open(&place.database, first).await.unwrap();
     apply(&lenient, &[&bad]).await;
     assert!(matches!(place.storage.put(bad).await.unwrap(), Put::Stored));
@@ -186,7 +186,7 @@ async fn a_catch_up_that_goes_wrong_changes_nothing() {
     assert!(taking_over.await.unwrap_err().is_panic());
     assert_eq!(second.serving().await.unwrap(), 1);
     assert_eq!(second.positions(None, 10).await.unwrap(), []);
-    assert_eq!(line(&second, "line/1").await, (Some("a misdeed".into()), Some(2)));
+    assert_eq!(line(&second, "line/1").await, (Some("a action".into()), Some(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +206,7 @@ async fn a_take_over_through_one_handle_is_seen_through_all() {
     }
 }
 
-/// What a view followed in an append is not to be seen by readers before it is committed, so it has to be.
+/// Readers do not see what a view followed in an append before it is committed, so it must be committed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_right_after_an_append_can_read_it() {
     let place = Location::new(Lines::new(1)).await;
@@ -228,7 +228,7 @@ async fn a_take_over_right_after_an_append_can_read_it() {
     assert_eq!(line(&second, "line/1").await, (Some("a".into()), Some(1)));
 }
 
-/// Lines whose tables, and followed categories, change from version to version.
+/// A view whose tables and followed categories change from version to version.
 struct Changing(u32);
 
 impl View<StreamName, u64, String> for Changing {
@@ -252,7 +252,7 @@ impl View<StreamName, u64, String> for Changing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_and_streams_that_only_one_version_has_hinder_nobody() {
+async fn tables_and_streams_of_only_one_version_are_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("views.db")).await.unwrap();
     let open = async |version| {

@@ -5,13 +5,14 @@ use eventsrc_dynamo::aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config
 use eventsrc_dynamo::{Dynamo, Settings};
 use eventsrc_test_servers as servers;
 
-/// The configuration of somebody with this access key, at a DynamoDB that asks for no other secret.
+/// The configuration of a client with this access key, at a DynamoDB that checks no secret.
 pub fn config(endpoint: &str, access_key: &str) -> Builder {
     Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .endpoint_url(endpoint)
-        // The default one reads all certificates that the machine trusts, which takes longer than most tests.
+        // The default client loads all certificates that the machine trusts, which takes longer than most
+        // tests.
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(Credentials::new(access_key, "secret", None, None, "tests"))
 }
@@ -22,7 +23,7 @@ pub async fn client(name: &str) -> Client {
     Client::from_conf(config(&server.endpoint(), &server.access_key(name)).build())
 }
 
-/// New tables, in a database of their own.
+/// New tables in a database of their own.
 ///
 /// # Panics
 ///
@@ -31,7 +32,7 @@ pub async fn tables(name: &str) -> Dynamo {
     tables_with(name, Settings::default()).await
 }
 
-/// The same, with these settings.
+/// New tables with these settings.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! The SDK's own HTTP client, with requests and replies that are lost.
+//! The SDK's own HTTP client, with lost requests and replies.
 
 mod answer;
 mod injected;
@@ -29,28 +29,28 @@ pub use answer::Answer;
 pub use injected::InjectedHttp;
 pub use tables::{FaultyTables, once, quickly};
 
-/// What goes wrong with one request to the service, or with its reply.
+/// A fault of one request to the service, or of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpFault {
     /// The connection breaks before the request is sent.
     NotSent,
-    /// The service does as it is asked, and the connection breaks before its reply.
+    /// The service executes the request, and the connection breaks before its reply.
     ReplyLost,
-    /// The service does as it is asked, and its reply does not come in time.
+    /// The service executes the request, and its reply does not come in time.
     ReplyLate,
-    /// The service does as it is asked, and of its reply's body no more arrives than so many hundredths.
+    /// The service executes the request, and only this many hundredths of the reply's body arrive.
     Truncated(u8),
-    /// The service does as it is asked, and answers that it failed.
+    /// The service executes the request, and answers that it failed.
     FailedAfter,
     /// The service answers this, and does nothing.
     Answered(Answer),
-    /// Of the records that are to be put, the service takes only some, and says that the shard takes no more than those: of each
-    /// eight, it takes those whose bit is not set.
+    /// The service puts only some of the records, and reports that the throughput of the shard is exceeded.
+    /// Of each eight records it puts those whose bit is not set.
     SomeRejected(u8),
 }
 
 impl HttpFault {
-    /// What a service and a network may do at any time. To try once more helps.
+    /// Transient faults of a service and a network. A retry can succeed.
     pub const ANY_TIME: [Self; 9] = [
         Self::NotSent,
         Self::ReplyLost,
@@ -63,7 +63,7 @@ impl HttpFault {
         Self::Answered(Answer::TRANSACTION_CONFLICT),
     ];
 
-    /// The same of the streams of DynamoDB.
+    /// Transient faults of DynamoDB Streams.
     pub const OF_TABLE_STREAMS: [Self; 9] = [
         Self::NotSent,
         Self::ReplyLost,
@@ -76,7 +76,7 @@ impl HttpFault {
         Self::Answered(Answer::EXPIRED_ITERATOR),
     ];
 
-    /// The same of Kinesis.
+    /// Transient faults of Kinesis.
     pub const OF_KINESIS: [Self; 10] = [
         Self::NotSent,
         Self::ReplyLost,
@@ -90,7 +90,7 @@ impl HttpFault {
         Self::SomeRejected(1),
     ];
 
-    /// Whether the service does as it is asked all the same.
+    /// True if the service executes the request despite the fault.
     pub fn is_done(self) -> bool {
         !matches!(self, Self::NotSent | Self::Answered(_) | Self::SomeRejected(_))
     }
@@ -107,8 +107,8 @@ impl HttpFault {
         }
     }
 
-    /// Whether it may happen to a request of this operation.
-    fn befalls(self, operation: &str) -> bool {
+    /// True if the fault can happen to a request of this operation.
+    fn applies_to(self, operation: &str) -> bool {
         match self {
             Self::Answered(answer) => answer.answers(operation),
             Self::SomeRejected(_) => operation == "PutRecords",
@@ -117,9 +117,10 @@ impl HttpFault {
     }
 }
 
-/// The SDK's own HTTP client, except that requests and replies are lost and the service fails, from a seed or as told.
+/// The SDK's own HTTP client, except that requests and replies are lost and the service fails, by a seed or a
+/// script.
 ///
-/// It speaks no TLS. Clones share faults and counts.
+/// It does not support TLS. Clones share faults and counts.
 #[derive(Clone)]
 pub struct FaultyHttp(Arc<Inner>);
 
@@ -141,17 +142,18 @@ impl FaultyHttp {
         Self::new(0, Vec::new(), None)
     }
 
-    /// No faults but those of the script, which only requests of this operation go by.
+    /// No faults but those of the script, which applies only to requests of this operation.
     pub fn scripted_for(operation: &'static str) -> Self {
         Self::new(0, Vec::new(), Some(operation))
     }
 
-    /// Each of [`HttpFault::ANY_TIME`] strikes a request at this rate; where a reply is cut off is drawn as well.
+    /// Each of [`HttpFault::ANY_TIME`] occurs at this rate. The point at which a reply is cut off is random
+    /// as well.
     pub fn random(seed: u64, rate: f64) -> Self {
         Self::drawn(seed, &HttpFault::ANY_TIME, rate)
     }
 
-    /// Each of these strikes a request that it may happen to at this rate.
+    /// Each of these faults occurs at this rate in the requests to which it can happen.
     pub fn drawn(seed: u64, faults: &[HttpFault], rate: f64) -> Self {
         Self::new(seed, faults.iter().map(|fault| (*fault, rate)).collect(), None)
     }
@@ -170,39 +172,39 @@ impl FaultyHttp {
         }))
     }
 
-    /// The next requests meet these, in this order; with `None` nothing goes wrong. What was left of an earlier script is
-    /// forgotten.
+    /// Sets the faults of the next requests, in this order; `None` is a request without a fault. Replaces an
+    /// earlier script.
     pub fn script(&self, faults: impl IntoIterator<Item = Option<HttpFault>>) {
         *locked(&self.0.script) = faults.into_iter().collect();
     }
 
-    /// The next request meets this.
+    /// Sets the fault of the next request.
     pub fn next(&self, fault: HttpFault) {
         self.script([Some(fault)]);
     }
 
-    /// Does `work` once the next fault is injected, before its caller is told and can try again.
+    /// Runs `work` after the next fault is injected, before its caller gets the error and can retry.
     pub fn meanwhile(&self, work: impl Future<Output = ()> + Send + 'static) {
         *locked(&self.0.meanwhile) = Some(Box::pin(work));
     }
 
-    /// From here on nothing goes wrong.
+    /// Injects no more faults.
     pub fn calm(&self) {
         locked(&self.0.rates).clear();
         self.script([]);
     }
 
-    /// What was injected so far.
+    /// The faults that were injected so far.
     pub fn injected(&self) -> InjectedHttp {
         locked(&self.0.injected).clone()
     }
 
-    /// How many requests were made, those that were not sent and those that the SDK made again among them.
+    /// Number of requests, including those that were not sent and the retries of the SDK.
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
 
-    /// How many iterators the service itself said were too old.
+    /// Number of iterators that the service itself rejected as expired.
     pub fn expired(&self) -> u64 {
         self.0.expired.load(Ordering::Relaxed)
     }
@@ -212,7 +214,7 @@ impl FaultyHttp {
         if self.0.operation.is_some_and(|only| operation != only) {
             return None;
         }
-        let drawn = || self.draw().filter(|fault| fault.befalls(operation));
+        let drawn = || self.draw().filter(|fault| fault.applies_to(operation));
         let fault = locked(&self.0.script).pop_front().unwrap_or_else(drawn)?;
         locked(&self.0.injected).add(fault.name());
         Some(fault)
@@ -228,7 +230,7 @@ impl FaultyHttp {
         })?;
         Some(match fault {
             HttpFault::Truncated(_) => HttpFault::Truncated(draws.random_range(0..100)),
-            // The first one always: what comes after it must not come before it.
+            // The first record is always rejected: the ones after it must not be stored before it.
             HttpFault::SomeRejected(_) => HttpFault::SomeRejected(draws.random_range(0..128) * 2 + 1),
             other => *other,
         })
@@ -269,7 +271,7 @@ impl FaultyHttp {
         }
     }
 
-    /// Hands a reply of the service on, and notes if it is about an iterator.
+    /// Passes a reply of the service on, and counts it if it rejects an iterator.
     async fn listen(&self, reply: HttpResponse) -> Result<HttpResponse, ConnectorError> {
         if reply.status().is_success() {
             return Ok(reply);
@@ -283,7 +285,7 @@ impl FaultyHttp {
     }
 }
 
-/// A reply once all of it is there, and its body.
+/// A reply after its body has arrived completely, and the body.
 async fn whole(mut reply: HttpResponse) -> Result<(HttpResponse, Vec<u8>), ConnectorError> {
     let body = reply.take_body().collect().await.map_err(ConnectorError::io)?;
     Ok((reply, body.to_bytes().into()))

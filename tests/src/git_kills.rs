@@ -16,28 +16,29 @@ use tokio::process::{Child, Command};
 
 use crate::git_repository::{first_parents, ls_tree};
 
-/// What came of the kills.
+/// Result of the kills of imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How many imports were killed.
+    /// Number of killed imports.
     pub kills: u32,
-    /// In how many of them there was something in the database already, and not everything.
+    /// Number of kills at which the database had some, but not all, of the events.
     pub in_the_middle: u32,
-    /// How many imports came to their end, most of them after some kills.
+    /// Number of completed imports, most of them after some kills.
     pub completed: u32,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// Kills `program`, which is `git-history`, with SIGKILL at `kills` random moments of its importing `repository`.
+/// Kills `program`, which is `git-history`, with SIGKILL at `kills` random moments during the import of
+/// `repository`.
 ///
-/// After each kill the tree at the last commit that is marked as imported has to be the one that git knows, and the
-/// next run goes on with the same database. An import that ends is compared with one that nobody disturbed, event by
-/// event, and the next begins from nothing. The last one is not killed.
+/// After each kill the tree at the last commit that is marked as imported must equal the one in git, and the next
+/// run continues with the same database. A completed import is compared with an undisturbed one, event by event,
+/// and the next import begins with an empty database. The last one is not killed.
 ///
 /// # Errors
 ///
-/// If a program cannot be run, or a database not be read.
+/// If a program cannot be run, or a database cannot be read.
 pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u64) -> Result<Report> {
     let randomness = Randomness::seeded(seed);
     let folder = tempfile::tempdir()?;
@@ -76,7 +77,9 @@ pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u6
         report.completed += 1;
         if State::read(&Archive::open(&db).await?).await? != expected {
             let what = format!("seed {seed}, after {} kills", report.kills);
-            report.violations.push(format!("{what}: the import ended in another state than one undisturbed"));
+            report
+                .violations
+                .push(format!("{what}: the import ended in another state than an undisturbed one"));
         }
         if report.kills >= kills {
             return Ok(report);
@@ -84,28 +87,28 @@ pub async fn kill_import(program: &Path, repository: &Path, kills: u32, seed: u6
     }
 }
 
-/// What came of the kills of rebuilds.
+/// Result of the kills of rebuilds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RebuildReport {
-    /// How many rebuilds were killed.
+    /// Number of killed rebuilds.
     pub kills: u32,
-    /// How many of them had begun to build, and had not taken over.
+    /// Number of them that had begun to build, and had not taken over.
     pub in_the_middle: u32,
-    /// How many rebuilds took over, most of them after some kills.
+    /// Number of rebuilds that took over, most of them after some kills.
     pub completed: u32,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// Kills `program`, which is `git-history`, with SIGKILL at `kills` random moments of its rebuilding the counts of
-/// `repository`.
+/// Kills `program`, which is `git-history`, with SIGKILL at `kills` random moments during a rebuild of the counts
+/// of `repository`.
 ///
-/// After each kill the version that serves has to be whole, and equal to the one that nobody disturbed, by digest; the
-/// next run goes on with the same version, and the next one after that. The last one is not killed.
+/// After each kill the serving version must be complete and have the digest of an undisturbed one. The next run
+/// resumes the same version, and the one after it builds the next version. The last one is not killed.
 ///
 /// # Errors
 ///
-/// If a program cannot be run, or a database not be read.
+/// If a program cannot be run, or a database cannot be read.
 pub async fn kill_rebuild(program: &Path, repository: &Path, kills: u32, seed: u64) -> Result<RebuildReport> {
     let randomness = Randomness::seeded(seed);
     let folder = tempfile::tempdir()?;
@@ -152,7 +155,7 @@ pub async fn kill_rebuild(program: &Path, repository: &Path, kills: u32, seed: u
     }
 }
 
-/// Which version serves, what its rows come to, and whether the next one is begun.
+/// The serving version, the digest of its rows, and true if the next version is begun.
 async fn versions(db: &Path) -> Result<(u32, ViewDigest, bool)> {
     let versions = Versions::open(&Archive::open(db).await?).await?;
     let serving = versions.serving().await?;
@@ -173,7 +176,7 @@ async fn finish(mut import: Child) -> Result<()> {
     Ok(())
 }
 
-/// Everything that is in an archive.
+/// All contents of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct State {
     commits: Vec<CommitImported>,
@@ -182,7 +185,7 @@ pub struct State {
 }
 
 impl State {
-    /// Reads it.
+    /// Reads the contents of `archive`.
     ///
     /// # Errors
     ///
@@ -207,7 +210,7 @@ impl State {
         self.files.values().map(Vec::len).sum()
     }
 
-    /// What is wrong with a database whose import was killed.
+    /// The violation in a database whose import was killed, if any.
     fn wrong(&self, repository: &Path, expected: &Self) -> Result<Option<String>> {
         if !expected.commits.starts_with(&self.commits) {
             return Ok(Some("the history has other commits".into()));

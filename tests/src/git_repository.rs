@@ -8,16 +8,16 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use eventsrc_examples::git_history::FilePath;
 
-/// A bare repository, filled by `git fast-import`, so that neither file systems nor configurations have a say.
+/// A bare repository, filled by `git fast-import`, so that it does not depend on file systems and configurations.
 #[derive(Debug)]
 pub struct TestRepository {
     path: PathBuf,
 }
 
-/// What a commit does to a path.
+/// A change of a path by a commit.
 #[derive(Debug, Clone)]
 pub enum Change<'a> {
-    /// Gives the file this mode and this content.
+    /// Sets the mode and the content of the file.
     Set(&'a [u8], u32, &'a str),
     /// Makes it a submodule at this commit, of 40 digits.
     Submodule(&'a [u8], &'a str),
@@ -27,7 +27,7 @@ pub enum Change<'a> {
     DeleteAll,
 }
 
-/// Commits to be made.
+/// A script of commits.
 #[derive(Debug, Default)]
 pub struct Script {
     text: Vec<u8>,
@@ -35,8 +35,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// A commit on the branch `main`, made `seconds` after 1970, on its `parents`, of which the first is the trunk.
-    /// It is given back under a number by which it can be a parent.
+    /// Adds a commit on the branch `main`, made `seconds` after 1970, on its `parents`, of which the first is
+    /// the trunk. Returns the number by which it can be named as a parent.
     pub fn commit(
         &mut self,
         seconds: i64,
@@ -79,8 +79,8 @@ impl Script {
         number
     }
 
-    /// A history of `commits` commits with `changes` changes each: files that change often and files that change once,
-    /// deletions among them.
+    /// A history of `commits` commits with `changes` changes each: files that change often, files that change
+    /// once, and deletions.
     pub fn long(commits: usize, changes: usize) -> Self {
         let mut script = Self::default();
         for commit in 1..=commits {
@@ -106,11 +106,11 @@ impl Script {
 }
 
 impl TestRepository {
-    /// An empty repository at `path`, whose objects are named by `format`, `sha1` or `sha256`.
+    /// An empty repository at `path`, with the object format `sha1` or `sha256`.
     ///
     /// # Errors
     ///
-    /// If git cannot make it.
+    /// If git cannot create it.
     pub fn empty(path: &Path, format: &str) -> Result<Self> {
         std::fs::create_dir_all(path)?;
         let repository = Self { path: path.into() };
@@ -128,12 +128,12 @@ impl TestRepository {
         self.git(&["fast-import", "--quiet", "--force"], &script.text).map(drop)
     }
 
-    /// Where it is.
+    /// The path of the repository.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What `git` with these arguments prints, when it reads `input`.
+    /// The output of `git` with these arguments and this input.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl TestRepository {
     }
 }
 
-/// What `git` prints with these arguments in the repository at `path`, when it reads `input`.
+/// The output of `git` with these arguments and this input in the repository at `path`.
 ///
 /// # Errors
 ///
@@ -160,7 +160,7 @@ pub fn git(path: &Path, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
     Ok(stdout)
 }
 
-/// What `git ls-tree -r` prints of a commit.
+/// The output of `git ls-tree -r` for a commit.
 ///
 /// # Errors
 ///

@@ -18,35 +18,35 @@ pub use place::Location;
 pub use state::{Acknowledged, State, acknowledged};
 pub use writer::write;
 
-/// What came of the kills.
+/// Result of the kills.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// How many processes were killed.
+    /// Number of killed processes.
     pub kills: u32,
-    /// How many of them had a commit acknowledged before.
+    /// Number of them that had acknowledged a commit before.
     pub in_the_middle: u32,
-    /// How many commits were acknowledged in all.
+    /// Number of acknowledged commits in all.
     pub acknowledged: u64,
-    /// How many commits were stored in all; those whose acknowledgement was cut off are among them.
+    /// Number of stored commits in all, including those whose acknowledgement was cut off.
     pub stored: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
 /// Kills `program`, which is `writer` and writes to SQLite files, with SIGKILL at `kills` random moments.
 ///
-/// Half of them write alone and half in pairs, and most find what was left by those killed before. After each kill, or
-/// pair of kills, everything that is stored is looked at: each commit that was ever acknowledged has to be there and whole,
-/// no commit in part, and each stream without a hole.
+/// Half of the processes write alone and half in pairs, and most continue where killed ones stopped. After each
+/// kill, or pair of kills, all stored commits are checked: each acknowledged commit is there and complete, no
+/// commit is partial, and no stream has a hole.
 ///
 /// # Errors
 ///
-/// If the program cannot be run, or what it wrote not be read.
+/// If the program cannot be run, or what it wrote cannot be read.
 pub async fn kill_writer(program: &Path, kills: u32, seed: u64) -> Result<Report> {
     kill(program, kills, seed, Backend::Sqlite).await
 }
 
-/// The same for writers of DynamoDB, at the shared server of this process.
+/// Kills writers of DynamoDB, at the shared server of this process.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub async fn kill_dynamo_writer(program: &Path, kills: u32, seed: u64) -> Result
     kill(program, kills, seed, Backend::Dynamo).await
 }
 
-/// What writers write to.
+/// The kind of storage of the writers.
 #[derive(Debug, Clone, Copy)]
 enum Backend {
     Sqlite,
@@ -63,7 +63,7 @@ enum Backend {
 }
 
 impl Backend {
-    /// The longest that a process lives; it takes a part of that to start.
+    /// Longest life of a process, including its start.
     fn longest(self) -> Duration {
         Duration::from_millis(match self {
             Self::Sqlite => 200,
@@ -71,7 +71,7 @@ impl Backend {
         })
     }
 
-    /// A place with nothing in it; if it is a file, it is in `folder`.
+    /// An empty location. A file is in `folder`.
     async fn new_place(self, folder: &Path, runs: u64) -> Result<Location> {
         match self {
             Self::Sqlite => Ok(Location::File(folder.join(format!("{runs}.db")))),
@@ -79,7 +79,7 @@ impl Backend {
         }
     }
 
-    /// What is stored there, right after a kill.
+    /// The stored commits right after a kill.
     async fn state(self, place: &Location) -> Result<State> {
         match self {
             Self::Sqlite => State::read(place).await,
@@ -131,7 +131,7 @@ async fn kill(program: &Path, kills: u32, seed: u64, backend: Backend) -> Result
     Ok(report)
 }
 
-/// One place, and the processes that were killed over it.
+/// One location, and the processes that were killed on it.
 struct Run {
     place: Location,
     acknowledged: Vec<Acknowledged>,
@@ -154,7 +154,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Starts it, kills it at `moment`, and says what it had acknowledged.
+    /// Starts the process, kills it at `moment`, and returns its acknowledgements.
     async fn run_until(&self, moment: Duration) -> Result<Vec<Acknowledged>> {
         let mut command = Command::new(self.program);
         command.arg(self.place.argument()).arg(self.seed.to_string()).stdin(Stdio::null()).kill_on_drop(true);

@@ -11,13 +11,14 @@ use tokio::time::timeout;
 
 use crate::HANG;
 
-/// The configuration of somebody at a Kinesis that asks for no secret.
+/// The configuration of a client of a Kinesis that checks no secret.
 pub fn config(endpoint: &str) -> Builder {
     Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(endpoint)
-        // The default one reads all certificates that the machine trusts, which takes longer than most tests.
+        // The default client loads all certificates that the machine trusts, which takes longer than most
+        // tests.
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(Credentials::new("tests", "secret", None, None, "tests"))
 }
@@ -27,7 +28,7 @@ pub async fn client() -> Client {
     Client::from_conf(config(&servers::kinesis().await.endpoint()).build())
 }
 
-/// A new stream of the shared ferrokinesis, with so many shards.
+/// A new stream of the shared ferrokinesis with this number of shards.
 ///
 /// # Panics
 ///
@@ -49,7 +50,7 @@ pub async fn create(client: &Client, name: &str, shards: i32) {
     active(client, name).await;
 }
 
-/// Waits until no change of a stream's shards is under way.
+/// Waits until no change of the shards of a stream is in progress.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Storages that are wrong in one way each. A checker that does not find them finds nothing.
+//! Storages with one bug each, which a checker has to detect.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,14 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::task::yield_now;
 
-/// What a storage can get wrong.
+/// A bug of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// Looks whether the sequence is free, and stores later without another look.
+    /// Checks that the sequence is free, and stores later without another check.
     BlindOverwrite,
-    /// Counts puts that are under way, and may yet fail, as the head of the stream.
+    /// Counts puts in progress, which may yet fail, as the head of the stream.
     Gap,
-    /// Takes a commit that meets itself for a conflict.
+    /// Answers a repeated put of a stored commit with a conflict.
     LostReplyTakenForConflict,
     /// Stores the first event of a commit, and the others later.
     NonAtomicBatch,
@@ -28,7 +28,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// All of them.
+    /// All bugs.
     pub const ALL: [Self; 5] = [
         Self::BlindOverwrite,
         Self::Gap,
@@ -37,14 +37,15 @@ impl Bug {
         Self::StaleLatest,
     ];
 
-    /// As what it can show: which of them a run meets first depends on how the callers interleave.
+    /// The violations that the bug can cause. Which of them a run meets first depends on the interleaving of
+    /// the callers.
     pub fn shows_as(self) -> &'static [ViolationKind] {
         use ViolationKind::{
             ConflictWithItself, Duplicate, FalseConflict, HalfCommit, Hole, LostCommit, OutOfOrder, StaleRead,
         };
         match self {
-            // A put can be told of a conflict with a commit that is overwritten later: by a third one, which makes the
-            // conflict a false one, or by another copy of the same put, which was sent twice.
+            // A put can conflict with a commit that is overwritten later: by a third one, which makes
+            // the conflict a false one, or by another copy of the same put, which was sent twice.
             Self::BlindOverwrite => {
                 &[LostCommit, Duplicate, Hole, OutOfOrder, ConflictWithItself, FalseConflict]
             }
@@ -56,7 +57,8 @@ impl Bug {
     }
 }
 
-/// A storage in memory with one [`Bug`], or with none: then it is sound, and shows that a find is no false alarm.
+/// An in-memory storage with one [`Bug`], or with none: then it is sound, and shows that a detection is no false
+/// alarm.
 #[derive(Debug)]
 pub struct Seeded {
     bug: Option<Bug>,
@@ -65,9 +67,9 @@ pub struct Seeded {
 
 #[derive(Debug, Default)]
 struct Stream {
-    /// By the sequence of their first event.
+    /// Keyed by the sequence of their first event.
     commits: BTreeMap<u64, Arc<Commit<StreamName, u64, u64>>>,
-    /// The greatest last sequence of a put so far, whether or not it is stored.
+    /// The greatest last sequence of a put so far, stored or not.
     greatest_put: Option<Head<u64>>,
 }
 

@@ -19,29 +19,29 @@ use futures::future::{try_join, try_join_all};
 use rusqlite::Connection;
 use tokio::process::Command;
 
-/// What came of the kills.
+/// Result of the kills.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// How many processes were killed.
+    /// Number of killed processes.
     pub kills: u32,
-    /// How many of them had said that something is applied before.
+    /// Number of them that had reported an applied commit before.
     pub in_the_middle: u32,
-    /// How many commits are in the views, in all.
+    /// Number of commits in the views, in all.
     pub applied: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
 /// Kills `program`, which is `view-worker`, with SIGKILL at `kills` random moments.
 ///
-/// Half of them work alone and half in pairs, and most find what was left by those killed before. After each kill, or
-/// pair of kills, every row of every view has to be made of exactly the commits up to its position, each once and in
-/// order; the view that follows in the appends has to be where the streams end; and what was said to be applied has to
-/// be.
+/// Half of the processes work alone and half in pairs, and most continue where killed ones stopped. After each
+/// kill, or pair of kills, every row of every view must be made of exactly the commits up to its position, each
+/// once and in order. The view that follows in the appends must be up to date, and all commits that were reported
+/// as applied must be there.
 ///
 /// # Errors
 ///
-/// If the program cannot be run, or what it wrote not be read.
+/// If the program cannot be run, or what it wrote cannot be read.
 pub async fn kill_view_worker(program: &Path, kills: u32, seed: u64) -> Result<Report> {
     let randomness = Randomness::seeded(seed);
     let folder = tempfile::tempdir()?;
@@ -89,7 +89,7 @@ pub async fn kill_view_worker(program: &Path, kills: u32, seed: u64) -> Result<R
     Ok(report)
 }
 
-/// The longest that a process lives; it takes a part of that to start.
+/// Longest life of a process, including its start.
 const LONGEST: Duration = Duration::from_millis(200);
 
 const RUNS_PER_PLACE: u64 = 7;
@@ -104,7 +104,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Starts it, kills it at `moment`, and says up to where it had said that streams are applied.
+    /// Starts the process, kills it at `moment`, and returns the positions that it reported.
     async fn run_until(&self, moment: Duration) -> Result<Vec<(String, u64)>> {
         let mut command = Command::new(self.program);
         command.arg(self.place).arg(self.seed.to_string()).stdin(Stdio::null()).kill_on_drop(true);
@@ -118,7 +118,7 @@ impl Worker<'_> {
             () = SystemClock.sleep(moment) => process.kill().await?,
         }
         let said = fs::read_to_string(&self.said)?;
-        // A last line that is cut off was not said.
+        // An incomplete last line is no report.
         let whole = said.rfind('\n').map_or("", |end| &said[..end]);
         let parse = |line: &str| {
             let (stream, position) = line.split_once(' ').ok_or_else(|| anyhow!("{line:?} says nothing"))?;
@@ -131,7 +131,7 @@ impl Worker<'_> {
 type Storage = SqliteStorage<StreamName, u64, u64>;
 type TrailView = SqliteView<StreamName, u64, u64, Trail>;
 
-/// The row of each stream says which commits were applied to it, in order.
+/// A view whose rows list the commits that were applied to each stream, in order.
 struct Trail(&'static str);
 
 /// The view that is applied in the transactions in which commits are stored.
@@ -192,12 +192,12 @@ impl Location {
     }
 }
 
-/// Stores commits from several tasks at once, and applies them from several more, until it is killed. This is what
-/// `view-worker` does.
+/// Stores commits from several tasks at once, and applies them from several more, until it is killed. This is
+/// what `view-worker` does.
 ///
 /// # Errors
 ///
-/// If the storage or a view fails, or answers what it must not.
+/// If the storage or a view fails, or violates its contract.
 pub async fn work(folder: &Path, seed: u64) -> Result<()> {
     let place = Location::open(folder).await?;
     let randomness = Arc::new(Randomness::seeded(seed));
@@ -242,7 +242,7 @@ async fn store(place: &Location, key: &StreamName, randomness: &Randomness) -> R
     }
 }
 
-/// Applies what is stored, some streams in a batch, racing with others who do the same.
+/// Applies stored commits, several streams in a batch, in a race with other tasks.
 async fn apply(place: &Location, streams: &[StreamName]) -> Result<()> {
     loop {
         let mut runs = Vec::new();
@@ -273,7 +273,7 @@ async fn apply(place: &Location, streams: &[StreamName]) -> Result<()> {
     }
 }
 
-/// How many commits are in the views, and what is wrong with a place of which all this was said.
+/// The number of commits in the views, and the violations in a folder whose processes reported these positions.
 async fn audit(folder: &Path, said: &BTreeMap<String, u64>) -> Result<(u64, Vec<String>)> {
     let place = Location::open(folder).await?;
     let mut stored: BTreeMap<StreamName, Vec<(u64, String)>> = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! A delivery is acknowledged once it was dealt with, and not before.
+//! A delivery is acknowledged after its commits are applied or quarantined, and not before.
 
 use eventsrc_core::feed::Change;
 use eventsrc_core::synchronizer::{FollowError, SynchronizerState};
 use eventsrc_core::{ErrorKind, StorageError};
 
 use super::set_up::{
-    REFUSED, feed, follow, payloads, picky_view, place, put, storage, stream, synchronizer, until, view,
+    REFUSED, feed, follow, payloads, place, put, rejecting_view, storage, stream, synchronizer, until, view,
 };
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_delivery_is_acknowledged_once_all_its_commits_are_applied() {
 
 #[tokio::test]
 async fn a_delivery_whose_stream_is_in_quarantine_is_acknowledged() {
-    let (storage, view) = (storage(), picky_view());
+    let (storage, view) = (storage(), rejecting_view());
     let synchronizer = synchronizer(&storage, &view);
     let (hand, feed) = feed();
     hand.commits([&put(&storage, "a/1", &[REFUSED]).await]);
@@ -64,7 +64,7 @@ async fn following_ends_when_the_feed_has_ended_and_all_of_it_is_applied() {
 }
 
 #[tokio::test]
-async fn a_feed_that_is_out_of_reach_is_asked_again_and_a_broken_one_is_an_error() {
+async fn an_unavailable_feed_is_retried_and_a_broken_one_is_an_error() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let (hand, feed) = feed();
@@ -73,11 +73,11 @@ async fn a_feed_that_is_out_of_reach_is_asked_again_and_a_broken_one_is_an_error
     hand.fail(StorageError::new(ErrorKind::Refused, "the feed is not for you"));
     let error = synchronizer.follow(feed).await.unwrap_err();
     assert!(matches!(&error, FollowError::Feed(error) if error.kind() == ErrorKind::Refused), "{error:?}");
-    until("what it brought before", || async { payloads(&view, "a/1") == [1] }).await;
+    until("the earlier delivery is applied", || async { payloads(&view, "a/1") == [1] }).await;
 }
 
 #[tokio::test]
-async fn stopping_applies_what_was_handed_over_and_ends_following() {
+async fn stopping_applies_delivered_commits_and_ends_following() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let (hand, feed) = feed();

@@ -1,4 +1,4 @@
-//! Tokens are kept (P11).
+//! `at_least` answers only from a view that includes the token (P11).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use eventsrc_tests::HANG;
 use futures::future::{join, join_all};
 
 use super::set_up::{
-    REFUSED, View, feed, payloads, picky_view, put, storage, stream, synchronizer, token, view,
+    REFUSED, View, feed, payloads, put, rejecting_view, storage, stream, synchronizer, token, view,
 };
 
-/// The payloads of a stream, once the view is as new as `token`.
+/// The payloads of a stream, once the view includes `token`.
 async fn read(
     synchronizer: &Synchronizer<View>,
     token: &Token,
@@ -30,7 +30,7 @@ async fn read(
         .await
 }
 
-/// How often the view was read until it was as new as `token`.
+/// The number of reads of the view until it included `token`.
 async fn reads(synchronizer: &Synchronizer<View>, token: &Token) -> usize {
     let (reads, view) = (AtomicUsize::new(0), synchronizer.view());
     let read = synchronizer.at_least(token, HANG, |streams| {
@@ -49,7 +49,7 @@ fn stale(error: AtLeastError) -> Stale {
 }
 
 #[tokio::test]
-async fn p11_a_read_pulls_what_no_feed_has_brought() {
+async fn p11_a_read_fetches_commits_that_no_feed_has_delivered() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     for payload in 0..50 {
@@ -67,14 +67,14 @@ async fn p11_a_token_of_several_streams_is_kept_for_all_of_them() {
     for number in 0..30 {
         all = all.join(&token(&put(&storage, &format!("a/{number}"), &[number]).await));
     }
-    // Not followed, and none of the view's business.
+    // The view does not follow this stream, so its position does not count.
     all = all.join(&token(&put(&storage, "b/1", &[1]).await));
     synchronizer.catch_up(&all, HANG).await.unwrap();
     assert!((0..30).all(|number| payloads(&view, &format!("a/{number}")) == [number]));
 }
 
 #[tokio::test]
-async fn a_read_that_is_new_enough_reads_once_and_asks_nobody() {
+async fn a_read_that_is_new_enough_reads_the_view_once_and_no_storage() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let commit = put(&storage, "a/1", &[1]).await;
@@ -85,7 +85,7 @@ async fn a_read_that_is_new_enough_reads_once_and_asks_nobody() {
 }
 
 #[tokio::test]
-async fn a_read_is_not_tried_while_the_synchronizer_itself_has_yet_to_apply() {
+async fn a_read_waits_while_its_own_synchronizer_has_commits_to_apply() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let first = put(&storage, "a/1", &[1]).await;
@@ -95,7 +95,7 @@ async fn a_read_is_not_tried_while_the_synchronizer_itself_has_yet_to_apply() {
 }
 
 #[tokio::test]
-async fn what_another_process_has_applied_is_read() {
+async fn commits_applied_by_another_process_are_read() {
     let (storage, view) = (storage(), view());
     let (ours, theirs) = (synchronizer(&storage, &view), synchronizer(&storage, &view));
     let first = put(&storage, "a/1", &[1]).await;
@@ -107,7 +107,7 @@ async fn what_another_process_has_applied_is_read() {
 }
 
 #[tokio::test]
-async fn what_a_feed_is_about_to_bring_is_not_read_from_the_storage() {
+async fn commits_that_a_feed_is_about_to_deliver_are_not_read_from_the_storage() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let (hand, feed) = feed();
@@ -129,7 +129,7 @@ async fn what_a_feed_is_about_to_bring_is_not_read_from_the_storage() {
 }
 
 #[tokio::test]
-async fn many_who_wait_for_a_stream_cost_one_read_of_the_storage() {
+async fn many_waiting_reads_of_a_stream_cost_one_read_of_the_storage() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let commit = put(&storage, "a/1", &[1]).await;
@@ -137,13 +137,13 @@ async fn many_who_wait_for_a_stream_cost_one_read_of_the_storage() {
     storage.take();
     let all = join_all((0..1000).map(|_| read(&synchronizer, &token, HANG, "a/1"))).await;
     assert!(all.into_iter().all(|seen| seen.unwrap() == [1]));
-    // One more may have come when the first was done.
+    // A second read may start after the first one.
     let reads = storage.take().reads;
     assert!(reads <= 2, "{reads} reads");
 }
 
 #[tokio::test]
-async fn a_token_from_the_future_is_stale_after_the_limit_and_says_that_it_is_not_stored() {
+async fn a_token_from_the_future_is_stale_after_the_limit_with_the_reason_not_stored() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     put(&storage, "a/1", &[1]).await;
@@ -161,7 +161,7 @@ async fn a_token_from_the_future_is_stale_after_the_limit_and_says_that_it_is_no
     assert!(stale.missing.iter().all(|m| matches!(m.reason, StaleReason::NotStored)), "{stale:?}");
     let text = stale.to_string();
     assert!(text.contains("a/1 is at 1 and not at 5 (not in the event storage)"), "{text}");
-    // It is no poison: when it is stored, it is had.
+    // The stream is not quarantined: once the commit is stored, it is applied.
     for payload in 2..=5 {
         put(&storage, "a/1", &[payload]).await;
     }
@@ -170,8 +170,8 @@ async fn a_token_from_the_future_is_stale_after_the_limit_and_says_that_it_is_no
 }
 
 #[tokio::test]
-async fn a_stream_in_quarantine_is_stale_and_says_so() {
-    let (storage, view) = (storage(), picky_view());
+async fn a_quarantined_stream_is_stale_with_that_reason() {
+    let (storage, view) = (storage(), rejecting_view());
     let synchronizer = synchronizer(&storage, &view);
     let commit = put(&storage, "a/1", &[REFUSED]).await;
     let stale =
@@ -180,7 +180,7 @@ async fn a_stream_in_quarantine_is_stale_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_view_that_is_not_kept_any_more_is_stale_at_once() {
+async fn a_view_whose_synchronizer_stopped_is_stale_at_once() {
     let (storage, view) = (storage(), view());
     let synchronizer = synchronizer(&storage, &view);
     let kept = put(&storage, "a/1", &[1]).await;
@@ -191,7 +191,11 @@ async fn a_view_that_is_not_kept_any_more_is_stale_at_once() {
     let reading = read(&synchronizer, &token_of_it, Duration::from_secs(3600), "a/1");
     let stale = stale(tokio::time::timeout(HANG, reading).await.expect("at once").unwrap_err());
     assert!(matches!(stale.missing[0].reason, StaleReason::Stopped(SynchronizerState::Stopped)), "{stale:?}");
-    assert_eq!(read(&synchronizer, &token(&kept), HANG, "a/1").await.unwrap(), [1], "what is there is had");
+    assert_eq!(
+        read(&synchronizer, &token(&kept), HANG, "a/1").await.unwrap(),
+        [1],
+        "the stored commits are read"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Poison stays local (P13).
+//! A commit that cannot be applied stops only its own stream (P13).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +10,13 @@ use eventsrc_core::synchronizer::{
 use eventsrc_core::view::ViewStore;
 
 use super::set_up::{
-    PANICS, REFUSED, feed, follow, payloads, picky_view, place, put, settings, storage, stream, synchronizer,
-    until, view_that,
+    PANICS, REFUSED, feed, follow, payloads, place, put, rejecting_view, settings, storage, stream,
+    synchronizer, until, view_that,
 };
 
 #[tokio::test]
 async fn p13_an_event_that_cannot_be_applied_stops_its_own_stream_only() {
-    let (storage, view) = (storage(), picky_view());
+    let (storage, view) = (storage(), rejecting_view());
     let mut commits = Vec::new();
     for number in 0..60 {
         let payload = match number {
@@ -44,8 +44,8 @@ async fn p13_an_event_that_cannot_be_applied_stops_its_own_stream_only() {
 }
 
 #[tokio::test]
-async fn what_comes_before_the_poison_in_its_stream_is_applied() {
-    let (storage, view) = (storage(), picky_view());
+async fn commits_before_the_quarantined_one_are_applied() {
+    let (storage, view) = (storage(), rejecting_view());
     let mut commits = Vec::new();
     for payload in [1, 2, 3, REFUSED, 5, 6] {
         commits.push(put(&storage, "a/1", &[payload]).await);
@@ -56,7 +56,7 @@ async fn what_comes_before_the_poison_in_its_stream_is_applied() {
 }
 
 #[tokio::test]
-async fn a_stream_is_retried_when_the_view_was_mended() {
+async fn a_stream_is_retried_after_the_view_was_fixed() {
     let storage = storage();
     let mended = Arc::new(AtomicBool::new(false));
     let view = {
@@ -82,7 +82,7 @@ async fn a_stream_is_retried_when_the_view_was_mended() {
 
 #[tokio::test]
 async fn a_skipped_commit_is_left_out_and_the_decision_is_recorded() {
-    let (storage, view) = (storage(), picky_view());
+    let (storage, view) = (storage(), rejecting_view());
     let synchronizer = synchronizer(&storage, &view);
     put(&storage, "a/1", &[1]).await;
     put(&storage, "a/1", &[7, REFUSED, 8]).await;
@@ -91,7 +91,7 @@ async fn a_skipped_commit_is_left_out_and_the_decision_is_recorded() {
     assert!(place(&view, "a/1").quarantined);
     let skip = synchronizer.skip(&stream("a/1"), "Ada: a typing error of 1970").await.unwrap();
     assert_eq!((skip.change.from, skip.change.to), (Some(1), 4));
-    until("what comes after it", || async { payloads(&view, "a/1") == [1, 3] }).await;
+    until("the commits after it", || async { payloads(&view, "a/1") == [1, 3] }).await;
     assert_eq!(view.skipped().await.unwrap(), [skip]);
     assert!(view.quarantined().await.unwrap().is_empty());
     let error = synchronizer.skip(&stream("a/1"), "again").await.unwrap_err();
@@ -100,7 +100,7 @@ async fn a_skipped_commit_is_left_out_and_the_decision_is_recorded() {
 
 #[tokio::test]
 async fn the_breaker_stops_a_view_that_cannot_apply_most_of_its_streams() {
-    let (storage, view) = (storage(), picky_view());
+    let (storage, view) = (storage(), rejecting_view());
     for number in 0..200 {
         put(&storage, &format!("a/{number}"), &[if number % 10 == 0 { 1 } else { REFUSED }]).await;
     }
@@ -119,8 +119,8 @@ async fn the_breaker_stops_a_view_that_cannot_apply_most_of_its_streams() {
 }
 
 #[tokio::test]
-async fn the_breaker_lets_some_poison_pass() {
-    let (storage, view) = (storage(), picky_view());
+async fn the_breaker_tolerates_a_few_quarantined_streams() {
+    let (storage, view) = (storage(), rejecting_view());
     for number in 0..200 {
         put(&storage, &format!("a/{number}"), &[if number % 10 == 0 { REFUSED } else { 1 }]).await;
     }

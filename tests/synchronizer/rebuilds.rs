@@ -1,4 +1,4 @@
-//! A rebuild that meets trouble on its way.
+//! Rebuilds that meet temporary failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use eventsrc_core::rebuild::{Rebuild, RebuildProgress, RebuildSettings};
 use eventsrc_tests::HANG;
 use tokio::time::timeout;
 
+use super::failing_view_store::Failing;
 use super::set_up::{payloads, put, settings, storage, view};
-use super::trouble::Failing;
 
 #[tokio::test]
-async fn what_is_in_the_way_of_a_rebuild_is_told_until_it_is_over() {
+async fn a_rebuild_reports_its_last_error_until_it_succeeds() {
     let ways: [fn(&Failing); 2] = [|failing| failing.fail(true), Failing::fail_applying_only];
     for fail in ways {
         let (storage, view) = (storage(), view());
@@ -28,13 +28,13 @@ async fn what_is_in_the_way_of_a_rebuild_is_told_until_it_is_over() {
         let rebuild = Rebuild::new(Arc::clone(&storage), Arc::clone(&failing)).with(settings);
         let mut told = Vec::new();
         let progress = |now: RebuildProgress| {
-            // It is mended once it was told.
+            // The failure is repaired once it is reported.
             if now.last_error.is_some() {
                 failing.fail(false);
             }
             told.push(now);
         };
-        let rebuilt = timeout(HANG, rebuild.run(progress)).await.expect("the trouble is told").unwrap();
+        let rebuilt = timeout(HANG, rebuild.run(progress)).await.expect("the failure is reported").unwrap();
         assert_eq!(rebuilt.applied_events, 40);
         assert_eq!(payloads(&view, "a/7"), [1, 2]);
         let error = told.iter().find_map(|now| now.last_error.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! A storage, a view of it, and a feed that a test holds in its hands.
+//! A storage, a view of it, and a feed that the test controls.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,14 +24,14 @@ pub(super) type StoredCommit = Arc<Commit<StreamName, u64, i64>>;
 pub(super) type Rows = BTreeMap<String, Row>;
 pub(super) type View = Arc<MemoryView<StreamName, u64, i64, Rows>>;
 
-/// What the view makes of a stream: every payload, in the order of application.
+/// The row of a stream: every payload, in the order of application.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Row {
     pub(super) payloads: Vec<i64>,
     pub(super) commits: Vec<CommitId>,
 }
 
-/// A payload that the view refuses, and one at which it panics.
+/// A payload that the view rejects, and one at which it panics.
 pub(super) const REFUSED: i64 = -1;
 pub(super) const PANICS: i64 = -2;
 
@@ -43,7 +43,7 @@ pub(super) fn view() -> View {
     view_that(|_| Ok(()))
 }
 
-/// A view of the streams of category `a` which asks `check` before it applies a payload.
+/// A view of the streams of category `a` that calls `check` before it applies a payload.
 pub(super) fn view_that(check: impl Fn(i64) -> Result<(), ViewError> + Send + Sync + 'static) -> View {
     let definition = ViewDefinition::new("rows", ["a"]).unwrap();
     Arc::new(MemoryView::new(definition, move |rows: &mut Rows, event: Event<'_, StreamName, u64, i64>| {
@@ -57,8 +57,8 @@ pub(super) fn view_that(check: impl Fn(i64) -> Result<(), ViewError> + Send + Sy
     }))
 }
 
-/// A view that refuses and panics where it is told to.
-pub(super) fn picky_view() -> View {
+/// A view that rejects one payload and panics at another.
+pub(super) fn rejecting_view() -> View {
     view_that(|payload| match payload {
         REFUSED => Err("this cannot be applied".into()),
         PANICS => panic!("this is beyond me"),
@@ -66,7 +66,7 @@ pub(super) fn picky_view() -> View {
     })
 }
 
-/// No sweeps, and short waits.
+/// Settings with no sweeps and short waits.
 pub(super) fn settings() -> SynchronizerSettings {
     let mut settings = SynchronizerSettings { workers: 3, sweep_every: None, ..Default::default() };
     settings.retry.longest_wait = Duration::from_millis(20);
@@ -81,7 +81,7 @@ pub(super) fn stream(name: &str) -> StreamName {
     name.parse().unwrap()
 }
 
-/// Stores a commit after those that are there.
+/// Stores a commit at the end of the stream.
 pub(super) async fn put(storage: &Storage, name: &str, payloads: &[i64]) -> StoredCommit {
     let key = stream(name);
     let first = storage.latest(&key).await.unwrap().map_or(1, |head| head.sequence + 1);
@@ -96,7 +96,7 @@ pub(super) async fn put(storage: &Storage, name: &str, payloads: &[i64]) -> Stor
     commit
 }
 
-/// Unique to the stream and the place in it.
+/// An id that is unique to the stream and the sequence.
 fn commit_id(name: &str, first: u64) -> Uuid {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
@@ -126,24 +126,24 @@ pub(super) async fn until<Fut: Future<Output = bool>>(what: &str, condition: imp
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(HANG, waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+    tokio::time::timeout(HANG, waiting).await.unwrap_or_else(|_| panic!("timed out: {what}"));
 }
 
-/// A feed and the hand that feeds it.
-pub(super) fn feed() -> (Hand, HandFeed) {
+/// A feed, and the handle by which the test fills it.
+pub(super) fn feed() -> (FeedHandle, ControlledFeed) {
     let (hand, deliveries) = mpsc::unbounded_channel();
-    (Hand { hand, acknowledged: Arc::default() }, HandFeed(deliveries))
+    (FeedHandle { hand, acknowledged: Arc::default() }, ControlledFeed(deliveries))
 }
 
-pub(super) struct Hand {
+pub(super) struct FeedHandle {
     hand: mpsc::UnboundedSender<Result<Brought, StorageError>>,
     acknowledged: Arc<AtomicUsize>,
 }
 
 type Brought = Delivery<StreamName, u64, i64>;
 
-impl Hand {
-    /// Hands over these commits, in this order.
+impl FeedHandle {
+    /// Delivers these commits, in this order.
     pub(super) fn commits<'a>(&self, commits: impl IntoIterator<Item = &'a StoredCommit>) {
         self.changes(commits.into_iter().map(|commit| Change::Commit(Arc::clone(commit))).collect());
     }
@@ -161,15 +161,15 @@ impl Hand {
         self.hand.send(Err(error)).unwrap();
     }
 
-    /// How many deliveries were acknowledged.
+    /// Number of acknowledged deliveries.
     pub(super) fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::SeqCst)
     }
 }
 
-pub(super) struct HandFeed(mpsc::UnboundedReceiver<Result<Brought, StorageError>>);
+pub(super) struct ControlledFeed(mpsc::UnboundedReceiver<Result<Brought, StorageError>>);
 
-impl ChangeFeed for HandFeed {
+impl ChangeFeed for ControlledFeed {
     type Key = StreamName;
     type Sequence = u64;
     type Payload = i64;
@@ -179,8 +179,8 @@ impl ChangeFeed for HandFeed {
     }
 }
 
-/// Has a new synchronizer of `view` apply what `hand` hands over, and stops it.
-pub(super) async fn follow(storage: &Storage, view: &View, hand: impl FnOnce(&Hand)) {
+/// Starts a synchronizer of `view` that applies what `hand` delivers, and stops it.
+pub(super) async fn follow(storage: &Storage, view: &View, hand: impl FnOnce(&FeedHandle)) {
     let synchronizer = synchronizer(storage, view);
     let (held, feed) = feed();
     hand(&held);

@@ -1,4 +1,4 @@
-//! A lost last event leaves no gap, so heads are compared with positions.
+//! A lost last commit leaves no gap, so a sweep compares heads with positions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ async fn p10_without_the_sweep_a_dropped_tail_stays_missing() {
 }
 
 #[tokio::test]
-async fn a_sweep_says_what_it_found_and_waits_until_it_is_repaired() {
+async fn a_sweep_reports_its_findings_and_waits_until_they_are_repaired() {
     let (storage, view) = (storage(), view());
     for name in ["a/1", "a/2", "a/3", "b/1"] {
         put(&storage, name, &[1]).await;
@@ -64,7 +64,7 @@ async fn lag_counts_what_a_sweep_found() {
     let (storage, view) = (storage(), view());
     put(&storage, "a/1", &[1, 2]).await;
     put(&storage, "a/1", &[3]).await;
-    let failing = Arc::new(super::trouble::Failing::new(Arc::clone(&view)));
+    let failing = Arc::new(super::failing_view_store::Failing::new(Arc::clone(&view)));
     let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&failing), settings());
     failing.fail(true);
     let sweeping = tokio::spawn({
@@ -83,18 +83,18 @@ async fn lag_counts_what_a_sweep_found() {
     sweeping.await.unwrap().unwrap();
     let status = synchronizer.status().await.unwrap();
     assert_eq!((status.lag_events, status.applied_events, status.lag), (0, 3, Duration::ZERO));
-    until("the trouble to be over", || async { synchronizer.status().await.unwrap().last_errors.is_empty() })
+    until("the failure to end", || async { synchronizer.status().await.unwrap().last_errors.is_empty() })
         .await;
 }
 
-/// A storage whose heads are told when the test lets them be.
-struct Gated {
+/// A storage that returns heads only when the test permits it.
+struct GatedStorage {
     storage: Storage,
     gate: Semaphore,
     sweeps: AtomicUsize,
 }
 
-impl EventStorage for Gated {
+impl EventStorage for GatedStorage {
     type Key = StreamName;
     type Sequence = u64;
     type Payload = i64;
@@ -119,7 +119,7 @@ impl EventStorage for Gated {
     }
 }
 
-impl ScanStorage for Gated {
+impl ScanStorage for GatedStorage {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<Page<StreamName, u64, i64>, StorageError>> {
         self.storage.scan(segment)
     }
@@ -134,10 +134,11 @@ impl ScanStorage for Gated {
 }
 
 #[tokio::test]
-async fn who_asks_during_a_sweep_shares_the_next_one_and_holds_nothing_up() {
+async fn callers_during_a_sweep_share_the_next_one_and_block_nothing() {
     let (storage, view) = (storage(), view());
     put(&storage, "a/1", &[1]).await;
-    let gated = Gated { storage: Arc::clone(&storage), gate: Semaphore::new(0), sweeps: AtomicUsize::new(0) };
+    let gated =
+        GatedStorage { storage: Arc::clone(&storage), gate: Semaphore::new(0), sweeps: AtomicUsize::new(0) };
     let gated = Arc::new(gated);
     let synchronizer = Synchronizer::start(Arc::clone(&gated), Arc::clone(&view), settings());
     let (hand, feed) = feed();
@@ -149,8 +150,8 @@ async fn who_asks_during_a_sweep_shares_the_next_one_and_holds_nothing_up() {
         hand.changes(vec![Change::Anything]);
     }
     hand.commits([&put(&storage, "a/2", &[2]).await]);
-    until("what comes after them", || async { payloads(&view, "a/2") == [2] }).await;
-    assert_eq!(hand.acknowledged(), 1, "nobody has looked at heads yet");
+    until("the commits after them", || async { payloads(&view, "a/2") == [2] }).await;
+    assert_eq!(hand.acknowledged(), 1, "no sweep has read the heads yet");
 
     gated.gate.add_permits(1);
     until("the first one's acknowledgement", || async { hand.acknowledged() == 2 }).await;

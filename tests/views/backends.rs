@@ -1,4 +1,4 @@
-//! The stores for views that are held against the contract here; those of databases are where these are tested.
+//! The in-memory view stores for the conformance suite. The SQL ones are next to their other tests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 
 type Memory<S> = Arc<MemoryView<SampleKey, S, ViewSample, ViewRows>>;
 
-/// Views over what lies in memory at a place.
+/// Views over shared memory.
 pub(super) struct InMemory<S, V>(fn(Memory<S>) -> V, fn(&V) -> &Memory<S>);
 
 pub(super) fn memory<S: Sequence>() -> InMemory<S, Memory<S>> {

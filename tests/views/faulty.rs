@@ -1,4 +1,4 @@
-//! What the faulty feed and the faulty view do, from a seed.
+//! Faults that the faulty feed and the faulty view inject, from a seed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -35,12 +35,12 @@ fn commit(id: u64, number: u64) -> C {
     })
 }
 
-/// `length` commits each of `streams` streams, by turns.
+/// `length` commits of each of `streams` streams, in turns.
 fn commits(streams: u64, length: u64) -> Vec<C> {
     (1..=length).flat_map(|number| (0..streams).map(move |id| commit(id, number))).collect()
 }
 
-/// Hands over deliveries, and notes which were acknowledged, in which order.
+/// A feed that hands over deliveries and records which of them were acknowledged, in order.
 struct Deliveries {
     left: VecDeque<(usize, Vec<C>)>,
     acknowledged: Arc<Mutex<Vec<usize>>>,
@@ -69,7 +69,7 @@ impl ChangeFeed for Deliveries {
     }
 }
 
-/// All that a feed hands over, acknowledged.
+/// All changes of a feed. Each delivery is acknowledged.
 async fn drained(mut feed: impl ChangeFeed<Key = StreamName, Sequence = u64, Payload = u32>) -> Vec<C> {
     let mut found = Vec::new();
     while let Some(delivery) = feed.next().await.unwrap() {
@@ -82,7 +82,7 @@ async fn drained(mut feed: impl ChangeFeed<Key = StreamName, Sequence = u64, Pay
     found
 }
 
-/// What comes of these commits, and what was injected.
+/// The commits that come through the faulty feed, and the injected faults.
 async fn through(commits: &[C], faults: FeedFaults) -> (Vec<C>, InjectedInFeed) {
     let feed = FaultyFeed::new(Deliveries::of(commits, 5), faults, Arc::new(SystemClock));
     let source = Arc::clone(feed.source());
@@ -98,7 +98,7 @@ fn by_stream(commits: &[C]) -> BTreeMap<&StreamName, Vec<u64>> {
 }
 
 #[tokio::test]
-async fn a_feed_without_faults_is_as_it_was() {
+async fn a_feed_without_faults_is_unchanged() {
     let put = commits(4, 25);
     let (found, injected) = through(&put, FeedFaults::none()).await;
     assert_eq!((found, injected), (put, InjectedInFeed::default()));
@@ -129,7 +129,7 @@ async fn reordered_changes_are_late_by_the_window_at_most() {
     assert_ne!(found, put);
     for (at, commit) in found.iter().enumerate() {
         let place = put.iter().position(|other| other == commit).unwrap();
-        // Deliveries have 5 changes, which come together.
+        // A delivery has 5 changes, which come together.
         assert!(at.abs_diff(place) <= 10 + 5, "{commit:?} came at {at} instead of {place}");
     }
     let mut sorted = found;
@@ -164,7 +164,7 @@ async fn a_stream_that_falls_silent_loses_its_tail() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_acknowledged_once_its_changes_were_dealt_with_or_lost() {
+async fn a_delivery_is_acknowledged_once_its_changes_are_acknowledged_or_dropped() {
     let put = commits(4, 50);
     let deliveries = Deliveries::of(&put, 5);
     let acknowledged = Arc::clone(&deliveries.acknowledged);
@@ -173,7 +173,7 @@ async fn a_delivery_is_acknowledged_once_its_changes_were_dealt_with_or_lost() {
     let mut kept = Vec::new();
     let mut lost = None;
     while let Some(delivery) = feed.next().await.unwrap() {
-        // The fifth that is handed over is never dealt with.
+        // The fifth delivery is never acknowledged.
         if kept.len() == 4 && lost.is_none() {
             lost = Some(delivery.changes);
             drop(delivery.acknowledgement);
@@ -182,7 +182,7 @@ async fn a_delivery_is_acknowledged_once_its_changes_were_dealt_with_or_lost() {
         }
     }
     let early = acknowledged.lock().unwrap().len();
-    assert!(early < 3, "{early} deliveries were acknowledged before their changes were dealt with");
+    assert!(early < 3, "{early} deliveries were acknowledged before their changes were acknowledged");
     // In another order than they came.
     kept.into_iter().rev().for_each(Acknowledgement::acknowledge);
     let mut told = acknowledged.lock().unwrap().clone();
@@ -195,7 +195,7 @@ async fn a_delivery_is_acknowledged_once_its_changes_were_dealt_with_or_lost() {
 }
 
 #[tokio::test]
-async fn nothing_is_held_back_while_the_other_feed_waits() {
+async fn no_change_is_held_back_while_the_inner_feed_waits() {
     let storage = NotifyingStorage::new(MemoryStorage::<StreamName, u64, u32>::default());
     let faults = FeedFaults { reordered: 1.0, window: 100, ..FeedFaults::none() };
     let mut feed = FaultyFeed::new(storage.subscribe(100), faults, Arc::new(SystemClock));
@@ -217,11 +217,11 @@ async fn the_same_seed_does_the_same_to_a_feed() {
     assert_ne!(found(1).await, found(2).await);
 }
 
-/// Notes how long it was asked to wait, and does not.
+/// A clock that records the requested sleeps and does not sleep.
 #[derive(Default)]
-struct Waits(Mutex<Vec<Duration>>);
+struct RecordingClock(Mutex<Vec<Duration>>);
 
-impl Clock for Waits {
+impl Clock for RecordingClock {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
@@ -234,10 +234,10 @@ impl Clock for Waits {
 
 #[tokio::test]
 async fn delays_of_a_feed_are_on_the_clock_that_was_given() {
-    let clock = Arc::new(Waits::default());
+    let clock = Arc::new(RecordingClock::default());
     let limit = Duration::from_secs(3_600);
     let faults = FeedFaults { delayed: 1.0, longest_delay: limit, ..FeedFaults::none() };
-    let given: Arc<dyn Clock> = Arc::<Waits>::clone(&clock);
+    let given: Arc<dyn Clock> = Arc::<RecordingClock>::clone(&clock);
     let found = drained(FaultyFeed::new(Deliveries::of(&commits(1, 20), 5), faults, given)).await;
     assert_eq!(found.len(), 20);
     let waits = clock.0.lock().unwrap().clone();
@@ -254,7 +254,7 @@ fn view(faults: Faults) -> FaultyView<View> {
             rows.push(*event.payload);
             Ok(())
         });
-    FaultyView::new(view, faults, Arc::new(Waits::default()))
+    FaultyView::new(view, faults, Arc::new(RecordingClock::default()))
 }
 
 fn batch(number: u64) -> Batch<StreamName, u64, u32> {
@@ -279,7 +279,7 @@ async fn a_batch_whose_reply_is_lost_is_applied() {
     view.apply(&batch(1)).await.unwrap_err();
     assert_eq!(view.view().read(&[], Vec::clone).1, [7]);
     assert_eq!(view.injected().replies_lost, 1);
-    // What is only asked for is not lost.
+    // A call that only reads is not lost.
     assert_eq!(view.positions_of(&[stream(1)]).await.unwrap()[0].position, Some(1));
 }
 
@@ -292,7 +292,7 @@ async fn the_same_seed_fails_the_same_calls_of_a_view() {
             let mut failed = view.apply(&batch(number)).await.is_err();
             failures.push(failed);
             while failed {
-                // Applied or not, the next call settles it.
+                // The next call shows whether the batch was applied.
                 failed = match view.apply(&batch(number)).await {
                     Ok(Applied::Done | Applied::PositionDiffers) => false,
                     Ok(other) => panic!("a sound batch came to {other:?}"),

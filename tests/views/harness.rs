@@ -1,4 +1,4 @@
-//! The harness for users' views: sound ones come out of it, and those with the usual mistakes do not.
+//! The view harness: sound views pass, and views with common defects do not.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ fn add(totals: &mut Totals, event: E<'_>) -> Result<(), ViewError> {
     Ok(())
 }
 
-/// Checks a view in memory whose code this is.
+/// Checks an in-memory view with this code.
 async fn memory<T>(
     apply: impl Fn(&mut T, E<'_>) -> Result<(), ViewError> + Clone + Send + Sync + 'static,
 ) -> Result<Checked, Finding>
@@ -71,7 +71,7 @@ where
 }
 
 #[tokio::test]
-async fn a_sound_view_comes_out_of_everything() {
+async fn a_sound_view_passes_every_schedule() {
     let checked = memory(add).await.unwrap();
     println!("{checked:?}");
     assert_eq!(checked.schedules, 27);
@@ -81,8 +81,8 @@ async fn a_sound_view_comes_out_of_everything() {
 }
 
 #[tokio::test]
-async fn a_view_that_looks_at_a_clock_is_found_out() {
-    // A clock that goes on with each look, so that no two looks are at the same time.
+async fn a_view_that_reads_a_clock_is_detected() {
+    // A clock that advances at each reading, so that no two readings are equal.
     let now = Arc::new(AtomicU64::new(0));
     let found = memory(move |rows: &mut Vec<String>, event: E<'_>| {
         let later = now.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ async fn a_view_that_looks_at_a_clock_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_view_that_counts_in_a_static_is_found_out() {
+async fn a_view_that_counts_in_a_static_is_detected() {
     static EVENTS: AtomicU64 = AtomicU64::new(0);
     let found = memory(|rows: &mut Totals, event: E<'_>| {
         rows.insert(event.key().to_string(), EVENTS.fetch_add(1, Ordering::Relaxed));
@@ -107,8 +107,8 @@ async fn a_view_that_counts_in_a_static_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_view_whose_rows_depend_on_the_order_of_streams_is_found_out() {
-    // The last to write wins, whichever stream that is of.
+async fn a_view_whose_rows_depend_on_the_order_of_streams_is_detected() {
+    // The last write wins, whatever its stream.
     let found = memory(|last: &mut Option<u64>, event: E<'_>| {
         *last = Some(*event.payload);
         Ok(())
@@ -121,7 +121,7 @@ async fn a_view_whose_rows_depend_on_the_order_of_streams_is_found_out() {
 }
 
 #[tokio::test]
-async fn the_seed_of_a_failure_finds_it_again() {
+async fn the_seed_of_a_failure_reproduces_it() {
     let first_come = |rows: &mut Vec<String>, event: E<'_>| {
         let stream = event.key().to_string();
         if !rows.contains(&stream) {
@@ -136,7 +136,7 @@ async fn the_seed_of_a_failure_finds_it_again() {
 }
 
 #[tokio::test]
-async fn a_view_that_refuses_an_event_is_told_where() {
+async fn a_rejected_event_is_reported_with_its_sequence() {
     let found = memory(
         |_: &mut Totals, event: E<'_>| {
             if *event.payload == 17 { Err("17 is out of range".into()) } else { Ok(()) }
@@ -148,8 +148,8 @@ async fn a_view_that_refuses_an_event_is_told_where() {
 }
 
 #[tokio::test]
-async fn a_view_that_needs_another_stream_first_is_found_out() {
-    // Account 1 has to be there before all others.
+async fn a_view_that_needs_another_stream_first_is_detected() {
+    // Account 1 must exist before all others.
     let found = memory(|rows: &mut Totals, event: E<'_>| {
         if event.key() != &account(0) && !rows.contains_key("account/0") {
             return Err("there is no account 0".into());
@@ -161,21 +161,21 @@ async fn a_view_that_needs_another_stream_first_is_found_out() {
     assert!(found.to_string().contains("there is no account 0"), "{found}");
 }
 
-/// Totals in SQLite, whose code is in one of these ways.
+/// Variants of a view of totals in SQLite.
 #[derive(Clone, Copy)]
-enum Way {
-    /// As it should be.
+enum Variant {
+    /// Without a defect.
     Sound,
-    /// It remembers the totals, and writes them down.
+    /// It keeps the totals in memory, and writes them to the rows.
     Remembers,
     /// It adds one event of each stream in a batch.
     OneOfABatch,
-    /// It numbers rows as they come.
+    /// It numbers rows in the order of application.
     Numbers,
 }
 
 struct InSqlite {
-    way: Way,
+    way: Variant,
     totals: Mutex<Totals>,
 }
 
@@ -205,20 +205,20 @@ impl View<StreamName, u64, u64> for InSqlite {
         for event in batch.events() {
             let id = event.key().id();
             match self.way {
-                Way::Sound => drop(add.execute((id, *event.payload as i64))?),
-                Way::Remembers => {
+                Variant::Sound => drop(add.execute((id, *event.payload as i64))?),
+                Variant::Remembers => {
                     let mut totals = self.totals.lock().unwrap();
                     let total = totals.entry(id.to_owned()).or_default();
                     *total += event.payload;
                     write.execute((id, *total as i64))?;
                 }
-                Way::OneOfABatch => {
+                Variant::OneOfABatch => {
                     let last = batch.events().filter(|other| other.key() == event.key()).last();
                     if last.is_some_and(|last| last.sequence() == event.sequence()) {
                         add.execute((id, *event.payload as i64))?;
                     }
                 }
-                Way::Numbers => {
+                Variant::Numbers => {
                     add.execute((id, *event.payload as i64))?;
                     number.execute([id])?;
                 }
@@ -230,8 +230,8 @@ impl View<StreamName, u64, u64> for InSqlite {
 
 type Sqlite = SqliteView<StreamName, u64, u64, InSqlite>;
 
-/// Checks a view in SQLite whose code is of this way, each in a file of its own that is opened anew after a crash.
-async fn sqlite(way: Way, seeds: impl IntoIterator<Item = u64>) -> Result<Checked, Finding> {
+/// Checks this variant of the view in SQLite. Each schedule has its own file, which is reopened after a crash.
+async fn sqlite(way: Variant, seeds: impl IntoIterator<Item = u64>) -> Result<Checked, Finding> {
     let folder = tempfile::tempdir().unwrap();
     let files = Cell::new(0);
     let harness = ViewHarness::new(
@@ -254,46 +254,46 @@ async fn sqlite(way: Way, seeds: impl IntoIterator<Item = u64>) -> Result<Checke
     harness.seeds(seeds).check(commits()).await
 }
 
-async fn open(folder: &TempDir, file: u32, way: Way) -> Sqlite {
+async fn open(folder: &TempDir, file: u32, way: Variant) -> Sqlite {
     let database = Database::open(folder.path().join(format!("{file}.db"))).await.unwrap();
     SqliteView::open(&database, InSqlite { way, totals: Mutex::default() }).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_sound_view_in_sqlite_comes_out_of_everything() {
-    let checked = sqlite(Way::Sound, 0..9).await.unwrap();
+async fn a_sound_view_in_sqlite_passes_every_schedule() {
+    let checked = sqlite(Variant::Sound, 0..9).await.unwrap();
     println!("{checked:?}");
     assert!(checked.crashes > 10 && checked.racing > 2, "{checked:?}");
 }
 
 #[tokio::test]
-async fn a_view_that_remembers_something_outside_of_its_rows_is_found_out() {
+async fn a_view_with_state_outside_of_its_rows_is_detected() {
     for disturbance in [Disturbance::Crashes, Disturbance::Races] {
         let seeds = (0..3).map(|round| disturbance as u64 + 9 * round);
-        let found = sqlite(Way::Remembers, seeds).await.unwrap_err();
+        let found = sqlite(Variant::Remembers, seeds).await.unwrap_err();
         let Finding::Rows { schedule, .. } = &found else { panic!("{found}") };
         assert_eq!(schedule.disturbance, disturbance);
     }
 }
 
 #[tokio::test]
-async fn a_view_that_takes_one_event_of_a_batch_is_found_out() {
-    let found = sqlite(Way::OneOfABatch, 0..9).await.unwrap_err();
+async fn a_view_that_applies_one_event_of_a_batch_is_detected() {
+    let found = sqlite(Variant::OneOfABatch, 0..9).await.unwrap_err();
     assert!(matches!(found, Finding::Rows { .. }), "{found}");
 }
 
 #[tokio::test]
-async fn a_view_that_numbers_its_rows_as_they_come_is_found_out() {
-    let found = sqlite(Way::Numbers, [Disturbance::StreamsReordered as u64]).await.unwrap_err();
+async fn a_view_that_numbers_its_rows_in_order_of_arrival_is_detected() {
+    let found = sqlite(Variant::Numbers, [Disturbance::StreamsReordered as u64]).await.unwrap_err();
     assert!(matches!(found, Finding::Rows { .. }), "{found}");
 }
 
-/// Checks a view store that is wrong in this way, under schedules about one thing.
+/// Checks a view store with this defect, under schedules with one kind of disturbance.
 async fn wrong(defect: Defect, disturbance: Disturbance) -> Result<Checked, Finding> {
     wrong_within(HANG, defect, disturbance).await
 }
 
-/// The same, where a schedule that does not end within `limit` is found out.
+/// The same check. A schedule that does not end within `limit` is a failure.
 async fn wrong_within(limit: Duration, defect: Defect, disturbance: Disturbance) -> Result<Checked, Finding> {
     let backend = WrongBackend(defect);
     let harness = ViewHarness::new(
@@ -310,14 +310,14 @@ async fn wrong_within(limit: Duration, defect: Defect, disturbance: Disturbance)
 }
 
 #[tokio::test]
-async fn view_stores_that_apply_a_commit_twice_are_found_out() {
+async fn view_stores_that_apply_a_commit_twice_are_detected() {
     wrong(Defect::None, Disturbance::Races).await.unwrap();
     let found = wrong(Defect::CheckThenApply, Disturbance::Races).await.unwrap_err();
     let Finding::Rows { schedule, .. } = &found else { panic!("{found}") };
     assert_eq!(schedule.disturbance, Disturbance::Races);
 }
 
-/// The end of a stream is acknowledged and forgotten, unless it is one commit by itself.
+/// A store that acknowledges and forgets the end of a stream, unless it is one commit by itself.
 const FORGETS_ENDS: Defect = Defect::Apply(|kept, batch| {
     let is_end = |commits: &[Arc<Commit<_, ZonedSequence, _>>]| {
         commits.len() > 1 && commits[commits.len() - 1].last().number() >= 19
@@ -326,10 +326,10 @@ const FORGETS_ENDS: Defect = Defect::Apply(|kept, batch| {
 });
 
 #[tokio::test]
-async fn view_stores_that_forget_what_they_acknowledged_are_found_out() {
+async fn view_stores_that_lose_acknowledged_commits_are_detected() {
     let found = wrong(FORGETS_ENDS, Disturbance::Holes).await.unwrap_err();
     assert!(matches!(found, Finding::Behind { .. }), "{found}");
-    // Nobody can wait for what the store only says it has. It hangs for certain, so that a short limit tells it.
+    // A wait for a commit that the store only claims to have never ends, so a short limit is enough.
     let limit = Duration::from_millis(700);
     let found = wrong_within(limit, FORGETS_ENDS, Disturbance::Nothing).await.unwrap_err();
     assert!(matches!(found, Finding::Stuck { .. }), "{found}");

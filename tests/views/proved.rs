@@ -1,6 +1,6 @@
-//! Every rule about views is proved against stores that are wrong in just the way that it is about.
+//! Each rule about views is proved by stores that violate just that rule.
 //!
-//! The clock of these tests stands still, so that a rule that waits for ever is ended at once.
+//! The clock of these tests stands still, so that a rule that waits forever is ended at once.
 
 use std::sync::Arc;
 

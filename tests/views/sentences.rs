@@ -1,4 +1,4 @@
-//! The suites and the documentation of the traits say the same.
+//! The suites and the documentation of the traits have the same sentences.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::conformance::sentences::{same, sentences};
 
 #[test]
 fn every_sentence_of_the_view_contract_has_its_rules() {
-    let contract = sentences(include_str!("../../eventsrc-core/src/view/mod.rs"));
+    let contract = sentences(include_str!("../../eventsrc-core/src/view/contract.rs"));
     let mut ruled: BTreeSet<&str> = view_suite::<WrongBackend>().rules().iter().map(Rule::sentence).collect();
     ruled.extend(versioned_view_suite::<WrongBackend>().rules().iter().map(Rule::sentence));
     ruled.extend(view_fault_suite::<WrongBackend>().rules().iter().map(Rule::sentence));

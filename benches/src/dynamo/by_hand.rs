@@ -1,4 +1,4 @@
-//! What a program without eventsrc would store: an item an event, whose attributes have names as short as eventsrc's.
+//! A program without eventsrc: it stores one item per event, with attribute names as short as those of eventsrc.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ use super::Transfer;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The table of these items.
+/// Name of the table of these items.
 pub(super) const TABLE: &str = "by-hand";
 
-/// Makes the table.
+/// Creates the table.
 pub(super) async fn create(client: &Client) -> Result<()> {
     let attribute =
         |name, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
@@ -34,7 +34,7 @@ pub(super) async fn create(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The transfer of this number, in four attributes: stream, number, time and payload.
+/// Returns the item of a transfer, with four attributes: stream, number, time and payload.
 fn item(stream: &str, number: u64) -> Result<Item> {
     Ok(Item::from([
         ("k".into(), AttributeValue::S(stream.into())),
@@ -44,18 +44,18 @@ fn item(stream: &str, number: u64) -> Result<Item> {
     ]))
 }
 
-/// Microseconds since 1970.
+/// Returns a time in microseconds since 1970.
 pub(super) fn time(number: u64) -> u64 {
     1_700_000_000_000_000 + number
 }
 
-/// Stores these transfers, all or none; says how many write units that is.
+/// Stores these transfers in one transaction, and returns its write units.
 pub(super) async fn transact(client: &Client, stream: &str, first: u64, count: u64) -> Result<f64> {
     let mut units = 0.0;
     let mut writes = Vec::new();
     for number in first..first + count {
         let item = item(stream, number)?;
-        // DynamoDB Local answers two units however many items there are; the service's rule is two a KB of each.
+        // DynamoDB Local reports two units for any number of items; the service charges two per KB of each item.
         units += 2.0 * size(&item).div_ceil(1024) as f64;
         let put = Put::builder().table_name(TABLE).set_item(Some(item));
         let put = put.condition_expression("attribute_not_exists(k)").build()?;
@@ -65,7 +65,7 @@ pub(super) async fn transact(client: &Client, stream: &str, first: u64, count: u
     Ok(units)
 }
 
-/// Reads a stream of a table, and has `apply` take each payload; says how many read units that took.
+/// Reads a stream of a table, passes each payload to `apply`, and returns the read units.
 pub(super) async fn load(
     client: &Client,
     table: &str,
@@ -82,18 +82,21 @@ pub(super) async fn load(
         .send()
         .await?;
     for item in page.items() {
-        apply(item.get("p").and_then(|payload| payload.as_s().ok()).context("there is a payload")?)?;
+        apply(item.get("p").and_then(|payload| payload.as_s().ok()).context("the item has no payload")?)?;
     }
-    ensure!(page.last_evaluated_key.is_none(), "the stream takes more than a page");
-    page.consumed_capacity.and_then(|capacity| capacity.capacity_units).context("there is a capacity")
+    ensure!(page.last_evaluated_key.is_none(), "the stream does not fit into one page");
+    page.consumed_capacity
+        .and_then(|capacity| capacity.capacity_units)
+        .context("the response has no capacity units")
 }
 
-/// The bytes of an item by the service's rule: names and values, a number a byte for two digits and one more.
+/// Returns the size of an item by the rule of the service: names and values; a number takes one byte per two digits, plus
+/// one byte.
 fn size(item: &Item) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::N(digits) => digits.trim_end_matches('0').len().div_ceil(2) + 1,
-        _ => unreachable!("there are texts and numbers"),
+        _ => unreachable!("all attributes are texts or numbers"),
     };
     item.iter().map(|(name, of)| name.len() + value(of)).sum()
 }

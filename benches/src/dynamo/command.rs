@@ -1,4 +1,4 @@
-//! A command, beside a `PutItem` of the same item; and what commands cost, beside a transaction of an item an event.
+//! A command, compared with a `PutItem` of the same item; and its cost, compared with a transaction of one item per event.
 
 use std::ops::Range;
 use std::path::Path;
@@ -22,12 +22,12 @@ use crate::{Benchmark, account};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "dynamo-command",
-    about: "DynamoDB: a command beside a raw PutItem, and what it costs beside a transaction",
+    about: "DynamoDB: a command compared with a raw PutItem, and its cost compared with a transaction",
     run,
     child,
 };
 
-/// Enough to open the connection, and to fill every cache on the way.
+/// Number of commands that open the connection and fill all caches before the measured ones.
 const WARM: u64 = 20;
 const COUNTED: u64 = 100;
 
@@ -52,7 +52,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What commands cost, exactly.
+/// Measures the exact cost of commands.
 async fn costs(database: &Database) -> Result<Vec<Row>> {
     let dynamo = database.tables().await?;
     let client = database.client();
@@ -74,7 +74,7 @@ async fn costs(database: &Database) -> Result<Vec<Row>> {
         rows.push(row.bar(Bar::AtMost(units / reference)));
     }
 
-    // The others do not know of the last command, and are told by the refusal.
+    // The other writer does not know of the last command, and learns it from the conflict.
     let _ = cost(&dynamo, save_all(&others, 1..2, 1)).await?;
     let _ = cost(&dynamo, save_all(&saves, 1..2, 1)).await?;
     let conflict = cost(&dynamo, save_all(&others, 2..3, 1)).await?;
@@ -100,7 +100,7 @@ async fn cost(dynamo: &Dynamo, command: impl Future<Output = Result<()>>) -> Res
     Ok(dynamo.usage() - before)
 }
 
-/// Makes sure that both sides store the same attributes of the same size.
+/// Checks that both sides store the same attributes with the same sizes.
 async fn same_items(database: &Database) -> Result<()> {
     let dynamo = database.tables().await?;
     let client = database.client();
@@ -110,7 +110,7 @@ async fn same_items(database: &Database) -> Result<()> {
     let raw = get(&client, &key(1)).await?;
     ensure!(
         ours.len() == raw.len() && ours.get("p") == raw.get("p"),
-        "ours is {ours:?}, and the raw one {raw:?}"
+        "the items differ: ours is {ours:?}, the raw one is {raw:?}"
     );
     Ok(())
 }
@@ -118,7 +118,7 @@ async fn same_items(database: &Database) -> Result<()> {
 async fn get(client: &Client, key: &StreamName) -> Result<Item> {
     let get = client.get_item().table_name(EVENTS).key("k", AttributeValue::S(key.as_str().into()));
     let got = get.key("n", AttributeValue::N("1".into())).consistent_read(true).send().await?;
-    got.item.context("the item was stored")
+    got.item.context("the item is not in the table")
 }
 
 fn child(arguments: &[&str]) -> Result<()> {
@@ -148,13 +148,13 @@ fn saves(dynamo: &Dynamo) -> Saves {
     SaveApi::new(Storage::new(dynamo))
 }
 
-/// Saves these transfers, each in a command of its own.
+/// Saves these transfers, each in its own command.
 async fn save_each(saves: &Saves, numbers: Range<u64>) -> Result<()> {
     let key = key(0);
     for number in numbers {
         let saved =
             saves.save(&key, Operation::<_, PreconditionFailed>::insert(Transfer::new(number))).await?;
-        ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
+        ensure!(matches!(saved, Outcome::Saved(_)), "a save returned {saved:?}");
     }
     Ok(())
 }
@@ -164,11 +164,11 @@ async fn save_all(saves: &Saves, numbers: Range<u64>, stream: u64) -> Result<()>
     let operations: Vec<_> =
         numbers.map(|number| Operation::<_, PreconditionFailed>::insert(Transfer::new(number))).collect();
     let saved = saves.save_all(&key(stream), &Context::default(), &operations).await?;
-    ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
+    ensure!(matches!(saved, Outcome::Saved(_)), "a save returned {saved:?}");
     Ok(())
 }
 
-/// The same for a program without eventsrc, which has nothing to decide and its ids and times at hand.
+/// Stores these transfers without eventsrc: without a decision, and with ready ids and times.
 async fn put_each(client: &Client, numbers: Range<u64>, metered: bool) -> Result<()> {
     let key = key(0);
     for number in numbers {
@@ -177,7 +177,7 @@ async fn put_each(client: &Client, numbers: Range<u64>, metered: bool) -> Result
     Ok(())
 }
 
-/// Stores one transfer as eventsrc would.
+/// Stores one transfer as eventsrc does.
 pub(crate) async fn put(client: &Client, stream: &str, number: u64, metered: bool) -> Result<()> {
     let id = account::id(number).0;
     let item = Item::from([

@@ -1,4 +1,4 @@
-//! A load and fold of a stream in commits, beside a `Query` of an item an event; and what it costs with a snapshot.
+//! A load and fold of a stream in commits, compared with a `Query` of one item per event; and its cost with a snapshot.
 
 use std::path::Path;
 
@@ -17,15 +17,15 @@ use crate::table::{Bar, Row};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "dynamo-load",
-    about: "DynamoDB: a load and fold beside a raw Query of an item an event, and its cost with a snapshot",
+    about: "DynamoDB: a load and fold compared with a raw Query of one item per event, and its cost with a snapshot",
     run,
     child,
 };
 
 const EVENTS: u64 = 100;
-/// The events of one commit.
+/// Events in one commit.
 const SIZE: u64 = 10;
-/// The stream whose payloads are binary.
+/// Number of the stream with binary payloads.
 const BINARY: u64 = 1;
 const WARM: u64 = 5;
 const COUNTED: u64 = 20;
@@ -68,7 +68,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// How many requests a load with a snapshot takes at most, of a short stream and of a long one.
+/// Returns the maximum number of requests of a load with a snapshot, of a short stream and of a long one.
 async fn with_snapshot(database: &Database) -> Result<u64> {
     let dynamo = database.tables().await?;
     let storage = Storage::new(&dynamo);
@@ -78,11 +78,11 @@ async fn with_snapshot(database: &Database) -> Result<u64> {
         let snapshots = DynamoSnapshots::<StreamName, u64, Sums>::new(&dynamo, "sums");
         let query =
             QueryApi::new(storage.clone(), Adding).with_snapshots(snapshots, SnapshotPolicy::Every(50));
-        // The first keeps the snapshot.
+        // The first load stores the snapshot.
         for load in 0..2 {
             let before = dynamo.usage();
             let sums = query.get(&key(stream), Consistency::LatestEvent).await?;
-            ensure!(sums == Some(Sums::up_to(events)), "a load came to {sums:?}");
+            ensure!(sums == Some(Sums::up_to(events)), "a load returned {sums:?}");
             if load > 0 {
                 most = most.max((dynamo.usage() - before).requests);
             }
@@ -128,7 +128,7 @@ async fn repeat(times: u64, load: impl AsyncFn() -> Result<()>) -> Result<()> {
 }
 
 async fn load<C: Codec<Transfer>>(query: &QueryApi<Storage<C>, Adding>, key: &StreamName) -> Result<()> {
-    check(query.get(key, Consistency::LatestEvent).await?.context("the stream is there")?)
+    check(query.get(key, Consistency::LatestEvent).await?.context("the stream has no value")?)
 }
 
 async fn load_by_hand(client: &Client) -> Result<f64> {
@@ -142,7 +142,7 @@ async fn load_by_hand(client: &Client) -> Result<f64> {
     Ok(units)
 }
 
-/// The items of eventsrc, as the SDK gives them: what is left is `serde_json` and the loop.
+/// Loads the items of eventsrc with the SDK, `serde_json` and a loop.
 async fn load_commits_by_hand(client: &Client) -> Result<()> {
     let (key, mut sums) = (key(0), Sums::default());
     let load = by_hand::load(client, super::EVENTS, key.as_str(), |payload| {
@@ -155,7 +155,7 @@ async fn load_commits_by_hand(client: &Client) -> Result<()> {
 }
 
 fn check(sums: Sums) -> Result<()> {
-    ensure!(sums.transfers == EVENTS && sums.amount > 0, "a load came to {sums:?}");
+    ensure!(sums.transfers == EVENTS && sums.amount > 0, "a load returned {sums:?}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
-//! Benchmarks on DynamoDB Local, which is AWS's own DynamoDB for tests, beside raw calls of the same SDK.
+//! Benchmarks on DynamoDB Local, AWS's own server for tests, compared with raw calls of the same SDK.
 //!
-//! Times there are mostly the server's, so what is compared is what a client does and what it asks for: instructions,
-//! requests and capacity units.
+//! Times there are mostly those of the server, so the benchmarks compare the work and the cost of the client:
+//! instructions, requests and capacity units.
 
 mod by_hand;
 pub(crate) mod command;
@@ -39,20 +39,20 @@ impl Bench {
         Ok(Self { runtime, server })
     }
 
-    /// A database without tables.
+    /// Returns a database without tables.
     pub(crate) fn database(&self) -> Database {
         Database { endpoint: self.server.endpoint(), access_key: self.server.access_key("bench") }
     }
 }
 
-/// Where tables are; a child is told it by its arguments.
+/// Location of a database. A child receives it in its arguments.
 pub(crate) struct Database {
     pub(crate) endpoint: String,
     pub(crate) access_key: String,
 }
 
 impl Database {
-    /// A client of it, over one connection for one request at a time.
+    /// Returns a client. It uses one connection as long as it sends one request at a time.
     pub(crate) fn client(&self) -> Client {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -63,7 +63,7 @@ impl Database {
         Client::from_conf(config.build())
     }
 
-    /// The tables of eventsrc in it, which are made if there are none.
+    /// Returns the tables of eventsrc, and creates them if they do not exist.
     pub(crate) async fn tables(&self) -> Result<Dynamo> {
         let dynamo = Dynamo::new(self.client(), EVENTS);
         dynamo.create_tables().await?;
@@ -71,12 +71,12 @@ impl Database {
     }
 }
 
-/// The table of eventsrc's events.
+/// Name of eventsrc's table of events.
 pub(crate) const EVENTS: &str = "events";
 
 pub(crate) type Storage<C = Json> = DynamoStorage<StreamName, u64, Transfer, C>;
 
-/// What is saved: 300 bytes as JSON.
+/// The event: 300 bytes as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub(crate) amount: i64,
@@ -101,7 +101,7 @@ impl Transfer {
     }
 }
 
-/// What transfers are folded into.
+/// Value of the fold of transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Sums {
     pub(crate) transfers: u64,
@@ -109,14 +109,14 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// The step that both sides of a benchmark compile.
+    /// Adds one transfer. Both sides of a benchmark compile this step.
     #[inline]
     pub(crate) fn add(&mut self, transfer: &Transfer) {
         self.transfers += 1;
         self.amount += transfer.amount;
     }
 
-    /// Those of the transfers from 1 to `last`.
+    /// Returns the sums of the transfers from 1 to `last`.
     pub(crate) fn up_to(last: u64) -> Self {
         let mut sums = Self::default();
         (1..=last).for_each(|number| sums.add(&Transfer::new(number)));
@@ -124,12 +124,12 @@ impl Sums {
     }
 }
 
-/// A stream of transfers.
+/// Returns the key of a stream of transfers.
 pub(crate) fn key(stream: u64) -> StreamName {
     StreamName::new("account", &format!("DE89370400440532{stream:06}")).expect("the name is well-formed")
 }
 
-/// Stores the transfers from 1 to `last` on `key`, in commits of `size`.
+/// Stores the transfers from 1 to `last` in the stream `key`, in commits of `size` events.
 pub(crate) async fn store<C: Codec<Transfer>>(
     storage: &Storage<C>,
     key: &StreamName,
@@ -144,7 +144,7 @@ pub(crate) async fn store<C: Codec<Transfer>>(
         .map(|commit| async {
             match storage.put(Arc::new(commit?)).await? {
                 Put::Stored => Ok(()),
-                other => bail!("the stream has one writer, and a put came to {other:?}"),
+                other => bail!("a put to a stream with one writer returned {other:?}"),
             }
         })
         .buffered(AHEAD)
@@ -152,7 +152,7 @@ pub(crate) async fn store<C: Codec<Transfer>>(
         .await
 }
 
-/// How many requests are under way at once while a table is filled.
+/// Number of concurrent requests while a table is filled.
 pub(crate) const AHEAD: usize = 8;
 
 #[cfg(test)]

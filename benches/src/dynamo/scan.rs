@@ -1,4 +1,4 @@
-//! A scan of all streams for replay, beside a parallel `Scan` of the same table.
+//! A scan of all streams for replay, compared with a parallel `Scan` of the same table.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "dynamo-scan",
-    about: "DynamoDB: a scan of 20 MB for replay beside a raw parallel Scan",
+    about: "DynamoDB: a scan of 20 MB for replay, compared with a raw parallel Scan",
     run,
     child: no_child,
 };
 
 const STREAMS: u64 = 65;
-/// The events of one stream.
+/// Events in one stream.
 const LENGTH: u64 = 1_000;
-/// The events of one commit.
+/// Events in one commit.
 const SIZE: u64 = 10;
 const SEGMENTS: u32 = 2;
 const PAIRS: usize = 20;
@@ -57,7 +57,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
         });
         let (time, counts) = bench.runtime.block_on(paired::time(try_join_all(segments)));
         let events: u64 = counts?.into_iter().sum::<Result<u64>>()?;
-        ensure!(events == STREAMS * LENGTH, "a scan found {events} events");
+        ensure!(events == STREAMS * LENGTH, "a scan returned {events} events");
         Ok::<Duration, anyhow::Error>(time)
     };
     for scan in [Scan::Ours, Scan::Raw, Scan::Decoded] {
@@ -76,7 +76,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// A way to read the whole table.
+/// A method to read the whole table.
 #[derive(Clone, Copy)]
 enum Scan {
     Ours,
@@ -84,7 +84,7 @@ enum Scan {
     Decoded,
 }
 
-/// How many events there are in the segment.
+/// Returns the number of events in the segment.
 async fn ours(storage: &Storage, segment: Segment) -> Result<u64> {
     let mut events = 0;
     let mut pages = storage.scan(segment);
@@ -94,7 +94,7 @@ async fn ours(storage: &Storage, segment: Segment) -> Result<u64> {
     Ok(events)
 }
 
-/// The same for a program without eventsrc, which counts the events of a payload by `count`.
+/// Returns the number of events in the segment without eventsrc. `count` counts the events of a payload.
 async fn raw(client: &Client, segment: Segment, count: fn(&str) -> Result<u64>) -> Result<u64> {
     let mut events = 0;
     let mut after = None;
@@ -111,7 +111,7 @@ async fn raw(client: &Client, segment: Segment, count: fn(&str) -> Result<u64>) 
             .await?;
         for item in page.items() {
             let payload = item.get("p").and_then(|payload| payload.as_s().ok());
-            events += count(payload.context("there is a payload")?)?;
+            events += count(payload.context("the item has no payload")?)?;
         }
         after = page.last_evaluated_key;
         if after.as_ref().is_none_or(|after| after.is_empty()) {
@@ -120,7 +120,7 @@ async fn raw(client: &Client, segment: Segment, count: fn(&str) -> Result<u64>) 
     }
 }
 
-/// Looks at every byte, and takes the payload for what it is known to be.
+/// Reads every byte, and counts events without decoding them.
 fn touch(payload: &str) -> Result<u64> {
     let braces = payload.bytes().filter(|byte| *byte == b'{').count();
     Ok(braces as u64)

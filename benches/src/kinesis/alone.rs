@@ -1,4 +1,4 @@
-//! The servers on the way of events, each alone, with raw calls and nothing else to do.
+//! The servers on the path of events, each measured alone with raw calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::dynamo::{Database, EVENTS, Transfer, command, key};
 use crate::measure::paired;
 use crate::postgres::totals;
 
-/// How many tasks put into the table side by side, each onto a stream of its own.
+/// Number of concurrent tasks that put into the table, each to its own stream.
 pub(super) const WRITERS: u64 = 16;
 
-/// How many records a call puts onto the stream, and how many deposits a transaction has.
+/// Number of records of a call, and of deposits of a transaction.
 const BATCH: u64 = 500;
 
 /// Puts `events` items into a streamed table.
@@ -48,29 +48,29 @@ pub(super) async fn put_items(database: &Database, events: u64) -> Result<Durati
 pub(super) async fn get_changes(database: &Database, events: u64) -> Result<Duration> {
     let client = streams(database);
     let listed = client.list_streams().table_name(EVENTS).send().await?;
-    let stream = listed.streams.unwrap_or_default().pop().context("the table has a stream")?;
-    let arn = stream.stream_arn.context("the stream has a name")?;
+    let stream = listed.streams.unwrap_or_default().pop().context("the table has no stream")?;
+    let arn = stream.stream_arn.context("the stream has no ARN")?;
     let described = client.describe_stream().stream_arn(&arn).send().await?;
-    let description = described.stream_description.context("there is a description")?;
-    let shard = description.shards.unwrap_or_default().pop().context("the stream has a shard")?;
+    let description = described.stream_description.context("the response has no description")?;
+    let shard = description.shards.unwrap_or_default().pop().context("the stream has no shard")?;
     let begin = client.get_shard_iterator().stream_arn(arn).set_shard_id(shard.shard_id);
     let begun = begin.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await?;
-    let mut iterator = begun.shard_iterator.context("there is an iterator")?;
+    let mut iterator = begun.shard_iterator.context("the response has no iterator")?;
     let read = async {
         let mut read = 0;
         while read < events {
             let answer = client.get_records().shard_iterator(iterator).limit(1000).send().await?;
             read += answer.records().len() as u64;
-            iterator = answer.next_shard_iterator.context("the shard is open")?;
+            iterator = answer.next_shard_iterator.context("the shard has ended")?;
         }
-        ensure!(read == events, "{events} items were put, and {read} changes were read");
+        ensure!(read == events, "{events} items were put, but {read} changes were read");
         Ok(())
     };
     let (time, done) = paired::time(read).await;
     done.map(|()| time)
 }
 
-/// Puts `events` records onto a stream.
+/// Puts `events` records to a stream.
 pub(super) async fn put_records(stream: &Stream, events: u64) -> Result<Duration> {
     let envelope = Envelope::<StreamName, u64, Transfer>::new();
     let entry = |number| {
@@ -82,7 +82,7 @@ pub(super) async fn put_records(stream: &Stream, events: u64) -> Result<Duration
     let put = async {
         for call in entries.chunks(BATCH as usize) {
             let call = stream.client.put_records().stream_name(&stream.name).set_records(Some(call.to_vec()));
-            ensure!(call.send().await?.failed_record_count.unwrap_or(0) == 0, "records were refused");
+            ensure!(call.send().await?.failed_record_count.unwrap_or(0) == 0, "the server rejected records");
         }
         Ok(())
     };
@@ -98,14 +98,14 @@ pub(super) async fn get_records(stream: &Stream, events: u64) -> Result<Duration
         while read < events {
             read += shard.next().await?.len() as u64;
         }
-        ensure!(read == events, "{events} records were put, and {read} were read");
+        ensure!(read == events, "{events} records were put, but {read} were read");
         Ok(())
     };
     let (time, done) = paired::time(read).await;
     done.map(|()| time)
 }
 
-/// Adds `events` deposits up, in transactions of [`BATCH`].
+/// Adds up `events` deposits in transactions of [`BATCH`].
 pub(super) async fn add_up(client: tokio_postgres::Client, events: u64) -> Result<Duration> {
     let mut by_hand = totals::ByHand::create(client).await?;
     let deposits: Vec<_> = (0..events).map(|number| Arc::new(totals::deposit(number))).collect();
@@ -119,7 +119,7 @@ pub(super) async fn add_up(client: tokio_postgres::Client, events: u64) -> Resul
     done.map(|()| time)
 }
 
-/// A client of the streams of tables.
+/// Returns a client of DynamoDB Streams.
 pub(super) fn streams(database: &Database) -> Streams {
     let credentials = config::Credentials::new(&database.access_key, "secret", None, None, "benches");
     let config = config::Config::builder()

@@ -1,4 +1,4 @@
-//! How long a commit takes from its put to the application.
+//! The delay of a commit from its put to the application.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,24 +18,24 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "kinesis-delay",
-    about: "Kinesis: from a put to the application, beside a raw loop that asks as often",
+    about: "Kinesis: from a put to the application, compared with a raw loop at the same poll interval",
     run,
     child: no_child,
 };
 
-/// From call to call of both sides, where they are compared.
+/// Poll interval of both sides of the comparison.
 const WAIT: Duration = Duration::from_millis(20);
-/// Puts a second, where they are compared.
+/// Puts per second in the comparison.
 const COMPARED_RATE: u64 = 60;
 const SHARDS: u64 = 4;
-/// Puts a second on all shards, where little happens.
+/// Puts per second on all shards in the measurement under light load.
 const LIGHT_RATE: u64 = 2 * SHARDS;
 const SECONDS: u64 = 30;
 
 fn run(_: &Path) -> Result<Vec<Row>> {
     let bench = Bench::start()?;
     let (compared, light) = (bench.stream(1)?, bench.stream(SHARDS as i32)?);
-    // Together they keep a core less than a tenth busy.
+    // Together they use less than a tenth of a core.
     let both = async { tokio::try_join!(compare(compared), as_it_comes(light)) };
     let ((ours, raw), light) = bench.runtime.block_on(both)?;
     let row = |which, of: fn(&Delays) -> f64| {
@@ -54,7 +54,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// What a consumer takes, and what a raw loop takes, for the same commits of one stream.
+/// Measures the delays of a consumer and of a raw loop for the same commits of one stream.
 async fn compare(stream: Stream) -> Result<(Delays, Delays)> {
     let puts = Arc::new(Puts::default());
     let feed = stream.consumer(MemoryLeases::default(), every(WAIT)).await?;
@@ -66,7 +66,7 @@ async fn compare(stream: Stream) -> Result<(Delays, Delays)> {
     Ok((ours.await??, raw.await??))
 }
 
-/// What a consumer with default settings takes.
+/// Measures the delays of a consumer with default settings.
 async fn as_it_comes(stream: Stream) -> Result<Delays> {
     let puts = Arc::new(Puts::default());
     let feed = stream.consumer(MemoryLeases::default(), PollingSettings::default()).await?;
@@ -77,7 +77,7 @@ async fn as_it_comes(stream: Stream) -> Result<Delays> {
     ours.await?
 }
 
-/// Puts `count` commits, one by one, `rate` a second at random moments.
+/// Puts `count` commits one by one, at random moments and `rate` per second.
 async fn put(stream: &Stream, puts: &Puts, rate: u64, count: u64) -> Result<()> {
     let publisher = stream.publisher(false);
     let randomness = Randomness::seeded(20);
@@ -95,9 +95,9 @@ async fn put(stream: &Stream, puts: &Puts, rate: u64, count: u64) -> Result<()> 
 async fn ours(mut feed: Feed, puts: Arc<Puts>, count: u64) -> Result<Delays> {
     let mut delays = Delays::default();
     while (delays.0.len() as u64) < count {
-        let delivery = feed.next().await?.context("the consumer goes on")?;
+        let delivery = feed.next().await?.context("the consumer has ended")?;
         for change in &delivery.changes {
-            let Change::Commit(commit) = change else { bail!("there are only commits, and {change:?} came") };
+            let Change::Commit(commit) = change else { bail!("expected a commit, got {change:?}") };
             delays.0.push(puts.ago(commit.first));
         }
         delivery.acknowledgement.acknowledge();
@@ -117,17 +117,17 @@ async fn raw(mut shard: Shard, puts: Arc<Puts>, count: u64) -> Result<Delays> {
     Ok(delays)
 }
 
-/// When each commit was put.
+/// Start times of the puts.
 #[derive(Default)]
 struct Puts(Mutex<Vec<Duration>>);
 
 impl Puts {
-    /// The next one is put now.
+    /// Records that the next put begins now.
     fn begin(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(SystemClock.elapsed());
     }
 
-    /// How long ago the put of this number began.
+    /// Returns the time since the put of this number began.
     fn ago(&self, number: u64) -> Duration {
         let puts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         SystemClock.elapsed().saturating_sub(puts[number as usize - 1])

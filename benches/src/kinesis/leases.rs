@@ -1,4 +1,4 @@
-//! How often leases and checkpoints are written.
+//! The number of writes of leases and checkpoints.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "kinesis-leases",
-    about: "Kinesis: how often leases and checkpoints are written under load",
+    about: "Kinesis: writes of leases and checkpoints under load",
     run,
     child: no_child,
 };
 
 const SHARDS: u64 = 4;
-const LASTS: Duration = Duration::from_secs(25);
-/// Half of what four shards of Kinesis take in a second, in twenty calls.
+const DURATION: Duration = Duration::from_secs(25);
+/// Half of the capacity of four Kinesis shards, in twenty calls a second.
 const RECORDS_PER_CALL: u64 = 100;
 const BETWEEN_CALLS: Duration = Duration::from_millis(50);
 
@@ -53,7 +53,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     Ok(vec![row("where each lease is a row of its own", writes), row("rows in Postgres", rows)])
 }
 
-/// Reads what is put for a while, from the first look at the leases until they are given up; says how long that was.
+/// Reads what is put, from the first read of the leases until their release, and returns the duration.
 async fn work(stream: &Stream, leases: &Arc<Counting>) -> Result<Duration> {
     let start = SystemClock.elapsed();
     let feed = stream.consumer(Arc::clone(leases), PollingSettings::default()).await?;
@@ -62,7 +62,7 @@ async fn work(stream: &Stream, leases: &Arc<Counting>) -> Result<Duration> {
     reads(&handle, SHARDS as usize).await?;
     let publisher = stream.publisher(false);
     let mut put = 0;
-    while SystemClock.elapsed() - start < LASTS {
+    while SystemClock.elapsed() - start < DURATION {
         let changes = (put + 1..=put + RECORDS_PER_CALL).map(change).collect::<Result<Vec<_>>>()?;
         publisher.publish(&changes).await?;
         put += RECORDS_PER_CALL;
@@ -70,14 +70,14 @@ async fn work(stream: &Stream, leases: &Arc<Counting>) -> Result<Duration> {
     }
     until(async || Ok(handle.status().records == put)).await?;
     handle.drain();
-    ensure!(reader.await?? == put, "a consumer has not brought what was put");
-    let kept = leases.leases().await?;
-    let are_kept = kept.iter().all(|lease| matches!(lease.checkpoint, Checkpoint::After(_)));
-    ensure!(are_kept && kept.len() as u64 == SHARDS, "the checkpoints were not kept: {kept:?}");
+    ensure!(reader.await?? == put, "the consumer has not delivered all records");
+    let leases = leases.leases().await?;
+    let have_checkpoints = leases.iter().all(|lease| matches!(lease.checkpoint, Checkpoint::After(_)));
+    ensure!(have_checkpoints && leases.len() as u64 == SHARDS, "checkpoints are missing: {leases:?}");
     Ok(SystemClock.elapsed() - start)
 }
 
-/// Acknowledges everything at once; says how many changes that was.
+/// Acknowledges each delivery immediately, and returns the number of changes.
 async fn read(mut feed: Feed) -> Result<u64> {
     let mut changes = 0;
     while let Some(delivery) = feed.next().await? {
@@ -87,7 +87,8 @@ async fn read(mut feed: Feed) -> Result<u64> {
     Ok(changes)
 }
 
-/// How many rows were written to the tables of leases, as the server counts them once the writers have left.
+/// Returns the number of rows that were written to the tables of leases, as the server counts them after the writers have
+/// disconnected.
 async fn rows(client: Client) -> Result<u64> {
     until(async || {
         let others = "SELECT count(*) FROM pg_stat_activity
@@ -95,15 +96,15 @@ async fn rows(client: Client) -> Result<u64> {
         Ok(client.query_one(others, &[]).await?.get::<_, i64>(0) == 0)
     })
     .await
-    .context("connections stay open")?;
+    .context("other connections stay open")?;
     let counted = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables
                    WHERE relname IN ('shard_workers', 'shard_leases')";
     let rows: i64 = client.query_one(counted, &[]).await?.get(0);
-    ensure!(rows > 0, "the server has counted nothing");
+    ensure!(rows > 0, "the server has counted no rows");
     Ok(rows as u64)
 }
 
-/// Leases in Postgres, which count how often a lease is written: what a store writes that has a row for each.
+/// Leases in Postgres that count the writes of each lease: the writes of a store with one row per lease.
 struct Counting {
     leases: PostgresLeases,
     writes: AtomicU64,

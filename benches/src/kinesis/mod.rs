@@ -1,4 +1,4 @@
-//! Benchmarks on ferrokinesis, a Kinesis for tests, beside raw calls of the same SDK.
+//! Benchmarks on ferrokinesis, a Kinesis server for tests, compared with raw calls of the same SDK.
 
 mod alone;
 mod by_hand;
@@ -45,7 +45,7 @@ impl Bench {
         Ok(Self { runtime, server })
     }
 
-    /// A new stream, of so many shards.
+    /// Creates a stream with this number of shards.
     fn stream(&self, shards: i32) -> Result<Stream> {
         let stream = Stream::at(&self.server.endpoint(), &self.server.stream_name("bench"));
         self.runtime.block_on(stream.create(shards))?;
@@ -53,7 +53,7 @@ impl Bench {
     }
 }
 
-/// Where a stream is; a child is told it by its arguments.
+/// Location of a stream. A child receives it in its arguments.
 #[derive(Debug, Clone)]
 struct Stream {
     endpoint: String,
@@ -77,13 +77,13 @@ impl Stream {
         self.client.create_stream().stream_name(&self.name).shard_count(shards).send().await?;
         until(async || {
             let answer = self.client.describe_stream_summary().stream_name(&self.name).send().await?;
-            let summary = answer.stream_description_summary.context("there is a description")?;
+            let summary = answer.stream_description_summary.context("the response has no description")?;
             Ok(summary.stream_status == StreamStatus::Active)
         })
         .await
     }
 
-    /// What puts commits onto it, each in a record of its own, or several in one.
+    /// Returns a publisher of commits, with one commit per record or with aggregated records.
     fn publisher(&self, aggregates: bool) -> Publisher<StreamName, u64, Transfer, Json> {
         let defaults = PublisherSettings::default();
         let settings = PublisherSettings { aggregate: defaults.aggregate.filter(|_| aggregates), ..defaults };
@@ -100,38 +100,38 @@ impl Stream {
 /// A consumer of transfers.
 type Feed = Consumer<StreamName, u64, Transfer>;
 
-/// The transfer of this number, as a commit that was put onto one of [`STREAMS`] streams of events.
+/// Returns the transfer of this number as a commit of one of [`STREAMS`] event streams.
 fn change(number: u64) -> Result<Change<StreamName, u64, Transfer>> {
     let payloads = Vec1::new(Transfer::new(number));
     Ok(Change::Commit(Arc::new(account::commit(key(number % STREAMS), number, payloads))))
 }
 
-/// As many as a call has records, since no call has two of one stream of events.
+/// Number of event streams: the number of records of a call, because a call has at most one record per event stream.
 const STREAMS: u64 = 500;
 
-/// Waits until a consumer reads so many shards.
+/// Waits until a consumer reads this number of shards.
 async fn reads(handle: &ConsumerHandle, shards: usize) -> Result<()> {
     until(async || Ok(handle.status().shards.len() == shards)).await
 }
 
-/// Waits until `is_so`, for a minute at most.
-async fn until(mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let becomes_so = async {
-        while !is_so().await? {
+/// Waits until `condition` is true, for at most a minute.
+async fn until(mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let polling = async {
+        while !condition().await? {
             SystemClock.sleep(Duration::from_millis(10)).await;
         }
         anyhow::Ok(())
     };
-    timeout(Duration::from_secs(60), becomes_so).await.context("it takes more than a minute")?
+    timeout(Duration::from_secs(60), polling).await.context("a wait took more than a minute")?
 }
 
-/// The same wait from call to call, whatever comes, and none of the limits of the service.
+/// Settings with a fixed poll interval and without the limits of the service.
 fn every(wait: Duration) -> PollingSettings {
     PollingSettings {
         shortest_wait: wait,
         longest_wait: wait,
         bytes_per_second: u64::MAX,
-        // Under valgrind everything takes its time.
+        // Calls are slow under valgrind.
         call_timeout: Duration::from_secs(300),
         ..PollingSettings::default()
     }

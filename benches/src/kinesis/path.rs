@@ -1,4 +1,4 @@
-//! The whole way of an event, from DynamoDB through Kinesis into Postgres, beside the slowest server on it alone.
+//! The whole path of an event, from DynamoDB through Kinesis into Postgres, compared with the slowest server alone.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use eventsrc_core::clock::{Randomness, SystemClock};
 use eventsrc_core::lease::MemoryLeases;
+use eventsrc_core::retry::BackoffSettings;
 use eventsrc_core::save::PreconditionFailed;
 use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::view::{Batch, ViewError};
@@ -27,15 +28,15 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "whole-path",
-    about: "from DynamoDB through Kinesis into Postgres, beside the slowest server alone",
+    about: "from DynamoDB through Kinesis into Postgres, compared with the slowest server alone",
     run,
     child: no_child,
 };
 
-/// Commits of one event each.
+/// Number of commits, of one event each.
 const COUNT: u64 = 8_000;
 const PAIRS: usize = 3;
-/// From call to call of both streams, as AWS allows it.
+/// Poll interval of both streams, as AWS allows.
 const WAIT: Duration = Duration::from_millis(200);
 
 fn run(_: &Path) -> Result<Vec<Row>> {
@@ -45,7 +46,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
         postgres: postgres::Bench::start()?,
         databases: Mutex::default(),
     };
-    // The servers are slow at first.
+    // A warm-up, because the servers are slow at first.
     servers.whole()?;
     servers.alone()?;
     let mut alone: [Vec<f64>; SERVERS.len()] = Default::default();
@@ -63,7 +64,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     let whole = COUNT as f64 / paired.ours;
     let medians = alone.map(|times| paired::percentile(times, 50));
     let slowest = medians.iter().zip(SERVERS).max_by(|one, other| one.0.total_cmp(other.0));
-    let (_, slowest) = slowest.context("there are servers")?;
+    let (_, slowest) = slowest.context("there are no servers")?;
     let name = format!("whole path, against the slowest server alone: {slowest}");
     let judged = Row::new(name, "events/s", whole, COUNT as f64 / paired.reference);
     let others = medians.into_iter().zip(SERVERS).filter(|(_, name)| *name != slowest);
@@ -86,12 +87,12 @@ struct Servers {
     dynamo: dynamo::Bench,
     kinesis: Bench,
     postgres: postgres::Bench,
-    /// How many databases there were.
+    /// Number of databases that were created.
     databases: Mutex<u32>,
 }
 
 impl Servers {
-    /// How long each server takes for its part, in the order of [`SERVERS`].
+    /// Returns the time that each server takes for its part, in the order of [`SERVERS`].
     fn alone(&self) -> Result<[Duration; SERVERS.len()]> {
         let (database, stream) = (self.dynamo.database(), self.kinesis.stream(1)?);
         let client = self.postgres.client(&self.postgres_database())?;
@@ -106,7 +107,7 @@ impl Servers {
         })
     }
 
-    /// How long it takes from the first command until the last event is in the view.
+    /// Returns the time from the first command until the last event is in the view.
     fn whole(&self) -> Result<Duration> {
         let (database, stream) = (self.dynamo.database(), self.kinesis.stream(1)?);
         let url = self.postgres_database();
@@ -114,9 +115,9 @@ impl Servers {
         self.dynamo.runtime.block_on(whole(&database, &stream, &url, client))
     }
 
-    /// A fresh database.
+    /// Creates a database, and returns its URL.
     fn postgres_database(&self) -> String {
-        let mut databases = self.databases.lock().expect("nobody panicked");
+        let mut databases = self.databases.lock().expect("no other thread has panicked");
         *databases += 1;
         self.postgres.database(&format!("path{databases}"))
     }
@@ -136,12 +137,12 @@ async fn whole(
     let records = stream.consumer(MemoryLeases::default(), every(WAIT)).await?;
     let handles = [changes.handle(), records.handle()];
     let publisher = stream.publisher(true);
-    let bridge =
-        tokio::spawn(
-            async move { forward(changes, &publisher, &SystemClock, &Randomness::from_system()).await },
-        );
+    let bridge = tokio::spawn(async move {
+        forward(changes, &publisher, &BackoffSettings::default(), &SystemClock, &Randomness::from_system())
+            .await
+    });
     let view = PostgresView::open(&Postgres::connect(url).await?, Accounts).await?;
-    // What is applied comes by the bus alone.
+    // The view is updated by the bus alone.
     let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
     let synchronizer = Synchronizer::start(storage.clone(), view, settings);
     let following = synchronizer.clone();
@@ -164,7 +165,7 @@ async fn whole(
     Ok(time)
 }
 
-/// Commands of several tasks, one after the other in each.
+/// Saves commands from several tasks, one after the other in each task.
 async fn save_all(storage: Storage) -> Result<()> {
     let saves = Arc::new(SaveApi::new(storage));
     let writers = (0..WRITERS).map(|writer| {
@@ -173,7 +174,7 @@ async fn save_all(storage: Storage) -> Result<()> {
             for number in 1..=COUNT / WRITERS {
                 let operation = Operation::<_, PreconditionFailed>::insert(Transfer::new(number));
                 let saved = saves.save(&key(writer), operation).await?;
-                ensure!(matches!(saved, Outcome::Saved(_)), "a save came to {saved:?}");
+                ensure!(matches!(saved, Outcome::Saved(_)), "a save returned {saved:?}");
             }
             Ok(())
         })
@@ -182,13 +183,13 @@ async fn save_all(storage: Storage) -> Result<()> {
     try_join_all(writers).await?.into_iter().collect()
 }
 
-/// How many events the view has applied.
+/// Returns the number of events that the view has applied.
 async fn applied(client: &tokio_postgres::Client) -> Result<i64> {
     let sum = "SELECT coalesce(sum(deposits), 0)::bigint FROM totals_v1";
     Ok(client.query_one(sum, &[]).await?.get(0))
 }
 
-/// The totals of accounts, by the statement that is also run by hand.
+/// The view of the totals of accounts. It uses the same statement as the program without eventsrc.
 struct Accounts;
 
 impl View<StreamName, u64, Transfer> for Accounts {

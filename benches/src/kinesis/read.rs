@@ -1,4 +1,4 @@
-//! Reading a stream to its end, beside a loop of `GetRecords`.
+//! A read of a stream to its end, compared with a loop of `GetRecords`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::table::{Bar, Row};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "kinesis-read",
-    about: "Kinesis: a stream read by a consumer beside a raw GetRecords loop",
+    about: "Kinesis: a stream read by a consumer, compared with a raw GetRecords loop",
     run,
     child,
 };
 
-/// Two calls of the most records that a call brings.
+/// Number of records: two calls with the maximum number of records.
 const RECORDS: u64 = 20_000;
 
 fn run(_: &Path) -> Result<Vec<Row>> {
@@ -54,10 +54,10 @@ fn child(arguments: &[&str]) -> Result<()> {
         "raw" => runtime.block_on(raw(&stream)),
         _ => bail!("unknown side {side}"),
     };
-    // The first time opens the connection.
+    // The first read opens the connection.
     let expected = Sums::up_to(RECORDS);
     for sums in [read()?, region(read)?] {
-        ensure!(sums == expected, "something else was read than was put");
+        ensure!(sums == expected, "the sums of the read transfers are wrong");
     }
     Ok(())
 }
@@ -66,9 +66,9 @@ async fn ours(stream: &Stream) -> Result<Sums> {
     let mut feed = stream.consumer(MemoryLeases::default(), every(Duration::from_millis(1))).await?;
     let mut sums = Sums::default();
     while sums.transfers < RECORDS {
-        let delivery = feed.next().await?.context("the consumer goes on")?;
+        let delivery = feed.next().await?.context("the consumer has ended")?;
         for change in &delivery.changes {
-            let Change::Commit(commit) = change else { bail!("there are only commits, and {change:?} came") };
+            let Change::Commit(commit) = change else { bail!("expected a commit, got {change:?}") };
             commit.payloads.iter().for_each(|transfer| sums.add(transfer));
         }
         delivery.acknowledgement.acknowledge();
@@ -76,7 +76,7 @@ async fn ours(stream: &Stream) -> Result<Sums> {
     Ok(sums)
 }
 
-/// The same for a program without eventsrc, which keeps nothing of how far it is.
+/// Reads the stream without eventsrc, and stores no checkpoint.
 async fn raw(stream: &Stream) -> Result<Sums> {
     let mut shard = Shard::of(stream).await?;
     let mut sums = Sums::default();

@@ -1,7 +1,7 @@
-//! Instructions, counted exactly by callgrind.
+//! Exact instruction counts by callgrind.
 //!
-//! The program runs itself once more under valgrind, as the child of a benchmark. Only what happens inside of
-//! [`region`] is counted, so that the child can build what it needs first.
+//! The program runs itself under valgrind, as the child of a benchmark. Only the code inside [`region`] is counted, so
+//! the child can prepare its data first.
 
 use std::process::Command;
 
@@ -10,14 +10,14 @@ use anyhow::{Context, Result, bail};
 /// Runs the part of a child that is counted.
 #[inline(never)]
 pub(crate) fn region<T>(part: impl FnOnce() -> T) -> T {
-    // Keeps the call from being the function's last, or it would become a jump that callgrind does not see return.
+    // Prevents a tail call, which would be a jump whose return callgrind does not see.
     std::hint::black_box(part())
 }
 
-/// The instructions that `child` of `benchmark`, run with `arguments`, executes inside of [`region`].
+/// Returns the number of instructions that the child of `benchmark` executes inside [`region`] with these arguments.
 pub(crate) fn instructions(benchmark: &str, arguments: &[&str]) -> Result<u64> {
-    let place = tempfile::tempdir()?;
-    let counts = place.path().join("callgrind.out");
+    let folder = tempfile::tempdir()?;
+    let counts = folder.path().join("callgrind.out");
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
@@ -34,6 +34,6 @@ pub(crate) fn instructions(benchmark: &str, arguments: &[&str]) -> Result<u64> {
     let total = counts.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
     match total {
         Some(total) if total > 0 => Ok(total),
-        _ => bail!("nothing was counted for {benchmark}: is the program built without symbols?"),
+        _ => bail!("callgrind counted nothing for {benchmark}; build the program with symbols"),
     }
 }

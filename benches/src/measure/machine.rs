@@ -1,4 +1,4 @@
-//! What the numbers were measured on, without which they mean little.
+//! The conditions of a run: machine, versions and load.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::paired::seconds;
 
-/// The machine, as lines of text; `directory` is on the disk that the benchmarks write to.
+/// Describes the machine in lines of text. `directory` is on the disk that the benchmarks write to.
 pub(crate) fn describe(directory: &Path) -> Result<Vec<String>> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -35,7 +35,7 @@ pub(crate) fn describe(directory: &Path) -> Result<Vec<String>> {
     ])
 }
 
-/// The load average over one, five and fifteen minutes.
+/// Returns the load average over one, five and fifteen minutes.
 pub(crate) fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split(' ').take(3).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! How things are measured: counted where they can be, timed in pairs where they cannot.
+//! Measurement: exact counts where possible, otherwise times in pairs.
 
 pub(crate) mod counted;
 pub(crate) mod machine;

@@ -1,8 +1,7 @@
-//! Times, compared in pairs.
+//! Comparison of times in pairs.
 //!
-//! The machines are noisy and slow down for minutes at a time, so a time alone says nothing. The two sides take
-//! turns in short slices within one process, in random order, and each pair gives one ratio; the noise meets both
-//! of a pair alike.
+//! Machines are noisy and can be slow for minutes, so a single time means little. The two sides take turns in short
+//! slices within one process, in random order, and each pair gives one ratio. Noise affects both sides of a pair alike.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +9,16 @@ use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// How two sides compare.
+/// Result of a comparison.
 pub(crate) struct Paired {
-    /// Seconds a unit of work, the median over the slices.
+    /// Seconds per unit of work, as the median over the slices.
     pub(crate) ours: f64,
     pub(crate) reference: f64,
-    /// How much faster ours is: the reference's time over ours, by pairs.
+    /// Speed of ours relative to the reference: the reference's time divided by ours, by pairs.
     pub(crate) speed: Spread,
 }
 
-/// A median, and the quartiles beside it.
+/// A median and its quartiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) low: f64,
@@ -28,23 +27,23 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The same, where ours does `factor` times as much in a unit.
+    /// Scales the ratio for units in which ours does `factor` times as much work.
     pub(crate) fn times(self, factor: f64) -> Self {
         Self { low: self.low * factor, median: self.median * factor, high: self.high * factor }
     }
 
-    /// The same the other way round: how much slower instead of how much faster.
+    /// Inverts the ratio from speed to time.
     pub(crate) fn inverse(self) -> Self {
         Self { low: 1.0 / self.high, median: 1.0 / self.median, high: 1.0 / self.low }
     }
 }
 
 const PAIRS: usize = 100;
-/// Less than half of the longest slice there may be, since noise makes some of them longer.
+/// Target duration of a slice: less than half of the longest useful slice, because noise makes some slices longer.
 const SLICE: Duration = Duration::from_millis(100);
 const SEED: u64 = 20;
 
-/// Compares two sides, each of which does as many units of work as it is told to.
+/// Compares two sides that do the given number of units of work in each call.
 pub(crate) fn compare(
     mut ours: impl FnMut(u64) -> Result<()>,
     mut reference: impl FnMut(u64) -> Result<()>,
@@ -74,7 +73,7 @@ pub(crate) fn compare(
     })
 }
 
-/// Compares two sides that each do one whole unit and say how long it took, in `pairs` pairs.
+/// Compares two sides that do one unit in each call and return its duration, in `pairs` pairs.
 pub(crate) fn compare_whole(
     pairs: usize,
     mut ours: impl FnMut() -> Result<Duration>,
@@ -97,39 +96,39 @@ pub(crate) fn compare_whole(
     })
 }
 
-/// How long `work` takes, and what it comes to.
+/// Returns the duration of `work` and its result.
 pub(crate) async fn time<T>(work: impl Future<Output = T>) -> (Duration, T) {
     let start = now();
     let done = work.await;
     (start.elapsed(), done)
 }
 
-/// The seconds that `work` takes.
+/// Returns the duration of `work` in seconds, and its result.
 pub(crate) fn seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     let start = now();
     let done = work()?;
     Ok((start.elapsed().as_secs_f64(), done))
 }
 
-/// The value below which `percent` of the values lie.
+/// Returns a percentile of the values.
 pub(crate) fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() - 1) * percent / 100]
 }
 
-/// How many units fill a slice; the runs that find it out warm up caches and files as well.
+/// Returns the number of units that fill a slice. Its trial runs also warm up caches and files.
 fn units(work: &mut impl FnMut(u64) -> Result<()>) -> Result<u64> {
     let mut units = 1;
     loop {
-        let took = slice(work, units)? * units as f64;
-        if took * 2.0 >= SLICE.as_secs_f64() {
-            return Ok(((units as f64 * SLICE.as_secs_f64() / took) as u64).max(1));
+        let seconds = slice(work, units)? * units as f64;
+        if seconds * 2.0 >= SLICE.as_secs_f64() {
+            return Ok(((units as f64 * SLICE.as_secs_f64() / seconds) as u64).max(1));
         }
         units *= 2;
     }
 }
 
-/// Seconds a unit.
+/// Runs one slice, and returns the seconds per unit.
 fn slice(work: &mut impl FnMut(u64) -> Result<()>, units: u64) -> Result<f64> {
     let (seconds, ()) = seconds(|| work(units))?;
     Ok(seconds / units as f64)

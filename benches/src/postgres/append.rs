@@ -1,4 +1,4 @@
-//! Commands that append to Postgres: 64 at once beside UNNEST by hand, and one alone beside an INSERT.
+//! Commands that append to Postgres: 64 concurrent ones compared with UNNEST by hand, and a single one with an INSERT.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "postgres-append",
-    about: "Postgres, 64 commands at once beside UNNEST by hand, and one beside an INSERT",
+    about: "Postgres: 64 commands at once compared with UNNEST by hand, and one command compared with an INSERT",
     run,
     child: no_child,
 };
@@ -104,7 +104,7 @@ fn key(writer: u64) -> StreamName {
     StreamName::new("account", &writer.to_string()).expect("the name is well-formed")
 }
 
-/// A program without eventsrc, which inserts rows of the same columns with one statement.
+/// A program without eventsrc that inserts rows with the same columns by one statement.
 struct ByHand {
     client: Client,
     insert: Statement,
@@ -135,8 +135,8 @@ impl ByHand {
         Ok(Self { client, insert, number: AtomicI64::new(0) })
     }
 
-    /// Appends a row to each of 64 streams so often, each by a task of its own, as a service does it that puts what its
-    /// requests append into one statement.
+    /// Appends `times` rows to each of 64 streams from 64 tasks. One statement inserts all waiting rows, as in a service that
+    /// groups the appends of its requests.
     async fn insert_in_groups(self: Arc<Self>, times: u64) -> Result<()> {
         let (append, mut appended) = mpsc::channel::<(String, i64, String, oneshot::Sender<bool>)>(64);
         let first = self.number.fetch_add(times as i64, Ordering::Relaxed) + 1;
@@ -145,10 +145,10 @@ impl ByHand {
                 let append = append.clone();
                 tokio::spawn(async move {
                     for number in (first..).take(times as usize) {
-                        let (told, stored) = oneshot::channel();
-                        let row = (writer.to_string(), number, serde_json::to_string(&[event()])?, told);
+                        let (reply, stored) = oneshot::channel();
+                        let row = (writer.to_string(), number, serde_json::to_string(&[event()])?, reply);
                         append.send(row).await?;
-                        anyhow::ensure!(stored.await?, "a row was in the way");
+                        anyhow::ensure!(stored.await?, "a row conflicts with a stored one");
                     }
                     Ok(())
                 })
@@ -165,14 +165,14 @@ impl ByHand {
             let rows = self.client.query(&self.insert, &[&ids, &numbers, &commits, &payloads]).await?;
             let stored: HashSet<&str> = rows.iter().map(|row| row.get(0)).collect();
             let answers: Vec<bool> = ids.iter().map(|id| stored.contains(id)).collect();
-            for ((.., told), stored) in group.drain(..).zip(answers) {
-                let _ = told.send(stored);
+            for ((.., reply), stored) in group.drain(..).zip(answers) {
+                let _ = reply.send(stored);
             }
         }
         try_join_all(writers).await?.into_iter().collect()
     }
 
-    /// Appends one row to each of `streams` streams, so often.
+    /// Appends one row to each of `streams` streams, `times` times.
     async fn insert(&self, streams: u64, times: u64) -> Result<()> {
         for _ in 0..times {
             self.insert_once(streams).await?;
@@ -189,7 +189,7 @@ impl ByHand {
         let payloads =
             ids.iter().map(|_| serde_json::to_string(&[event()])).collect::<Result<Vec<_>, _>>()?;
         let stored = self.client.query(&self.insert, &[&ids, &numbers, &commits, &payloads]).await?;
-        anyhow::ensure!(stored.len() == ids.len(), "a row was in the way");
+        anyhow::ensure!(stored.len() == ids.len(), "a row conflicts with a stored one");
         Ok(())
     }
 }

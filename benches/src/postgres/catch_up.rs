@@ -1,4 +1,4 @@
-//! A view in Postgres that catches up, beside set-wise SQL by hand and beside one event a transaction.
+//! A view in Postgres that catches up, compared with set-wise SQL by hand and with one event per transaction.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "catch-up",
-    about: "a view in Postgres, events into 1,000 rows exactly once, beside SQL by hand",
+    about: "a view in Postgres, events into 1,000 rows exactly once, compared with SQL by hand",
     run,
     child: no_child,
 };
 
-type Keeper = Synchronizer<Arc<PostgresView<StreamName, u64, i64, Totals>>>;
+type TotalsSynchronizer = Synchronizer<Arc<PostgresView<StreamName, u64, i64, Totals>>>;
 
 fn run(_: &Path) -> Result<Vec<Row>> {
     let bench = Bench::start()?;
@@ -55,7 +55,10 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     ours.apply(&bench, 100)?;
     let commits = (bench.commits(&counting)? - commits) as f64;
     let batches = (ours.batches(&bench)? - batches) as f64;
-    ensure!(ours.pages * EVENTS_PER_BATCH == ours.events(&bench)?, "every event is applied, and once");
+    ensure!(
+        ours.pages * EVENTS_PER_BATCH == ours.events(&bench)?,
+        "not every event was applied exactly once"
+    );
 
     let events = EVENTS_PER_BATCH as f64;
     let row = |name, paired: &paired::Paired, reference: f64| {
@@ -81,9 +84,9 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// A view that is kept by eventsrc.
+/// A view that eventsrc keeps up to date.
 struct Ours {
-    synchronizer: Keeper,
+    synchronizer: TotalsSynchronizer,
     pages: u64,
 }
 
@@ -93,7 +96,7 @@ impl Ours {
         bench.runtime.block_on(async {
             let postgres = Postgres::connect(&url).await?;
             let view = Arc::new(PostgresView::open(&postgres, Totals { each, version: 1 }).await?);
-            // Everything comes by the feed; the storage is for what it would lose.
+            // The feed delivers everything, so the storage can be empty.
             let storage = Arc::new(MemoryStorage::<StreamName, u64, i64>::default());
             let settings = SynchronizerSettings {
                 workers: 1,

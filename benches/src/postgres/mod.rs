@@ -1,8 +1,8 @@
-//! Postgres: a durable server of the benchmark's own, and the tables that a program without eventsrc would have.
+//! Benchmarks on a durable Postgres server of their own, compared with SQL by hand.
 
 pub(crate) mod append;
 pub(crate) mod catch_up;
-mod made;
+mod generated;
 pub(crate) mod rebuild;
 pub(crate) mod totals;
 pub(crate) mod visible;
@@ -12,7 +12,7 @@ use eventsrc_test_servers::{Postgres as Server, PostgresSettings};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 
-/// A server that syncs, and the runtime of its clients.
+/// A server that syncs its disk, and the runtime of its clients.
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     server: Server,
@@ -26,12 +26,12 @@ impl Bench {
         Ok(Self { runtime, server })
     }
 
-    /// A fresh database.
+    /// Creates a database, and returns its URL.
     pub(crate) fn database(&self, name: &str) -> String {
         self.runtime.block_on(self.server.database(name))
     }
 
-    /// A connection without eventsrc.
+    /// Opens a connection without eventsrc.
     pub(crate) fn client(&self, url: &str) -> Result<Client> {
         self.runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
@@ -40,7 +40,7 @@ impl Bench {
         })
     }
 
-    /// Does `work` in a task, as a service does, and waits for it.
+    /// Runs `work` in a task, as a service does, and waits for it.
     pub(crate) fn task<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
@@ -48,7 +48,7 @@ impl Bench {
         self.runtime.block_on(self.runtime.spawn(work))?
     }
 
-    /// How many transactions have written so far, each of which the server commits with one sync of its disk.
+    /// Returns the number of transactions that have written so far. The server commits each with one sync of its disk.
     pub(crate) fn commits(&self, client: &Client) -> Result<i64> {
         let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
         Ok(self.runtime.block_on(client.query_one(next, &[]))?.get(0))

@@ -1,4 +1,4 @@
-//! A fresh view built from everything, beside the same SQL by hand over two connections.
+//! A new view built from all events, compared with the same SQL by hand over two connections.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use futures::future::try_join_all;
 use tokio::runtime::Builder;
 
 use super::Bench;
-use super::made::Made;
+use super::generated::Generated;
 use super::totals::{ACCOUNTS, ByHand, Deposit, EVENTS_PER_BATCH, Totals, page};
 use crate::Benchmark;
 use crate::measure::{paired, peak};
@@ -21,7 +21,7 @@ use crate::table::{Bar, Row};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "rebuild",
-    about: "a fresh view in Postgres built from 500,000 events, beside the same SQL by hand",
+    about: "a new view in Postgres built from 500,000 events, compared with the same SQL by hand",
     run,
     child,
 };
@@ -30,10 +30,10 @@ const PAGES: u64 = 10;
 const CONNECTIONS: usize = 2;
 const EVENTS_PER_TRANSACTION: usize = 50_000;
 
-/// Events a second that are enough, where the server can take them.
-const ENOUGH: f64 = 250_000.0;
+/// Required events per second, if the server can take them.
+const REQUIRED: f64 = 250_000.0;
 
-/// How often the two sides take turns.
+/// Number of pairs.
 const PAIRS: usize = 5;
 
 fn run(_: &Path) -> Result<Vec<Row>> {
@@ -44,12 +44,12 @@ fn run(_: &Path) -> Result<Vec<Row>> {
         for commit in pages.iter().flatten() {
             ensure!(
                 matches!(storage.put(Arc::clone(commit)).await?, Put::Stored),
-                "a fresh storage is empty"
+                "a commit to an empty storage conflicts"
             );
         }
         Ok(())
     })?;
-    // Each connection has accounts of its own, so that no two wait for each other.
+    // Each connection has its own accounts, so that no two wait for each other.
     let parts: Vec<Vec<Arc<Deposit>>> = (0..CONNECTIONS)
         .map(|part| {
             let all = pages.iter().flatten().enumerate();
@@ -61,13 +61,13 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     let paired = paired::compare_whole(PAIRS, || rebuild(&bench, &storage), || by_hand(&bench, &parts))?;
     let events = (PAGES * EVENTS_PER_BATCH) as f64;
     let (ours, limit) = (events / paired.ours, events / paired.reference);
-    let wanted = ENOUGH.min(limit * 0.9);
+    let required = REQUIRED.min(limit * 0.9);
     let peak = |deposits: u64| -> Result<f64> {
         let url = bench.database("memory");
         Ok(peak::of_child(BENCHMARK.name, &[&url, &deposits.to_string()])? as f64 / 1e6)
     };
     Ok(vec![
-        Row::new("rebuild into Postgres, against 250,000 events/s", "events/s", ours, wanted)
+        Row::new("rebuild into Postgres, against 250,000 events/s", "events/s", ours, required)
             .bar(Bar::AtLeast(1.0)),
         Row::new("rebuild into Postgres, against the same SQL by hand", "events/s", ours, limit)
             .by_pairs(paired.speed),
@@ -81,15 +81,18 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// Builds a view from so many deposits in each account, and says how much memory that took.
+/// Builds a view from generated deposits, and prints the peak memory.
 fn child(arguments: &[&str]) -> Result<()> {
     let &[url, deposits] = arguments else { bail!("expected a database and a number") };
-    let storage = Arc::new(Made { deposits: deposits.parse()? });
+    let storage = Arc::new(Generated { deposits: deposits.parse()? });
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let postgres = Postgres::connect(url).await?;
         let view = Arc::new(PostgresView::open(&postgres, Totals { each: false, version: 1 }).await?);
         let rebuilt = Rebuild::new(Arc::clone(&storage), view).run(|_| {}).await?;
-        ensure!(rebuilt.applied_events == ACCOUNTS * storage.deposits, "every event is applied, and once");
+        ensure!(
+            rebuilt.applied_events == ACCOUNTS * storage.deposits,
+            "not every event was applied exactly once"
+        );
         anyhow::Ok(())
     })?;
     println!("{}", peak::of_this_process()?);
@@ -105,9 +108,12 @@ fn rebuild(bench: &Bench, storage: &Arc<MemoryStorage<StreamName, u64, i64>>) ->
         settings.synchronizer.workers = CONNECTIONS;
         settings.synchronizer.events_per_batch = EVENTS_PER_TRANSACTION;
         let rebuild = Rebuild::new(Arc::clone(storage), view).with(settings);
-        let (took, rebuilt) = paired::time(rebuild.run(|_| {})).await;
-        ensure!(rebuilt?.applied_events == PAGES * EVENTS_PER_BATCH, "every event is applied, and once");
-        Ok(took)
+        let (time, rebuilt) = paired::time(rebuild.run(|_| {})).await;
+        ensure!(
+            rebuilt?.applied_events == PAGES * EVENTS_PER_BATCH,
+            "not every event was applied exactly once"
+        );
+        Ok(time)
     })
 }
 
@@ -116,7 +122,7 @@ fn by_hand(bench: &Bench, parts: &[Vec<Arc<Deposit>>]) -> Result<Duration> {
     let mut sides = vec![bench.runtime.block_on(ByHand::create(bench.client(&url)?))?];
     for _ in 1..parts.len() {
         sides.push(
-            bench.runtime.block_on(ByHand::beside(bench.client(&url)?, &format!("part_{}", sides.len())))?,
+            bench.runtime.block_on(ByHand::another(bench.client(&url)?, &format!("part_{}", sides.len())))?,
         );
     }
     bench.runtime.block_on(async {
@@ -126,8 +132,8 @@ fn by_hand(bench: &Bench, parts: &[Vec<Arc<Deposit>>]) -> Result<Duration> {
             }
             anyhow::Ok(())
         });
-        let (took, done) = paired::time(try_join_all(writing)).await;
+        let (time, done) = paired::time(try_join_all(writing)).await;
         done?;
-        Ok(took)
+        Ok(time)
     })
 }

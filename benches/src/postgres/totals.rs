@@ -1,4 +1,4 @@
-//! The view that is kept: a total for each account, by eventsrc's views and by hand.
+//! The view of the benchmarks: a total for each account, kept by eventsrc and by hand.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use uuid::Uuid;
 
 pub(crate) type Deposit = Commit<StreamName, u64, i64>;
 
-/// How many accounts there are, and rows.
+/// Number of accounts, and of rows.
 pub(crate) const ACCOUNTS: u64 = 1_000;
 
-/// How many events there are in a transaction.
+/// Number of events in a transaction.
 pub(crate) const EVENTS_PER_BATCH: u64 = 50_000;
 
-/// Deposits of the accounts in turn, one a commit: as many as one transaction takes, after `pages` times as many.
-pub(crate) fn page(pages: u64) -> Vec<Arc<Deposit>> {
-    let start = pages * EVENTS_PER_BATCH;
+/// Returns page `index`, the deposits of one transaction: the accounts take turns, and each deposit is a commit.
+pub(crate) fn page(index: u64) -> Vec<Arc<Deposit>> {
+    let start = index * EVENTS_PER_BATCH;
     (start..start + EVENTS_PER_BATCH).map(|number| Arc::new(deposit(number))).collect()
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn account(number: u64) -> StreamName {
     StreamName::new("account", &number.to_string()).expect("the name is well-formed")
 }
 
-/// The statement that both sides run.
+/// Returns the statement for a batch, which both sides run.
 pub(crate) fn add_all(table: &str) -> String {
     format!(
         "INSERT INTO {table} (id, total, deposits)
@@ -49,7 +49,7 @@ pub(crate) fn add_all(table: &str) -> String {
     )
 }
 
-/// The statement for one event.
+/// Returns the statement for one event.
 pub(crate) fn add_one(table: &str) -> String {
     format!(
         "INSERT INTO {table} (id, total, deposits) VALUES ($1, $2, 1)
@@ -63,7 +63,7 @@ pub(crate) fn table(name: &str) -> String {
     )
 }
 
-/// The view, which applies a batch with one statement, or each event with one.
+/// The view. It applies a batch with one statement, or with one statement per event if `each` is true.
 pub(crate) struct Totals {
     pub(crate) each: bool,
     pub(crate) version: u32,
@@ -109,7 +109,7 @@ impl View<StreamName, u64, i64> for Totals {
     }
 }
 
-/// Pages, as a feed.
+/// A feed of pages.
 pub(crate) struct Pages(pub(crate) std::vec::IntoIter<Vec<Arc<Deposit>>>);
 
 impl ChangeFeed for Pages {
@@ -125,7 +125,8 @@ impl ChangeFeed for Pages {
     }
 }
 
-/// A program without eventsrc that keeps the same rows, exactly once: by one position for all, compared and moved in each transaction.
+/// A program without eventsrc that keeps the same rows exactly once. It has one position for all events, which each
+/// transaction compares and moves.
 pub(crate) struct ByHand {
     client: Client,
     add_all: tokio_postgres::Statement,
@@ -135,17 +136,17 @@ pub(crate) struct ByHand {
 }
 
 impl ByHand {
-    /// The only program there is.
+    /// Creates the tables and the first program.
     pub(crate) async fn create(client: Client) -> Result<Self> {
         client.batch_execute(&table("totals")).await?;
         client
             .batch_execute("CREATE TABLE positions (name text PRIMARY KEY, position bigint NOT NULL)")
             .await?;
-        Self::beside(client, "totals").await
+        Self::another(client, "totals").await
     }
 
-    /// Another program that keeps other rows of the same table, with a position of its own.
-    pub(crate) async fn beside(client: Client, name: &str) -> Result<Self> {
+    /// Creates another program that keeps other rows of the same table with its own position.
+    pub(crate) async fn another(client: Client, name: &str) -> Result<Self> {
         client.execute("INSERT INTO positions VALUES ($1, 0)", &[&name]).await?;
         let advance = format!("UPDATE positions SET position = $2 WHERE name = '{name}' AND position = $1");
         Ok(Self {
@@ -161,8 +162,8 @@ impl ByHand {
     pub(crate) async fn apply_all(&mut self, page: &[Arc<Deposit>]) -> Result<()> {
         let transaction = self.client.transaction().await?;
         let next = self.position + page.len() as i64;
-        let moved = transaction.execute(&self.advance, &[&self.position, &next]).await?;
-        anyhow::ensure!(moved == 1, "somebody else has moved the position");
+        let updated = transaction.execute(&self.advance, &[&self.position, &next]).await?;
+        anyhow::ensure!(updated == 1, "another writer has updated the position");
         let (ids, amounts): (Vec<&str>, Vec<i64>) =
             page.iter().map(|commit| (commit.key.id(), commit.payloads[0])).unzip();
         transaction.execute(&self.add_all, &[&ids, &amounts]).await?;
@@ -171,12 +172,12 @@ impl ByHand {
         Ok(())
     }
 
-    /// Applies one event in a transaction of its own.
+    /// Applies one event in its own transaction.
     pub(crate) async fn apply_one(&mut self, deposit: &Deposit) -> Result<()> {
         let transaction = self.client.transaction().await?;
         let next = self.position + 1;
-        let moved = transaction.execute(&self.advance, &[&self.position, &next]).await?;
-        anyhow::ensure!(moved == 1, "somebody else has moved the position");
+        let updated = transaction.execute(&self.advance, &[&self.position, &next]).await?;
+        anyhow::ensure!(updated == 1, "another writer has updated the position");
         transaction.execute(&self.add_one, &[&deposit.key.id(), &deposit.payloads[0]]).await?;
         transaction.commit().await?;
         self.position = next;

@@ -1,4 +1,4 @@
-//! What a token costs a read, and how long a command takes until its effect is read.
+//! The cost of a token for a read, and the time from a command until its effect is read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::{Benchmark, no_child};
 
 pub(crate) const BENCHMARK: Benchmark = Benchmark {
     name: "visible-read",
-    about: "the cost of a token, and a command until its effect is read, in Postgres beside SQL by hand",
+    about: "the cost of a token, and a command until its effect is read, in Postgres compared with SQL by hand",
     run,
     child: no_child,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn run(_: &Path) -> Result<Vec<Row>> {
     let bench = Bench::start()?;
@@ -38,7 +38,7 @@ fn run(_: &Path) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A read of a view in memory that is new enough, with a token and without.
+/// Compares reads of an up-to-date view in memory with and without a token.
 fn cpu_of_a_token(bench: &Bench) -> Result<Row> {
     let definition = ViewDefinition::new("counts", ["account"])?;
     let view = Arc::new(MemoryView::<StreamName, u64, i64, u64>::new(definition, |count, _| {
@@ -50,7 +50,7 @@ fn cpu_of_a_token(bench: &Bench) -> Result<Row> {
     let (synchronizer, token) = bench.runtime.block_on(async {
         let synchronizer = Synchronizer::start(storage, Arc::clone(&view), settings());
         let token = save(&saves, &account(0)).await?;
-        synchronizer.catch_up(&token, PATIENCE).await?;
+        synchronizer.catch_up(&token, TIMEOUT).await?;
         anyhow::Ok((synchronizer, token))
     })?;
     let streams = [account(0)];
@@ -63,8 +63,8 @@ fn cpu_of_a_token(bench: &Bench) -> Result<Row> {
                         async move { Ok(view.read(&streams, |count| *count)) }
                     };
                     ensure!(
-                        synchronizer.at_least(&token, PATIENCE, read).await? == 1,
-                        "one event was applied"
+                        synchronizer.at_least(&token, TIMEOUT, read).await? == 1,
+                        "the view has not applied one event"
                     );
                 }
                 Ok(())
@@ -75,7 +75,7 @@ fn cpu_of_a_token(bench: &Bench) -> Result<Row> {
                 for _ in 0..reads {
                     ensure!(
                         std::hint::black_box(view.read(&streams, |count| *count)).1 == 1,
-                        "one was applied"
+                        "the view has not applied one event"
                     );
                 }
                 Ok(())
@@ -179,15 +179,15 @@ where
 {
     match saves.save(key, Operation::<_, PreconditionFailed, _>::insert(1)).await? {
         Outcome::Saved(saved) => Ok(saved.token),
-        _ => bail!("a stream with one writer was saved to, and it was not stored"),
+        _ => bail!("a save to a stream with one writer was not stored"),
     }
 }
 
-type Keeper = Synchronizer<Arc<PostgresView<StreamName, u64, i64, Totals>>>;
+type TotalsSynchronizer = Synchronizer<Arc<PostgresView<StreamName, u64, i64, Totals>>>;
 
-async fn read(synchronizer: &Keeper, token: &Token) -> Result<i64> {
+async fn read(synchronizer: &TotalsSynchronizer, token: &Token) -> Result<i64> {
     let view = synchronizer.view();
-    let total = synchronizer.at_least(token, PATIENCE, |streams| async move {
+    let total = synchronizer.at_least(token, TIMEOUT, |streams| async move {
         view.read(&streams, |transaction| async move {
             let select = transaction.prepare_cached("SELECT total FROM totals WHERE id = '1'").await?;
             Ok(transaction.query_one(&select, &[]).await?.get(0))

@@ -1,23 +1,23 @@
-//! The payloads of a commit in one run of bytes. This file alone knows the layout.
+//! Layout of the payloads of a commit as one sequence of bytes. No other file knows it.
 //!
-//! Text payloads are joined to a JSON array, `[a,b,c]`, so that a commit stays readable where it is stored; binary
-//! ones follow each other. The lengths stand apart, so that each payload is decoded in one pass: unsigned LEB128, one
-//! a payload, and nothing at all for a commit of one.
+//! Text payloads are joined to a JSON array, `[a,b,c]`, so that a commit is readable in a database console. Binary
+//! payloads are concatenated. The lengths are stored separately, so that each payload is decoded in one pass: one
+//! unsigned LEB128 number for each payload, and no bytes for a commit of one payload.
 
 use vec1::Vec1;
 
 use super::contract::{Codec, CodecError, common_version};
 
-/// The payloads of one commit, encoded.
+/// Encoded payloads of one commit, for a backend to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedPayloads {
-    /// The payloads' version.
+    /// Version of the payloads.
     pub version: u32,
-    /// Whether `bytes` is UTF-8 text.
+    /// True if `bytes` is UTF-8 text.
     pub text: bool,
-    /// The payloads.
+    /// Encoded payloads.
     pub bytes: Vec<u8>,
-    /// Where they end; empty for one payload.
+    /// Encoded lengths of the payloads; empty for one payload.
     pub lengths: Vec<u8>,
 }
 
@@ -26,13 +26,13 @@ impl EncodedPayloads {
     ///
     /// # Errors
     ///
-    /// The [`CodecError`] of the payload that cannot be encoded.
+    /// The [`CodecError`] of the first payload that cannot be encoded.
     pub fn encode<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<Self, CodecError> {
         let (version, text) = (common_version(codec, payloads)?, codec.is_text());
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
-        for (place, payload) in payloads.iter().enumerate() {
+        for (index, payload) in payloads.iter().enumerate() {
             if text {
-                bytes.push(if place == 0 { b'[' } else { b',' });
+                bytes.push(if index == 0 { b'[' } else { b',' });
             }
             let start = bytes.len();
             codec.encode(payload, &mut bytes)?;
@@ -46,11 +46,11 @@ impl EncodedPayloads {
         Ok(Self { version, text, bytes, lengths })
     }
 
-    /// Decodes the payloads; an error comes with the place of the payload that cannot be read, from 0.
+    /// Decodes the payloads.
     ///
     /// # Errors
     ///
-    /// The [`CodecError`] of the first payload that cannot be read.
+    /// The index (from 0) and the [`CodecError`] of the first payload that cannot be decoded.
     pub fn decode<T, C: Codec<T> + ?Sized>(
         codec: &C,
         version: u32,
@@ -58,30 +58,30 @@ impl EncodedPayloads {
         lengths: &[u8],
     ) -> Result<Vec1<T>, (usize, CodecError)> {
         let frame = usize::from(codec.is_text());
-        let cut_off = |place| {
-            move || (place, CodecError::Malformed { version, source: "the commit is cut off".into() })
+        let truncated = |index| {
+            move || (index, CodecError::Malformed { version, source: "the commit is truncated".into() })
         };
         if lengths.is_empty() {
             let end = bytes.len().saturating_sub(frame);
-            let payload = codec.decode(version, bytes.get(frame..end).ok_or_else(cut_off(0))?);
-            // `Vec1::new` takes room for four.
+            let payload = codec.decode(version, bytes.get(frame..end).ok_or_else(truncated(0))?);
+            // `Vec1::new` allocates a capacity of four.
             return payload.map(|payload| Vec1::with_capacity(payload, 1)).map_err(|error| (0, error));
         }
-        // A length ends with the byte that has no top bit.
+        // The last byte of a length has no top bit.
         let mut payloads = Vec::with_capacity(lengths.iter().filter(|byte| **byte < 0x80).count());
         let (mut start, mut lengths) = (frame, lengths);
         while !lengths.is_empty() {
-            let place = payloads.len();
-            let length = take_length(&mut lengths).ok_or_else(cut_off(place))?;
-            let end = start.checked_add(length).ok_or_else(cut_off(place))?;
-            let payload = bytes.get(start..end).ok_or_else(cut_off(place))?;
-            payloads.push(codec.decode(version, payload).map_err(|error| (place, error))?);
+            let index = payloads.len();
+            let length = take_length(&mut lengths).ok_or_else(truncated(index))?;
+            let end = start.checked_add(length).ok_or_else(truncated(index))?;
+            let payload = bytes.get(start..end).ok_or_else(truncated(index))?;
+            payloads.push(codec.decode(version, payload).map_err(|error| (index, error))?);
             start = end + frame;
         }
         if start != bytes.len() {
-            return Err(cut_off(payloads.len())());
+            return Err(truncated(payloads.len())());
         }
-        Vec1::try_from_vec(payloads).map_err(|_| cut_off(0)())
+        Vec1::try_from_vec(payloads).map_err(|_| truncated(0)())
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn long_and_empty_payloads_come_back() {
+    fn long_and_empty_payloads_round_trip() {
         let payloads = vec1![String::new(), "x".repeat(300), String::new()];
         let packed = EncodedPayloads::encode(&Postcard, &payloads).unwrap();
         assert_eq!(
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_is_cut_off_names_the_payload() {
+    fn a_truncated_commit_names_the_payload() {
         let packed = EncodedPayloads::encode(&Json, &vec1![1, 22, 333]).unwrap();
         let decode =
             |bytes, lengths| EncodedPayloads::decode::<u32, _>(&Json, 1, bytes, lengths).unwrap_err().0;

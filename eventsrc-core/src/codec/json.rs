@@ -1,11 +1,11 @@
-//! The default codec: JSON, readable in every console.
+//! JSON, the default codec. It is readable in every database console.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::contract::{Codec, CodecError, expect_version_one};
 
-/// JSON by serde, at version 1. For payloads that change, see [`Versioned`](super::Versioned).
+/// JSON with serde, at version 1. For payloads that change over time, wrap it in [`Versioned`](super::Versioned).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json;
 
@@ -26,7 +26,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         expect_version_one(version)?;
         let malformed = |source| CodecError::Malformed { version, source };
-        // Text is checked once for all, which from bytes would be done string by string.
+        // One UTF-8 check of the whole text; `from_slice` would check each string.
         let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.into()))?;
         serde_json::from_str(text).map_err(|error| malformed(error.into()))
     }

@@ -1,4 +1,5 @@
-//! Payloads to bytes and back.
+//! Codecs, which encode payloads as bytes: [`Json`] and [`Postcard`], [`Versioned`] for payloads that change over time,
+//! and [`RawCodec`] for programs that copy payloads without decoding them.
 
 pub(crate) mod contract;
 pub(crate) mod encoded_payloads;

@@ -1,30 +1,31 @@
-//! Payloads that are carried and not looked into.
+//! Payloads that are copied without being decoded.
 
 use super::contract::{Codec, CodecError};
 
-/// Leaves payloads as they are stored, of whatever version: for programs that carry the events of any service, such as a bridge
-/// from one store to another, and do not know their types.
+/// Copies payloads of any version as they are stored. It serves programs that do not know the types of the events,
+/// such as a bridge from one store to another.
 ///
-/// It has to be said what the bytes are, as [`Codec::is_text`] of the codec that wrote them does.
+/// Use [`TEXT`](Self::TEXT) or [`BINARY`](Self::BINARY), according to [`Codec::is_text`] of the codec that wrote the
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawCodec {
     is_text: bool,
 }
 
 impl RawCodec {
-    /// Of payloads that are text, such as [`Json`](super::Json).
+    /// Codec for payloads that are text, such as those of [`Json`](super::Json).
     pub const TEXT: Self = Self { is_text: true };
 
-    /// Of payloads that are not.
+    /// Codec for binary payloads, such as those of [`Postcard`](super::Postcard).
     pub const BINARY: Self = Self { is_text: false };
 }
 
-/// A payload as it is stored.
+/// Payload as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawPayload {
-    /// The version that was written with it.
+    /// Version stored with the bytes.
     pub version: u32,
-    /// The bytes, which are UTF-8 where payloads are text.
+    /// Encoded payload; UTF-8 if payloads are text.
     pub bytes: Vec<u8>,
 }
 
@@ -73,26 +74,26 @@ mod tests {
     }
 
     #[test]
-    fn what_another_codec_wrote_goes_through_as_it_is() {
+    fn payloads_of_another_codec_are_copied_unchanged() {
         let packed = EncodedPayloads::encode(&Json, &vec1!["a".to_owned(), "b,]".to_owned()]).unwrap();
         for version in [1, 7] {
-            let carried =
+            let copied =
                 EncodedPayloads::decode(&RawCodec::TEXT, version, &packed.bytes, &packed.lengths).unwrap();
-            assert_eq!(carried, vec1![encoded(version, r#""a""#), encoded(version, r#""b,]""#)]);
-            let again = EncodedPayloads::encode(&RawCodec::TEXT, &carried).unwrap();
+            assert_eq!(copied, vec1![encoded(version, r#""a""#), encoded(version, r#""b,]""#)]);
+            let again = EncodedPayloads::encode(&RawCodec::TEXT, &copied).unwrap();
             assert_eq!(again, EncodedPayloads { version, ..packed.clone() });
         }
     }
 
     #[test]
-    fn a_commit_of_two_versions_is_refused() {
+    fn a_commit_of_two_versions_is_rejected() {
         let error =
             EncodedPayloads::encode(&RawCodec::TEXT, &vec1![encoded(1, "1"), encoded(2, "2")]).unwrap_err();
         assert!(matches!(error, CodecError::Unencodable { version: 2, .. }), "{error:?}");
     }
 
     #[test]
-    fn text_that_is_none_is_refused() {
+    fn text_that_is_not_utf_8_is_rejected() {
         assert!(matches!(RawCodec::TEXT.decode(3, b"\xff"), Err(CodecError::Malformed { version: 3, .. })));
         let value = RawPayload { version: 3, bytes: vec![0xff] };
         let error = RawCodec::TEXT.encode(&value, &mut Vec::new()).unwrap_err();

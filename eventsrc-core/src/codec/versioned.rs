@@ -1,4 +1,4 @@
-//! Payloads that changed over the years.
+//! Payloads that change over time, read through upcasters.
 
 use std::error::Error;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::contract::{Codec, CodecError};
 
-/// A codec that reads older versions of a payload through a chain of upcasters, and writes the current one.
+/// Codec that writes the current version of a payload, and reads older versions through a chain of upcasters.
 ///
-/// Begin with the current version and add each older one with a function to the one after it. The chain is typed:
-/// it compiles only if each step fits the next. The current version is decoded in one pass.
+/// Start with the current version. Then add each older version with a function that converts it to the next one. The
+/// chain is typed: it compiles only if each step fits the next. The current version is decoded in one pass.
 ///
 /// ```
 /// use eventsrc_core::codec::{Codec, Json, Versioned};
@@ -38,28 +38,30 @@ use super::contract::{Codec, CodecError};
 pub struct Versioned<C, T, Oldest = T> {
     codec: C,
     current: u32,
-    /// From the version before the current one, back.
+    /// Decoders of older versions; index 0 is the version before the current one.
     older: Vec<Decode<T>>,
-    rise: Arc<Rise<Oldest, T>>,
+    /// Converts the oldest known version to the current one.
+    upcast: Arc<Upcast<Oldest, T>>,
 }
 
 type Cause = Box<dyn Error + Send + Sync>;
 type Decode<T> = Box<dyn Fn(&[u8]) -> Result<T, CodecError> + Send + Sync>;
-type Rise<A, B> = dyn Fn(A) -> Result<B, Cause> + Send + Sync;
+type Upcast<A, B> = dyn Fn(A) -> Result<B, Cause> + Send + Sync;
 
 impl<C, T: 'static> Versioned<C, T> {
-    /// `codec` for payloads whose current version is `current`, at least 1; older ones are added with [`upcast`](Self::upcast).
+    /// Creates a codec for payloads whose current version is `current`, at least 1. Add older versions with
+    /// [`upcast`](Self::upcast).
     pub fn new(codec: C, current: u32) -> Self {
-        Self { codec, current: current.max(1), older: Vec::new(), rise: Arc::new(Ok) }
+        Self { codec, current: current.max(1), older: Vec::new(), upcast: Arc::new(Ok) }
     }
 }
 
 impl<C, T: 'static, Oldest: 'static> Versioned<C, T, Oldest> {
-    /// Reads one more version, the one before the oldest that is known so far.
+    /// Adds the version before the oldest known one, with the function that converts it to that one.
     ///
     /// # Panics
     ///
-    /// If there is no version before it: versions begin at 1.
+    /// If the oldest known version is 1: versions begin at 1.
     #[must_use]
     pub fn upcast<A>(
         self,
@@ -69,17 +71,17 @@ impl<C, T: 'static, Oldest: 'static> Versioned<C, T, Oldest> {
         A: 'static,
         C: Codec<A> + Clone,
     {
-        let Self { codec, current, mut older, rise } = self;
+        let Self { codec, current, mut older, upcast } = self;
         let version = current.checked_sub(older.len() as u32 + 1).filter(|version| *version > 0);
         let version = version.expect("versions begin at 1");
-        let rise: Arc<Rise<A, T>> = Arc::new(move |value| rise(step(value)?));
-        let (reader, through) = (codec.clone(), Arc::clone(&rise));
+        let upcast: Arc<Upcast<A, T>> = Arc::new(move |value| upcast(step(value)?));
+        let (reader, to_current) = (codec.clone(), Arc::clone(&upcast));
         older.push(Box::new(move |bytes| {
-            // The inner codec knows one version, its own; which one that is in the history of the payload is known here.
+            // The inner codec knows only its own version, so an error gets the version of the payload here.
             let value = reader.decode(reader.version(), bytes).map_err(|error| relabel(error, version))?;
-            through(value).map_err(|source| CodecError::Malformed { version, source })
+            to_current(value).map_err(|source| CodecError::Malformed { version, source })
         }));
-        Versioned { codec, current, older, rise }
+        Versioned { codec, current, older, upcast }
     }
 }
 
@@ -111,7 +113,7 @@ where
     }
 }
 
-/// The same error, of the version that was stored.
+/// Replaces the version in `error` with the version of the payload.
 fn relabel(error: CodecError, version: u32) -> CodecError {
     match error {
         CodecError::Unencodable { source, .. } => CodecError::Unencodable { version, source },

@@ -7,59 +7,61 @@ use crate::commit::{Commit, Payload};
 use crate::storage::StorageError;
 use crate::stream::{Sequence, StreamKey};
 
-/// Carries what was stored to a reader, roughly soon and roughly in order.
+/// Delivers stored commits to a reader, soon after they are stored and roughly in order.
 ///
-/// A feed saves its reader from asking; it is never what the reader relies on. It may repeat a change, bring it late or
-/// out of order, and lose it. So a [`Synchronizer`](crate::Synchronizer) applies a commit only right after the one
-/// before it, fetches from the storage what it misses, and compares heads from time to time.
+/// A feed only saves its reader from polling; correctness never depends on it. A feed may repeat, delay, reorder and
+/// lose changes. Therefore a [`Synchronizer`](crate::Synchronizer) applies a commit only right after the commit before
+/// it, reads missing commits from the event storage, and sweeps: it compares the heads of all streams with its
+/// positions.
 ///
 /// # Contract
 ///
-/// - A commit that is handed over is stored, whole, and as it was put.
-/// - `next` waits for a change, and is `None` once there will never be another.
-/// - A feed that had to leave out changes says so with [`Change::Stream`] or [`Change::Anything`], where it knows.
-/// - A delivery that is not acknowledged may be handed over again, by this feed or by the one that takes over from it.
+/// - A delivered commit is stored, and it is delivered whole and as it was put.
+/// - `next` waits for a change. It returns `None` once there will never be another change.
+/// - A feed that left out changes, and knows it, reports them by [`Change::Stream`] or [`Change::Anything`].
+/// - A delivery that is not acknowledged may be delivered again, by this feed or by the feed that replaces it.
 /// - Deliveries may be acknowledged in any order.
-/// - After an `Err` of kind `Unavailable`, `next` may be called again and goes on; any other kind is final.
-/// - Dropping the future of `next` loses no change that would not be handed over again.
+/// - After an `Err` of kind `Unavailable`, `next` may be called again and continues. An error of any other kind is
+///   final.
+/// - Dropping the future of `next` loses no change, unless that change will be delivered again.
 pub trait ChangeFeed: Send + 'static {
-    /// What names a stream.
+    /// Key of a stream.
     type Key: StreamKey;
-    /// The position of an event in its stream.
+    /// Sequence of an event in its stream.
     type Sequence: Sequence;
-    /// The event itself.
+    /// Payload of an event.
     type Payload: Payload;
 
-    /// The next changes, as many as are at hand.
+    /// Returns the next changes, as many as are available now.
     fn next(
         &mut self,
     ) -> impl Future<Output = Result<Option<Delivery<Self::Key, Self::Sequence, Self::Payload>>, StorageError>>
     + Send;
 }
 
-/// Some changes, and how to say that they were dealt with.
+/// Some changes with one acknowledgement.
 #[derive(Debug)]
-#[must_use = "changes that are dropped without their acknowledgement may come again"]
+#[must_use = "changes that are dropped without being acknowledged may be delivered again"]
 pub struct Delivery<K, S, E> {
-    /// The changes, in the order in which the feed learned of them.
+    /// Changes, in the order in which the feed received them.
     pub changes: Vec<Change<K, S, E>>,
-    /// To be used once all of them are applied, or kept elsewhere.
+    /// Acknowledgement of all these changes; used once they are applied, in quarantine, or stored elsewhere.
     pub acknowledgement: Acknowledgement,
 }
 
-/// Something that happened in the storage.
+/// One item of a change feed: a stored commit, or a hint.
 #[derive(Debug)]
 pub enum Change<K, S, E> {
-    /// This commit was stored.
+    /// A commit that was stored.
     Commit(Arc<Commit<K, S, E>>),
-    /// This stream may have grown; read it to know.
+    /// A stream that may have grown; reading it shows whether it has.
     Stream(K),
-    /// Any stream may have grown; compare heads to know.
+    /// Any stream may have grown; comparing heads with positions shows which have.
     Anything,
 }
 
 impl<K: Clone, S: Sequence, E: Clone> Change<K, S, E> {
-    /// The same, of another type. Payloads are moved where nobody else holds the commit, and cloned where somebody does.
+    /// Converts key and payloads. Payloads are moved if this is the only reference to the commit, and cloned otherwise.
     #[must_use]
     pub fn mapped<K2, E2>(
         self,
@@ -70,32 +72,32 @@ impl<K: Clone, S: Sequence, E: Clone> Change<K, S, E> {
             Self::Commit(commit) => {
                 Change::Commit(Arc::new(Arc::unwrap_or_clone(commit).mapped(key, payload)))
             }
-            Self::Stream(of) => Change::Stream(key(of)),
+            Self::Stream(stream) => Change::Stream(key(stream)),
             Self::Anything => Change::Anything,
         }
     }
 }
 
-/// Tells a feed that a delivery was dealt with. Dropped unused, it says that it was not.
+/// Tells a feed that a delivery is processed: applied, or in quarantine. Dropping it unused means that it is not.
 #[derive(Default)]
-#[must_use = "dropping an acknowledgement says that the delivery was not dealt with"]
+#[must_use = "dropping an acknowledgement means that the delivery is not processed"]
 pub struct Acknowledgement(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl Acknowledgement {
-    /// An acknowledgement that calls `tell`, which should be quick: it runs on the reader's task.
-    pub fn new(tell: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(tell)))
+    /// Creates an acknowledgement that calls `on_acknowledge`, which runs on the reader's task and should be quick.
+    pub fn new(on_acknowledge: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(on_acknowledge)))
     }
 
-    /// An acknowledgement for a feed that does not care.
+    /// Creates an acknowledgement without effect, for a feed that does not need one.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// The delivery was dealt with.
+    /// Acknowledges the delivery.
     pub fn acknowledge(self) {
-        if let Some(tell) = self.0 {
-            tell();
+        if let Some(on_acknowledge) = self.0 {
+            on_acknowledge();
         }
     }
 }

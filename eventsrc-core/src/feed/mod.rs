@@ -1,4 +1,7 @@
-//! Change feeds, which carry stored commits to those that keep views.
+//! Change feeds, which deliver stored commits to the synchronizers of views.
+//!
+//! [`ChangeFeed`] is the contract. This module has the feeds that need no bus: [`Subscription`] for commits of this
+//! process, [`PollFeed`] for a few streams, and [`ScanFeed`] for everything that a storage holds.
 
 mod contract;
 mod notifying;

@@ -1,4 +1,4 @@
-//! The feed of what is stored in this process.
+//! A feed of the commits that are stored through a handle of this process.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -17,42 +17,45 @@ use crate::storage::{
 };
 use crate::stream::{Sequence, StreamKey};
 
-/// A storage that passes every call on, and tells its subscribers what was stored through it.
+/// Forwards every call to a storage, and notifies its subscribers of the commits that are stored through it.
 ///
-/// Writers never wait for subscribers. Every commit that is stored after somebody subscribed is handed over to them, or covered by a
-/// [`Change::Stream`](super::Change::Stream) or [`Change::Anything`](super::Change::Anything) that comes after it was stored. The stream is named where the commit at hand may not
-/// be what is stored: after a put that ended in an error, and after one that was [`Put::Repeated`], which goes by the commit
-/// id alone. A put whose caller stops waiting is carried to its end on the tokio runtime, where there is one.
+/// Writers never wait for subscribers. Every commit that is stored after a subscription began is delivered to it, or is
+/// covered by a hint that follows the put: a [`Change::Stream`](super::Change::Stream) or a
+/// [`Change::Anything`](super::Change::Anything). A hint also replaces a commit if the stored one may differ from it: after
+/// a put that failed with an error, and after [`Put::Repeated`], which compares commit ids only. If the caller of a put
+/// stops waiting, the put continues on the tokio runtime, if there is one.
 ///
-/// What is stored in another process or through another handle is not seen, and neither is what a storage stores after it
-/// answered with an error.
+/// Subscribers do not receive commits that are stored by other processes or through other handles. Neither do they
+/// receive a commit that a storage stores after it returned an error.
 ///
-/// Cheap to clone; all clones have the same subscribers.
+/// Cheap to clone; all clones share the subscribers.
 pub struct NotifyingStorage<St: EventStorage> {
     storage: Arc<St>,
-    board: Arc<Board<St::Key, St::Sequence, St::Payload>>,
+    subscribers: Arc<Subscribers<St::Key, St::Sequence, St::Payload>>,
 }
 
 impl<St: EventStorage> NotifyingStorage<St> {
-    /// `storage`, without subscribers yet.
+    /// Wraps `storage`, without subscribers.
     pub fn new(storage: St) -> Self {
-        Self { storage: Arc::new(storage), board: Arc::new(Board { queues: RwLock::default() }) }
+        let subscribers = Subscribers { queues: RwLock::default() };
+        Self { storage: Arc::new(storage), subscribers: Arc::new(subscribers) }
     }
 
-    /// The storage.
+    /// Returns the wrapped storage.
     pub fn storage(&self) -> &St {
         &self.storage
     }
 
-    /// A feed of what is stored from here on.
+    /// Returns a feed of the commits that are stored from now on.
     ///
-    /// Up to `capacity` commits wait for a slow subscriber. Of those beyond only the streams are kept, each once, and of
-    /// more than `capacity` streams only that there were some.
+    /// Up to `capacity` commits wait for a slow subscriber. Further commits are replaced by a hint that names their
+    /// stream, once for each stream. More than `capacity` named streams are replaced by one
+    /// [`Change::Anything`](super::Change::Anything).
     pub fn subscribe(&self, capacity: usize) -> Subscription<St::Key, St::Sequence, St::Payload> {
         let queue =
             Arc::new(Queue { waiting: Mutex::new(PendingChanges::new(capacity)), wake: Notify::new() });
-        self.board.queues.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&queue));
-        Subscription { queue, board: Arc::downgrade(&self.board) }
+        self.subscribers.queues.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&queue));
+        Subscription { queue, subscribers: Arc::downgrade(&self.subscribers) }
     }
 }
 
@@ -62,14 +65,14 @@ impl<St: EventStorage> EventStorage for NotifyingStorage<St> {
     type Payload = St::Payload;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        let (storage, board) = (Arc::clone(&self.storage), Arc::clone(&self.board));
+        let (storage, subscribers) = (Arc::clone(&self.storage), Arc::clone(&self.subscribers));
         let put = async move {
-            let unsettled = Unsettled { board: &board, commit: Some(Arc::clone(&commit)) };
+            let unsettled = UnsettledPut { subscribers: &subscribers, commit: Some(Arc::clone(&commit)) };
             let put = storage.put(commit).await?;
             unsettled.settle(&put);
             Ok(put)
         };
-        Carried(Some(Box::pin(put))).await
+        DetachOnDrop(Some(Box::pin(put))).await
     }
 
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
@@ -105,7 +108,7 @@ impl<St: ScanStorage> ScanStorage for NotifyingStorage<St> {
 
 impl<St: EventStorage> Clone for NotifyingStorage<St> {
     fn clone(&self) -> Self {
-        Self { storage: Arc::clone(&self.storage), board: Arc::clone(&self.board) }
+        Self { storage: Arc::clone(&self.storage), subscribers: Arc::clone(&self.subscribers) }
     }
 }
 
@@ -115,22 +118,22 @@ impl<St: EventStorage> fmt::Debug for NotifyingStorage<St> {
     }
 }
 
-/// The commits that were stored through a [`NotifyingStorage`] storage since its subscription. Dropped, it is forgotten.
+/// Feed of the commits that are stored through a [`NotifyingStorage`]. Dropping it ends the subscription.
 ///
-/// It ends when the storage is gone, after all that waits.
+/// The feed ends when all clones of the storage are dropped, after it has delivered the changes that wait.
 ///
-/// - **Repeated:** nothing, except that a stream may be named whose commits are handed over as well.
-/// - **Lost:** a delivery that is dropped. What does not fit is not lost but named.
-/// - **Reordered:** commits of one stream, where writers race.
+/// - **Repeated:** nothing, except that a hint may name a stream whose commits are delivered as well.
+/// - **Lost:** a delivery that is dropped. A commit beyond the capacity is not lost: a hint covers it.
+/// - **Reordered:** commits of one stream whose writers race.
 pub struct Subscription<K: StreamKey, S: Sequence, E> {
     queue: Arc<Queue<K, S, E>>,
-    board: Weak<Board<K, S, E>>,
+    subscribers: Weak<Subscribers<K, S, E>>,
 }
 
 const CHANGES_PER_DELIVERY: usize = 1_000;
 
 impl<K: StreamKey, S: Sequence, E> Subscription<K, S, E> {
-    /// How many changes wait: at most twice the capacity and one.
+    /// Returns the number of waiting changes: at most twice the capacity plus one.
     pub fn waiting(&self) -> usize {
         self.queue.waiting().len()
     }
@@ -160,8 +163,8 @@ impl<K: StreamKey, S: Sequence, E: Payload> ChangeFeed for Subscription<K, S, E>
 
 impl<K: StreamKey, S: Sequence, E> Drop for Subscription<K, S, E> {
     fn drop(&mut self) {
-        if let Some(board) = self.board.upgrade() {
-            let mut queues = board.queues.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(subscribers) = self.subscribers.upgrade() {
+            let mut queues = subscribers.queues.write().unwrap_or_else(PoisonError::into_inner);
             queues.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
         }
     }
@@ -173,43 +176,45 @@ impl<K: StreamKey, S: Sequence, E> fmt::Debug for Subscription<K, S, E> {
     }
 }
 
-/// Where writers tell all subscribers.
-struct Board<K: StreamKey, S: Sequence, E> {
+/// Queues of all subscribers.
+struct Subscribers<K: StreamKey, S: Sequence, E> {
     queues: RwLock<Vec<Arc<Queue<K, S, E>>>>,
 }
 
-impl<K: StreamKey, S: Sequence, E> Board<K, S, E> {
-    fn tell(&self, what: impl Fn(&mut PendingChanges<K, S, E>)) {
+impl<K: StreamKey, S: Sequence, E> Subscribers<K, S, E> {
+    /// Changes every queue, and wakes its subscriber.
+    fn notify(&self, change: impl Fn(&mut PendingChanges<K, S, E>)) {
         for queue in self.queues.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            what(&mut queue.waiting());
+            change(&mut queue.waiting());
             queue.wake.notify_one();
         }
     }
 }
 
-impl<K: StreamKey, S: Sequence, E> Drop for Board<K, S, E> {
+impl<K: StreamKey, S: Sequence, E> Drop for Subscribers<K, S, E> {
     fn drop(&mut self) {
-        self.tell(PendingChanges::close);
+        self.notify(PendingChanges::close);
     }
 }
 
-/// A put under way, which goes on without its caller: it may be stored any time, and only then is there something to tell.
-struct Carried<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+/// A put in progress. If its caller drops it, it continues on the runtime: the commit may still be stored, and
+/// subscribers are notified only after that.
+struct DetachOnDrop<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
-impl<F: Future<Output: Send> + Send + 'static> Future for Carried<F> {
+impl<F: Future<Output: Send> + Send + 'static> Future for DetachOnDrop<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let put = self.0.as_mut().expect("a put is not asked again after its answer");
-        let answer = ready!(put.as_mut().poll(context));
+        let put = self.0.as_mut().expect("a completed put is not polled again");
+        let result = ready!(put.as_mut().poll(context));
         self.0 = None;
-        Poll::Ready(answer)
+        Poll::Ready(result)
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for Carried<F> {
+impl<F: Future<Output: Send> + Send + 'static> Drop for DetachOnDrop<F> {
     fn drop(&mut self) {
-        // A put that panicked cannot go on.
+        // A put that panicked cannot continue.
         if let Some(put) = self.0.take()
             && !thread::panicking()
             && let Ok(runtime) = Handle::try_current()
@@ -219,44 +224,44 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Carried<F> {
     }
 }
 
-/// A put whose outcome is not known. Dropped like that, it may be stored.
-struct Unsettled<'a, K: StreamKey, S: Sequence, E> {
-    board: &'a Board<K, S, E>,
-    /// There until the outcome is known.
+/// A put whose outcome is unknown. If it is dropped unsettled, its commit may be stored, and a hint names the stream.
+struct UnsettledPut<'a, K: StreamKey, S: Sequence, E> {
+    subscribers: &'a Subscribers<K, S, E>,
+    /// Set until the outcome is known.
     commit: Option<Arc<Commit<K, S, E>>>,
 }
 
-impl<K: StreamKey, S: Sequence, E> Unsettled<'_, K, S, E> {
+impl<K: StreamKey, S: Sequence, E> UnsettledPut<'_, K, S, E> {
     fn settle(mut self, put: &Put<K, S, E>) {
         match put {
             Put::Stored => {
                 if let Some(commit) = self.commit.take() {
-                    self.board.tell(|waiting| waiting.add(&commit));
+                    self.subscribers.notify(|waiting| waiting.add(&commit));
                 }
             }
-            // What was stored is that of the first try, which is known by its id alone.
+            // The stored commit is that of the first attempt, of which only the id was compared.
             Put::Repeated { .. } => {}
             Put::Conflict(_) => self.commit = None,
         }
     }
 }
 
-impl<K: StreamKey, S: Sequence, E> Drop for Unsettled<'_, K, S, E> {
+impl<K: StreamKey, S: Sequence, E> Drop for UnsettledPut<'_, K, S, E> {
     fn drop(&mut self) {
         if let Some(commit) = self.commit.take() {
-            self.board.tell(|waiting| waiting.name(&commit.key));
+            self.subscribers.notify(|waiting| waiting.add_hint(&commit.key));
         }
     }
 }
 
-/// What waits for one subscriber, who is woken when there is something.
+/// Changes that wait for one subscriber, and the signal that wakes it.
 struct Queue<K: StreamKey, S: Sequence, E> {
     waiting: Mutex<PendingChanges<K, S, E>>,
     wake: Notify,
 }
 
 impl<K: StreamKey, S: Sequence, E> Queue<K, S, E> {
-    /// Never held across an await.
+    /// Locks the changes. The guard is never held across an await.
     fn waiting(&self) -> MutexGuard<'_, PendingChanges<K, S, E>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

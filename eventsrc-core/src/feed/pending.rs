@@ -1,4 +1,4 @@
-//! What waits for a reader who may be slow.
+//! A bounded queue of changes for a reader that may be slow.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -7,19 +7,20 @@ use super::contract::Change;
 use crate::commit::Commit;
 use crate::stream::{Sequence, StreamKey};
 
-/// The changes that a reader has not taken yet: commits while there is room, then the names of their streams, and then only that
-/// there was something. Whatever is told is delivered, or covered by what is delivered later.
+/// Changes that a reader has not taken yet. Commits beyond the capacity become hints that name their streams, and hints
+/// beyond the capacity become one `Anything`. Every added commit is delivered, or a hint that is delivered later
+/// covers it.
 pub(super) struct PendingChanges<K, S, E> {
     capacity: usize,
     /// At most `capacity` commits, `capacity` streams and one `Anything`, in the order in which they came.
     changes: VecDeque<Change<K, S, E>>,
-    /// How many of the changes are commits.
+    /// Number of commits among the changes.
     commits: usize,
-    /// The streams among the changes: who reads them later sees all that was stored until then.
+    /// Streams that the hints name. Reading a stream after its hint shows all commits that were stored until then.
     streams: HashSet<K>,
-    /// Whether `Anything` is among the changes, which covers whatever comes until it is taken.
+    /// True if the changes contain `Anything`, which covers all commits that are added until it is taken.
     anything: bool,
-    /// Nothing comes any more.
+    /// True if no more changes are added.
     closed: bool,
 }
 
@@ -35,7 +36,7 @@ impl<K: StreamKey, S: Sequence, E> PendingChanges<K, S, E> {
         }
     }
 
-    /// Adds a commit, or what there is room for.
+    /// Adds a commit, or a hint if the commit does not fit.
     pub(super) fn add(&mut self, commit: &Arc<Commit<K, S, E>>) {
         if self.anything || self.streams.contains(&commit.key) {
             return;
@@ -44,12 +45,12 @@ impl<K: StreamKey, S: Sequence, E> PendingChanges<K, S, E> {
             self.commits += 1;
             self.changes.push_back(Change::Commit(Arc::clone(commit)));
         } else {
-            self.name(&commit.key);
+            self.add_hint(&commit.key);
         }
     }
 
-    /// Names a stream that may have grown.
-    pub(super) fn name(&mut self, key: &K) {
+    /// Adds a hint that a stream may have grown.
+    pub(super) fn add_hint(&mut self, key: &K) {
         if self.anything || !self.streams.insert(key.clone()) {
             return;
         }
@@ -63,7 +64,7 @@ impl<K: StreamKey, S: Sequence, E> PendingChanges<K, S, E> {
         self.changes.push_back(Change::Anything);
     }
 
-    /// Takes the first changes, `limit` at most.
+    /// Removes and returns the first changes, at most `limit`.
     pub(super) fn take(&mut self, limit: usize) -> Vec<Change<K, S, E>> {
         let taken: Vec<_> = self.changes.drain(..limit.min(self.changes.len())).collect();
         for change in &taken {
@@ -76,17 +77,17 @@ impl<K: StreamKey, S: Sequence, E> PendingChanges<K, S, E> {
         taken
     }
 
-    /// How many changes wait.
+    /// Returns the number of waiting changes.
     pub(super) fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Says that nothing more comes.
+    /// Marks the queue as complete: no more changes are added.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Whether nothing more comes.
+    /// True if no more changes are added.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -119,18 +120,18 @@ mod tests {
         }
     }
 
-    /// A letter for a commit, one in brackets for a stream, a star for anything.
+    /// Renders the next changes: `a` for a commit, `(a)` for a hint that names stream `a`, `*` for `Anything`.
     fn take(waiting: &mut PendingChanges<StreamName, u64, ()>, limit: usize) -> String {
-        let tell = |change: Change<StreamName, u64, ()>| match change {
+        let render = |change: Change<StreamName, u64, ()>| match change {
             Change::Commit(commit) => commit.key.id().to_owned(),
             Change::Stream(key) => format!("({})", key.id()),
             Change::Anything => "*".to_owned(),
         };
-        waiting.take(limit).into_iter().map(tell).collect()
+        waiting.take(limit).into_iter().map(render).collect()
     }
 
     #[test]
-    fn past_the_capacity_streams_are_named_once_each_and_past_as_many_anything_may_have_grown() {
+    fn beyond_the_capacity_each_stream_is_hinted_once_and_beyond_as_many_hints_comes_anything() {
         for (streams, expected) in [
             ("abc", "abc"),
             ("aaaa", "aaa(a)"),
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_covers_what_comes_until_it_is_taken() {
+    fn a_hint_covers_commits_that_are_added_until_it_is_taken() {
         let mut waiting = waiting(2);
         add(&mut waiting, "abc");
         assert_eq!(take(&mut waiting, 1), "a");
@@ -167,17 +168,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_may_have_grown_takes_no_commits_place() {
+    fn a_hint_does_not_use_the_capacity_for_commits() {
         let mut waiting = waiting(2);
-        waiting.name(&name('x'));
+        waiting.add_hint(&name('x'));
         add(&mut waiting, "xaxb");
-        waiting.name(&name('a'));
+        waiting.add_hint(&name('a'));
         add(&mut waiting, "a");
         assert_eq!(take(&mut waiting, 100), "(x)ab(a)");
     }
 
     #[test]
-    fn without_any_capacity_anything_may_have_grown() {
+    fn with_capacity_zero_every_commit_becomes_anything() {
         let mut waiting = waiting(0);
         add(&mut waiting, "ab");
         assert_eq!(take(&mut waiting, 100), "*");

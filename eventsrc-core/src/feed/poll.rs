@@ -1,4 +1,4 @@
-//! The feed of some streams that are asked for again and again.
+//! A feed that polls some streams.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,28 +15,27 @@ use crate::storage::{ErrorKind, EventStorage, StorageError};
 use crate::stream::Sequence;
 use crate::token::Token;
 
-/// Reads some streams again and again, each time what is new, page by page: for a storage that tells nobody.
+/// Polls some streams of a storage and delivers new commits, page by page. For a storage without a change feed.
 ///
-/// It never ends, unless there are no streams. An event that cannot be read does not end it: its stream is named, and what is
-/// stored after that is handed over again.
+/// The feed never ends, unless it has no streams. An unreadable event does not end it: a hint names the stream,
+/// and the feed continues with the commits that are stored after that.
 ///
 /// - **Repeated:** nothing.
 /// - **Lost:** a delivery that is dropped.
-/// - **Reordered:** nothing within a stream. Streams come in any order.
+/// - **Reordered:** nothing within a stream. The order of streams is arbitrary.
 pub struct PollFeed<St: EventStorage>(Reading<St>);
 
-/// How often a [`PollFeed`] asks.
+/// Settings of a [`PollFeed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollSettings {
-    /// The wait after a round that found something.
+    /// Wait after a round that found new commits. Default: 20 ms.
     pub shortest_wait: Duration,
-    /// The longest wait: each round that finds nothing doubles it up to here.
+    /// Longest wait between two rounds: each round without new commits doubles the wait up to this. Default: 2 s.
     pub longest_wait: Duration,
-    /// How many streams are read side by side, at least 1; so many pages are held in memory.
+    /// Number of streams read in parallel, at least 1. This many pages are held in memory. Default: 8.
     pub at_once: usize,
 }
 
-/// From 20 ms to 2 seconds, 8 streams at once.
 impl Default for PollSettings {
     fn default() -> Self {
         Self { shortest_wait: Duration::from_millis(20), longest_wait: Duration::from_secs(2), at_once: 8 }
@@ -44,7 +43,8 @@ impl Default for PollSettings {
 }
 
 impl<St: EventStorage> PollFeed<St> {
-    /// What `storage` has of `streams` after the sequences that `after` names; all of a stream that it does not name.
+    /// Creates a feed of `streams` in `storage`. Each begins after its sequence in `after`, or at its first event if
+    /// `after` does not name it.
     pub fn new(
         storage: St,
         streams: impl IntoIterator<Item = St::Key>,
@@ -52,9 +52,9 @@ impl<St: EventStorage> PollFeed<St> {
         settings: PollSettings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let place = |key| StreamCursor { after: after.sequence(&key), ends_commit: after.is_trusted(), key };
-        let places = streams.into_iter().map(place).collect();
-        Self(Reading::new(rounds(Arc::new(storage), places, settings, clock)))
+        let cursor = |key| StreamCursor { after: after.sequence(&key), ends_commit: after.is_trusted(), key };
+        let cursors = streams.into_iter().map(cursor).collect();
+        Self(Reading::new(rounds(Arc::new(storage), cursors, settings, clock)))
     }
 }
 
@@ -74,65 +74,66 @@ impl<St: EventStorage> fmt::Debug for PollFeed<St> {
     }
 }
 
-/// What a wait of nothing is doubled from.
-const LEAST: Duration = Duration::from_millis(1);
+/// Base of the doubled wait if the previous wait was zero.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// A stream, and how far it was handed over.
+/// A stream, and the sequence up to which it was delivered.
 #[derive(Clone)]
 struct StreamCursor<K, S> {
     key: K,
     after: Option<S>,
-    /// Whether that is known to be the end of a commit, and not a place inside one.
+    /// True if `after` is known to be the end of a commit, and not a sequence inside one.
     ends_commit: bool,
 }
 
+/// Reads all streams, round after round, with waits in between.
 fn rounds<St: EventStorage>(
     storage: Arc<St>,
-    mut places: Vec<StreamCursor<St::Key, St::Sequence>>,
+    mut cursors: Vec<StreamCursor<St::Key, St::Sequence>>,
     settings: PollSettings,
     clock: Arc<dyn Clock>,
 ) -> impl Stream<Item = Result<ChangesOf<St>, StorageError>> + Send {
     stream! {
         let mut wait = settings.shortest_wait;
-        while !places.is_empty() {
-            let (mut news, mut out_of_reach) = (false, None);
-            let reads = places.clone().into_iter().enumerate().map(|(index, place)| {
-                read(Arc::clone(&storage), place).map(move |read| (index, read)).boxed()
+        while !cursors.is_empty() {
+            let (mut found, mut unavailable) = (false, None);
+            let reads = cursors.clone().into_iter().enumerate().map(|(index, cursor)| {
+                read(Arc::clone(&storage), cursor).map(move |read| (index, read)).boxed()
             });
             let mut reads = stream::iter(reads).flatten_unordered(settings.at_once.max(1));
             while let Some((index, read)) = reads.next().await {
                 match read {
                     Ok((changes, end)) => {
-                        places[index].after = Some(end);
-                        places[index].ends_commit = true;
-                        news = true;
+                        cursors[index].after = Some(end);
+                        cursors[index].ends_commit = true;
+                        found = true;
                         yield Ok(changes);
                     }
-                    // The others may be in reach, and one such error a round is enough.
-                    Err(error) if error.kind() == ErrorKind::Unavailable => out_of_reach = Some(error),
+                    // Other streams may be readable. One such error is reported for each round.
+                    Err(error) if error.kind() == ErrorKind::Unavailable => unavailable = Some(error),
                     Err(error) => yield Err(error),
                 }
             }
-            if let Some(error) = out_of_reach {
+            if let Some(error) = unavailable {
                 yield Err(error);
             }
-            wait = if news {
+            wait = if found {
                 settings.shortest_wait
             } else {
-                wait.max(LEAST).saturating_mul(2).min(settings.longest_wait).max(settings.shortest_wait)
+                wait.max(MIN_WAIT).saturating_mul(2).min(settings.longest_wait).max(settings.shortest_wait)
             };
             clock.sleep(wait).await;
         }
     }
 }
 
-/// What the stream has after `place`, each time with its last sequence.
+/// Reads the changes of a stream after `cursor`, each page with the sequence that it ends at.
 fn read<St: EventStorage>(
     storage: Arc<St>,
-    place: StreamCursor<St::Key, St::Sequence>,
+    cursor: StreamCursor<St::Key, St::Sequence>,
 ) -> impl Stream<Item = Result<(ChangesOf<St>, St::Sequence), StorageError>> + Send {
     stream! {
-        let StreamCursor { key, mut after, ends_commit } = place;
+        let StreamCursor { key, mut after, ends_commit } = cursor;
         let mut pages = match after.map(Sequence::least_greater) {
             Some(None) => return,
             Some(Some(from)) if !ends_commit => storage.events(&key, Some(from)),

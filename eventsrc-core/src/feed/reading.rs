@@ -1,4 +1,4 @@
-//! Feeds that read a storage.
+//! Shared parts of the feeds that read a storage.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use super::contract::{Acknowledgement, Change, Delivery};
 use crate::storage::{ErrorKind, EventStorage, Page, StorageError};
 use crate::stream::{Sequence, StreamKey};
 
-/// The changes that are found in `St`, together what one delivery brings.
+/// Changes found in `St` that make one delivery.
 pub(super) type ChangesOf<St> =
     Vec<Change<<St as EventStorage>::Key, <St as EventStorage>::Sequence, <St as EventStorage>::Payload>>;
 
-/// What a storage is found to have, as deliveries.
+/// A stream of changes read from a storage, as deliveries.
 pub(super) struct Reading<St: EventStorage>(BoxStream<'static, Result<ChangesOf<St>, StorageError>>);
 
 impl<St: EventStorage> Reading<St> {
-    /// What `changes` gives. It goes on after an error of kind `Unavailable`.
+    /// Wraps `changes`, which continue after an error of kind `Unavailable`; any other error ends the deliveries.
     pub(super) fn new(
         changes: impl Stream<Item = Result<ChangesOf<St>, StorageError>> + Send + 'static,
     ) -> Self {
         Self(changes.boxed())
     }
 
-    /// The next delivery; nothing is lost if this is dropped.
+    /// Returns the next delivery. Cancel safe: dropping the future loses nothing.
     pub(super) async fn next(
         &mut self,
     ) -> Result<Option<Delivery<St::Key, St::Sequence, St::Payload>>, StorageError> {
@@ -41,9 +41,10 @@ impl<St: EventStorage> Reading<St> {
     }
 }
 
-/// The commits of a page. Of those that it cuts, the stream is named: a part of a commit is none.
+/// Returns the commits of a page as changes. A commit that the page cuts becomes a hint that names its stream, because
+/// a feed delivers whole commits only.
 pub(super) fn changes<K: StreamKey, S: Sequence, E>(page: &Page<K, S, E>) -> Vec<Change<K, S, E>> {
-    let parts = page.parts().map(|(commit, places)| match places.len() == commit.len() {
+    let parts = page.parts().map(|(commit, indexes)| match indexes.len() == commit.len() {
         true => Change::Commit(Arc::clone(commit)),
         false => Change::Stream(commit.key.clone()),
     });

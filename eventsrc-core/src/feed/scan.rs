@@ -1,4 +1,4 @@
-//! The feed of all that a storage has.
+//! A feed of everything that a storage holds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,19 +11,21 @@ use super::contract::{Change, ChangeFeed, Delivery};
 use super::reading::{ChangesOf, Reading, changes};
 use crate::storage::{ErrorKind, ScanStorage, Segment, StorageError};
 
-/// Hands over all that a storage has, page by page, and ends: for a view that begins, or that has missed too much.
+/// Delivers all commits that a storage holds, page by page, and then ends. For a new view, or one that is far behind.
 ///
-/// All that is stored when it is first asked is handed over. An event that cannot be read does not end it: of that segment,
-/// it names the streams from there on, and whoever reads them finds the one that has the event.
+/// Everything that is stored before the first call of `next` is delivered. An unreadable event does not end the feed:
+/// instead of further commits of its segment, the feed delivers hints that name all streams of the segment. Reading
+/// these streams finds the event.
 ///
-/// - **Repeated:** a segment that met an error of kind `Unavailable`; it begins anew when `next` is called again.
-/// - **Lost:** a delivery that is dropped, and what lies beyond an error of another kind, which ends the feed.
-/// - **Reordered:** nothing within a stream. Streams come in any order.
+/// - **Repeated:** a segment that met an error of kind `Unavailable`; the next call of `next` reads it again from its
+///   start.
+/// - **Lost:** a delivery that is dropped, and everything after an error of any other kind, which ends the feed.
+/// - **Reordered:** nothing within a stream. The order of streams is arbitrary.
 pub struct ScanFeed<St: ScanStorage>(Reading<St>);
 
 impl<St: ScanStorage> ScanFeed<St> {
-    /// All of `storage`, read in `segments` segments (0 counts as 1), of which `at_once` (0 counts as 1) are read side by side;
-    /// so many pages are held in memory.
+    /// Creates a feed of all of `storage`, read in `segments` segments, `at_once` of them in parallel. Of both, 0
+    /// counts as 1. At most `at_once` pages are held in memory.
     pub fn new(storage: St, segments: u32, at_once: usize) -> Self {
         let storage = Arc::new(storage);
         let read = move |segment| read(Arc::clone(&storage), segment).boxed();
@@ -48,7 +50,7 @@ impl<St: ScanStorage> fmt::Debug for ScanFeed<St> {
     }
 }
 
-/// What a segment has.
+/// Reads the changes of one segment.
 fn read<St: ScanStorage>(
     storage: Arc<St>,
     segment: Segment,

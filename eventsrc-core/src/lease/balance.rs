@@ -1,4 +1,4 @@
-//! Who takes which lease, decided by each worker for itself.
+//! Distribution of leases: each worker decides for itself which leases it takes or claims.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,29 +6,32 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::contract::Lease;
 use super::watch::LeaseObservation;
 
-/// What a worker does next, given all leases as it sees them.
+/// Next steps of one worker, computed from all leases as the worker sees them.
 ///
-/// The leases that are ready, which have not ended themselves and whose parents have, or are not there any more, are shared
-/// by this worker and those that own a lease which has not expired, or are its heir. All have an equal share, and as many as it
-/// takes one more. Each worker decides for itself, and whatever the order in which they do, they come to rest: every lease that
-/// is ready has an owner, and no worker has two more than another.
+/// A lease is ready if its shard has not ended and all of its parents have ended or have no lease any more. The ready
+/// leases are shared by the live workers: this worker, and each owner or next owner of a lease that has not expired.
+/// Shares are equal, and as many workers as necessary get one lease more. Each worker decides for itself. In whatever
+/// order they act, the distribution becomes stable: every ready lease has an owner, and the loads of two workers differ
+/// by at most one.
 ///
-/// A worker that holds nothing is not known to the others. So in a fleet that begins, the first may take much of what
-/// others claim from it later; a caller that minds takes only the first of [`take`](Self::take) at a time.
+/// Other workers do not know a worker that holds no lease. Therefore the first worker of a new group may take many
+/// leases that others claim from it later. A caller that wants to avoid this takes only the first lease of
+/// [`take`](Self::take) at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeasePlan<'a> {
-    /// What to take, in this order: leases that nobody has, whose owners are to be taken for dead, that were claimed and not
-    /// handed over in time, and that this worker owns without knowing, because the answer was lost when it took them.
+    /// Leases to take, in this order. Such a lease has no owner, or its owner is considered dead, or this worker
+    /// claimed it and did not receive it in time, or this worker owns it without knowing because the reply of its take
+    /// was lost.
     pub take: Vec<&'a Lease>,
-    /// What to claim. It is one at a time, so that few leases move.
+    /// Lease to claim: at most one at a time, so that few leases change owners.
     pub claim: Option<&'a Lease>,
 }
 
 impl<'a> LeasePlan<'a> {
-    /// The plan of `worker`, which holds those of the leases of which `holds` is true.
+    /// Computes the plan of `worker`, which holds the leases for which `holds` returns true.
     pub fn new(
         leases: &'a [Lease],
-        sighting: &LeaseObservation,
+        observation: &LeaseObservation,
         worker: &str,
         holds: impl Fn(&Lease) -> bool,
     ) -> Self {
@@ -40,14 +43,14 @@ impl<'a> LeasePlan<'a> {
         for lease in &ready {
             let (owner, next_owner) = (lease.owner.as_deref(), lease.next_owner.as_deref());
             let is_lost = owner == Some(worker) && !holds(lease);
-            let is_expired = owner != Some(worker) && sighting.expired.contains(&lease.shard);
+            let is_expired = owner != Some(worker) && observation.expired.contains(&lease.shard);
             let Some(owner) = owner.filter(|_| !is_expired) else {
                 free.push(*lease);
                 continue;
             };
             loads.entry(owner).or_default();
             *loads.entry(if is_lost { owner } else { next_owner.unwrap_or(owner) }).or_default() += 1;
-            if is_lost || next_owner == Some(worker) && sighting.overdue.contains(&lease.shard) {
+            if is_lost || next_owner == Some(worker) && observation.overdue.contains(&lease.shard) {
                 take.push(*lease);
             } else if next_owner.is_none() {
                 claimable.push((owner, *lease));
@@ -57,12 +60,12 @@ impl<'a> LeasePlan<'a> {
         let (part, rest) = (ready.len() / loads.len(), ready.len() % loads.len());
         let above = loads.iter().filter(|(name, load)| **name != worker && **load > part).count();
         let share = part + usize::from(above < rest);
-        // Workers begin at different ends, so that few try to take the same one.
-        free.sort_by_cached_key(|lease| end_of(worker, lease));
+        // Each worker has an order of its own, so that few workers try to take the same lease.
+        free.sort_by_cached_key(|lease| rank(worker, lease));
         let claim = if free.is_empty() {
             let most = claimable.iter().map(|(owner, _)| loads[owner]).max().filter(|most| *most > own + 1);
             let of_most = claimable.into_iter().filter(|(owner, _)| Some(loads[owner]) == most);
-            of_most.map(|(_, lease)| lease).min_by_key(|lease| end_of(worker, lease))
+            of_most.map(|(_, lease)| lease).min_by_key(|lease| rank(worker, lease))
         } else {
             None
         };
@@ -71,14 +74,15 @@ impl<'a> LeasePlan<'a> {
     }
 }
 
-/// The leases that may be held.
+/// Returns the leases that a worker may hold.
 fn ready(leases: &[Lease]) -> Vec<&Lease> {
     let unread = leases.iter().filter(|lease| !lease.has_ended());
     let shards: HashSet<_> = unread.clone().map(|lease| &lease.shard).collect();
     unread.filter(|lease| !lease.parents.iter().any(|parent| shards.contains(parent))).collect()
 }
 
-fn end_of(worker: &str, lease: &Lease) -> u64 {
+/// Rank of a lease in the order of one worker.
+fn rank(worker: &str, lease: &Lease) -> u64 {
     let mut hasher = DefaultHasher::new();
     (worker, &lease.shard).hash(&mut hasher);
     hasher.finish()
@@ -89,11 +93,11 @@ mod tests {
     use super::*;
     use crate::lease::contract::Checkpoint;
 
-    /// Leases called after their place, each with an owner and an heir, which may be nobody.
+    /// Leases named by their index, each with an owner and a next owner; an empty name stands for none.
     fn leases(owners: &[(&str, &str)]) -> Vec<Lease> {
         let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-        let lease = |(place, (owner, next_owner)): (usize, &(&str, &str))| Lease {
-            shard: place.to_string(),
+        let lease = |(index, (owner, next_owner)): (usize, &(&str, &str))| Lease {
+            shard: index.to_string(),
             parents: Vec::new(),
             owner: name(owner),
             next_owner: name(next_owner),
@@ -104,21 +108,21 @@ mod tests {
         owners.iter().enumerate().map(lease).collect()
     }
 
-    fn sighting(expired: &[&str], overdue: &[&str]) -> LeaseObservation {
+    fn observation(expired: &[&str], overdue: &[&str]) -> LeaseObservation {
         let set = |shards: &[&str]| shards.iter().map(ToString::to_string).collect();
         LeaseObservation { expired: set(expired), overdue: set(overdue) }
     }
 
-    /// What `me` is to take and to claim; it holds all that it owns.
-    fn plan(leases: &[Lease], sighting: &LeaseObservation) -> (Vec<String>, Option<String>) {
-        let LeasePlan { take, claim } = LeasePlan::new(leases, sighting, "me", |_| true);
+    /// The shards that worker `me` takes and claims; it holds all leases that it owns.
+    fn plan(leases: &[Lease], observation: &LeaseObservation) -> (Vec<String>, Option<String>) {
+        let LeasePlan { take, claim } = LeasePlan::new(leases, observation, "me", |_| true);
         let mut take: Vec<_> = take.iter().map(|lease| lease.shard.clone()).collect();
         take.sort();
         (take, claim.map(|lease| lease.shard.clone()))
     }
 
     #[test]
-    fn a_worker_that_is_alone_takes_everything() {
+    fn a_single_worker_takes_all_leases() {
         let all = leases(&[("", ""), ("", ""), ("", "")]);
         assert_eq!(
             plan(&all, &LeaseObservation::default()),
@@ -127,38 +131,38 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_taken_than_a_share() {
+    fn a_worker_takes_no_more_than_its_share() {
         let all = leases(&[("a", ""), ("a", ""), ("", ""), ("", ""), ("", "")]);
-        assert_eq!(plan(&all, &LeaseObservation::default()).0.len(), 3, "five for two");
+        assert_eq!(plan(&all, &LeaseObservation::default()).0.len(), 3, "two workers share five leases");
         let all = leases(&[("a", ""), ("a", ""), ("a", ""), ("", ""), ("", "")]);
-        assert_eq!(plan(&all, &LeaseObservation::default()).0.len(), 2, "the other one has one more");
+        assert_eq!(plan(&all, &LeaseObservation::default()).0.len(), 2, "the other worker has one more");
         let all = leases(&[("me", ""), ("me", ""), ("me", ""), ("", ""), ("a", "")]);
-        assert_eq!(plan(&all, &LeaseObservation::default()), (vec![], None), "it has its share");
+        assert_eq!(plan(&all, &LeaseObservation::default()), (vec![], None), "it has its share already");
     }
 
     #[test]
-    fn what_expired_is_taken_and_its_owner_does_not_count() {
+    fn expired_leases_are_taken_and_their_owner_does_not_count() {
         let all = leases(&[("dead", ""), ("dead", "me"), ("me", ""), ("dead", "")]);
-        let sighting = sighting(&["0", "1", "3"], &[]);
-        assert_eq!(plan(&all, &sighting), (vec!["0".into(), "1".into(), "3".into()], None));
+        let observation = observation(&["0", "1", "3"], &[]);
+        assert_eq!(plan(&all, &observation), (vec!["0".into(), "1".into(), "3".into()], None));
     }
 
     #[test]
-    fn what_it_holds_itself_does_not_expire() {
+    fn held_leases_do_not_expire_for_their_own_worker() {
         let all = leases(&[("me", ""), ("me", "")]);
-        assert_eq!(plan(&all, &sighting(&["0", "1"], &[])), (vec![], None));
+        assert_eq!(plan(&all, &observation(&["0", "1"], &[])), (vec![], None));
     }
 
     #[test]
-    fn what_it_owns_without_knowing_is_taken_again() {
+    fn a_lease_whose_take_lost_its_reply_is_taken_again() {
         let all = leases(&[("me", ""), ("me", "a"), ("a", "")]);
-        let (everything, nothing) = (LeaseObservation::default(), |_: &Lease| false);
-        let plan = LeasePlan::new(&all, &everything, "me", nothing);
+        let (observation, holds) = (LeaseObservation::default(), |_: &Lease| false);
+        let plan = LeasePlan::new(&all, &observation, "me", holds);
         assert_eq!(plan, LeasePlan { take: vec![&all[0], &all[1]], claim: None });
     }
 
     #[test]
-    fn one_is_claimed_from_who_holds_the_most() {
+    fn one_lease_is_claimed_from_the_worker_with_the_most() {
         let all = leases(&[("a", ""), ("b", ""), ("b", ""), ("b", "")]);
         let (take, claim) = plan(&all, &LeaseObservation::default());
         assert!(take.is_empty() && claim.is_some_and(|claim| claim != "0"));
@@ -166,7 +170,7 @@ mod tests {
         assert_eq!(
             plan(&all, &LeaseObservation::default()),
             (vec![], None),
-            "what is claimed counts for the heir"
+            "a claimed lease counts for its next owner"
         );
     }
 
@@ -175,21 +179,17 @@ mod tests {
         let all = leases(&[("a", ""), ("a", ""), ("me", "")]);
         assert_eq!(plan(&all, &LeaseObservation::default()), (vec![], None));
         let all = leases(&[("a", "")]);
-        assert_eq!(
-            plan(&all, &LeaseObservation::default()),
-            (vec![], None),
-            "there are more workers than leases"
-        );
+        assert_eq!(plan(&all, &LeaseObservation::default()), (vec![], None), "with more workers than leases");
     }
 
     #[test]
-    fn a_claim_that_was_not_honoured_in_time_is_taken_by_its_heir_alone() {
+    fn only_the_next_owner_takes_a_lease_that_is_overdue() {
         let all = leases(&[("a", "me"), ("a", "b"), ("a", "")]);
-        assert_eq!(plan(&all, &sighting(&[], &["0", "1"])), (vec!["0".into()], None));
+        assert_eq!(plan(&all, &observation(&[], &["0", "1"])), (vec!["0".into()], None));
     }
 
     #[test]
-    fn children_wait_for_all_their_parents() {
+    fn a_child_shard_waits_for_all_its_parents() {
         let mut all = leases(&[("a", ""), ("a", ""), ("", "")]);
         all[2].parents = vec!["0".into(), "1".into(), "long gone".into()];
         assert_eq!(plan(&all, &LeaseObservation::default()).0, Vec::<String>::new());
@@ -197,6 +197,10 @@ mod tests {
         assert_eq!(plan(&all, &LeaseObservation::default()).0, Vec::<String>::new());
         all[1].checkpoint = Checkpoint::End;
         assert_eq!(plan(&all, &LeaseObservation::default()).0, ["2"]);
-        assert_eq!(plan(&all[2..], &LeaseObservation::default()).0, ["2"], "or until they are forgotten");
+        assert_eq!(
+            plan(&all[2..], &LeaseObservation::default()).0,
+            ["2"],
+            "a parent without a lease does not block"
+        );
     }
 }

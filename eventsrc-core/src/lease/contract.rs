@@ -7,72 +7,77 @@ use jiff::Timestamp;
 
 use crate::storage::StorageError;
 
-/// Keeps the leases of one group of workers on the shards of one bus. This is what a new kind of database for leases
-/// implements.
+/// Stores the leases of one group of workers on the shards of one bus. A new database for leases implements this trait.
 ///
-/// A lease says who reads a shard, and how far it was dealt with. Leases and checkpoints save work; nothing is right because of
-/// them. Two workers that read one shard at once cost reads, because a view compares positions, and a checkpoint that is lost
-/// costs reading again.
+/// A lease names the worker that reads a shard, and the checkpoint up to which the shard is processed. Leases and
+/// checkpoints only save work; correctness never depends on them. If two workers read one shard at the same time, a
+/// view still applies each commit once, because it compares positions. If a checkpoint is lost, records are read again.
 ///
-/// No time is kept: whether an owner lives is judged by whoever looks, who has to see [`heartbeat`](Lease::heartbeat) stand still for a
-/// while by his own clock, as [`LeaseWatch`] does. So clocks may differ as they like. [`LeasePlan`] says what to do next. Each
-/// worker needs a name that no other has or ever had.
+/// The store keeps no time. An observer decides that an owner is dead if the owner's [`heartbeat`](Lease::heartbeat)
+/// does not change for a while on the observer's own clock, as [`LeaseWatch`](crate::lease::LeaseWatch) does. Therefore
+/// clocks need not agree. [`LeasePlan`](crate::lease::LeasePlan) decides what a worker does next. The name of a worker
+/// must be unique, also among all earlier workers.
 ///
-/// The contract is checked sentence by sentence by the suite in `eventsrc-testkit`; [`MemoryLeases`] is the reference.
+/// The suite in `eventsrc-testkit` checks the contract sentence by sentence.
+/// [`MemoryLeases`](crate::lease::MemoryLeases) is the reference.
 ///
 /// # Contract
 ///
-/// - A shard has at most one lease; `create` leaves those alone that are there.
-/// - `leases` are all there are, each once, by shard.
-/// - `take` makes the worker the owner if the lease is as it was seen; of many that take it at once, one does.
-/// - A lease that was taken, claimed, renewed or released since it was seen is not taken.
-/// - What is taken has another `counter`, no heir, and its checkpoint as it was.
-/// - A take made again, because its answer was lost, gives the lease if nothing became of it since.
-/// - `claim` makes the worker the heir if there is none and the owner is the one that was seen, and changes nothing else; made
-///   again, it stands.
-/// - `renew` moves the pulse of all these leases that the worker still holds, keeps their new checkpoints, and gives them as
-///   they are now, in the order asked for; one that it does not hold any more is left alone, and given as `None`.
-/// - `renew` of no lease at all is allowed: a worker that holds nothing lives as well.
-/// - A renewal made again, because its answer was lost, renews.
-/// - `release` makes the heir the owner, or nobody, keeps the new checkpoint, and answers whether the lease was still held; one
-///   that was not is left alone.
-/// - A shard that ended, by `renew` or `release`, has neither owner nor heir any more, and is not taken or claimed again.
-/// - `remove` forgets the leases of shards that ended, and of no others.
-/// - What was answered is there for every later call, from any worker.
+/// - A shard has at most one lease, and `create` does not change leases that exist.
+/// - `leases` returns every lease once, sorted by shard.
+/// - `take` makes the worker the owner if the lease has not changed since it was read; of concurrent takes, exactly one
+///   succeeds.
+/// - A lease that was taken, claimed, renewed or released since it was read is not taken.
+/// - A taken lease has a new `counter`, no next owner, and its previous checkpoint.
+/// - A take that is repeated after a lost reply returns the lease if the lease has not changed since the first take.
+/// - `claim` makes the worker the next owner if the lease has none and its owner has not changed since it was read; it
+///   changes nothing else, and a repeated claim succeeds again.
+/// - `renew` changes the heartbeat of each given lease that the worker still holds, stores the new checkpoints, and
+///   returns the leases in the given order; a lease that the worker no longer holds is not changed and is returned as
+///   `None`.
+/// - `renew` with an empty list succeeds, because a worker without leases renews as well.
+/// - A renewal that is repeated after a lost reply succeeds.
+/// - `release` makes the next owner the owner, or leaves the lease without an owner, stores the new checkpoint, and
+///   returns true; if the worker no longer holds the lease, it changes nothing and returns false.
+/// - The lease of a shard that ended, by `renew` or `release`, has no owner and no next owner, and is never taken or
+///   claimed again.
+/// - `remove` deletes the given leases whose shards have ended, and no others.
+/// - After a call has returned, every later call sees its effect, from any worker.
 ///
-/// An `Err` means unknown: what was asked for is done or not, as `leases` tells.
+/// An `Err` means that the outcome is unknown: the call may have had its effect, and `leases` shows whether it has.
 pub trait LeaseStore: Send + Sync + 'static {
-    /// All leases, by shard.
+    /// Returns all leases, sorted by shard.
     fn leases(&self) -> impl Future<Output = Result<Vec<Lease>, StorageError>> + Send;
 
-    /// Makes leases that nobody has, for shards that have none.
+    /// Creates leases without owners, for those of the given shards that have no lease.
     fn create(&self, leases: &[NewLease]) -> impl Future<Output = Result<(), StorageError>> + Send;
 
-    /// Makes `worker` the owner of `lease`; `None` if it is not any more as it was seen.
+    /// Makes `worker` the owner of `lease`. Returns `None` if the lease has changed since it was read.
     fn take(
         &self,
         lease: &Lease,
         worker: &str,
     ) -> impl Future<Output = Result<Option<Lease>, StorageError>> + Send;
 
-    /// Asks the owner of `lease` to hand it over to `worker`; false if it has another owner by now, or another heir.
+    /// Asks the owner of `lease` to hand it over to `worker`. Returns false if the owner has changed, or if another
+    /// worker is the next owner.
     fn claim(&self, lease: &Lease, worker: &str) -> impl Future<Output = Result<bool, StorageError>> + Send;
 
-    /// Says that `worker` lives and holds these leases, and keeps how far it is.
+    /// Renews the leases that `worker` holds, and stores their new checkpoints.
     fn renew(
         &self,
         worker: &str,
         held: &[Renewal],
     ) -> impl Future<Output = Result<Vec<Option<Lease>>, StorageError>> + Send;
 
-    /// Gives up a lease that `worker` holds; false if it did not hold it any more.
+    /// Gives up a lease that `worker` holds. Returns false if it no longer held the lease.
     fn release(
         &self,
         worker: &str,
         lease: &Renewal,
     ) -> impl Future<Output = Result<bool, StorageError>> + Send;
 
-    /// Forgets the leases of these shards, as far as they have ended.
+    /// Deletes the leases of those of the given shards that have ended.
     fn remove(&self, shards: &[String]) -> impl Future<Output = Result<(), StorageError>> + Send;
 }
 
@@ -118,75 +123,75 @@ impl<L: LeaseStore> LeaseStore for Arc<L> {
     }
 }
 
-/// The right to read a shard, for as long as nobody takes it over.
+/// The right of one worker to read one shard, until another worker takes it over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The shard.
+    /// Id of the shard.
     pub shard: String,
-    /// The shards that have to be dealt with before this one, in any order.
+    /// Shards that must be processed to their end before this one, in any order.
     pub parents: Vec<String>,
-    /// The worker that reads it.
+    /// Worker that reads the shard.
     pub owner: Option<String>,
-    /// The worker that the owner is to hand it over to.
+    /// Worker to which the owner is asked to hand the lease over.
     pub next_owner: Option<String>,
-    /// Another one whenever the lease changes hands; a store may change it with every renewal as well.
+    /// Number that changes whenever the owner changes. A store may change it with every renewal, too.
     pub counter: u64,
-    /// Another one with every renewal. A store may keep one for all leases of a worker.
+    /// Number that changes with every renewal. A store may keep one heartbeat for all leases of a worker.
     pub heartbeat: u64,
-    /// Up to where its records were dealt with.
+    /// Point up to which the records of the shard are processed.
     pub checkpoint: Checkpoint,
 }
 
 impl Lease {
-    /// Whether all that the shard ever held was dealt with.
+    /// True if all records that the shard will ever hold are processed.
     pub fn has_ended(&self) -> bool {
         self.checkpoint == Checkpoint::End
     }
 }
 
-/// A lease to be made.
+/// A lease to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLease {
-    /// The shard.
+    /// Id of the shard.
     pub shard: String,
-    /// The shards that have to be dealt with before this one, in any order.
+    /// Shards that must be processed to their end before this one, in any order.
     pub parents: Vec<String>,
-    /// Where to begin.
+    /// Point at which reading begins.
     pub checkpoint: Checkpoint,
 }
 
-/// A lease that its owner holds, as it was given last.
+/// A held lease to renew or release, with its new checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
-    /// The lease, as it was given by [`take`](LeaseStore::take), or last by [`renew`](LeaseStore::renew).
+    /// The lease, as [`take`](LeaseStore::take) or the last [`renew`](LeaseStore::renew) returned it.
     pub lease: Lease,
-    /// A new checkpoint, if there is one.
+    /// New checkpoint; `None` to keep the stored one.
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// Up to where the records of a shard were dealt with.
+/// Point up to which the records of a shard are processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checkpoint {
-    /// Nothing yet: begin with the oldest record there is.
+    /// Nothing is processed; reading begins with the oldest record of the shard.
     TrimHorizon,
-    /// Nothing yet: begin with the first record after somebody asks.
+    /// Nothing is processed; reading begins with the first record that arrives after the reader has started.
     Latest,
-    /// Nothing yet: begin with the first record from this time on, to the microsecond.
+    /// Nothing is processed; reading begins with the first record at or after this time, which has microseconds.
     At(Timestamp),
-    /// Everything up to here.
+    /// Everything up to and including this position is processed.
     After(ShardPosition),
-    /// Everything there ever will be.
+    /// Everything that the shard will ever hold is processed.
     End,
 }
 
-/// A place in a shard.
+/// Position of a record in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShardPosition {
-    /// The sequence number of the record, as the bus writes it.
+    /// Sequence number of the record, in the notation of the bus.
     pub sequence_number: Arc<str>,
-    /// Which of the parts of the record, from 0, where it has several.
+    /// Index of the part of an aggregated record, from 0; 0 for a record without parts.
     pub part: u64,
-    /// When the record came to the bus, roughly, to the microsecond.
+    /// Approximate time at which the record arrived on the bus, in microseconds.
     pub time: Option<Timestamp>,
 }
 
@@ -196,8 +201,8 @@ impl fmt::Display for Checkpoint {
             Self::TrimHorizon => f.write_str("the oldest record"),
             Self::Latest => f.write_str("the latest record"),
             Self::At(time) => write!(f, "the records from {time} on"),
-            Self::After(place) => {
-                write!(f, "the records after {} part {}", place.sequence_number, place.part)
+            Self::After(position) => {
+                write!(f, "the records after {} part {}", position.sequence_number, position.part)
             }
             Self::End => f.write_str("the end"),
         }

@@ -1,4 +1,4 @@
-//! Simulated workers, which join, leave, die and hand over in a random order, come to rest.
+//! Simulation of workers that join, leave, die and hand over leases in a random order, until no lease moves any more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const ROUND: Duration = Duration::from_secs(2);
 const EXPIRY: Duration = Duration::from_secs(10);
 const HANDOVER: Duration = Duration::from_secs(30);
 
-/// Rounds after which everything has come to rest: those until the dead are known to be, and one for each move.
+/// Rounds after which no lease moves any more: enough to detect dead workers, and one for each move.
 const LONG: u32 = 60;
 
 struct Fleet {
@@ -25,7 +25,7 @@ struct Fleet {
     made: usize,
     rounds: u32,
     draws: StdRng,
-    /// How often a worker handed a lease over to an heir, or was deprived of it.
+    /// Number of leases that a worker handed over to a next owner, or lost to a takeover.
     moves: usize,
 }
 
@@ -33,7 +33,7 @@ struct Worker {
     name: String,
     watch: LeaseWatch,
     held: BTreeMap<String, Lease>,
-    /// It reads and renews, and hands nothing over.
+    /// True if the worker renews its leases, but hands none over.
     is_stubborn: bool,
 }
 
@@ -68,37 +68,37 @@ impl Fleet {
         }
     }
 
-    /// Some worker, which may give up what it holds, is no more.
-    async fn leave(&mut self, gives_up: bool) {
+    /// Removes a random worker, which releases its leases first if `releases` is true.
+    async fn leave(&mut self, releases: bool) {
         let at = self.draws.random_range(0..self.workers.len());
         let Worker { name, held, .. } = self.workers.swap_remove(at);
-        if gives_up {
+        if releases {
             for lease in held.into_values() {
                 self.leases.release(&name, &Renewal { lease, checkpoint: None }).await.unwrap();
             }
         }
     }
 
-    /// Everybody does something, in any order.
+    /// Lets every worker act once in each round, in a random order.
     async fn rounds(&mut self, rounds: u32) {
         for _ in 0..rounds {
             self.rounds += 1;
             self.workers.shuffle(&mut self.draws);
             for worker in &mut self.workers {
-                // Everybody counts from a moment of its own.
+                // The clock of each worker has an origin of its own.
                 let since = Duration::from_secs(worker.name.len() as u64 * 1_000) + ROUND * self.rounds;
-                self.moves += worker.turn(&self.leases, since).await;
+                self.moves += worker.act(&self.leases, since).await;
             }
         }
     }
 
-    /// How many leases each worker holds.
+    /// Number of leases of each worker.
     fn loads(&self) -> Vec<usize> {
         self.workers.iter().map(|worker| worker.held.len()).collect()
     }
 
-    /// Expects everything that is ready to be held by somebody who lives, evenly, and nothing to move any more.
-    async fn is_at_rest(&mut self, seed: u64) {
+    /// Asserts that live workers hold all ready leases in equal shares, and that no lease moves any more.
+    async fn assert_stable(&mut self, seed: u64) {
         let owners = async |fleet: &Self| {
             let leases = fleet.leases.leases().await.unwrap().into_iter();
             leases
@@ -107,7 +107,7 @@ impl Fleet {
         };
         let before = owners(self).await;
         self.rounds(20).await;
-        assert_eq!(owners(self).await, before, "seed {seed}: nothing moves");
+        assert_eq!(owners(self).await, before, "seed {seed}: a lease moves");
         let all = self.leases.leases().await.unwrap();
         let unread: HashMap<_, _> =
             all.iter().filter(|lease| !lease.has_ended()).map(|lease| (&lease.shard, lease)).collect();
@@ -121,14 +121,15 @@ impl Fleet {
         let loads = self.loads();
         assert!(
             loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1,
-            "seed {seed}: they are even: {loads:?}"
+            "seed {seed}: the loads are uneven: {loads:?}"
         );
     }
 }
 
 impl Worker {
-    /// Looks, renews, and does what is to be done next; how many leases it handed over, or took from somebody who lives.
-    async fn turn(&mut self, store: &MemoryLeases, elapsed: Duration) -> usize {
+    /// Renews the leases, hands over what is claimed, and carries out the next plan. Returns the number of leases that
+    /// the worker handed over or lost.
+    async fn act(&mut self, store: &MemoryLeases, elapsed: Duration) -> usize {
         let mut moves = 0;
         let renewals: Vec<_> =
             self.held.values().map(|lease| Renewal { lease: lease.clone(), checkpoint: None }).collect();
@@ -148,11 +149,12 @@ impl Worker {
             }
         }
         let leases = store.leases().await.unwrap();
-        let sighting = self.watch.look(&leases, elapsed);
+        let observation = self.watch.look(&leases, elapsed);
         let plan =
-            LeasePlan::new(&leases, &sighting, &self.name, |lease| self.held.contains_key(&lease.shard));
+            LeasePlan::new(&leases, &observation, &self.name, |lease| self.held.contains_key(&lease.shard));
         for lease in plan.take {
-            let taken = store.take(lease, &self.name).await.unwrap().expect("nobody was faster");
+            let taken =
+                store.take(lease, &self.name).await.unwrap().expect("no other worker acts at the same time");
             self.held.insert(taken.shard.clone(), taken);
         }
         if let Some(lease) = plan.claim {
@@ -162,7 +164,7 @@ impl Worker {
     }
 }
 
-/// The fewest moves that make `loads` even, if `free` leases more are taken by those who have the least.
+/// Returns the minimum number of moves that make `loads` even, if `free` more leases go to the workers with the least.
 fn needed(loads: &[usize], free: usize) -> usize {
     let (all, workers) = (loads.iter().sum::<usize>() + free, loads.len());
     let above = loads.iter().map(|load| load.saturating_sub(all.div_ceil(workers))).sum::<usize>();
@@ -171,35 +173,35 @@ fn needed(loads: &[usize], free: usize) -> usize {
 }
 
 #[tokio::test]
-async fn workers_that_join_and_leave_share_everything_with_few_moves() {
+async fn workers_that_join_and_leave_share_all_leases_with_few_moves() {
     for seed in 0..50 {
         let mut draws = StdRng::seed_from_u64(seed);
         let shards = draws.random_range(1..25);
         let mut fleet = Fleet::new(seed, shards).await;
         fleet.join(draws.random_range(1..6));
         fleet.rounds(LONG).await;
-        fleet.is_at_rest(seed).await;
+        fleet.assert_stable(seed).await;
         for _ in 0..4 {
             match draws.random_range(0..3) {
                 0 => fleet.join(draws.random_range(1..4)),
-                gives_up if fleet.workers.len() > 1 => fleet.leave(gives_up == 1).await,
+                choice if fleet.workers.len() > 1 => fleet.leave(choice == 1).await,
                 _ => fleet.join(1),
             }
             let (before, loads) = (fleet.moves, fleet.loads());
             let free = shards - loads.iter().sum::<usize>();
             let needed = needed(&loads, free);
             fleet.rounds(LONG).await;
-            fleet.is_at_rest(seed).await;
+            fleet.assert_stable(seed).await;
             let moves = fleet.moves - before;
-            // What became free may be taken by the wrong one first, as long as not all know who is dead, and that somebody
-            // holds nothing yet.
-            assert!(moves <= 2 * needed + free, "seed {seed}: {moves} moves where {needed} were needed");
+            // A free lease may go to a worker with a full share first, as long as some workers do not yet know of a
+            // dead worker, or of a live one that holds no lease.
+            assert!(moves <= 2 * needed + free, "seed {seed}: {moves} moves, but {needed} are enough");
         }
     }
 }
 
 #[tokio::test]
-async fn workers_that_come_and_go_all_the_time_share_everything_at_last() {
+async fn workers_share_all_leases_after_many_joins_and_departures() {
     for seed in 0..25 {
         let mut draws = StdRng::seed_from_u64(seed);
         let mut fleet = Fleet::new(seed, draws.random_range(1..25)).await;
@@ -211,14 +213,14 @@ async fn workers_that_come_and_go_all_the_time_share_everything_at_last() {
             }
             fleet.rounds(draws.random_range(0..4)).await;
         }
-        // Heirs may have died as well, and what is handed over to them has to expire once more.
+        // A next owner may be dead as well, and the lease that it receives has to expire again.
         fleet.rounds(2 * LONG).await;
-        fleet.is_at_rest(seed).await;
+        fleet.assert_stable(seed).await;
     }
 }
 
 #[tokio::test]
-async fn shards_are_split_and_merged_and_children_wait() {
+async fn children_of_split_and_merged_shards_wait_for_their_parents() {
     for seed in 0..25 {
         let mut draws = StdRng::seed_from_u64(seed);
         let mut fleet = Fleet::new(seed, 4).await;
@@ -227,7 +229,7 @@ async fn shards_are_split_and_merged_and_children_wait() {
             fleet.shard(child, parents).await;
         }
         fleet.rounds(LONG).await;
-        fleet.is_at_rest(seed).await;
+        fleet.assert_stable(seed).await;
         let mut ends = ["0", "1", "2"];
         ends.shuffle(&mut draws);
         for shard in ends.into_iter().chain(["6", "3"]) {
@@ -239,14 +241,14 @@ async fn shards_are_split_and_merged_and_children_wait() {
                 fleet.leases.remove(&[shard.to_owned()]).await.unwrap();
             }
             fleet.rounds(LONG).await;
-            fleet.is_at_rest(seed).await;
+            fleet.assert_stable(seed).await;
         }
         assert_eq!(fleet.loads().iter().sum::<usize>(), 3, "4, 5 and 7 are left");
     }
 }
 
 #[tokio::test]
-async fn who_hands_nothing_over_is_deprived_of_it() {
+async fn overdue_leases_are_taken_from_a_worker_that_hands_none_over() {
     for seed in 0..20 {
         let mut fleet = Fleet::new(seed, 9).await;
         fleet.join(1);
@@ -254,7 +256,7 @@ async fn who_hands_nothing_over_is_deprived_of_it() {
         fleet.rounds(LONG).await;
         fleet.join(2);
         fleet.rounds(LONG).await;
-        fleet.is_at_rest(seed).await;
+        fleet.assert_stable(seed).await;
         assert_eq!(fleet.moves, 6);
     }
 }

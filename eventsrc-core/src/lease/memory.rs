@@ -1,4 +1,4 @@
-//! The reference lease store.
+//! The reference implementation of a lease store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::contract::{Checkpoint, Lease, LeaseStore, NewLease, Renewal};
 use crate::storage::StorageError;
 
-/// Keeps leases in memory, for workers in one process. Cheap to clone; all clones share the leases.
+/// Stores leases in memory, for workers of one process. Cheap to clone; all clones share the leases.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLeases(Arc<Mutex<BTreeMap<String, Lease>>>);
 
@@ -61,13 +61,13 @@ impl LeaseStore for MemoryLeases {
         let renewed = held.iter().map(|Renewal { lease, checkpoint }| {
             let now = all.get_mut(&lease.shard)?;
             if !is_held(now, worker, lease) {
-                // The end that this renewal brings may have come already.
+                // An earlier attempt of this renewal may have stored the end already.
                 return (now.has_ended() && *checkpoint == Some(Checkpoint::End)).then(|| now.clone());
             }
             now.heartbeat += 1;
             now.checkpoint = checkpoint.as_ref().unwrap_or(&now.checkpoint).clone();
             if now.has_ended() {
-                pass_on(now);
+                hand_over(now);
             }
             Some(now.clone())
         });
@@ -84,7 +84,7 @@ impl LeaseStore for MemoryLeases {
             return Ok(false);
         };
         now.checkpoint = checkpoint.as_ref().unwrap_or(&now.checkpoint).clone();
-        pass_on(now);
+        hand_over(now);
         Ok(true)
     }
 
@@ -100,13 +100,13 @@ impl MemoryLeases {
     }
 }
 
-/// Whether nobody took the lease over since `worker` was given it as `lease`.
+/// True if no other worker took the lease over since `worker` received it as `lease`.
 fn is_held(now: &Lease, worker: &str, lease: &Lease) -> bool {
     now.owner.as_deref() == Some(worker) && now.counter == lease.counter
 }
 
-/// Its owner is done with it.
-fn pass_on(now: &mut Lease) {
+/// Makes the next owner the owner, if there is one and the shard has not ended.
+fn hand_over(now: &mut Lease) {
     let next_owner = now.next_owner.take();
     now.owner = if now.has_ended() { None } else { next_owner };
     now.counter += 1;

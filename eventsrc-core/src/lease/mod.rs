@@ -1,4 +1,7 @@
-//! Leases, by which the workers of a fleet share the shards of a change bus.
+//! Leases, by which the workers of a group share the shards of a bus.
+//!
+//! [`LeaseStore`] is the contract of a database that stores leases. [`LeaseWatch`] detects workers that stopped
+//! renewing their leases, and [`LeasePlan`] decides which leases a worker takes or claims next.
 
 mod balance;
 mod contract;

@@ -1,75 +1,79 @@
-//! Who lives, as far as one who looks on can tell.
+//! Detection of workers that stopped renewing their leases.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::contract::Lease;
 
-/// Looks at leases again and again, and tells whose owner is to be taken for dead, and which claim was not honoured in time.
+/// Observes leases repeatedly, and reports dead owners and overdue claims.
 ///
-/// It goes by its own time alone: an owner is dead once its lease has not changed for a while before the eyes of this watch.
-/// A watch that was paused itself does not blame the owners: between two looks no more than half of any limit goes by.
+/// Only the observer's own monotonic clock counts: an owner is considered dead if its lease has not changed for the
+/// time `expiry` while this watch observed it. If the observer itself was paused, owners are not considered dead for
+/// that: between two observations, at most half of each limit counts as elapsed.
 #[derive(Debug)]
 pub struct LeaseWatch {
     expiry: Duration,
     handover: Duration,
     last: Duration,
-    seen: HashMap<String, Seen>,
+    seen: HashMap<String, SeenLease>,
 }
 
-/// What one look at the leases said.
+/// Result of one observation of all leases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeaseObservation {
-    /// The shards whose owners are to be taken for dead.
+    /// Shards whose owners are considered dead.
     pub expired: HashSet<String>,
-    /// The shards whose owners have not handed them over to their heirs in time.
+    /// Shards whose owners have not handed them over to the next owner in time.
     pub overdue: HashSet<String>,
 }
 
-/// A lease as it was last seen, and for how long.
+/// A lease as it was last observed, and for how long it has not changed.
 #[derive(Debug)]
-struct Seen {
+struct SeenLease {
     owner: Option<String>,
     next_owner: Option<String>,
     counter: u64,
     heartbeat: u64,
+    /// Time without a renewal.
     unchanged: Duration,
+    /// Time since the claim.
     claimed: Duration,
 }
 
 impl LeaseWatch {
-    /// A watch that takes an owner for dead after `expiry`, and gives it the time `handover` to hand over what is claimed.
+    /// Creates a watch that considers an owner dead after `expiry` without a renewal, and a claim overdue after
+    /// `handover`.
     pub fn new(expiry: Duration, handover: Duration) -> Self {
         Self { expiry, handover, last: Duration::ZERO, seen: HashMap::new() }
     }
 
-    /// Looks at all leases there are, at the time `elapsed` of [`Clock::elapsed`](crate::clock::Clock::elapsed). Leases that are not
-    /// there any more are forgotten.
+    /// Observes all leases at the time `elapsed` of [`Clock::elapsed`](crate::clock::Clock::elapsed). Leases that no
+    /// longer exist are forgotten.
     pub fn look(&mut self, leases: &[Lease], elapsed: Duration) -> LeaseObservation {
-        let gone_by = elapsed.saturating_sub(self.last);
+        let since_last = elapsed.saturating_sub(self.last);
         self.last = elapsed;
-        let mut sighting = LeaseObservation::default();
+        let mut observation = LeaseObservation::default();
         let mut seen = HashMap::with_capacity(leases.len());
         for lease in leases.iter().filter(|lease| lease.owner.is_some()) {
-            let mut now = Seen::new(lease);
+            let mut now = SeenLease::new(lease);
             if let Some(before) = self.seen.get(&lease.shard) {
-                now.unchanged = before.unchanged_in(&now, gone_by.min(self.expiry / 2));
-                now.claimed = before.claimed_in(&now, gone_by.min(self.handover / 2));
+                now.unchanged = before.unchanged_in(&now, since_last.min(self.expiry / 2));
+                now.claimed = before.claimed_in(&now, since_last.min(self.handover / 2));
             }
             if now.unchanged >= self.expiry {
-                sighting.expired.insert(lease.shard.clone());
+                observation.expired.insert(lease.shard.clone());
             }
             if now.next_owner.is_some() && now.claimed >= self.handover {
-                sighting.overdue.insert(lease.shard.clone());
+                observation.overdue.insert(lease.shard.clone());
             }
             seen.insert(lease.shard.clone(), now);
         }
         self.seen = seen;
-        sighting
+        observation
     }
 }
 
-impl Seen {
+impl SeenLease {
     fn new(lease: &Lease) -> Self {
         Self {
             owner: lease.owner.clone(),
@@ -81,16 +85,17 @@ impl Seen {
         }
     }
 
-    /// For how long the owner has given no sign, `gone_by` later.
-    fn unchanged_in(&self, now: &Self, gone_by: Duration) -> Duration {
+    /// Time without a renewal, `since_last` after this observation.
+    fn unchanged_in(&self, now: &Self, since_last: Duration) -> Duration {
         let same = (&now.owner, now.counter, now.heartbeat) == (&self.owner, self.counter, self.heartbeat);
-        if same { self.unchanged + gone_by } else { Duration::ZERO }
+        if same { self.unchanged + since_last } else { Duration::ZERO }
     }
 
-    /// For how long the heir has waited, `gone_by` later. The counter may change with every renewal.
-    fn claimed_in(&self, now: &Self, gone_by: Duration) -> Duration {
+    /// Time since the claim, `since_last` after this observation. The counter is ignored, because it may change with
+    /// every renewal.
+    fn claimed_in(&self, now: &Self, since_last: Duration) -> Duration {
         let same = (&now.owner, &now.next_owner) == (&self.owner, &self.next_owner);
-        if same { self.claimed + gone_by } else { Duration::ZERO }
+        if same { self.claimed + since_last } else { Duration::ZERO }
     }
 }
 
@@ -114,15 +119,16 @@ mod tests {
         }
     }
 
-    /// Whether `a` is expired after these looks, each at a second.
-    fn expired(looks: impl IntoIterator<Item = (u64, Lease)>) -> bool {
+    /// True if shard `a` is expired after these observations, each with its time in seconds.
+    fn expired(observations: impl IntoIterator<Item = (u64, Lease)>) -> bool {
         let mut watch = LeaseWatch::new(EXPIRY, HANDOVER);
-        let look = |(second, lease)| watch.look(&[lease], Duration::from_secs(second)).expired.contains("a");
-        looks.into_iter().map(look).last().unwrap()
+        let is_expired =
+            |(second, lease)| watch.look(&[lease], Duration::from_secs(second)).expired.contains("a");
+        observations.into_iter().map(is_expired).last().unwrap()
     }
 
     #[test]
-    fn an_owner_who_gives_no_sign_for_the_time_of_expiry_is_dead() {
+    fn a_lease_without_a_renewal_expires_after_the_expiry_time() {
         let still = |until: u64| (100..=until).map(|second| (second, lease("w", 1, 1)));
         assert!(!expired(still(109)));
         assert!(expired(still(110)));
@@ -130,35 +136,39 @@ mod tests {
     }
 
     #[test]
-    fn any_sign_counts() {
+    fn any_change_restarts_the_expiry_time() {
         let then = |last: Lease| (0..=9).map(|second| (second, lease("w", 1, 1))).chain([(10, last)]);
-        for sign in [lease("w", 1, 2), lease("w", 2, 1), lease("other", 1, 1), lease("w", 1, 0)] {
-            assert!(!expired(then(sign.clone())), "{sign:?}");
-            assert!(!expired(then(sign.clone()).chain((11..20).map(|second| (second, sign.clone())))));
-            assert!(expired(then(sign.clone()).chain((11..=20).map(|second| (second, sign.clone())))));
+        for changed in [lease("w", 1, 2), lease("w", 2, 1), lease("other", 1, 1), lease("w", 1, 0)] {
+            assert!(!expired(then(changed.clone())), "{changed:?}");
+            let until = |last: u64| (11..=last).map(|second| (second, changed.clone()));
+            assert!(!expired(then(changed.clone()).chain(until(19))));
+            assert!(expired(then(changed.clone()).chain(until(20))));
         }
     }
 
     #[test]
-    fn leases_that_nobody_has_do_not_expire() {
+    fn a_lease_without_an_owner_does_not_expire() {
         assert!(!expired((0..100).map(|second| (second, lease("", 1, 1)))));
     }
 
     #[test]
-    fn a_watch_that_slept_blames_nobody() {
+    fn a_pause_of_the_observer_expires_no_lease() {
         let (awake, asleep) = ((1, lease("w", 1, 1)), (100_000, lease("w", 1, 1)));
         assert!(!expired([awake.clone(), asleep.clone()]));
         assert!(!expired([awake.clone(), asleep.clone(), (100_001, lease("w", 1, 1))]));
-        assert!(expired([awake, asleep, (200_000, lease("w", 1, 1))]), "it does come to an end");
+        assert!(
+            expired([awake, asleep, (200_000, lease("w", 1, 1))]),
+            "a lease expires after several pauses"
+        );
     }
 
     #[test]
-    fn a_clock_that_goes_back_harms_nobody() {
+    fn a_clock_that_goes_back_expires_no_lease() {
         assert!(!expired([(100, lease("w", 1, 1)), (50, lease("w", 1, 1)), (54, lease("w", 1, 1))]));
     }
 
     #[test]
-    fn leases_that_are_gone_are_forgotten() {
+    fn leases_that_no_longer_exist_are_forgotten() {
         let mut watch = LeaseWatch::new(EXPIRY, HANDOVER);
         for second in 0..5 {
             watch.look(&[lease("w", 1, 1)], Duration::from_secs(second));
@@ -166,21 +176,21 @@ mod tests {
         watch.look(&[], Duration::from_secs(5));
         assert!(watch.seen.is_empty());
         for second in 6..16 {
-            let sighting = watch.look(&[lease("w", 1, 1)], Duration::from_secs(second));
-            assert_eq!(sighting, LeaseObservation::default(), "at {second} s");
+            let observation = watch.look(&[lease("w", 1, 1)], Duration::from_secs(second));
+            assert_eq!(observation, LeaseObservation::default(), "at {second} s");
         }
     }
 
     #[test]
-    fn a_claim_is_overdue_after_the_time_of_handover_whatever_the_pulse() {
+    fn a_claim_is_overdue_after_the_handover_time_whatever_the_heartbeat() {
         let mut watch = LeaseWatch::new(EXPIRY, HANDOVER);
         let mut overdue = |second, next_owner: Option<&str>| {
             let lease = Lease { next_owner: next_owner.map(str::to_owned), ..lease("w", second, second) };
             watch.look(&[lease], Duration::from_secs(second)).overdue.contains("a")
         };
-        assert!((0..100).all(|second| !overdue(second, None)), "nobody claimed it");
+        assert!((0..100).all(|second| !overdue(second, None)), "it is not claimed");
         assert!((100..130).all(|second| !overdue(second, Some("x"))));
         assert!(overdue(130, Some("x")));
-        assert!(!overdue(131, Some("y")), "another claim has its own time");
+        assert!(!overdue(131, Some("y")), "another claim has a time of its own");
     }
 }

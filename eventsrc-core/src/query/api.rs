@@ -1,4 +1,4 @@
-//! Queries: values made by folding a stream.
+//! Queries, which fold the events of a stream.
 
 use async_stream::try_stream;
 use futures::stream::BoxStream;
@@ -11,40 +11,44 @@ use crate::storage::{EventStorage, PageOf, StorageError};
 use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
-/// Something that answers by folding a stream, up to a point of the caller's choice.
+/// Query that folds the events of a stream, up to a point of the caller's choice.
 ///
-/// [`QueryApi`] is the one that reads a storage; [`map`](Query::map) and [`contramap`](Query::contramap) make
-/// others of it.
+/// [`QueryApi`] reads a storage. [`map`](Query::map) and [`contramap`](Query::contramap) adapt the value and the key of
+/// another query.
+///
+/// # Errors
+///
+/// Every method fails with the [`StorageError`] of the events that it reads.
 pub trait Query: Send + Sync {
-    /// What is asked for.
+    /// Key of the query.
     type Key: Send + Sync;
-    /// The sequence of the streams folded.
+    /// Sequence type of the folded streams.
     type Sequence: Sequence;
-    /// What is answered.
+    /// Value that the query returns.
     type Value: Send + Sync;
 
-    /// The value, and the event it is as new as.
+    /// Returns the value, with the last event that it includes.
     fn snapshot(
         &self,
         key: &Self::Key,
         consistency: Consistency,
     ) -> impl Future<Output = Result<Snapshot<Self::Sequence, Self::Value>, StorageError>> + Send;
 
-    /// The snapshot as it was once the event at `sequence` was saved; beyond the end, the latest.
+    /// Returns the snapshot after the event at `sequence`; the latest one if `sequence` is beyond the end.
     fn at_sequence(
         &self,
         key: &Self::Key,
         sequence: Self::Sequence,
     ) -> impl Future<Output = Result<Snapshot<Self::Sequence, Self::Value>, StorageError>> + Send;
 
-    /// The snapshot as it was at `time`: of the events before the first one that is later.
+    /// Returns the snapshot at `time`. It includes the events before the first one that is later than `time`.
     fn at_time(
         &self,
         key: &Self::Key,
         time: Timestamp,
     ) -> impl Future<Output = Result<Snapshot<Self::Sequence, Self::Value>, StorageError>> + Send;
 
-    /// The snapshot after each event, from the event at `from` on (`None`: from the first).
+    /// Returns the snapshot after each event, starting with the event at `from` (`None`: with the first event).
     fn history(
         &self,
         key: Self::Key,
@@ -53,7 +57,7 @@ pub trait Query: Send + Sync {
     where
         Self::Value: Clone;
 
-    /// The value, without the event it is as new as.
+    /// Returns the value only.
     fn get(
         &self,
         key: &Self::Key,
@@ -62,7 +66,7 @@ pub trait Query: Send + Sync {
         async move { Ok(self.snapshot(key, consistency).await?.value) }
     }
 
-    /// The same query with another value, made of the folded one.
+    /// Returns a query that converts the folded value with `map`.
     fn map<V: Send + Sync, G: Fn(Self::Value) -> V + Send + Sync>(self, map: G) -> Mapped<Self, G>
     where
         Self: Sized,
@@ -70,7 +74,7 @@ pub trait Query: Send + Sync {
         Mapped { query: self, map }
     }
 
-    /// The same query under another key, from which `contramap` makes the one that is asked.
+    /// Returns a query with another key, which `contramap` converts to the key of this query.
     fn contramap<K: Send + Sync, G: Fn(&K) -> Self::Key + Send + Sync>(
         self,
         contramap: G,
@@ -82,19 +86,19 @@ pub trait Query: Send + Sync {
     }
 }
 
-/// How new an answer has to be.
+/// Required freshness of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Consistency {
-    /// As new as the latest event: reads what came after the latest snapshot.
+    /// Includes the latest event. Reads the events after the latest snapshot. This is the default.
     #[default]
     LatestEvent,
-    /// As new as the latest snapshot that is kept: reads no event, unless there is no snapshot.
+    /// As fresh as the latest stored snapshot. Reads no events, unless there is no snapshot.
     LatestSnapshot,
 }
 
-/// Answers from a storage, by a fold.
+/// Query that applies the fold `F` to events of the storage `St`.
 ///
-/// `F` is the fold, and `Sn` keeps snapshots. With or without snapshots the answers are the same.
+/// It may start from snapshots in `Sn`. Answers are the same with or without snapshots.
 pub struct QueryApi<St, F, Sn = NoSnapshots<KeyOf<St, F>, <St as EventStorage>::Sequence, ValueOf<St, F>>>
 where
     St: EventStorage,
@@ -119,13 +123,13 @@ pub(crate) type ValueOf<St, F> = <F as Fold<
     <St as EventStorage>::Payload,
 >>::Value;
 
-/// When a query keeps the snapshot that it made.
+/// Condition under which a query stores the snapshot that it computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SnapshotPolicy {
-    /// Only when asked to, by [`QueryApi::refresh`].
+    /// Only [`QueryApi::refresh`] stores snapshots. This is the default.
     #[default]
     Never,
-    /// When it folded at least so many events since the snapshot that it began from.
+    /// After folding at least this number of events since the snapshot that the query started from.
     Every(u64),
 }
 
@@ -134,7 +138,7 @@ where
     St: EventStorage,
     F: Fold<St::Key, St::Sequence, St::Payload>,
 {
-    /// A query for the streams' own keys.
+    /// Creates a query whose keys are the keys of the streams.
     pub fn new(storage: St, fold: F) -> Self
     where
         F: Fold<St::Key, St::Sequence, St::Payload, Key = St::Key>,
@@ -142,7 +146,7 @@ where
         Self::keyed(storage, fold, St::Key::clone)
     }
 
-    /// A query that folds the stream `stream_of(key)`; one stream may serve many query keys.
+    /// Creates a query that folds the stream `stream_of(key)`. One stream may serve many query keys.
     pub fn keyed(
         storage: St,
         fold: F,
@@ -152,7 +156,7 @@ where
         Self { storage, fold, stream_of, snapshots: NoSnapshots::default(), policy: SnapshotPolicy::Never }
     }
 
-    /// The same query, with snapshots to begin from.
+    /// Adds a storage of snapshots. `policy` determines when the query stores a snapshot.
     pub fn with_snapshots<Sn>(self, snapshots: Sn, policy: SnapshotPolicy) -> QueryApi<St, F, Sn>
     where
         Sn: SnapshotStorage<Key = F::Key, Sequence = St::Sequence, Value = F::Value>,
@@ -168,13 +172,14 @@ where
     F: Fold<St::Key, St::Sequence, St::Payload>,
     Sn: SnapshotStorage<Key = F::Key, Sequence = St::Sequence, Value = F::Value>,
 {
-    /// Folds anew and keeps the result: from the snapshot that `start` names, or from the first event.
+    /// Folds again and stores the result, starting from the snapshot that `start` selects (`None`: from the first
+    /// event).
     ///
-    /// To mend a snapshot that is wrong, begin before it.
+    /// To repair a wrong snapshot, start before it.
     ///
     /// # Errors
     ///
-    /// A [`StorageError`] from the events, or from keeping the snapshot.
+    /// [`StorageError`] of reading the events, or of storing the snapshot.
     pub async fn refresh(
         &self,
         key: &F::Key,
@@ -182,7 +187,7 @@ where
         mode: SnapshotMode,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
         let start = match start {
-            Some(which) => self.kept(key, which).await,
+            Some(which) => self.stored_or_initial(key, which).await,
             None => Snapshot::initial(None),
         };
         let snapshot = self.fold_from(key, start, Until::Latest).await?;
@@ -190,8 +195,8 @@ where
         Ok(snapshot)
     }
 
-    /// The token that says what `snapshot` of `key` was built from. A writer trusts it as knowledge of where the stream ends,
-    /// unless the snapshot lies inside a commit, after which nothing can be put.
+    /// Returns the token of the events that `snapshot` of `key` includes. The token is trusted, so a writer can use it
+    /// without a read. The token of a snapshot inside a commit is not trusted, because no commit can follow there.
     pub fn token(&self, key: &F::Key, snapshot: &Snapshot<St::Sequence, F::Value>) -> Token {
         let Ok(name) = StreamName::of(&(self.stream_of)(key)) else { return Token::default() };
         let token = Token::seen(name, snapshot.sequence());
@@ -206,7 +211,7 @@ where
         &self.fold
     }
 
-    /// Folds what came after `start`.
+    /// Folds the events after `start`, up to `until`.
     pub(crate) async fn fold_from(
         &self,
         key: &F::Key,
@@ -223,7 +228,7 @@ where
         Ok(folding.into_snapshot())
     }
 
-    /// The events after `start`, which is kept or initial, and so not inside a commit.
+    /// Reads the events after `start`, which is a stored or an initial snapshot and therefore not inside a commit.
     fn pages_after(
         &self,
         key: &F::Key,
@@ -232,28 +237,35 @@ where
         self.storage.events_after(&self.stream_of(key), start.sequence())
     }
 
-    /// The snapshot that is kept, or the initial one. Snapshots save reads and nothing else, so a query does not
-    /// fail for one that cannot be read.
-    async fn kept(&self, key: &F::Key, which: SnapshotAt<St::Sequence>) -> Snapshot<St::Sequence, F::Value> {
+    /// Returns the stored snapshot, or the initial one. Snapshots only save reads, so a query does not fail if a
+    /// snapshot cannot be read.
+    async fn stored_or_initial(
+        &self,
+        key: &F::Key,
+        which: SnapshotAt<St::Sequence>,
+    ) -> Snapshot<St::Sequence, F::Value> {
         match self.snapshots.get(key, self.fold.version(), which).await {
-            Ok(kept) => kept.unwrap_or_else(|| Snapshot::initial(None)),
+            Ok(stored) => stored.unwrap_or_else(|| Snapshot::initial(None)),
             Err(error) => {
-                tracing::warn!(%error, stream = ?self.stream_of(key), "a snapshot cannot be read; folding all events");
+                let stream = self.stream_of(key);
+                tracing::warn!(%error, ?stream, "cannot read a snapshot; folding all events");
                 Snapshot::initial(None)
             }
         }
     }
 
-    async fn keep(&self, key: &F::Key, began: u64, snapshot: &Snapshot<St::Sequence, F::Value>) {
+    /// Stores `snapshot` if the policy requires it. `start` is the number of the sequence that the fold started from.
+    async fn store_if_due(&self, key: &F::Key, start: u64, snapshot: &Snapshot<St::Sequence, F::Value>) {
         let (SnapshotPolicy::Every(events), Some(sequence)) = (self.policy, snapshot.sequence()) else {
             return;
         };
-        if Sequence::number(sequence) - began < events.max(1) {
+        if Sequence::number(sequence) - start < events.max(1) {
             return;
         }
         if let Err(error) = self.snapshots.put(key, self.fold.version(), snapshot, SnapshotMode::Cache).await
         {
-            tracing::warn!(%error, stream = ?self.stream_of(key), "a snapshot cannot be kept");
+            let stream = self.stream_of(key);
+            tracing::warn!(%error, ?stream, "cannot store a snapshot; the next query folds more events");
         }
     }
 }
@@ -273,13 +285,13 @@ where
         key: &F::Key,
         consistency: Consistency,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
-        let start = self.kept(key, SnapshotAt::Latest).await;
+        let start = self.stored_or_initial(key, SnapshotAt::Latest).await;
         if consistency == Consistency::LatestSnapshot && start.head.is_some() {
             return Ok(start);
         }
-        let began = start.sequence().map_or(0, Sequence::number);
+        let start_number = start.sequence().map_or(0, Sequence::number);
         let snapshot = self.fold_from(key, start, Until::Latest).await?;
-        self.keep(key, began, &snapshot).await;
+        self.store_if_due(key, start_number, &snapshot).await;
         Ok(snapshot)
     }
 
@@ -289,11 +301,12 @@ where
         sequence: St::Sequence,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
         let which = sequence.least_greater().map_or(SnapshotAt::Latest, SnapshotAt::Before);
-        let start = self.kept(key, which).await;
+        let start = self.stored_or_initial(key, which).await;
         self.fold_from(key, start, Until::Sequence(sequence)).await
     }
 
-    /// Reads the stream from its first event: a snapshot does not tell whether an event before it was later than `time`.
+    /// Reads the stream from its first event, because a snapshot does not show if an event before it is later than
+    /// `time`.
     async fn at_time(
         &self,
         key: &F::Key,
@@ -312,7 +325,7 @@ where
     {
         try_stream! {
             let start = match from {
-                Some(from) => self.kept(&key, SnapshotAt::Before(from)).await,
+                Some(from) => self.stored_or_initial(&key, SnapshotAt::Before(from)).await,
                 None => Snapshot::initial(None),
             };
             let mut pages = self.pages_after(&key, &start);
@@ -330,7 +343,7 @@ where
     }
 }
 
-/// See [`Query::map`].
+/// Query with a converted value, created by [`Query::map`].
 #[derive(Debug, Clone)]
 pub struct Mapped<Q, G> {
     query: Q,
@@ -376,7 +389,7 @@ where
     }
 }
 
-/// See [`Query::contramap`].
+/// Query with a converted key, created by [`Query::contramap`].
 #[derive(Debug, Clone)]
 pub struct Contramapped<Q, K, G> {
     query: Q,

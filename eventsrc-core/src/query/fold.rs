@@ -1,4 +1,4 @@
-//! Folds, which make a value of a stream's events.
+//! Folds, which compute a value from the events of a stream.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -10,20 +10,20 @@ use crate::snapshot::Snapshot;
 use crate::storage::Page;
 use crate::stream::Sequence;
 
-/// Makes a value of events, one after the other.
+/// Pure function that applies events to a value, one after the other.
 ///
-/// One stream may serve many query keys: a stream of taken names answers a query for each name. So `apply` is
-/// told which key is asked for; a fold of a stream of its own ignores it.
+/// One stream may serve many query keys: for example, a stream of taken names answers a query for each name. `apply`
+/// therefore receives the key of the query. A fold whose query key names the stream ignores it.
 ///
-/// A fold is pure: what it makes depends on the key and the events alone. Where its result is kept in snapshots, a
-/// changed fold gets a new [`version`](Fold::version).
+/// A fold is pure: its result depends only on the key and the events. If results are stored as snapshots, a changed fold
+/// needs a new [`version`](Fold::version).
 ///
 /// ```
 /// use eventsrc_core::{Event, Fold, StreamName};
 ///
 /// enum Account { Opened, Deposited(u64), Closed }
 ///
-/// /// The balance of an account; none before it is opened and after it is closed.
+/// /// Balance of an account; `None` before it is opened and after it is closed.
 /// struct Balance;
 ///
 /// impl Fold<StreamName, u64, Account> for Balance {
@@ -41,12 +41,12 @@ use crate::stream::Sequence;
 /// }
 /// ```
 pub trait Fold<K, S, E>: Send + Sync + 'static {
-    /// What is asked for.
+    /// Key of the query.
     type Key: Send + Sync;
-    /// What is made.
+    /// Folded value.
     type Value: Send + Sync;
 
-    /// The value before any event; none, unless said otherwise.
+    /// Returns the value before any event. Default: `None`.
     fn initial(&self, _key: &Self::Key) -> Option<Self::Value> {
         None
     }
@@ -54,13 +54,13 @@ pub trait Fold<K, S, E>: Send + Sync + 'static {
     /// Applies one event to the value. To delete the value, set it to `None`.
     fn apply(&self, key: &Self::Key, value: &mut Option<Self::Value>, event: Event<'_, K, S, E>);
 
-    /// The version of what this fold makes; a new one whenever the code or the value's form changes.
+    /// Returns the version of the fold. It must change whenever the code or the format of the value changes. Default: 1.
     fn version(&self) -> u32 {
         1
     }
 }
 
-/// The fold that a closure makes, with no initial value, at version 1.
+/// Creates a fold from a closure, without an initial value and at version 1.
 ///
 /// ```
 /// # use eventsrc_core::{Event, StreamName, fold_fn};
@@ -75,7 +75,7 @@ where
     FoldFn { apply, types: PhantomData }
 }
 
-/// See [`fold_fn`].
+/// Fold made from a closure by [`fold_fn`].
 pub struct FoldFn<F, QK, V> {
     apply: F,
     types: PhantomData<fn(&QK) -> V>,
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// Up to which event a fold goes.
+/// Last event that a fold includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until<S> {
     Latest,
@@ -103,7 +103,7 @@ pub(crate) enum Until<S> {
     Time(Timestamp),
 }
 
-/// A fold on its way through a stream.
+/// Fold of one stream in progress.
 pub(crate) struct Folding<'a, F, QK, V, S> {
     fold: &'a F,
     key: &'a QK,
@@ -111,7 +111,7 @@ pub(crate) struct Folding<'a, F, QK, V, S> {
 }
 
 impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
-    /// Goes on from `start`, or from the initial value where that saw no event.
+    /// Continues from `start`, or from the initial value of the fold if `start` includes no event.
     pub(crate) fn new<K, E>(fold: &'a F, key: &'a QK, start: Snapshot<S, V>) -> Self
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
@@ -120,7 +120,7 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
         Self { fold, key, snapshot }
     }
 
-    /// Applies the events of `page` up to `until`; false if that point was reached.
+    /// Applies the events of `page` up to `until`. Returns false if the page has events after `until`.
     pub(crate) fn page<K, E>(&mut self, page: &Page<K, S, E>, until: Until<S>) -> bool
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
@@ -131,19 +131,19 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
             Until::Time(time) => page.take_while(|event| event.time() <= time),
         };
         let (before, whole, after) = wanted.split();
-        // The loop over whole commits is left with the fold alone: the value is its own, so that it can stay in
-        // registers, and what is the same for all events is done once a page.
+        // The loop over whole commits contains only calls of the fold. The value is a local variable, so that it can
+        // stay in registers, and all other work is done once for each page.
         let mut value = self.snapshot.value.take();
-        if let Some((commit, places)) = before {
-            value = self.part(value, commit, places);
+        if let Some((commit, indices)) = before {
+            value = self.part(value, commit, indices);
         }
         for commit in whole {
             for (index, payload) in commit.payloads.iter().enumerate() {
                 self.fold.apply(self.key, &mut value, Event { commit, index, payload });
             }
         }
-        if let Some((commit, places)) = after {
-            value = self.part(value, commit, places);
+        if let Some((commit, indices)) = after {
+            value = self.part(value, commit, indices);
         }
         self.snapshot.value = value;
         if let Some(head) = wanted.head() {
@@ -162,18 +162,19 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
         self.snapshot.reach(commit.head(), false);
     }
 
-    fn part<K, E>(&self, mut value: Option<V>, commit: &Commit<K, S, E>, places: Range<usize>) -> Option<V>
+    /// Applies the events of `commit` at `indices` to `value`.
+    fn part<K, E>(&self, mut value: Option<V>, commit: &Commit<K, S, E>, indices: Range<usize>) -> Option<V>
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
-        for index in places {
+        for index in indices {
             let payload = &commit.payloads[index];
             self.fold.apply(self.key, &mut value, Event { commit, index, payload });
         }
         value
     }
 
-    /// The value after one more event.
+    /// Applies one event, and returns the snapshot after it.
     pub(crate) fn event<K, E>(&mut self, event: Event<'_, K, S, E>) -> &Snapshot<S, V>
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_folded_from_any_event_up_to_any_other() {
+    fn a_page_is_folded_from_any_event_to_any_other() {
         let fold = fold_fn(|_: &(), seen: &mut Option<Vec<u64>>, event: Event<'_, (), u64, u64>| {
             assert_eq!(event.sequence(), *event.payload);
             seen.get_or_insert_default().push(*event.payload);
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_ends_a_fold_between_commits() {
+    fn a_fold_until_a_time_ends_between_commits() {
         let count = fold_fn(|_: &(), count: &mut Option<u64>, _: Event<'_, (), u64, u64>| {
             *count = Some(count.unwrap_or(0) + 1);
         });

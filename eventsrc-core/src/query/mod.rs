@@ -1,4 +1,5 @@
-//! Queries: values made by folding a stream.
+//! Queries: values folded from one stream, at the latest event, a sequence or a time, or as a history. A [`QueryApi`]
+//! applies a [`Fold`] to the events of a storage, and may start from a snapshot.
 
 pub(crate) mod api;
 pub(crate) mod fold;

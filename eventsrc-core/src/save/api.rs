@@ -1,4 +1,4 @@
-//! Saves that decide on the latest sequence.
+//! Saves that are decided on the latest sequence.
 
 use std::sync::Arc;
 
@@ -13,21 +13,23 @@ use crate::clock::{Clock, Randomness, SystemClock};
 use crate::commit::Head;
 use crate::storage::{CommitOf, EventStorage, StorageError};
 
-/// Saves what operations decide, as commits, and remembers where the streams are.
+/// Saves the events that operations decide on, with optimistic concurrency, and caches the heads of streams.
 ///
-/// A save decides on what is known of the stream, puts a commit right after it, and, if another writer was there
-/// first, decides again. What it knows is remembered from the last save, or comes with a trusted token, and then the
-/// save is one request. That it may be old costs a retry and nothing else: the put itself checks it, and a rejection is
-/// final only if it was decided on what was read in this very call.
+/// A save decides on the latest known sequence of the stream, and puts a commit at the next one. After a conflict it
+/// decides again on the new sequence, up to the limit of [`RetryPolicy`](crate::retry::RetryPolicy).
 ///
-/// To decide on a folded value instead of a sequence, see [`Decider`].
+/// A warm save takes the sequence from the cache or from a trusted token, and is one request. A stale sequence costs
+/// only a retry, because the put checks it. A rejection is final only if it was decided on a sequence that was read
+/// during the same call.
+///
+/// To decide on a folded value instead of a sequence, see [`Decider`](super::Decider).
 pub struct SaveApi<St: EventStorage> {
     pub(super) writer: Writer<St>,
     heads: Cache<St::Key, Head<St::Sequence>>,
 }
 
 impl<St: EventStorage> SaveApi<St> {
-    /// Saves to `storage` with the default settings, the system's clock and its randomness.
+    /// Creates an API that saves to `storage`, with default settings, the system clock and system randomness.
     pub fn new(storage: St) -> Self {
         Self::with(
             storage,
@@ -37,7 +39,7 @@ impl<St: EventStorage> SaveApi<St> {
         )
     }
 
-    /// Saves to `storage` with these settings, this clock and this randomness.
+    /// Creates an API that saves to `storage`, with the given settings, clock and randomness.
     pub fn with(
         storage: St,
         settings: SaveSettings,
@@ -48,12 +50,12 @@ impl<St: EventStorage> SaveApi<St> {
         Self { writer: Writer { storage, settings, clock, randomness }, heads }
     }
 
-    /// Saves what `operation` decides on the stream's latest sequence.
+    /// Saves the events that `operation` decides on, given the latest sequence of the stream.
     ///
     /// # Errors
     ///
-    /// [`SaveError`] if the storage fails; the commit may or may not be stored, and the error has its id. Contention
-    /// and rejection are outcomes, not errors.
+    /// [`SaveError`] if the storage fails. The commit may or may not be stored, and the error has its id. Rejection and
+    /// contention are outcomes, not errors.
     pub async fn save<R>(
         &self,
         key: &St::Key,
@@ -62,11 +64,11 @@ impl<St: EventStorage> SaveApi<St> {
         self.save_with(key, &Context::default(), operation).await
     }
 
-    /// Saves what `operation` decides, in the context of a command.
+    /// Saves like [`save`](SaveApi::save), with a commit id, a token and metadata from `context`.
     ///
     /// # Errors
     ///
-    /// As for [`save`](SaveApi::save).
+    /// Same as for [`save`](SaveApi::save).
     pub async fn save_with<R>(
         &self,
         key: &St::Key,
@@ -76,66 +78,66 @@ impl<St: EventStorage> SaveApi<St> {
         self.save_all(key, context, std::slice::from_ref(&operation)).await
     }
 
-    /// Saves what all `operations` decide, in one commit or not at all. Each sees the effect of those before it; the
-    /// first that rejects rejects the batch.
+    /// Saves the events of all `operations` in one commit, or none of them. Each operation sees the effect of those
+    /// before it. The first operation that rejects, rejects the whole batch.
     ///
     /// # Errors
     ///
-    /// As for [`save`](SaveApi::save); `Invalid` for a batch of none.
+    /// Same as for [`save`](SaveApi::save); `Invalid` if `operations` is empty.
     pub async fn save_all<R>(
         &self,
         key: &St::Key,
         context: &Context,
         operations: &[Operation<St::Payload, R, Option<St::Sequence>>],
     ) -> Result<Outcome<R, St::Sequence>, SaveError> {
-        SaveLoop { writer: &self.writer, key, context, operations, knowledge: &Heads { saves: self, key } }
+        SaveLoop { writer: &self.writer, key, context, operations, knowledge: &Heads { api: self, key } }
             .run()
             .await
     }
 
-    /// The storage.
+    /// Returns the storage.
     pub fn storage(&self) -> &St {
         &self.writer.storage
     }
 }
 
-/// Knowledge of no more than where a stream is.
+/// Knowledge of the head of a stream.
 struct Heads<'a, St: EventStorage> {
-    saves: &'a SaveApi<St>,
+    api: &'a SaveApi<St>,
     key: &'a St::Key,
 }
 
 impl<St: EventStorage> Knowledge<St> for Heads<'_, St> {
     type Known = Option<St::Sequence>;
 
-    fn nothing(&self) -> Self::Known {
+    fn initial(&self) -> Self::Known {
         None
     }
 
-    fn remembered(&self) -> Option<Basis<Self::Known>> {
-        self.saves.heads.get(self.key).map(|head| Basis::of_head(Some(head)))
+    fn cached(&self) -> Option<Basis<Self::Known>> {
+        self.api.heads.get(self.key).map(|head| Basis::of_head(Some(head)))
     }
 
-    fn named(&self, sequence: St::Sequence) -> Option<Basis<Self::Known>> {
+    fn basis_at(&self, sequence: St::Sequence) -> Option<Basis<Self::Known>> {
         Some(Basis { known: Some(sequence), time: None, fresh: false })
     }
 
     async fn read(&self, _: Self::Known) -> Result<Basis<Self::Known>, StorageError> {
-        let head = self.saves.writer.storage.latest(self.key).await?;
+        let head = self.api.writer.storage.latest(self.key).await?;
         Ok(Basis { fresh: true, ..Basis::of_head(head) })
     }
 
-    fn then(&self, _: Self::Known, commit: &CommitOf<St>) -> Self::Known {
+    fn after(&self, _: Self::Known, commit: &CommitOf<St>) -> Self::Known {
         Some(commit.last())
     }
 
-    fn remember(&self, known: Self::Known, time: Option<Timestamp>) {
+    fn cache(&self, known: Self::Known, time: Option<Timestamp>) {
         if let Some((sequence, time)) = known.zip(time) {
-            self.saves.heads.insert(self.key.clone(), Head { sequence, time });
+            self.api.heads.insert(self.key.clone(), Head { sequence, time });
         }
     }
 
-    fn forget(&self) {
-        self.saves.heads.remove(self.key);
+    fn evict(&self) {
+        self.api.heads.remove(self.key);
     }
 }

@@ -17,12 +17,13 @@ use crate::query::{Consistency, Fold, Query, QueryApi};
 use crate::snapshot::{NoSnapshots, Snapshot, SnapshotStorage};
 use crate::storage::{CommitOf, EventStorage, StorageError};
 
-/// Saves what operations decide on a folded value, and remembers the values.
+/// Saves the events that operations decide on, given a folded value, and caches the values.
 ///
-/// A save begins from the value that the last save of the key left behind, so that it is one request while nobody else
-/// writes. A conflict is folded into the value from the commit that was in the way, or from the events that were missed.
+/// A save starts from the value that the last save of the key left in the cache, so it is one request if no other
+/// writer appended in between. After a conflict, the value is brought up to date with the conflicting commit, or with
+/// the missed events from the storage.
 ///
-/// Values are remembered as many as [`SaveSettings::remembered`](super::SaveSettings::remembered) says.
+/// The cache holds up to [`SaveSettings::remembered`](super::SaveSettings::remembered) values.
 pub struct Decider<St, F, Sn = NoSnapshots<KeyOf<St, F>, <St as EventStorage>::Sequence, ValueOf<St, F>>>
 where
     St: EventStorage,
@@ -41,17 +42,17 @@ where
     F: Fold<St::Key, St::Sequence, St::Payload, Key: Clone + Eq + Hash, Value: Clone>,
     Sn: SnapshotStorage<Key = F::Key, Sequence = St::Sequence, Value = F::Value>,
 {
-    /// Saves with `saves` what is decided on the answers of `query`. Both are over the same storage.
+    /// Creates a decider that decides on the answers of `query` and saves with `saves`. Both must use the same storage.
     pub fn new(saves: Arc<SaveApi<St>>, query: Arc<QueryApi<St, F, Sn>>) -> Self {
         let values = Cache::new(saves.writer.settings.remembered);
         Self { saves, query, values }
     }
 
-    /// Saves what `operation` decides on the folded value of `key`.
+    /// Saves the events that `operation` decides on, given the folded value of `key`.
     ///
     /// # Errors
     ///
-    /// As for [`SaveApi::save`].
+    /// Same as for [`SaveApi::save`].
     pub async fn save<R>(
         &self,
         key: &F::Key,
@@ -60,11 +61,11 @@ where
         self.save_with(key, &Context::default(), operation).await
     }
 
-    /// Saves what `operation` decides, in the context of a command.
+    /// Saves like [`save`](Decider::save), with a commit id, a token and metadata from `context`.
     ///
     /// # Errors
     ///
-    /// As for [`SaveApi::save`].
+    /// Same as for [`SaveApi::save`].
     pub async fn save_with<R>(
         &self,
         key: &F::Key,
@@ -74,12 +75,12 @@ where
         self.save_all(key, context, std::slice::from_ref(&operation)).await
     }
 
-    /// Saves what all `operations` decide, in one commit or not at all. Each decides on the value that those before it
-    /// would leave behind; the first that rejects rejects the batch.
+    /// Saves the events of all `operations` in one commit, or none of them. Each operation decides on the value that
+    /// includes the events of those before it. The first operation that rejects, rejects the whole batch.
     ///
     /// # Errors
     ///
-    /// As for [`SaveApi::save_all`].
+    /// Same as for [`SaveApi::save_all`].
     pub async fn save_all<R>(
         &self,
         key: &F::Key,
@@ -93,7 +94,7 @@ where
             .await
     }
 
-    /// The query that decisions are made on.
+    /// Returns the query whose answers the operations decide on.
     pub fn query(&self) -> &QueryApi<St, F, Sn> {
         &self.query
     }
@@ -117,17 +118,17 @@ where
 {
     type Known = SnapshotOf<St, F>;
 
-    fn nothing(&self) -> Self::Known {
+    fn initial(&self) -> Self::Known {
         Snapshot::initial(None)
     }
 
-    fn remembered(&self) -> Option<Basis<Self::Known>> {
+    fn cached(&self) -> Option<Basis<Self::Known>> {
         let known = self.decider.values.get(self.key)?;
         Some(Basis { time: known.time(), known, fresh: false })
     }
 
-    /// A sequence does not say what was folded.
-    fn named(&self, _: St::Sequence) -> Option<Basis<Self::Known>> {
+    /// Always `None`: a sequence does not determine the folded value.
+    fn basis_at(&self, _: St::Sequence) -> Option<Basis<Self::Known>> {
         None
     }
 
@@ -140,17 +141,17 @@ where
         Ok(Basis { time: known.time(), known, fresh: true })
     }
 
-    fn then(&self, known: Self::Known, commit: &CommitOf<St>) -> Self::Known {
+    fn after(&self, known: Self::Known, commit: &CommitOf<St>) -> Self::Known {
         let mut folding = Folding::new(self.decider.query.fold(), self.key, known);
         folding.commit(commit);
         folding.into_snapshot()
     }
 
-    fn remember(&self, known: Self::Known, _: Option<Timestamp>) {
+    fn cache(&self, known: Self::Known, _: Option<Timestamp>) {
         self.decider.values.insert(self.key.clone(), known);
     }
 
-    fn forget(&self) {
+    fn evict(&self) {
         self.decider.values.remove(self.key);
     }
 }

@@ -1,4 +1,5 @@
-//! Saving: check-and-set on a stream, bounded, and safe under lost replies.
+//! Saves with optimistic concurrency: an [`Operation`] decides, [`SaveApi`] or [`Decider`] appends the events with a
+//! conditional write, retries after a conflict, and recognises its own commit after a lost reply.
 
 mod api;
 mod decider;

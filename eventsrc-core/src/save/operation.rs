@@ -1,4 +1,4 @@
-//! Operations: decisions to save events, or to reject.
+//! Operations, which decide to save events or to reject.
 
 use std::fmt;
 
@@ -8,11 +8,12 @@ use crate::snapshot::Snapshot;
 use crate::stream::{Sequence, StreamKey};
 use crate::token::Token;
 
-/// A function from what the writer knows of a stream to "save these events" or "reject, for these reasons".
+/// Pure function from what the writer knows of a stream to a [`Decision`]: save these events, or reject for these
+/// reasons.
 ///
-/// It must be pure: under contention it is asked again, with later knowledge. What it knows, `Kn`, is the latest
-/// sequence, an `Option<S>` (saved with [`SaveApi`](crate::SaveApi)), or a folded [`Snapshot`] (saved with a
-/// [`Decider`](crate::Decider)). It knows no key, so one serves streams of every key type.
+/// The function must be pure, because it is called again after a conflict, with newer knowledge. The knowledge `Kn` is
+/// the latest sequence (`Option<S>`, saved with [`SaveApi`](crate::SaveApi)) or a folded [`Snapshot`] (saved with a
+/// [`Decider`](crate::Decider)). It does not include the key, so an operation works for streams of every key type.
 ///
 /// ```
 /// use eventsrc_core::{Decision, Operation};
@@ -27,15 +28,15 @@ pub struct Operation<E, R = PreconditionFailed, Kn = Option<u64>> {
     decide: Box<dyn Fn(&Kn) -> Decision<E, R> + Send + Sync>,
 }
 
-/// What an operation decides on.
+/// Knowledge of a stream that an operation decides on.
 pub trait Known: Send + Sync {
-    /// The sequences of the stream.
+    /// Sequence type of the stream.
     type Sequence: Sequence;
 
-    /// The latest sequence known; `None` for a stream without events.
+    /// Returns the latest known sequence; `None` for a stream without events.
     fn sequence(&self) -> Option<Self::Sequence>;
 
-    /// Whether there is nothing: no events, or no folded value.
+    /// True if the stream has no events, or no folded value.
     fn is_absent(&self) -> bool;
 }
 
@@ -63,7 +64,7 @@ impl<S: Sequence, V: Send + Sync> Known for Snapshot<S, V> {
     }
 }
 
-/// What an operation decides.
+/// Result of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Decision<E, R> {
@@ -86,20 +87,21 @@ impl<E, R> Decision<E, R> {
 }
 
 impl<E, R, Kn> Operation<E, R, Kn> {
-    /// The operation that decides with `decide`.
+    /// Creates the operation that decides with `decide`.
     pub fn new(decide: impl Fn(&Kn) -> Decision<E, R> + Send + Sync + 'static) -> Self {
         Self { decide: Box::new(decide) }
     }
 
-    /// Decides on what is known.
+    /// Returns the decision for `known`.
     pub fn decide(&self, known: &Kn) -> Decision<E, R> {
         (self.decide)(known)
     }
 }
 
 impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
-    /// Both or neither, decided on the same knowledge: the events of this one, then of `other`; or the reasons of
-    /// each that rejects. (In a batch, by contrast, the second sees the effect of the first.)
+    /// Combines two operations into one that saves the events of both, first those of `self`. It rejects if one of them
+    /// rejects, with the reasons of each that does. Both decide on the same knowledge; in a batch
+    /// ([`SaveApi::save_all`](crate::SaveApi::save_all)), the second one sees the effect of the first.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self::new(move |known| match (self.decide(known), other.decide(known)) {
@@ -115,7 +117,8 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
         })
     }
 
-    /// This one, or `other` if this one rejects; the reasons of both if both do.
+    /// Combines two operations into one that decides like `self`, or like `other` if `self` rejects. If both reject, it
+    /// rejects with the reasons of both.
     #[must_use]
     pub fn or_else(self, other: Self) -> Self {
         Self::new(move |known| match self.decide(known) {
@@ -130,7 +133,7 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
         })
     }
 
-    /// The same decision with other events, for a stream of a wider type.
+    /// Converts the events, for a stream with a wider payload type.
     pub fn map_events<E2>(self, map: impl Fn(E) -> E2 + Send + Sync + 'static) -> Operation<E2, R, Kn> {
         Operation::new(move |known| match self.decide(known) {
             Decision::Save(events) => Decision::Save(events.mapped(&map)),
@@ -138,7 +141,7 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
         })
     }
 
-    /// The same decision with other reasons.
+    /// Converts the reasons of a rejection.
     pub fn map_reasons<R2>(self, map: impl Fn(R) -> R2 + Send + Sync + 'static) -> Operation<E, R2, Kn> {
         Operation::new(move |known| match self.decide(known) {
             Decision::Save(events) => Decision::Save(events),
@@ -148,12 +151,13 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
 }
 
 impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, PreconditionFailed, Kn> {
-    /// Saves `event`, whatever is there.
+    /// Saves `event` unconditionally.
     pub fn insert(event: E) -> Self {
         Self::new(move |_| Decision::save(event.clone()))
     }
 
-    /// Saves `event` if there is no value: a stream without events, or a folded value that is none or deleted.
+    /// Saves `event` if the stream has no events or, in a [`Decider`](crate::Decider), if the folded value does not
+    /// exist or is deleted.
     pub fn if_absent(event: E) -> Self {
         Self::new(move |known| {
             if known.is_absent() {
@@ -163,7 +167,7 @@ impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, PreconditionFaile
         })
     }
 
-    /// Saves `event` if the stream is at `expected` (`None`: has no events).
+    /// Saves `event` if `expected` is the latest sequence of the stream (`None`: the stream has no events).
     pub fn if_seq(expected: Option<Kn::Sequence>, event: E) -> Self {
         Self::new(move |known| {
             if known.sequence() == expected {
@@ -177,8 +181,8 @@ impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, PreconditionFaile
         })
     }
 
-    /// Saves `event` if nothing was saved to the stream of `key` since `token`; a token that does not name the
-    /// stream says that it has no events.
+    /// Saves `event` if the stream of `key` has no events after those in `token`. If the token does not name the
+    /// stream, the stream must have no events.
     pub fn if_token<K: StreamKey>(token: &Token, key: &K, event: E) -> Self {
         Self::if_seq(token.sequence(key), event)
     }
@@ -190,22 +194,22 @@ impl<E, R, Kn> fmt::Debug for Operation<E, R, Kn> {
     }
 }
 
-/// Why one of the ready-made operations rejected. Sequences are text.
+/// Reason for which a ready-made operation rejected. Sequences are text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreconditionFailed {
-    /// There is a value where none was expected.
+    /// A value exists where none was expected.
     #[error("there is a value already, at {}", or_start(.at))]
     Present {
-        /// The sequence of the stream; `None` if the value is the fold's initial one.
+        /// Sequence of the stream; `None` if the value is the initial value of the fold.
         at: Option<String>,
     },
     /// The stream is not at the expected sequence.
     #[error("the stream is at {}, not at {}", or_start(.actual), or_start(.expected))]
     Moved {
-        /// The sequence expected; `None` for a stream without events.
+        /// Expected sequence; `None` for a stream without events.
         expected: Option<String>,
-        /// The sequence of the stream; `None` for a stream without events.
+        /// Sequence of the stream; `None` for a stream without events.
         actual: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! What a save comes to.
+//! Outcomes and errors of saves.
 
 use vec1::Vec1;
 
@@ -7,43 +7,43 @@ use crate::commit::CommitId;
 use crate::storage::StorageError;
 use crate::token::Token;
 
-/// What a save came to. Each says how many retries it took.
+/// Outcome of a save, with the number of retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "the operation may have been rejected"]
 pub enum Outcome<R = PreconditionFailed, S = u64> {
     /// The events are stored.
     Saved(Saved<S>),
-    /// The operation rejected, on what was read in this call; nothing is stored.
+    /// The operation rejected, given what this call read. Nothing is stored.
     Rejected {
-        /// Why.
+        /// Reasons of the operation.
         reasons: Vec1<R>,
-        /// How many tries met another writer before.
+        /// Number of conflicts with other writers before the rejection.
         retries: u32,
     },
-    /// Every try met another writer; nothing is stored.
+    /// Every attempt conflicted with another writer. Nothing is stored.
     Contended {
-        /// How many tries there were.
+        /// Number of attempts.
         attempts: u32,
     },
 }
 
-/// Events that are stored.
+/// Outcome of a save whose events are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved<S = u64> {
-    /// The sequence of the last of them.
+    /// Sequence of the last event.
     pub sequence: S,
-    /// The same as a token, trusted; join it to those of other answers.
+    /// Trusted token of this sequence. Join it to the tokens of other answers.
     pub token: Token,
-    /// The commit that they are in.
+    /// Id of the commit that holds the events.
     pub commit_id: CommitId,
-    /// How many tries met another writer before.
+    /// Number of conflicts with other writers before the save succeeded.
     pub retries: u32,
-    /// Whether the commit was found stored: by an earlier save of the same command, or by this one, its reply lost.
+    /// True if the commit was already stored: by an earlier save of the same command, or by a put whose reply was lost.
     pub repeated: bool,
 }
 
 impl<R, S> Outcome<R, S> {
-    /// What was saved; `None` if nothing was.
+    /// Returns the saved events; `None` if nothing is stored.
     pub fn saved(self) -> Option<Saved<S>> {
         match self {
             Self::Saved(saved) => Some(saved),
@@ -51,7 +51,7 @@ impl<R, S> Outcome<R, S> {
         }
     }
 
-    /// How many tries met another writer.
+    /// Returns the number of retries after conflicts with other writers.
     pub fn retries(&self) -> u32 {
         match self {
             Self::Saved(saved) => saved.retries,
@@ -61,16 +61,16 @@ impl<R, S> Outcome<R, S> {
     }
 }
 
-/// The storage failed during a save: the commit may or may not be stored.
+/// Failure of the storage during a save. The commit may or may not be stored.
 ///
-/// Save again with the same commit id (and the same token, if there was one) to settle it.
+/// Save again with the same commit id (and the same token, if there was one) to find out.
 #[derive(Debug, thiserror::Error)]
-#[error("it is not known whether commit {commit_id} is saved")]
+#[error("commit {commit_id} may or may not be saved; save again with the same commit id to find out")]
 pub struct SaveError {
-    /// The commit.
+    /// Id of the commit.
     pub commit_id: CommitId,
-    /// How many tries met another writer before.
+    /// Number of conflicts with other writers before the failure.
     pub retries: u32,
-    /// What the storage says.
+    /// Error of the storage.
     pub source: StorageError,
 }

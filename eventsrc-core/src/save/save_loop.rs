@@ -1,4 +1,4 @@
-//! The check-and-set loop.
+//! Loop of a save: decide, put, and decide again after a conflict.
 
 use std::sync::Arc;
 
@@ -15,41 +15,42 @@ use crate::storage::{CommitOf, Conflict, ErrorKind, EventStorage, Put, StorageEr
 use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
-/// What is known of one stream, and how it is brought up to date.
+/// Knowledge of one stream, and its refresh after a conflict.
 pub(super) trait Knowledge<St: EventStorage>: Sync {
-    /// What operations decide on.
+    /// Value that operations decide on.
     type Known: Known<Sequence = St::Sequence> + Clone;
 
-    /// What is known of a stream before it is read.
-    fn nothing(&self) -> Self::Known;
+    /// Returns the knowledge before any read.
+    fn initial(&self) -> Self::Known;
 
-    /// What was known after the last save; it may be old.
-    fn remembered(&self) -> Option<Basis<Self::Known>>;
+    /// Returns the cached knowledge from the last save, which may be stale.
+    fn cached(&self) -> Option<Basis<Self::Known>>;
 
-    /// What there is to know of a stream that is at `sequence`, if the sequence says it all.
-    fn named(&self, sequence: St::Sequence) -> Option<Basis<Self::Known>>;
+    /// Returns the knowledge of a stream whose latest sequence is `sequence`, if the sequence determines it.
+    fn basis_at(&self, sequence: St::Sequence) -> Option<Basis<Self::Known>>;
 
-    /// What the storage says, going on from what is known.
+    /// Reads the current knowledge from the storage, starting from `known`.
     fn read(
         &self,
         known: Self::Known,
     ) -> impl Future<Output = Result<Basis<Self::Known>, StorageError>> + Send;
 
-    /// What is known after `commit`, which follows right on `known`.
-    fn then(&self, known: Self::Known, commit: &CommitOf<St>) -> Self::Known;
+    /// Returns the knowledge after `commit`, which directly follows `known`.
+    fn after(&self, known: Self::Known, commit: &CommitOf<St>) -> Self::Known;
 
-    /// Remembers what is known of a stream whose latest event has this time.
-    fn remember(&self, known: Self::Known, time: Option<Timestamp>);
+    /// Caches the knowledge of a stream whose latest event has this time.
+    fn cache(&self, known: Self::Known, time: Option<Timestamp>);
 
-    fn forget(&self);
+    /// Removes the knowledge of the stream from the cache.
+    fn evict(&self);
 }
 
-/// What operations decide on, and how far it can be relied on.
+/// Knowledge that operations decide on, and its reliability.
 pub(super) struct Basis<Kn> {
     pub(super) known: Kn,
-    /// The time of the latest event, where it is known; the next commit is not earlier.
+    /// Time of the latest event, if known. The next commit is not earlier.
     pub(super) time: Option<Timestamp>,
-    /// Read in this call, so that a rejection is final.
+    /// True if it was read during this call, so that a rejection is final.
     pub(super) fresh: bool,
 }
 
@@ -60,7 +61,7 @@ impl<S> Basis<Option<S>> {
     }
 }
 
-/// Parts of a writer that all its saves share.
+/// Components of a writer that all its saves share.
 pub(super) struct Writer<St> {
     pub(super) storage: St,
     pub(super) settings: SaveSettings,
@@ -86,8 +87,8 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
         let mut retries = 0;
         let outcome = self.settle(commit_id, &mut retries).await;
         outcome.map_err(|source| {
-            // Unknown: what is remembered may be behind a commit that was stored after all.
-            self.knowledge.forget();
+            // The commit may be stored, so the cached knowledge may be stale.
+            self.knowledge.evict();
             SaveError { commit_id, retries, source }
         })
     }
@@ -105,9 +106,9 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
         };
         let mut waits = self.writer.settings.retry.waits(&self.writer.randomness);
         let mut basis = self.begin().await?;
-        // No commit up to here is this command's.
+        // The search for a repeated command covered all commits up to this sequence.
         let mut searched = self.context.token.sequence(self.key);
-        let mut guessed = false;
+        let mut assumed_latest = false;
         loop {
             if self.context.commit_id.is_some() && basis.known.sequence() > searched {
                 if let Some(sequence) = self.find(commit_id, searched).await? {
@@ -118,7 +119,7 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
             let commit = match self.decide(&basis, commit_id)? {
                 Ok(commit) => commit,
                 Err(reasons) if basis.fresh => {
-                    self.knowledge.remember(basis.known, basis.time);
+                    self.knowledge.cache(basis.known, basis.time);
                     return Ok(Outcome::Rejected { reasons, retries: *retries });
                 }
                 Err(_) => {
@@ -128,68 +129,71 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
             };
             match self.writer.storage.put(Arc::clone(&commit)).await? {
                 Put::Stored => {
-                    self.knowledge.remember(self.knowledge.then(basis.known, &commit), Some(commit.time));
+                    self.knowledge.cache(self.knowledge.after(basis.known, &commit), Some(commit.time));
                     return Ok(saved(commit.last(), *retries, false));
                 }
                 Put::Repeated { last } => {
-                    // What was decided now may differ from what is stored, so it is not remembered.
-                    self.knowledge.forget();
+                    // The stored commit may differ from the current decision, so the knowledge is not cached.
+                    self.knowledge.evict();
                     return Ok(saved(last, *retries, true));
                 }
                 Put::Conflict(conflict) => {
                     let Some(wait) = waits.next() else {
-                        self.knowledge.forget();
+                        self.knowledge.evict();
                         return Ok(Outcome::Contended { attempts: *retries + 1 });
                     };
                     *retries += 1;
                     self.writer.clock.sleep(wait).await;
-                    basis = self.catch_up(basis.known, conflict, &mut guessed).await?;
+                    basis = self.catch_up(basis.known, conflict, &mut assumed_latest).await?;
                 }
             }
         }
     }
 
-    /// What is remembered or what a trusted token names, whichever is later; else what the storage says.
+    /// Returns the cached knowledge or that of a trusted token, whichever is later. Reads the storage if there is
+    /// neither.
     async fn begin(&self) -> Result<Basis<N::Known>, StorageError> {
         let token = &self.context.token;
         let named =
-            token.sequence(self.key).filter(|_| token.is_trusted()).and_then(|s| self.knowledge.named(s));
-        match (self.knowledge.remembered(), named) {
-            (Some(remembered), Some(named)) if remembered.known.sequence() < named.known.sequence() => {
-                Ok(named)
-            }
-            (Some(remembered), _) => Ok(remembered),
+            token.sequence(self.key).filter(|_| token.is_trusted()).and_then(|s| self.knowledge.basis_at(s));
+        match (self.knowledge.cached(), named) {
+            (Some(cached), Some(named)) if cached.known.sequence() < named.known.sequence() => Ok(named),
+            (Some(cached), _) => Ok(cached),
             (None, Some(named)) => Ok(named),
-            (None, None) => self.knowledge.read(self.knowledge.nothing()).await,
+            (None, None) => self.knowledge.read(self.knowledge.initial()).await,
         }
     }
 
-    /// What is known after a conflict. The commit in the way is most often the only one that was missed, so the next
-    /// try is decided from it without a read. If that one meets yet another, the storage is asked how far it goes.
+    /// Returns the knowledge after a conflict.
+    ///
+    /// The conflicting commit is usually the only one that was missed, so the next try is decided from it without a
+    /// read. If that try conflicts too, the storage is read. `assumed_latest` is true while the knowledge rests on
+    /// this assumption.
     async fn catch_up(
         &self,
         known: N::Known,
         Conflict { existing, head }: Conflict<St::Key, SequenceOf<St>, St::Payload>,
-        guessed: &mut bool,
+        assumed_latest: &mut bool,
     ) -> Result<Basis<N::Known>, StorageError> {
         let after = known.sequence().map_or(0, Sequence::number);
         if let Some(existing) = existing.filter(|existing| existing.first.number() == after + 1) {
             let fresh = head.is_some_and(|head| head.sequence == existing.last());
-            if fresh || (head.is_none() && !*guessed) {
-                *guessed = !fresh;
+            if fresh || (head.is_none() && !*assumed_latest) {
+                *assumed_latest = !fresh;
                 let time = Some(existing.time);
-                return Ok(Basis { known: self.knowledge.then(known, &existing), time, fresh });
+                return Ok(Basis { known: self.knowledge.after(known, &existing), time, fresh });
             }
         }
-        *guessed = false;
-        if let Some((head, named)) = head.and_then(|head| Some((head, self.knowledge.named(head.sequence)?)))
+        *assumed_latest = false;
+        if let Some((head, named)) =
+            head.and_then(|head| Some((head, self.knowledge.basis_at(head.sequence)?)))
         {
             return Ok(Basis { time: Some(head.time), fresh: true, ..named });
         }
         self.knowledge.read(known).await
     }
 
-    /// The last sequence of the commit with this id, if it is among those after `searched`.
+    /// Searches the commits after `searched` for this id, and returns the last sequence of the commit.
     async fn find(
         &self,
         commit_id: CommitId,
@@ -212,7 +216,8 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
         Ok(None)
     }
 
-    /// The commit that all operations together decide to put after what is known, or the reasons of the first that rejects.
+    /// Returns the commit of all operations, to be put after what is known, or the reasons of the first one that
+    /// rejects.
     fn decide(
         &self,
         basis: &Basis<N::Known>,
@@ -233,14 +238,14 @@ impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
         };
         if !others.is_empty() {
             let mut last = commit(&basis.known, payloads)?;
-            let mut known = self.knowledge.then(basis.known.clone(), &last);
+            let mut known = self.knowledge.after(basis.known.clone(), &last);
             let mut all = Vec::from(last.payloads);
             for operation in others {
                 match operation.decide(&known) {
                     Decision::Save(payloads) => last = commit(&known, payloads)?,
                     Decision::Reject(reasons) => return Ok(Err(reasons)),
                 }
-                known = self.knowledge.then(known, &last);
+                known = self.knowledge.after(known, &last);
                 all.extend(last.payloads);
             }
             payloads = Vec1::try_from_vec(all).expect("each operation that saves adds an event");

@@ -1,44 +1,46 @@
-//! Settings of saves, and what a caller says about one.
+//! Settings of all saves, and the context of one save.
 
 use crate::commit::CommitId;
 use crate::retry::RetryPolicy;
 use crate::stream::Zone;
 use crate::token::Token;
 
-/// How saves are made.
+/// Settings of saves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SaveSettings {
-    /// How often, and at what pace, contention is met with another try.
+    /// Number of tries under contention, and the waits between them. Default: 20 tries, with waits of at
+    /// most 5 ms at first and 1 s later.
     pub retry: RetryPolicy,
-    /// The mark that this writer's events bear, where the sequence has zones.
+    /// Zone of the events of this writer, for sequence types with zones. Default: zone 0.
     pub zone: Zone,
-    /// Of how many streams the last known place is remembered.
+    /// Maximum number of streams in the cache of heads, and of values in the cache of a [`Decider`](crate::Decider).
+    /// Default: 10,000.
     pub remembered: usize,
 }
 
-/// 20 tries from 5 ms, zone 0, 10,000 streams remembered.
+/// 20 tries with waits of at most 5 ms at first and 1 s later, zone 0, and 10,000 cached streams.
 impl Default for SaveSettings {
     fn default() -> Self {
         Self { retry: RetryPolicy::default(), zone: Zone::default(), remembered: 10_000 }
     }
 }
 
-/// What a caller says about a save, beyond the operation.
+/// Context of one save: commit id, token and metadata, supplied by the caller in addition to the operation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Context {
-    /// The caller's own id for the commit, which makes the command idempotent: sent again, with the token that it had
-    /// the first time or with none, it is found and answered as the success it was. With a token, only commits after
-    /// the token are searched; without, the whole stream is.
+    /// Idempotency key of the command, used as id of the commit. A save that is repeated with the same id, and with
+    /// the same token or none, finds the stored commit and returns its success. With a token, only commits after the
+    /// token are searched; without one, the whole stream.
     pub commit_id: Option<CommitId>,
-    /// What the caller knows. If it is trusted and names the stream, the save begins there and reads nothing; a token
-    /// that is not trusted is taken for no more than the place after which a repeated command is looked for.
+    /// Token of what the caller has seen. A save with a trusted token that names the stream starts at its sequence and
+    /// reads nothing. An untrusted token only limits the search for a repeated command to the commits after it.
     pub token: Token,
-    /// See [`Metadata::correlation_id`](crate::Metadata::correlation_id).
+    /// Value of [`Metadata::correlation_id`](crate::Metadata::correlation_id).
     pub correlation_id: Option<String>,
-    /// See [`Metadata::causation_id`](crate::Metadata::causation_id).
+    /// Value of [`Metadata::causation_id`](crate::Metadata::causation_id).
     pub causation_id: Option<String>,
-    /// See [`Metadata::actor`](crate::Metadata::actor).
+    /// Value of [`Metadata::actor`](crate::Metadata::actor).
     pub actor: Option<String>,
-    /// See [`Metadata::dependencies`](crate::Metadata::dependencies).
+    /// Value of [`Metadata::dependencies`](crate::Metadata::dependencies).
     pub dependencies: Token,
 }

@@ -1,4 +1,4 @@
-//! The contract of a snapshot storage.
+//! Contract of a snapshot storage.
 
 use std::sync::Arc;
 
@@ -9,92 +9,97 @@ use crate::commit::Head;
 use crate::storage::StorageError;
 use crate::stream::Sequence;
 
-/// A folded value, and the last event that was folded into it.
+/// Folded value at a sequence: no event yet, a value, or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot<S, V> {
-    /// The value; `None` if the fold has none here, or deleted it.
+    /// Folded value; `None` if the fold has no value yet, or deleted it.
     pub value: Option<V>,
-    /// The last event folded, whether or not it changed the value; `None` before the first.
+    /// Sequence and time of the last folded event, even if it did not change the value; `None` before the first event.
     pub head: Option<Head<S>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     inside_commit: bool,
 }
 
 impl<S: Sequence, V> Snapshot<S, V> {
-    /// The value after the commit that ends at `head`, or before any event.
+    /// Creates the snapshot after the commit that ends at `head`, or before any event.
     pub fn new(value: Option<V>, head: Option<Head<S>>) -> Self {
         Self { value, head, inside_commit: false }
     }
 
-    /// The value before any event.
+    /// Creates the snapshot before any event.
     pub fn initial(value: Option<V>) -> Self {
         Self::new(value, None)
     }
 
-    /// Moves on to the event at `head`, after which its commit may go on.
+    /// Advances to the event at `head`. `inside_commit` is true if its commit has more events.
     pub(crate) fn reach(&mut self, head: Head<S>, inside_commit: bool) {
         self.head = Some(head);
         self.inside_commit = inside_commit;
     }
 
-    /// Whether the last event folded is not the last of its commit, as may be with a value of the past.
+    /// True if the last folded event is not the last of its commit. Only a snapshot of the past can be inside a commit.
     pub fn is_inside_commit(&self) -> bool {
         self.inside_commit
     }
 
-    /// The sequence of the last event folded.
+    /// Returns the sequence of the last folded event.
     pub fn sequence(&self) -> Option<S> {
         self.head.map(|head| head.sequence)
     }
 
-    /// The time of the last event folded.
+    /// Returns the time of the last folded event.
     pub fn time(&self) -> Option<Timestamp> {
         self.head.map(|head| head.time)
     }
 
-    /// The last event folded, if a storage is to keep the snapshot.
+    /// Returns the head of a snapshot that a storage must store; `None` for a snapshot of no event or inside a commit.
     pub fn to_keep(&self) -> Option<Head<S>> {
         self.head.filter(|_| !self.inside_commit)
     }
 
-    /// Whether there are events and yet no value.
+    /// True if events were folded and there is no value.
     pub fn is_deleted(&self) -> bool {
         self.value.is_none() && self.head.is_some()
     }
 
-    /// The same snapshot with another value.
+    /// Converts the value, and keeps the head.
     pub fn map<V2>(self, map: impl FnOnce(V) -> V2) -> Snapshot<S, V2> {
         Snapshot { value: self.value.map(map), head: self.head, inside_commit: self.inside_commit }
     }
 }
 
-/// Keeps folded values, for one kind of query.
+/// Stores folded values for one kind of query.
 ///
-/// Snapshots save reads and nothing else: a query answers the same with a storage that lost them all, or never had
-/// any, which is what [`NoSnapshots`] is. They are kept apart from the stream and are on no write path.
+/// Snapshots only save reads. A query returns the same answer if the storage lost all snapshots or, like
+/// [`NoSnapshots`], never had any. Snapshots are stored separately from the streams, and no write waits for them.
 ///
 /// - A snapshot is found under the query key and the fold version that it was put with, and under no other.
-/// - Query keys are independent, and so are storages of different names that share a file or a table.
-/// - `Latest` is the one with the greatest sequence, `Earliest` the one with the least, and `Before(s)` the greatest
-///   of those with a sequence less than `s`.
-/// - What is not there is `None`, which is no error.
-/// - A snapshot comes back as it was put: value or deletion, sequence and time (to the microsecond).
-/// - A put with mode `Cache` replaces the cached snapshot of the key unless that one has a greater sequence: a slow
-///   writer never sets a cache back.
-/// - A put with mode `Epoch` keeps the snapshot beside all others; at a sequence that has one already, it replaces it.
-/// - A cached snapshot never replaces an epoch, nor an epoch a cached one of another sequence.
-/// - A snapshot of no event is not kept, and neither is one inside a commit: putting it does nothing.
-/// - A snapshot that cannot be read is an error of kind `Corrupt`; the query that meets it folds from the events.
-/// - Any number of tasks may put and get at once.
+/// - Query keys are independent of each other, and so are storages with different names in one file or table.
+/// - `Latest` is the snapshot with the greatest sequence, `Earliest` the one with the least, and `Before(s)` the one
+///   with the greatest sequence less than `s`.
+/// - A snapshot that does not exist is `None` and not an error.
+/// - A snapshot is returned as it was put: value or deletion, sequence and time (to the microsecond).
+/// - A put with mode `Cache` replaces the cached snapshot of the key, unless the cached one has a greater sequence. A
+///   slow writer therefore never moves a cache backwards.
+/// - A put with mode `Epoch` stores the snapshot in addition to all others, and replaces an epoch of the same sequence.
+/// - A cached snapshot never replaces an epoch, and an epoch never replaces a cached snapshot of another sequence.
+/// - A put of a snapshot of no event, or of one inside a commit, stores nothing.
+/// - A snapshot that cannot be read is an error of kind `Corrupt`, and a query that gets this error folds the events
+///   instead.
+/// - Any number of tasks may put and get concurrently.
 pub trait SnapshotStorage: Send + Sync + 'static {
-    /// What is asked for; a query's key.
+    /// Key of a query.
     type Key: Send + Sync;
-    /// The sequence of the streams that were folded.
+    /// Sequence type of the folded streams.
     type Sequence: Sequence;
-    /// The folded value.
+    /// Folded value.
     type Value: Send + Sync;
 
-    /// The snapshot of `key` that `which` asks for, among those that version `version` of the fold made.
+    /// Returns the snapshot of `key` that `which` selects, among those made by version `version` of the fold.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`]; `Corrupt` if the snapshot cannot be read.
     fn get(
         &self,
         key: &Self::Key,
@@ -102,7 +107,11 @@ pub trait SnapshotStorage: Send + Sync + 'static {
         which: SnapshotAt<Self::Sequence>,
     ) -> impl Future<Output = Result<Option<Snapshot<Self::Sequence, Self::Value>>, StorageError>> + Send;
 
-    /// Keeps `snapshot`, which version `version` of the fold made.
+    /// Stores `snapshot`, which was made by version `version` of the fold.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`]; the snapshot may or may not be stored.
     fn put(
         &self,
         key: &Self::Key,
@@ -112,27 +121,27 @@ pub trait SnapshotStorage: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StorageError>> + Send;
 }
 
-/// Which of a key's snapshots.
+/// Selects one of the snapshots of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SnapshotAt<S> {
-    /// The one with the least sequence.
+    /// The snapshot with the least sequence.
     Earliest,
-    /// The one with the greatest sequence.
+    /// The snapshot with the greatest sequence.
     Latest,
-    /// The greatest before this sequence.
+    /// The snapshot with the greatest sequence less than this one.
     Before(S),
 }
 
-/// How long a snapshot is kept.
+/// Lifetime of a stored snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SnapshotMode {
-    /// Until a later one is cached: one a key, for reading the latest value.
+    /// Stored until a later one is cached: at most one for each key, for queries of the latest value.
     Cache,
-    /// For good: many a key, for reading values of long ago.
+    /// Stored permanently: any number for each key, for queries of old values.
     Epoch,
 }
 
-/// The storage that keeps nothing; every fold begins at the first event.
+/// Snapshot storage that stores nothing. Every fold starts at the first event.
 pub struct NoSnapshots<K, S, V>(std::marker::PhantomData<fn(K, S) -> V>);
 
 impl<K: Send + Sync + 'static, S: Sequence, V: Send + Sync + 'static> SnapshotStorage

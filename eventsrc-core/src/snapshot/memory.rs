@@ -1,4 +1,4 @@
-//! The reference snapshot storage.
+//! Reference implementation of a snapshot storage, in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::commit::Head;
 use crate::storage::StorageError;
 use crate::stream::Sequence;
 
-/// Keeps snapshots in memory, for as long as it lives.
+/// Snapshot storage in memory: the reference implementation. The snapshots are lost when it is dropped.
 pub struct MemorySnapshots<K, S, V> {
-    kept: RwLock<HashMap<(K, u32), Kept<S, V>>>,
+    snapshots: RwLock<HashMap<(K, u32), KeySnapshots<S, V>>>,
 }
 
-/// The snapshots of one key, made by one version of a fold.
-struct Kept<S, V> {
+/// Snapshots of one key, made by one version of a fold.
+struct KeySnapshots<S, V> {
     epochs: BTreeMap<S, Snapshot<S, V>>,
     cached: Option<Snapshot<S, V>>,
 }
@@ -37,9 +37,9 @@ where
         version: u32,
         which: SnapshotAt<S>,
     ) -> Result<Option<Snapshot<S, V>>, StorageError> {
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = kept.get(&(key.clone(), version)) else { return Ok(None) };
-        let all = kept.epochs.values().chain(&kept.cached);
+        let snapshots = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(of_key) = snapshots.get(&(key.clone(), version)) else { return Ok(None) };
+        let all = of_key.epochs.values().chain(&of_key.cached);
         Ok(match which {
             SnapshotAt::Earliest => all.min_by_key(|snapshot| snapshot.sequence()),
             SnapshotAt::Latest => all.max_by_key(|snapshot| snapshot.sequence()),
@@ -58,16 +58,16 @@ where
         mode: SnapshotMode,
     ) -> Result<(), StorageError> {
         let Some(Head { sequence, .. }) = snapshot.to_keep() else { return Ok(()) };
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept
+        let mut snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        let of_key = snapshots
             .entry((key.clone(), version))
-            .or_insert_with(|| Kept { epochs: BTreeMap::new(), cached: None });
+            .or_insert_with(|| KeySnapshots { epochs: BTreeMap::new(), cached: None });
         match mode {
             SnapshotMode::Epoch => {
-                kept.epochs.insert(sequence, snapshot.clone());
+                of_key.epochs.insert(sequence, snapshot.clone());
             }
-            SnapshotMode::Cache if kept.cached.as_ref().is_none_or(|c| c.sequence() <= Some(sequence)) => {
-                kept.cached = Some(snapshot.clone());
+            SnapshotMode::Cache if of_key.cached.as_ref().is_none_or(|c| c.sequence() <= Some(sequence)) => {
+                of_key.cached = Some(snapshot.clone());
             }
             SnapshotMode::Cache => {}
         }
@@ -77,7 +77,7 @@ where
 
 impl<K, S, V> Default for MemorySnapshots<K, S, V> {
     fn default() -> Self {
-        Self { kept: RwLock::default() }
+        Self { snapshots: RwLock::default() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Folded values at a sequence, and where they are kept so that a fold need not begin at the first event.
+//! Snapshots: folded values at a sequence, and their storage. A query that starts from a snapshot reads only later
+//! events.
 
 mod contract;
 mod memory;

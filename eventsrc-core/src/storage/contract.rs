@@ -1,4 +1,4 @@
-//! The contract of an event storage.
+//! Contract of an event storage.
 
 use std::sync::Arc;
 
@@ -10,94 +10,106 @@ use super::page::Page;
 use crate::commit::{Commit, Head, Payload};
 use crate::stream::{Sequence, StreamKey};
 
-/// A commit of the streams that `St` stores.
+/// Commit as `St` stores it.
 pub type CommitOf<St> =
     Commit<<St as EventStorage>::Key, <St as EventStorage>::Sequence, <St as EventStorage>::Payload>;
 
-/// A page of the streams that `St` stores.
+/// Page as `St` delivers it.
 pub type PageOf<St> =
     Page<<St as EventStorage>::Key, <St as EventStorage>::Sequence, <St as EventStorage>::Payload>;
 
-/// Some streams that `St` stores, each with its head.
+/// Some streams of `St`, each with its head.
 pub type HeadsOf<St> = Vec<(<St as EventStorage>::Key, Head<<St as EventStorage>::Sequence>)>;
 
-/// What a put in `St` comes to.
+/// Result of a put to `St`.
 pub type PutOf<St> =
     Put<<St as EventStorage>::Key, <St as EventStorage>::Sequence, <St as EventStorage>::Payload>;
 
-/// Keeps the events of many streams. This is what a new backend implements.
+/// Stores the events of many streams, with optimistic concurrency. Every backend for events implements this trait.
 ///
-/// The contract below is checked sentence by sentence by the conformance suite in `eventsrc-testkit`; run it on
-/// your backend before you trust it. [`MemoryStorage`] is the reference, and short: read it first.
+/// The conformance suite of `eventsrc-testkit` checks each sentence of the contract below; run it on a new backend.
+/// [`MemoryStorage`](super::MemoryStorage) is the reference implementation, and short: read it first.
 ///
 /// # Putting
 ///
 /// - A put stores a commit of one or more events at its first sequence if nothing is stored there.
 /// - A commit is stored whole or not at all, and no reader ever sees a part of it.
-/// - Of any number of racing puts at one sequence, exactly one is stored.
-/// - A put at a taken sequence changes nothing and is a [`Put::Conflict`], never an error.
-/// - A conflict carries the commit in the way where the backend has it at hand.
-/// - A conflict carries the head of the stream where the backend has it at hand.
-/// - A put of a commit that is already stored there, known by its commit id, is [`Put::Repeated`] with the last sequence
-///   that is stored, and changes nothing: a reply was lost, or a command sent twice.
-/// - Streams are independent: a put on one is not seen on another, whatever their names share.
-/// - A put inside a stored commit is a conflict, where the backend can see it.
-/// - A put that would leave a hole after the stored events is an error of kind `Invalid`, where the backend can see it.
-///   (A stream that is empty *here* may begin at any sequence: its beginning may be in another storage, see [`Merged`].)
-/// - A commit that runs past the last sequence is an error of kind `Invalid`, and so is a malformed stream name.
-/// - An `Err` from a put means unknown: it may be stored. Putting the same commit again settles it.
-/// - When a put has answered `Stored` or `Repeated`, every later read sees the commit, from any task or process.
-/// - A caller that stops waiting for a put does no harm: the commit is stored whole or not at all.
+/// - Of any number of concurrent puts at one sequence, exactly one is stored.
+/// - A put at a sequence that another commit holds changes nothing and returns [`Put::Conflict`], never an error.
+/// - A conflict carries the commit that holds the sequence, if the backend can return it without another read.
+/// - A conflict carries the head of the stream, if the backend can return it without another read.
+/// - A put of a commit that is already stored at this sequence, recognised by its commit id, changes nothing and
+///   returns [`Put::Repeated`] with the last sequence of the stored commit. This happens after a lost reply or a
+///   repeated command.
+/// - Streams are independent: a put to one stream does not appear in another, however similar their names are.
+/// - A put at a sequence inside a stored commit is a conflict, if the backend can detect it.
+/// - A put that would leave a hole after the stored events is an error of kind `Invalid`, if the backend can detect it.
+///   (A stream that is empty *here* may begin at any sequence, because its beginning may be in another storage; see
+///   [`Merged`].)
+/// - A put of a commit that extends past the last sequence, or that has a malformed stream name, is an error of kind
+///   `Invalid`.
+/// - An `Err` from a put means unknown: the commit may or may not be stored. A put of the same commit again settles it.
+/// - After a put has returned `Stored` or `Repeated`, every later read sees the commit, from any task or process.
+/// - A put may be cancelled: if its future is dropped, the commit is stored whole or not at all.
 ///
 /// # Reading
 ///
-/// - `latest` is the last sequence of the last commit and its time, or `None` for a stream without events.
-/// - `latest` does not decode payloads, so that an unreadable event does not stop its stream's writers.
-/// - `events` are in order, without holes or repetitions, in pages of a bounded size.
-/// - `events` from a sequence begin at that very event, also inside a commit; from beyond the end they are empty.
-/// - `events_after` the end of a commit are what `events` from the next sequence are.
-/// - A stream without events reads as empty, which is no error.
-/// - Events come back as they were put: key, sequence, time (to the microsecond), metadata and payload.
-/// - `events` that have begun may or may not see later puts, but never a part of a commit.
-/// - An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence; what lies
-///   before it is delivered first, and nothing is left out in silence.
-/// - Dropping a stream of events early is allowed, and frees what it holds.
+/// - `latest` returns the last sequence and the time of the last commit, or `None` for a stream without events.
+/// - `latest` does not decode payloads, so an unreadable event does not stop the writers of its stream.
+/// - `events` delivers events in order, without holes or repetitions, in pages of bounded size.
+/// - `events` from a sequence starts at exactly that event, even inside a commit, and is empty beyond the end.
+/// - `events_after` the end of a commit delivers the same events as `events` from the next sequence.
+/// - A read of a stream without events is empty and not an error.
+/// - Events are returned as they were put: key, sequence, time (to the microsecond), metadata and payload.
+/// - A read that has started may or may not see later puts, but never a part of a commit.
+/// - An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence. The events
+///   before it are delivered first, and no event is skipped silently.
+/// - Dropping a stream of events early is allowed and releases its resources.
 ///
-/// Nothing removes a key: a writer that knew it would fork the stream. Erasure blanks the payload and keeps the rest.
+/// No stored event is ever removed, because a writer that still knows it would fork the stream. Erasure blanks the
+/// payload and keeps the rest.
+///
+/// [`Merged`]: super::Merged
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not keep events",
+    message = "`{Self}` is not an event storage",
     note = "a storage implements `EventStorage`; start from `MemoryStorage`, or wrap one in `Arc` to share it"
 )]
 pub trait EventStorage: Send + Sync + 'static {
-    /// What names a stream.
+    /// Key of a stream.
     type Key: StreamKey;
-    /// The position of an event in its stream.
+    /// Position of an event in its stream.
     type Sequence: Sequence;
-    /// The event itself.
+    /// Event as the application defines it.
     type Payload: Payload;
 
-    /// Stores `commit` if nothing is stored at its first sequence.
+    /// Stores `commit` if nothing is stored at its first sequence: a conditional write (put-if-absent).
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`]: the commit may or may not be stored. A conflict is a value, not an error.
     fn put(
         &self,
         commit: Arc<CommitOf<Self>>,
     ) -> impl Future<Output = Result<PutOf<Self>, StorageError>> + Send;
 
-    /// The head of the stream, or `None` if it has no events.
+    /// Returns the head of the stream, or `None` if it has no events.
     fn latest(
         &self,
         key: &Self::Key,
     ) -> impl Future<Output = Result<Option<Head<Self::Sequence>>, StorageError>> + Send;
 
-    /// The events of the stream, from `from` on (`None`: from the first), page by page.
+    /// Reads the events of the stream in pages, starting at sequence `from` (`None`: at the first event).
     fn events(
         &self,
         key: &Self::Key,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>>;
 
-    /// The events of the stream after `end`, which is the last sequence of a commit (`None`: all of them), page by page.
+    /// Reads the events of the stream in pages, starting after `end`, the last sequence of a commit (`None`: all
+    /// events).
     ///
-    /// A backend for which it costs something to look for a commit that goes on past `end` says so by a way of its own.
+    /// The default calls [`events`](EventStorage::events). A backend overrides it if `events` has to look for a commit
+    /// that spans its first sequence, which cannot exist here.
     fn events_after(
         &self,
         key: &Self::Key,
@@ -112,27 +124,29 @@ pub trait EventStorage: Send + Sync + 'static {
     }
 }
 
-/// A storage that can hand over all its streams, for replay and for repair.
+/// Event storage that can deliver all its streams, for rebuilds of views and for repair.
 ///
-/// - A scan delivers every event of every stream that was stored when it began; later ones may be seen or not.
-/// - The segments of one total are disjoint, and together they are everything.
-/// - A stream lies in one segment as a whole, and its events come in order, without holes or repetitions.
-/// - A page may hold several streams, and a stream may go on in a later page, with others in between.
-/// - An event that cannot be read is an error of kind `Corrupt` that names it; nothing is left out in silence.
-/// - `heads` deliver every stream that had events when they began, once; later ones may be seen or not.
-/// - A stream's head is what `latest` answers, at some time after the heads began.
+/// - A scan delivers every event of every stream that was stored when the scan started; it may or may not deliver later
+///   ones.
+/// - Segments of the same total are disjoint, and together they cover all streams.
+/// - Each stream belongs to exactly one segment, and its events are in order, without holes or repetitions.
+/// - A page may hold events of several streams, and a stream may continue in a later page, with other streams in
+///   between.
+/// - An event that cannot be read is an error of kind `Corrupt` that names the event, and no event is skipped silently.
+/// - `heads` delivers every stream that had events when the call started, once; it may or may not deliver later ones.
+/// - The head of a stream is what `latest` returns at some moment after the call of `heads` started.
 /// - The heads of a segment are those of the streams that a scan of the same segment delivers.
-/// - `heads` come in pages of a bounded size, and dropping them early is allowed.
-/// - `heads` do not decode payloads, so that an unreadable event hides no stream.
+/// - `heads` delivers pages of bounded size, and dropping them early is allowed.
+/// - `heads` does not decode payloads, so an unreadable event hides no stream.
 pub trait ScanStorage: EventStorage {
-    /// The commits of all streams of `segment`, page by page.
+    /// Reads the commits of all streams of `segment`, in pages.
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>>;
 
-    /// The head of every stream of `segment`, page by page, in any order. It costs far less than a scan.
+    /// Reads the head of every stream of `segment`, in pages and in any order. It costs far less than a scan.
     fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>>;
 }
 
-/// One of several parts of a storage that are scanned side by side.
+/// One of several disjoint parts of a storage that can be scanned in parallel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Segment {
     index: u32,
@@ -140,30 +154,31 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Everything in one segment.
+    /// The whole storage as one segment.
     pub const ALL: Self = Self { index: 0, total: 1 };
 
-    /// Everything in `total` segments (0 counts as 1).
+    /// Returns `total` segments that cover the whole storage. A total of 0 counts as 1.
     pub fn split(total: u32) -> impl Iterator<Item = Self> {
         let total = total.max(1);
         (0..total).map(move |index| Self { index, total })
     }
 
-    /// Which of the segments this is, from 0.
+    /// Returns the index of this segment, starting at 0.
     pub fn index(self) -> u32 {
         self.index
     }
 
-    /// How many segments there are, at least 1.
+    /// Returns the number of segments, at least 1.
     pub fn total(self) -> u32 {
         self.total
     }
 
-    /// Whether the segment has the stream of `key`, for storages that go by the name alone: the same in every process.
+    /// True if the stream of `key` belongs to this segment, by a hash of its name. Every process computes the same
+    /// answer.
     pub(super) fn has<K: StreamKey>(self, key: &K) -> bool {
         let id = key.id();
         let name = key.category().bytes().chain([b'/']).chain(id.bytes());
-        // FNV-1a of 64 bits. The product does not mix its lower bits well, so the upper ones decide.
+        // FNV-1a with 64 bits. The multiplication mixes the lower bits badly, so the upper bits decide.
         let hash = name.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
@@ -171,27 +186,27 @@ impl Segment {
     }
 }
 
-/// What a put came to.
+/// Result of a put.
 #[derive(Debug)]
 #[must_use = "a conflict is a value: the commit may not be stored"]
 pub enum Put<K, S, E> {
     /// The commit is stored.
     Stored,
-    /// The commit was stored before this put, by an earlier one whose reply may have been lost.
+    /// An earlier put stored the same commit, and its reply may have been lost. Nothing was changed.
     Repeated {
-        /// The sequence of its last event.
+        /// Last sequence of the stored commit.
         last: S,
     },
-    /// Another commit is in the way; nothing was changed.
+    /// Another commit holds the sequence. Nothing was changed.
     Conflict(Conflict<K, S, E>),
 }
 
-/// What is known of the stream that a put collided with.
+/// State of the stream that a put conflicted with, as far as the backend returns it without another read.
 #[derive(Debug)]
 pub struct Conflict<K, S, E> {
-    /// The commit that holds the sequence, where the backend has it at hand.
+    /// Commit that holds the sequence, if the backend returns it.
     pub existing: Option<Arc<Commit<K, S, E>>>,
-    /// The head of the stream at the time of the conflict, where the backend has it at hand.
+    /// Head of the stream at the time of the conflict, if the backend returns it.
     pub head: Option<Head<S>>,
 }
 

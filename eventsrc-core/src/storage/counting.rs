@@ -1,4 +1,4 @@
-//! A storage that counts what is asked of it.
+//! Storage adapter that counts calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use super::contract::{CommitOf, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanS
 use super::error::StorageError;
 use crate::commit::Head;
 
-/// A storage that passes every call on and counts it: what a command costs can then be asserted.
+/// Storage that forwards every call and counts it, so that a test can assert the cost of a command.
 #[derive(Debug, Default)]
 pub struct CountingStorage<St> {
     storage: St,
@@ -22,25 +22,25 @@ pub struct CountingStorage<St> {
     errors: AtomicU64,
 }
 
-/// How often a storage was asked for what.
+/// Number of calls of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallCounts {
-    /// Puts, whatever they came to.
+    /// Calls of `put`, with any result.
     pub puts: u64,
-    /// Puts that came to a conflict.
+    /// Calls of `put` that returned a conflict.
     pub conflicts: u64,
     /// Calls of `latest`.
     pub latest: u64,
-    /// Calls of `events`, `scan` and `heads`.
+    /// Calls of `events`, `events_after`, `scan` and `heads`.
     pub reads: u64,
-    /// Pages that those handed over.
+    /// Pages delivered by these calls.
     pub pages: u64,
-    /// Errors, of any call.
+    /// Errors of all calls.
     pub errors: u64,
 }
 
 impl<St> CountingStorage<St> {
-    /// `storage`, counted from zero.
+    /// Wraps `storage`, with all counts at zero.
     pub fn new(storage: St) -> Self {
         let zero = AtomicU64::default;
         Self {
@@ -54,7 +54,7 @@ impl<St> CountingStorage<St> {
         }
     }
 
-    /// The calls since the last time they were taken.
+    /// Returns the counts since the last call of `take`, and resets them to zero.
     pub fn take(&self) -> CallCounts {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         CallCounts {
@@ -67,14 +67,14 @@ impl<St> CountingStorage<St> {
         }
     }
 
-    fn outcome<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+    fn count_error<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.is_err() {
             add(&self.errors);
         }
         result
     }
 
-    fn counted<'a, P>(
+    fn count_pages<'a, P>(
         &'a self,
         pages: BoxStream<'a, Result<P, StorageError>>,
     ) -> BoxStream<'a, Result<P, StorageError>>
@@ -94,7 +94,7 @@ impl<St: EventStorage> EventStorage for CountingStorage<St> {
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         add(&self.puts);
-        let put = self.outcome(self.storage.put(commit).await)?;
+        let put = self.count_error(self.storage.put(commit).await)?;
         if matches!(put, Put::Conflict(_)) {
             add(&self.conflicts);
         }
@@ -103,7 +103,7 @@ impl<St: EventStorage> EventStorage for CountingStorage<St> {
 
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
         add(&self.latest);
-        self.outcome(self.storage.latest(key).await)
+        self.count_error(self.storage.latest(key).await)
     }
 
     fn events(
@@ -111,7 +111,7 @@ impl<St: EventStorage> EventStorage for CountingStorage<St> {
         key: &Self::Key,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        self.counted(self.storage.events(key, from))
+        self.count_pages(self.storage.events(key, from))
     }
 
     fn events_after(
@@ -119,17 +119,17 @@ impl<St: EventStorage> EventStorage for CountingStorage<St> {
         key: &Self::Key,
         end: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        self.counted(self.storage.events_after(key, end))
+        self.count_pages(self.storage.events_after(key, end))
     }
 }
 
 impl<St: ScanStorage> ScanStorage for CountingStorage<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        self.counted(self.storage.scan(segment))
+        self.count_pages(self.storage.scan(segment))
     }
 
     fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
-        self.counted(self.storage.heads(segment))
+        self.count_pages(self.storage.heads(segment))
     }
 }
 

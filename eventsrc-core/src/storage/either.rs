@@ -1,4 +1,4 @@
-//! Two storages of different streams as one.
+//! Storage adapter that combines two storages of different kinds of streams.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,14 +13,17 @@ use super::page::Page;
 use crate::commit::{Commit, Head};
 use crate::stream::{Sequence, StreamKey};
 
-/// Two storages side by side: a key of the left type names a stream of the left storage, one of the right type a stream
-/// of the right. So one view can follow the users and the groups of a service; `EitherStorage` of `EitherStorage` takes three kinds.
+/// Two storages of different kinds of streams, used as one.
 ///
-/// A stream's name has to tell on which side it is: a put on the right under a name that the left type reads as its own is an
-/// error of kind `Invalid`. So is a put of a payload of the other side; it names the event's sequence, and nothing is stored.
+/// A [`Left`] key names a stream of the left storage, and a [`Right`] key a stream of the right one. One view can then
+/// follow the users and the groups of a service. Nest `EitherStorage` for three or more kinds.
 ///
-/// A commit gets other types on its way, so its payloads are moved where nobody else holds it, and cloned where
-/// somebody does.
+/// The name of a stream must determine its side. A put to the right storage under a name that is also a key of the left
+/// type is an error of kind `Invalid`. A put with a payload of the other side is an error of kind `Invalid` too, which
+/// names the sequence of the event. In both cases nothing is stored.
+///
+/// The adapter converts the types of each commit. It moves the payloads of a commit that it holds alone, and clones
+/// those of a shared commit.
 #[derive(Debug, Clone)]
 pub struct EitherStorage<L, R> {
     left: L,
@@ -32,13 +35,13 @@ where
     L: EventStorage,
     R: EventStorage<Sequence = L::Sequence>,
 {
-    /// `left` and `right`.
+    /// Combines `left` and `right`.
     pub fn new(left: L, right: R) -> Self {
         Self { left, right }
     }
 }
 
-/// The left type is asked first, so what both read as a key of theirs is a key of the left.
+/// `from_parts` tries the left type first, so a name that both types accept is a left key.
 impl<L: StreamKey, R: StreamKey> StreamKey for Either<L, R> {
     fn category(&self) -> &str {
         either::for_both!(self, key => key.category())
@@ -109,7 +112,7 @@ where
     }
 }
 
-/// The left streams come before the right ones.
+/// Delivers the streams of the left storage before those of the right one.
 impl<L, R> ScanStorage for EitherStorage<L, R>
 where
     L: ScanStorage<Payload: Clone>,
@@ -126,7 +129,7 @@ where
     }
 }
 
-/// The commit as its side stores it.
+/// Converts a commit to the types of the storage that stores it.
 fn inward<K: StreamKey, S: Sequence, E, KE: Clone, EE: Clone>(
     commit: Arc<Commit<KE, S, EE>>,
     key: K,
@@ -138,14 +141,14 @@ fn inward<K: StreamKey, S: Sequence, E, KE: Clone, EE: Clone>(
         let number = numbers.next().unwrap_or(u64::MAX);
         own(payload).ok_or_else(|| {
             let at = S::from_parts(number, first.zone()).unwrap_or(first);
-            let what = "the payload is one of the other storage's streams";
+            let what = "the payload belongs to a stream of the other storage";
             StorageError::new(ErrorKind::Invalid, what).on(&key).at(at)
         })
     })?;
     Ok(Arc::new(Commit { key, first, time, metadata, payloads }))
 }
 
-/// The commit as callers see it.
+/// Converts a stored commit to the types that callers see.
 fn outward<K: Clone, S: Sequence, E: Clone, K2, E2>(
     commit: Arc<Commit<K, S, E>>,
     key: fn(K) -> K2,
@@ -202,7 +205,7 @@ mod tests {
     use crate::commit::Metadata;
     use crate::storage::memory::MemoryStorage;
 
-    /// A stream of one category.
+    /// Key of a stream of one category.
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
     struct Of<const CATEGORY: char>(u32);
 
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_payload_of_the_other_side_is_invalid_and_nothing_is_stored() {
+    async fn a_payload_of_the_other_side_is_rejected_and_nothing_is_stored() {
         let storage =
             EitherStorage::new(Memory::<Of<'a'>, u8>::default(), Memory::<Of<'b'>, bool>::default());
         let error =
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_both_sides_read_is_refused_on_the_right() {
+    async fn a_name_that_both_sides_accept_is_rejected_on_the_right() {
         let storage = EitherStorage::new(Memory::<Of<'a'>, u8>::default(), Memory::<Of<'a'>, u8>::default());
         let error = storage.put(commit(Right(Of(1)), 1, vec1![Right(1)])).await.unwrap_err();
         assert_eq!((error.kind(), error.stream()), (ErrorKind::Invalid, Some("a/1")));
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn three_kinds_lie_side_by_side() {
+    async fn nested_storages_combine_three_kinds() {
         let bc = EitherStorage::new(Memory::<Of<'b'>, bool>::default(), Memory::<Of<'c'>, String>::default());
         let storage = EitherStorage::new(Memory::<Of<'a'>, u8>::default(), bc);
         let commits = [
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn payloads_are_cloned_only_where_they_are_shared() {
+    async fn payloads_are_cloned_only_if_the_commit_is_shared() {
         static CLONES: AtomicUsize = AtomicUsize::new(0);
         #[derive(Debug)]
         struct Counting;
@@ -293,11 +296,11 @@ mod tests {
         let storage =
             EitherStorage::new(Memory::<Of<'a'>, Counting>::default(), Memory::<Of<'b'>, u8>::default());
         assert!(matches!(storage.put(commit(Left(Of(1)), 1, vec1![Left(Counting)])).await, Ok(Put::Stored)));
-        assert_eq!(CLONES.load(Ordering::Relaxed), 0, "nobody else held the commit");
+        assert_eq!(CLONES.load(Ordering::Relaxed), 0, "the storage held the commit alone");
         let shared = commit(Left(Of(1)), 2, vec1![Left(Counting)]);
         assert!(matches!(storage.put(Arc::clone(&shared)).await, Ok(Put::Stored)));
-        assert_eq!(CLONES.load(Ordering::Relaxed), 1, "the caller kept the commit");
+        assert_eq!(CLONES.load(Ordering::Relaxed), 1, "the caller still held the commit");
         drop(storage.events(&Left(Of(1)), None).next().await);
-        assert_eq!(CLONES.load(Ordering::Relaxed), 3, "the memory storage kept both");
+        assert_eq!(CLONES.load(Ordering::Relaxed), 3, "the memory storage still held both");
     }
 }

@@ -1,4 +1,4 @@
-//! Storages seen through another key or sequence type.
+//! Storage adapters with another key type or another sequence type.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::page::Page;
 use crate::commit::{Commit, Head};
 use crate::stream::{Sequence, StreamKey};
 
-/// A storage under another key type: `K` outside, the key of `St` inside.
+/// Storage with another key type: callers use `K`, and `St` stores its own keys.
 ///
-/// The two functions are each other's inverse. A stored key that is no `K` is skipped by a scan, so that one
-/// storage can be seen as several, one for each kind of key. Errors name the stream as it is called outside; those of
-/// a scan, as it is called inside.
+/// The two functions must be inverse to each other. A scan skips stored keys that have no `K`, so one storage can be
+/// used as several, one for each kind of key. Errors name the stream by its `K`; errors of a scan name it by its
+/// stored key.
 pub struct MapKey<St, K, In, Out> {
     storage: St,
     inward: In,
@@ -29,7 +29,7 @@ where
     In: Fn(&K) -> St::Key,
     Out: Fn(&St::Key) -> Option<K>,
 {
-    /// `storage` under keys that `inward` turns into its own, and `outward` back.
+    /// Wraps `storage`. `inward` converts a `K` to a stored key, and `outward` converts it back.
     pub fn new(storage: St, inward: In, outward: Out) -> Self {
         Self { storage, inward, outward, key: PhantomData }
     }
@@ -49,14 +49,14 @@ where
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = commit.key.clone();
         let first = commit.first;
-        let put = self.storage.put(rebuild(commit, (self.inward)(&key), first)).await;
+        let put = self.storage.put(convert(commit, (self.inward)(&key), first)).await;
         match put.map_err(|error| error.on(&key))? {
             Put::Stored => Ok(Put::Stored),
             Put::Repeated { last } => Ok(Put::Repeated { last }),
             Put::Conflict(Conflict { existing, head }) => {
                 let existing = existing.map(|commit| {
                     let first = commit.first;
-                    rebuild(commit, key, first)
+                    convert(commit, key, first)
                 });
                 Ok(Put::Conflict(Conflict { existing, head }))
             }
@@ -84,7 +84,7 @@ where
     }
 }
 
-/// The pages of one stream, which is called `key` outside.
+/// Converts the pages of one stream, whose outer key is `key`.
 fn outward_pages<'a, K, K2, S, E>(
     pages: BoxStream<'a, Result<Page<K, S, E>, StorageError>>,
     key: K2,
@@ -121,10 +121,10 @@ where
     }
 }
 
-/// A storage under another sequence type: `S` outside, the sequence of `St` inside.
+/// Storage with another sequence type: callers use `S`, and `St` stores its own sequences.
 ///
-/// The two functions are each other's inverse and keep the order and the numbers. Errors of a put name the commit's
-/// sequence as it is outside; those of a read, as it is inside.
+/// The two functions must be inverse to each other, and preserve the order and the numbers. Errors of a put name the
+/// sequence as `S`; errors of a read name the stored sequence.
 pub struct MapSequence<St, S, In, Out> {
     storage: St,
     inward: In,
@@ -137,7 +137,8 @@ where
     In: Fn(S) -> Option<St::Sequence>,
     Out: Fn(St::Sequence) -> Option<S>,
 {
-    /// `storage` under sequences that `inward` turns into its own, and `outward` back; `None` where there is none.
+    /// Wraps `storage`. `inward` converts an `S` to a stored sequence, and `outward` converts it back; both return
+    /// `None` for a sequence without a counterpart.
     pub fn new(storage: St, inward: In, outward: Out) -> Self {
         Self { storage, inward, outward, sequence: PhantomData }
     }
@@ -174,7 +175,7 @@ where
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let (key, first) = (commit.key.clone(), commit.first);
         let inward = (self.inward)(first).ok_or_else(|| unmapped(&key, first))?;
-        let put = self.storage.put(rebuild(commit, key.clone(), inward)).await;
+        let put = self.storage.put(convert(commit, key.clone(), inward)).await;
         match put.map_err(|error| error.at(first))? {
             Put::Stored => Ok(Put::Stored),
             Put::Repeated { last } => {
@@ -183,7 +184,7 @@ where
             }
             Put::Conflict(Conflict { existing, head }) => {
                 let existing = existing.and_then(|commit| {
-                    (self.outward)(commit.first).map(|first| rebuild(commit, key.clone(), first))
+                    (self.outward)(commit.first).map(|first| convert(commit, key.clone(), first))
                 });
                 let head = head.map(|head| self.head(&key, head)).transpose()?;
                 Ok(Put::Conflict(Conflict { existing, head }))
@@ -240,18 +241,23 @@ where
     S: Sequence,
     Out: Fn(St::Sequence) -> Option<S>,
 {
-    /// A stored sequence that has no counterpart would be a hole: it is an error, where a foreign key is not.
+    /// Converts a page. A stored sequence without a counterpart is an error, because skipping it would leave a hole.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with the first such sequence.
     fn outward_page(&self, page: PageOf<St>) -> Result<Page<St::Key, S, St::Payload>, StorageError> {
-        let strange = page.commits().iter().find(|commit| (self.outward)(commit.first).is_none());
-        match strange {
+        let without_counterpart = page.commits().iter().find(|commit| (self.outward)(commit.first).is_none());
+        match without_counterpart {
             Some(commit) => Err(unmapped(&commit.key, commit.first)),
             None => Ok(map_page(page, |key| Some(key.clone()), &self.outward)),
         }
     }
 }
 
-/// The same commit under another key and sequence; payloads move where nobody else holds the commit.
-fn rebuild<K, S, E: Clone, K2, S2>(
+/// Replaces key and sequence of a commit. Moves the payloads of a commit with one owner, and clones those of a shared
+/// one.
+fn convert<K, S, E: Clone, K2, S2>(
     commit: Arc<Commit<K, S, E>>,
     key: K2,
     first: S2,
@@ -270,7 +276,7 @@ fn map_page<K, S: Sequence, E: Clone, K2, S2: Sequence>(
 ) -> Page<K2, S2, E> {
     page.filter_map_commits(|commit| {
         let (key, first) = (key(&commit.key)?, sequence(commit.first)?);
-        Some(rebuild(commit, key, first))
+        Some(convert(commit, key, first))
     })
 }
 

@@ -1,4 +1,4 @@
-//! The reference storage. It keeps everything in memory; other backends are judged by what this one does.
+//! Reference implementation of an event storage, in memory. It defines the behaviour of all other backends.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,16 +13,17 @@ use super::page::Page;
 use crate::commit::{Commit, Head, Payload};
 use crate::stream::{Sequence, StreamKey, StreamName};
 
-/// Keeps the events of all streams in memory, for as long as it lives.
+/// Event storage in memory: the reference implementation, and a storage for tests. The events are lost when it is
+/// dropped.
 ///
-/// Safe under concurrency: one lock guards the table of streams, and readers hold it only to take the pages
-/// of a stream, which they share with the storage.
+/// One read-write lock guards the table of streams. Readers hold it only while they collect the pages of a stream,
+/// which they share with the storage.
 pub struct MemoryStorage<K, S, E> {
     streams: RwLock<HashMap<K, Stream<K, S, E>>>,
 }
 
-/// The commits of a stream, in chunks that are the pages readers get. All but the last are full and never
-/// change again; the last is copied only if a reader holds it while a writer adds to it.
+/// Commits of a stream, in chunks that readers get as pages. All chunks but the last are full and never change again.
+/// The last one is copied only if a reader holds it while a writer appends to it.
 type Stream<K, S, E> = Vec<Arc<Vec<Arc<Commit<K, S, E>>>>>;
 
 const COMMITS_PER_CHUNK: usize = 256;
@@ -70,7 +71,7 @@ impl<K: StreamKey, S: Sequence, E: Payload> EventStorage for MemoryStorage<K, S,
 
     fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-        let chunks = streams.get(key).map_or(&[][..], |chunks| &chunks[position(chunks, from)..]).to_vec();
+        let chunks = streams.get(key).map_or(&[][..], |chunks| &chunks[chunk_of(chunks, from)..]).to_vec();
         stream::iter(chunks)
             .map(move |chunk| Page::starting_at(chunk, from))
             .filter(|page| std::future::ready(!page.is_empty()))
@@ -94,21 +95,21 @@ impl<K: StreamKey, S: Sequence, E: Payload> ScanStorage for MemoryStorage<K, S, 
     }
 }
 
-/// What no storage accepts: a name that is malformed, or a commit past the last sequence.
+/// Rejects a commit that has a malformed stream name or extends past the last sequence, as every storage must.
 fn check<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<(), StorageError> {
     let invalid = |what| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
     StreamName::of(&commit.key).map_err(|error| invalid("cannot store under this name").because(error))?;
     if commit.fits() { Ok(()) } else { Err(invalid("the commit runs past the last sequence")) }
 }
 
-/// The chunk that holds `from`, or the one past the last.
-fn position<K, S: Sequence, E>(chunks: &Stream<K, S, E>, from: Option<S>) -> usize {
+/// Returns the index of the chunk that holds `from`, or the number of chunks if `from` is beyond the end.
+fn chunk_of<K, S: Sequence, E>(chunks: &Stream<K, S, E>, from: Option<S>) -> usize {
     let ends_before =
         |from| move |chunk: &Arc<Vec<Arc<Commit<K, S, E>>>>| chunk.last().is_some_and(|c| c.last() < from);
     from.map_or(0, |from| chunks.partition_point(ends_before(from)))
 }
 
-/// The commit that holds the number of `sequence`.
+/// Returns the commit that holds the number of `sequence`.
 fn holder<K, S: Sequence, E>(chunks: &Stream<K, S, E>, sequence: S) -> Option<Arc<Commit<K, S, E>>> {
     let number = sequence.number();
     let chunk =

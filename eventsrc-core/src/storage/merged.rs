@@ -1,4 +1,4 @@
-//! Two storages read as one.
+//! Storage adapter that merges the streams of two storages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use super::page::Page;
 use crate::commit::{Commit, Head};
 use crate::stream::Sequence;
 
-/// Two storages seen as one: for moving from one to the other while writers go on, or for reading the stores of
-/// two regions together.
+/// Two storages with the same streams, used as one. It serves a migration from one storage to the other while writers
+/// continue, or a reader of the stores of two regions.
 ///
-/// Reads give the events of both in order, each sequence once; where both have it, the first's is taken. `latest`
-/// is the later of both. Puts go to the first; the second is never written.
+/// Reads deliver the events of both storages in order, each sequence once. If both storages have a sequence, the event
+/// of the first one is delivered. `latest` is the later head. Puts go to the first storage; the second is never
+/// written.
 ///
 /// # Laws
 ///
-/// On what `latest` and `events` answer, and on what a put leaves behind:
+/// For the answers of `latest` and `events`, and for the effect of a put:
 /// - **idempotent:** `Merged(a, a)` is `a`;
 /// - **associative:** `Merged(a, Merged(b, c))` is `Merged(Merged(a, b), c)`.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ where
     A: EventStorage,
     B: EventStorage<Key = A::Key, Sequence = A::Sequence, Payload = A::Payload>,
 {
-    /// `first`, which is written, and `second`, which is only read.
+    /// Merges `first`, which is read and written, with `second`, which is only read.
     pub fn new(first: A, second: B) -> Self {
         Self { first, second }
     }
@@ -75,7 +76,7 @@ where
             loop {
                 let a = first.after(delivered).await?;
                 let mut b = second.after(delivered).await?;
-                // What both have is no reason to cut the first's commit.
+                // An event that both storages have does not split the commit of the first.
                 while b.is_some_and(|b| first.holds(b)) {
                     b = second.after(b).await?;
                 }
@@ -85,14 +86,14 @@ where
                     (a, _) => second.part_before(a),
                 };
                 delivered = Some(part.end);
-                if part.places.len() == part.commit.len() {
+                if part.indices.len() == part.commit.len() {
                     whole.push(part.commit);
                 }
                 else {
                     if !whole.is_empty() {
                         yield Page::new(std::mem::take(&mut whole));
                     }
-                    yield Page::part_of(part.commit, part.places);
+                    yield Page::part_of(part.commit, part.indices);
                 }
                 if whole.len() == COMMITS_PER_PAGE {
                     yield Page::new(std::mem::take(&mut whole));
@@ -106,9 +107,9 @@ where
     }
 }
 
-/// A segment's share of the streams goes by their names, since each storage may share its streams out in a way of its own:
-/// so both are asked for all their heads, and those of the segment are held in memory at once. A scan reads the streams
-/// one after the other.
+/// Segments are assigned by stream name, because each storage may assign its streams differently. `heads` reads all
+/// heads of both storages and holds those of the segment in memory. `scan` reads the streams of the segment one after
+/// the other.
 impl<A, B> ScanStorage for Merged<A, B>
 where
     A: ScanStorage,
@@ -154,17 +155,18 @@ const COMMITS_PER_PAGE: usize = 256;
 
 const HEADS_PER_PAGE: usize = 256;
 
-/// A place in the events of one of the storages.
+/// Cursor in the events of one of the storages.
 struct Cursor<'a, K, S, E> {
     pages: BoxStream<'a, Result<Page<K, S, E>, StorageError>>,
-    /// The parts of the current page that were not delivered, in reverse order.
+    /// Parts of the current page that are not delivered yet, in reverse order.
     parts: Vec<(Arc<Commit<K, S, E>>, std::ops::Range<usize>)>,
 }
 
-/// Some consecutive events of one commit; `end` is the sequence of the last.
+/// Some consecutive events of one commit.
 struct Part<K, S, E> {
     commit: Arc<Commit<K, S, E>>,
-    places: std::ops::Range<usize>,
+    indices: std::ops::Range<usize>,
+    /// Sequence of the last of these events.
     end: S,
 }
 
@@ -173,41 +175,41 @@ impl<'a, K, S: Sequence, E> Cursor<'a, K, S, E> {
         Self { pages, parts: Vec::new() }
     }
 
-    /// The sequence of the next event after `delivered`.
+    /// Returns the sequence of the next event after `delivered`.
     async fn after(&mut self, delivered: Option<S>) -> Result<Option<S>, StorageError> {
         loop {
-            while let Some((commit, places)) = self.parts.last_mut() {
-                let events = commit.events().skip(places.start).take(places.len());
+            while let Some((commit, indices)) = self.parts.last_mut() {
+                let events = commit.events().skip(indices.start).take(indices.len());
                 let next =
                     events.map(|event| (event.index, event.sequence())).find(|(_, s)| Some(*s) > delivered);
-                if let Some((place, sequence)) = next {
-                    places.start = place;
+                if let Some((index, sequence)) = next {
+                    indices.start = index;
                     return Ok(Some(sequence));
                 }
                 self.parts.pop();
             }
             let Some(page) = self.pages.try_next().await? else { return Ok(None) };
-            self.parts.extend(page.parts().map(|(commit, places)| (Arc::clone(commit), places)));
+            self.parts.extend(page.parts().map(|(commit, indices)| (Arc::clone(commit), indices)));
             self.parts.reverse();
         }
     }
 
-    /// Whether `sequence` is one of the next events of the commit that `after` found.
+    /// True if `sequence` is one of the undelivered events of the commit that `after` found.
     fn holds(&self, sequence: S) -> bool {
-        self.parts.last().is_some_and(|(commit, places)| {
-            let place = sequence.number().checked_sub(commit.first.number());
+        self.parts.last().is_some_and(|(commit, indices)| {
+            let index = sequence.number().checked_sub(commit.first.number());
             sequence.zone() == commit.first.zone()
-                && place.is_some_and(|place| places.contains(&(place as usize)))
+                && index.is_some_and(|index| indices.contains(&(index as usize)))
         })
     }
 
-    /// The next events, up to `limit`, which lies after the first of them, or to the end of their commit.
+    /// Returns the next events of the current commit that are before `limit`. The first of them must be before `limit`.
     fn part_before(&mut self, limit: Option<S>) -> Part<K, S, E> {
-        let (commit, places) = self.parts.last_mut().expect("`after` found an event");
-        let end = limit.map_or(places.end, |limit| places.end.min(commit.events_before(limit)));
-        let part = places.start..end;
-        places.start = end;
+        let (commit, indices) = self.parts.last_mut().expect("`after` found an event");
+        let end = limit.map_or(indices.end, |limit| indices.end.min(commit.events_before(limit)));
+        let part = indices.start..end;
+        indices.start = end;
         let last = commit.events().nth(end - 1).expect("a part has an event").sequence();
-        Part { commit: Arc::clone(commit), places: part, end: last }
+        Part { commit: Arc::clone(commit), indices: part, end: last }
     }
 }

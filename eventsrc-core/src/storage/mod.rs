@@ -1,4 +1,5 @@
-//! Where events are kept: the contract of every backend, and storages made of storages.
+//! Storage of events: the contract of every backend ([`EventStorage`]), the reference implementation
+//! ([`MemoryStorage`]), and adapters that make a storage from other storages.
 
 mod contract;
 mod counting;

@@ -1,4 +1,4 @@
-//! Pages, in which stored commits are handed to readers.
+//! Pages, the unit in which storages deliver events.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,51 +6,51 @@ use std::sync::Arc;
 use crate::commit::{Commit, Event, Head};
 use crate::stream::Sequence;
 
-/// Some consecutive events, as a storage hands them over: the commits that they are part of, which the page may
-/// cut at both ends. Cheap to clone.
+/// Some consecutive events of a read, as shared commits. The page may cut the first and the last commit. Cheap to clone.
 ///
-/// A stream of any length is read page by page, so a reader holds one page at a time. Within the page a
-/// reader loops over plain slices: the cost of the asynchronous stream is paid once a page, not once an event.
+/// A stream of any length is read in pages, so a reader holds one page at a time. Within a page, a reader iterates over
+/// slices: the cost of the asynchronous stream arises once for each page, not for each event.
 #[derive(Debug)]
 pub struct Page<K, S, E> {
     commits: Arc<Vec<Arc<Commit<K, S, E>>>>,
     range: Range<usize>,
-    /// Events of the first commit that lie before the page.
+    /// Number of events of the first commit that are before the page.
     skip: usize,
-    /// Events of the last commit that lie after the page.
+    /// Number of events of the last commit that are after the page.
     trim: usize,
 }
 
-/// A commit, and the places of its events that are in a page.
+/// A commit, and the indices of its events that are in a page.
 type Part<'a, K, S, E> = (&'a Arc<Commit<K, S, E>>, Range<usize>);
 
 impl<K, S: Sequence, E> Page<K, S, E> {
-    /// All of `commits`: of one stream in order, or of several, each in order.
+    /// Creates a page of whole commits, of one or more streams. The commits of each stream must be in order.
     pub fn new(commits: Vec<Arc<Commit<K, S, E>>>) -> Self {
         let range = 0..commits.len();
         Self { commits: Arc::new(commits), range, skip: 0, trim: 0 }
     }
 
-    /// The events of `commits`, which are of one stream and in order, from `from` on; it may lie inside a commit.
+    /// Creates a page of the events of `commits` from sequence `from` on, which may be inside a commit. The commits must
+    /// belong to one stream and be in order.
     pub fn starting_at(commits: Arc<Vec<Arc<Commit<K, S, E>>>>, from: Option<S>) -> Self {
         let start = from.map_or(0, |from| commits.partition_point(|commit| commit.last() < from));
         let skip = commits.get(start).zip(from).map_or(0, |(commit, from)| commit.events_before(from));
         Self { range: start..commits.len(), commits, skip, trim: 0 }
     }
 
-    /// The events of one commit whose places are in `places`, which is not empty.
-    pub(crate) fn part_of(commit: Arc<Commit<K, S, E>>, places: Range<usize>) -> Self {
-        debug_assert!(places.start < places.end && places.end <= commit.len(), "a page has an event");
-        let trim = commit.len() - places.end;
-        Self { commits: Arc::new(vec![commit]), range: 0..1, skip: places.start, trim }
+    /// Creates a page of the events of one commit at `indices`, which must not be empty.
+    pub(crate) fn part_of(commit: Arc<Commit<K, S, E>>, indices: Range<usize>) -> Self {
+        debug_assert!(indices.start < indices.end && indices.end <= commit.len(), "a page has an event");
+        let trim = commit.len() - indices.end;
+        Self { commits: Arc::new(vec![commit]), range: 0..1, skip: indices.start, trim }
     }
 
-    /// The commits that the events are part of, whole.
+    /// Returns the commits that contain the events, whole.
     pub fn commits(&self) -> &[Arc<Commit<K, S, E>>] {
         &self.commits[self.range.clone()]
     }
 
-    /// The commits, each with the places of its events that are in the page.
+    /// Returns the commits, each with the indices of its events that are in the page.
     pub fn parts(&self) -> impl Iterator<Item = (&Arc<Commit<K, S, E>>, Range<usize>)> {
         let last = self.range.len().wrapping_sub(1);
         self.commits().iter().enumerate().map(move |(index, commit)| {
@@ -60,29 +60,29 @@ impl<K, S: Sequence, E> Page<K, S, E> {
         })
     }
 
-    /// The events, in order.
+    /// Returns the events, in order.
     pub fn events(&self) -> impl Iterator<Item = Event<'_, K, S, E>> {
-        self.parts().flat_map(|(commit, places)| {
-            let first = places.start;
-            commit.payloads[places].iter().enumerate().map(move |(place, payload)| Event {
+        self.parts().flat_map(|(commit, indices)| {
+            let first = indices.start;
+            commit.payloads[indices].iter().enumerate().map(move |(offset, payload)| Event {
                 commit,
-                index: first + place,
+                index: first + offset,
                 payload,
             })
         })
     }
 
-    /// The events before the first that is not wanted, and whether those are all.
+    /// Returns the events before the first one that is not wanted, and true if all events are wanted.
     pub(crate) fn take_while(&self, wanted: impl Fn(Event<'_, K, S, E>) -> bool) -> (Self, bool) {
         let mut taken = self.clone();
-        for (place, (commit, places)) in self.parts().enumerate() {
-            let first = places.start;
-            let end = places
+        for (position, (commit, indices)) in self.parts().enumerate() {
+            let first = indices.start;
+            let end = indices
                 .into_iter()
                 .find(|&index| !wanted(Event { commit, index, payload: &commit.payloads[index] }));
             if let Some(end) = end {
                 let cut = end > first;
-                taken.range.end = self.range.start + place + usize::from(cut);
+                taken.range.end = self.range.start + position + usize::from(cut);
                 taken.trim = if cut { commit.len() - end } else { 0 };
                 return (taken, false);
             }
@@ -90,7 +90,7 @@ impl<K, S: Sequence, E> Page<K, S, E> {
         (taken, true)
     }
 
-    /// The commits that are in the page as a whole, and those that it cuts, before and after them.
+    /// Returns the cut commit at the start, the whole commits, and the cut commit at the end.
     pub(crate) fn split(
         &self,
     ) -> (Option<Part<'_, K, S, E>>, &[Arc<Commit<K, S, E>>], Option<Part<'_, K, S, E>>) {
@@ -111,24 +111,26 @@ impl<K, S: Sequence, E> Page<K, S, E> {
         (before, whole, after)
     }
 
-    /// The last event, as what is known of a stream that ends there.
+    /// Returns the head of a stream that ends with the last event of the page.
     pub(crate) fn head(&self) -> Option<Head<S>> {
         let last = self.commits().last()?;
         Some(Head { sequence: last.sequence(last.len() - 1 - self.trim), time: last.time })
     }
 
-    /// Whether the last commit goes on after the last event.
+    /// True if the last commit has events after the page.
     pub(crate) fn ends_inside_commit(&self) -> bool {
         self.trim > 0
     }
 
-    /// Whether the page has no events.
+    /// True if the page has no events.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
-    /// The page of what `map` makes of each commit, without those that it drops; a mapped commit has as many events. A page
-    /// that cuts commits is of one stream, of which nothing is dropped: so the cuts stay with the commits they were made in.
+    /// Converts each commit with `map`, and drops those for which it returns `None`.
+    ///
+    /// A converted commit must have as many events as before. A page that cuts commits belongs to one stream, of which
+    /// `map` drops all commits or none, so the cuts stay valid.
     pub(crate) fn filter_map_commits<K2, S2, E2>(
         self,
         map: impl FnMut(Arc<Commit<K, S, E>>) -> Option<Arc<Commit<K2, S2, E2>>>,

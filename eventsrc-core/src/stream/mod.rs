@@ -1,4 +1,4 @@
-//! Names of streams, and positions of events in them.
+//! Names of streams ([`StreamKey`], [`StreamName`]) and sequences of the events in them ([`Sequence`]).
 
 mod name;
 mod sequence;

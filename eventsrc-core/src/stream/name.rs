@@ -1,4 +1,4 @@
-//! Keys, which name streams.
+//! Keys and names of streams.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,30 +7,30 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What names one stream: a category (the kind of stream, `user`) and an id (`42`).
+/// Key of one stream: a category, which is the kind of stream (`user`), and an id (`42`).
 ///
-/// A service has its own key types, so that a user's id is never taken for a group's. Storages keep the two
-/// texts and give the key back with [`from_parts`](StreamKey::from_parts). A tenant, where there is one, is
+/// A service defines its own key types, so that the id of a user is never mistaken for the id of a group. Storages store
+/// the two texts and restore the key with [`from_parts`](StreamKey::from_parts). In a system with tenants, the tenant is
 /// part of the id: a key of one tenant then never reads a stream of another.
 ///
 /// # Laws
 ///
 /// - **parts round-trip:** `from_parts(k.category(), &k.id()) == Some(k)`, so different keys have different parts;
-/// - **parts are well-formed** as [`StreamName::new`] defines it; a key that is not is refused before anything is stored.
+/// - **parts are well-formed**, as [`StreamName::new`] requires; a storage rejects any other key and stores nothing.
 pub trait StreamKey: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
-    /// The kind of stream.
+    /// Returns the kind of stream.
     fn category(&self) -> &str;
 
-    /// Which one of its kind.
+    /// Returns the id of the stream in its category.
     fn id(&self) -> Cow<'_, str>;
 
-    /// The key of these parts; `None` if they are not of this type.
+    /// Returns the key with these parts; `None` if this type has no such key.
     fn from_parts(category: &str, id: &str) -> Option<Self>;
 }
 
-/// The name of a stream of any type, written `category/id`.
+/// Name of a stream of any key type, written `category/id`.
 ///
-/// It is what tokens, errors and logs carry, and the simplest [`StreamKey`].
+/// Tokens, errors and logs contain stream names. `StreamName` is also the simplest [`StreamKey`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StreamName {
@@ -39,12 +39,12 @@ pub struct StreamName {
 }
 
 impl StreamName {
-    /// The name made of `category` and `id`.
+    /// Creates the name `category/id`.
     ///
     /// # Errors
     ///
-    /// [`InvalidStreamName`] unless both are non-empty and free of U+0000 (Postgres refuses it), and the
-    /// category has no `/`.
+    /// [`InvalidStreamName`] if a part is empty or contains U+0000 (which Postgres cannot store), or if the category
+    /// contains `/`.
     pub fn new(category: &str, id: &str) -> Result<Self, InvalidStreamName> {
         let text = format!("{category}/{id}");
         match Self::split(&text) {
@@ -53,13 +53,13 @@ impl StreamName {
         }
     }
 
-    /// The category and the id of a name that is not made for it; `None` if it is no name of a stream.
+    /// Splits the text of a name into category and id, without an allocation; `None` if it is not a valid name.
     pub fn split(text: &str) -> Option<(&str, &str)> {
         let (category, id) = text.split_once('/')?;
         (!category.is_empty() && !id.is_empty() && !text.contains('\0')).then_some((category, id))
     }
 
-    /// The name of the stream that `key` names.
+    /// Returns the name of the stream of `key`.
     ///
     /// # Errors
     ///
@@ -68,17 +68,17 @@ impl StreamName {
         Self::new(key.category(), &key.id())
     }
 
-    /// The kind of stream.
+    /// Returns the kind of stream.
     pub fn category(&self) -> &str {
         &self.text[..self.slash]
     }
 
-    /// Which one of its kind.
+    /// Returns the id of the stream in its category.
     pub fn id(&self) -> &str {
         &self.text[self.slash + 1..]
     }
 
-    /// `category/id`.
+    /// Returns the name as text, `category/id`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -132,10 +132,10 @@ impl fmt::Debug for StreamName {
     }
 }
 
-/// A key whose parts cannot name a stream.
+/// Error for a key or a text that is not a valid stream name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} names no stream: a name is `category/id`, both non-empty, without U+0000, and no `/` in the category"
+    "{0:?} is not a stream name: use `category/id`, both non-empty, without U+0000, and without `/` in the category"
 )]
 pub struct InvalidStreamName(String);
 
@@ -144,14 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_read_back_from_its_text() {
+    fn a_name_round_trips_through_its_text() {
         let name = StreamName::new("user", "acme/42").unwrap();
         assert_eq!((name.category(), name.id()), ("user", "acme/42"));
         assert_eq!(name.to_string().parse(), Ok(name));
     }
 
     #[test]
-    fn parts_that_would_be_ambiguous_or_unstorable_are_refused() {
+    fn ambiguous_or_unstorable_parts_are_rejected() {
         for (category, id) in [("", "1"), ("user", ""), ("a/b", "1"), ("user", "a\0b"), ("us\0er", "1")] {
             assert!(StreamName::new(category, id).is_err(), "{category:?} {id:?}");
         }

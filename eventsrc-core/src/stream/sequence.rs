@@ -1,14 +1,14 @@
-//! Positions of events in their stream.
+//! Sequences of events in their stream.
 
 use std::fmt;
 use std::hash::Hash;
 
 use serde::{Deserialize, Serialize};
 
-/// The position of an event in its stream: a number that grows by one, and the zone that wrote it.
+/// Position of an event in its stream: a number that grows by one, and the zone that wrote the event.
 ///
-/// Sequences of one stream are *dense*: first, next, next, with no holes. So "I have sequence n" means
-/// "I have everything up to n", which is what positions, tokens and conditional writes rest on.
+/// Sequences of one stream are *dense*: they have no holes. A reader that has sequence n therefore has every event up to
+/// n. Positions, tokens and conditional writes rely on this.
 ///
 /// # Laws
 ///
@@ -21,28 +21,29 @@ use serde::{Deserialize, Serialize};
 ///
 /// Backends store the two parts and nothing else, so every sequence type works on every backend.
 pub trait Sequence: Copy + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static {
-    /// The sequence of a stream's first event, as written in `zone`.
+    /// Returns the sequence of the first event of a stream, written in `zone`.
     fn first(zone: Zone) -> Self;
 
-    /// The sequence right after this one, as written in `zone`; `None` past the last number there is.
+    /// Returns the next sequence, written in `zone`; `None` after the last one.
     fn next(self, zone: Zone) -> Option<Self>;
 
-    /// The number: 1 for the first event of a stream.
+    /// Returns the number, which is 1 for the first event of a stream.
     fn number(self) -> u64;
 
-    /// The zone that wrote the event; [`Zone::default`] for types that know none.
+    /// Returns the zone that wrote the event; [`Zone::default`] for types without zones.
     fn zone(self) -> Zone;
 
-    /// The sequence of these parts; `None` if this type has no such sequence.
+    /// Returns the sequence with these parts; `None` if this type has no such sequence.
     fn from_parts(number: u64, zone: Zone) -> Option<Self>;
 
-    /// Where a writer in `zone` puts on a stream whose latest sequence is `latest` (`None`: it has no events); `None` if
-    /// the stream is full.
+    /// Returns the sequence of the next put by a writer in `zone`, on a stream whose latest sequence is `latest` (`None`
+    /// for a stream without events); `None` if the stream is full.
     fn following(latest: Option<Self>, zone: Zone) -> Option<Self> {
         latest.map_or_else(|| Some(Self::first(zone)), |latest| latest.next(zone))
     }
 
-    /// The least sequence that is greater than this one, in any zone: where to read on after it.
+    /// Returns the least sequence in any zone that is greater than this one. A read continues from there; `None` after
+    /// the last sequence.
     fn least_greater(self) -> Option<Self> {
         let same_number =
             self.zone().0.checked_add(1).and_then(|zone| Self::from_parts(self.number(), Zone(zone)));
@@ -50,7 +51,7 @@ pub trait Sequence: Copy + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync 
     }
 }
 
-/// A region or site that writes under its own mark.
+/// Mark of a region or site that writes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Zone(pub u16);
 
@@ -60,9 +61,9 @@ impl fmt::Display for Zone {
     }
 }
 
-/// The usual sequence: event `n` of a stream has sequence `n`, and there is one zone.
+/// Default sequence type: event `n` of a stream has sequence `n`, and there is one zone.
 ///
-/// Numbers end at [`i64::MAX`], the largest that every backend can hold.
+/// Numbers end at [`i64::MAX`], the largest that every backend can store.
 impl Sequence for u64 {
     fn first(_: Zone) -> Self {
         1
@@ -85,11 +86,11 @@ impl Sequence for u64 {
     }
 }
 
-/// A sequence for writers in several regions: ordered by number, then by the zone that wrote it.
+/// Sequence for writers in several regions, ordered by number and then by zone.
 ///
-/// Two regions whose stores replicate to each other may both write number 7 before either sees the other's.
-/// Their marks keep the two events apart, and every reader puts them in the same order. Within one store
-/// numbers stay dense and unique.
+/// Two regions whose stores replicate to each other may both write number 7 before either sees the event of the other.
+/// The zone distinguishes the two events, and every reader orders them in the same way. Within one store, numbers stay
+/// dense and unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ZonedSequence {
     number: u64,
@@ -124,5 +125,5 @@ impl fmt::Display for ZonedSequence {
     }
 }
 
-/// SQL integers are signed.
+/// Largest number of a sequence. SQL integers are signed.
 const LAST_NUMBER: u64 = i64::MAX as u64;

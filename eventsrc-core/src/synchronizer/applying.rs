@@ -1,4 +1,4 @@
-//! Applying a batch: as a whole if it goes, in halves if something in it does not, until what does not go is found.
+//! Applying batches. A rejected batch is split in halves until the commit that the view cannot apply is found.
 
 use std::time::Duration;
 
@@ -10,37 +10,37 @@ use crate::view::{Applied, Batch, CommitRun, ViewStore};
 type RunOf<V> = CommitRun<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
 
 impl<V: ViewStore> Worker<V> {
-    /// Applies runs. The positions of streams that did not move are asked for again.
+    /// Applies runs. The positions of streams that did not advance are read again.
     pub(super) async fn apply(&mut self, runs: Vec<RunOf<V>>) {
         let mut parts = vec![runs];
         while let Some(mut runs) = parts.pop() {
-            // A stream that did not get as far as an earlier part would have brought it waits for its next turn.
+            // A stream whose earlier part was not applied waits for the next round.
             runs.retain(|run| self.inboxes[&run.stream].position == Some(run.from));
             if runs.is_empty() {
                 continue;
             }
             let batch = Batch::new(runs);
-            let full = batch.event_count() >= self.events_per_batch;
-            let begun = self.shared.environment.clock.now();
+            let is_full = batch.event_count() >= self.events_per_batch;
+            let start = self.shared.environment.clock.now();
             let outcome = self.shared.view.apply(&batch).await;
-            let took = self.shared.environment.clock.now().duration_since(begun).unsigned_abs();
+            let took = self.shared.environment.clock.now().duration_since(start).unsigned_abs();
             match outcome {
                 Ok(Applied::Done) => {
                     self.backoff = None;
-                    self.adapt(full, took);
-                    self.shared.applied(&batch, took);
-                    for moved in batch.position_changes() {
+                    self.adapt_batch_size(is_full, took);
+                    self.shared.record_applied(&batch, took);
+                    for change in batch.position_changes() {
                         let inbox =
-                            self.inboxes.get_mut(&moved.stream).expect("a stream under way has an inbox");
-                        inbox.reached(moved.to);
-                        self.shared.remember(&moved.stream, Some(moved.to));
+                            self.inboxes.get_mut(&change.stream).expect("a stream of a batch has an inbox");
+                        inbox.set_position(change.to);
+                        self.shared.cache_position(&change.stream, Some(change.to));
                         inbox.backoff = None;
                         inbox.stall = None;
                     }
                 }
                 Ok(Applied::PositionDiffers | Applied::Quarantined) => {
                     self.backoff = None;
-                    batch.position_changes().iter().for_each(|moved| self.forget(&moved.stream));
+                    batch.position_changes().iter().for_each(|change| self.forget_position(&change.stream));
                 }
                 Ok(Applied::Rejected(error)) => {
                     self.backoff = None;
@@ -56,20 +56,20 @@ impl<V: ViewStore> Worker<V> {
                     }
                 }
                 Err(error) => {
-                    // It may be applied all the same: positions tell.
-                    batch.position_changes().iter().for_each(|moved| self.forget(&moved.stream));
-                    self.pause("cannot apply a batch", error).await;
+                    // The batch may be applied. The positions show whether it is.
+                    batch.position_changes().iter().for_each(|change| self.forget_position(&change.stream));
+                    self.back_off("cannot apply a batch to the view", error).await;
                 }
             }
         }
     }
 
-    /// Makes batches such that one takes about as long as it should.
-    fn adapt(&mut self, full: bool, took: Duration) {
+    /// Adapts the batch size to the target duration of a transaction.
+    fn adapt_batch_size(&mut self, is_full: bool, took: Duration) {
         let settings = &self.shared.settings;
         if took > settings.time_per_batch {
             self.events_per_batch = (self.events_per_batch / 2).max(1);
-        } else if full && took < settings.time_per_batch / 2 {
+        } else if is_full && took < settings.time_per_batch / 2 {
             let most = settings.events_per_batch.max(1);
             self.events_per_batch = self.events_per_batch.saturating_mul(2).min(most);
         }
@@ -78,7 +78,8 @@ impl<V: ViewStore> Worker<V> {
 
 type Halves<K, S, E> = (Vec<CommitRun<K, S, E>>, Vec<CommitRun<K, S, E>>);
 
-/// The runs in two halves, of which the first comes first; or the one run that is a single commit.
+/// Splits the runs in two halves, the first of which must be applied first. Returns the run as an error if it is a
+/// single commit.
 fn halves<K: Clone, S: Sequence, E>(
     mut runs: Vec<CommitRun<K, S, E>>,
 ) -> Result<Halves<K, S, E>, CommitRun<K, S, E>> {

@@ -1,4 +1,4 @@
-//! Reading a view that is at least as new as a token.
+//! Read-your-writes: reads of a view that is at least as new as a token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,61 +17,61 @@ use crate::stream::{Sequence, StreamKey, StreamName};
 use crate::token::{Token, TokenPosition};
 use crate::view::{StreamPosition, ViewStore};
 
-/// An answer that could not be had.
+/// Error of [`Synchronizer::at_least`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AtLeastError {
-    /// The view was not as new as asked for in time.
+    /// The view did not contain the token within the timeout.
     #[error(transparent)]
     Stale(#[from] Stale),
-    /// The view could not be read.
+    /// The view cannot be read.
     #[error("the view cannot be read")]
     Storage(#[from] StorageError),
 }
 
-/// A view that is older than what was asked for, and what it lacks.
+/// Staleness of a view: the streams in which it is behind a token.
 #[derive(Debug, Clone)]
 pub struct Stale {
-    /// The view, with its version.
+    /// Name and version of the view.
     pub view: String,
-    /// How long was waited.
+    /// Duration of the wait.
     pub waited: Duration,
-    /// What is missing; never empty.
+    /// Streams in which the view is behind the token; never empty.
     pub missing: Vec<MissingStream>,
 }
 
-/// A stream of which a view does not have enough.
+/// A stream in which a view is behind a token.
 #[derive(Debug, Clone)]
 pub struct MissingStream {
-    /// The stream.
+    /// Name of the stream.
     pub stream: StreamName,
-    /// The position that was asked for.
+    /// Position in the token.
     pub wanted: TokenPosition,
-    /// The position that the view has; `None` before its first event.
+    /// Position in the view; `None` before the first event.
     pub actual: Option<TokenPosition>,
-    /// The reason for which it has no more.
+    /// Reason for which the view has no more.
     pub reason: StaleReason,
 }
 
-/// Why a view does not have what was asked for.
+/// Reason for which a view is behind a token.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StaleReason {
-    /// It was not applied in time.
+    /// The commits were not applied within the timeout.
     Late,
-    /// The event storage does not have it: the token is from the future, or of another system.
+    /// The event storage does not have the sequence: the token is from the future, or from another system.
     NotStored,
     /// The stream is in quarantine.
     Quarantined,
     /// The event storage could not be read.
     Unreadable(Arc<StorageError>),
-    /// The view is not kept any more.
+    /// The synchronizer has stopped.
     Stopped(SynchronizerState),
 }
 
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the view {} is older than asked for after {:?}:", self.view, self.waited)?;
+        write!(f, "the view {} is still behind the token after {:?}:", self.view, self.waited)?;
         for (index, missing) in self.missing.iter().enumerate() {
             let MissingStream { stream, wanted, actual, reason } = missing;
             let comma = if index == 0 { "" } else { "," };
@@ -80,11 +80,11 @@ impl fmt::Display for Stale {
                 None => write!(f, "{comma} {stream} is at its start and not at {wanted}")?,
             }
             match reason {
-                StaleReason::Late => f.write_str(" (late)")?,
+                StaleReason::Late => f.write_str(" (not applied in time)")?,
                 StaleReason::NotStored => f.write_str(" (not in the event storage)")?,
                 StaleReason::Quarantined => f.write_str(" (in quarantine)")?,
                 StaleReason::Unreadable(error) => write!(f, " ({})", describe(&**error))?,
-                StaleReason::Stopped(state) => write!(f, " (the view is not kept any more: {state:?})")?,
+                StaleReason::Stopped(state) => write!(f, " (the synchronizer has stopped: {state:?})")?,
             }
         }
         Ok(())
@@ -95,7 +95,7 @@ impl std::error::Error for Stale {}
 
 /// A stream that a token names and that the view follows.
 struct Target<S> {
-    /// `None` if the key or the sequence is none of this system.
+    /// Key and sequence; `None` if one of them is not valid in this system.
     key: Option<S>,
     stream: StreamName,
     wanted: TokenPosition,
@@ -103,19 +103,22 @@ struct Target<S> {
 }
 
 impl<V: ViewStore> Synchronizer<V> {
-    /// What `read` makes of the view once it has every commit of `token`, or a typed "no" after `timeout`.
+    /// Returns the result of `read` once the view contains every commit of `token`, or an error after `timeout`.
     ///
-    /// `read` reads the rows and the places of the streams that it is given in one snapshot; stores of views offer that as
-    /// their own `read`. It is called at once, because the view is mostly new enough; where this very synchronizer has yet to
-    /// apply what is asked for, after that, or after as long as a batch should take. It is called again after what is missing
-    /// was fetched from the event storage: without waiting for any feed, and once for all who wait for the same stream.
+    /// `read` must read the rows, and the positions of the streams that it is given, in one snapshot; the `read` method
+    /// of each view store does so. `read` is usually called at once, because the view is usually new enough. If this
+    /// synchronizer knows that the view is behind, it first fetches the missing commits, for at most the target
+    /// duration of a batch. After each read that is too old, it fetches the missing commits from the event storage,
+    /// without waiting for a feed, and calls `read` again. Concurrent callers that wait for the same stream share one
+    /// fetch.
     ///
-    /// Streams of categories that the view does not follow are none of its business, and pass.
+    /// Streams of categories that the view does not follow are ignored.
     ///
     /// # Errors
     ///
-    /// [`AtLeastError::Stale`] names what is missing and why, after `timeout`, or at once if the view is not kept any more;
-    /// [`AtLeastError::Storage`] if the view's database cannot be read until then, or at all.
+    /// [`AtLeastError::Stale`] with the missing streams and the reasons, after `timeout`, or immediately if the
+    /// synchronizer has stopped; [`AtLeastError::Storage`] if the view's database fails, after `timeout` for transient
+    /// failures.
     pub async fn at_least<T, R>(
         &self,
         token: &Token,
@@ -136,22 +139,23 @@ impl<V: ViewStore> Synchronizer<V> {
             })
             .collect();
         let streams: Arc<[StreamName]> = targets.iter().map(|target| target.stream.clone()).collect();
-        let begun = shared.environment.clock.now();
+        let start = shared.environment.clock.now();
         let mut limit = shared.environment.clock.sleep(timeout);
         let mut backoff = shared.settings.retry.start();
         let mut seen = vec![StreamPosition::default(); targets.len()];
-        let late = targets.iter_mut().zip(&mut seen).filter_map(|(target, seen)| {
-            seen.position = shared.remembered(&target.stream)?;
+        let behind = targets.iter_mut().zip(&mut seen).filter_map(|(target, seen)| {
+            seen.position = shared.cached_position(&target.stream)?;
             (!target.is_met(seen)).then_some(target)
         });
-        let late: Vec<_> = late.collect();
-        if !late.is_empty() {
-            // A read would come too early. But these workers may be stuck where those of another process are not.
-            let patience = shared.environment.clock.sleep(shared.settings.time_per_batch.min(timeout));
-            future::select(Box::pin(self.fetch(late)), patience).await;
+        let behind: Vec<_> = behind.collect();
+        if !behind.is_empty() {
+            // A read would be too early. The wait is limited, because another process may advance a stream that this
+            // one cannot.
+            let limit_of_fetch = shared.environment.clock.sleep(shared.settings.time_per_batch.min(timeout));
+            future::select(Box::pin(self.fetch(behind)), limit_of_fetch).await;
         }
-        // What the last read showed, if all that it lacked was fetched since.
-        let mut lacking = None;
+        // Positions that the last read showed, if the missing commits were fetched after it.
+        let mut seen_before_fetch = None;
         loop {
             let reading = Box::pin(read(Arc::clone(&streams)));
             let outcome = match future::select(reading, &mut limit).await {
@@ -160,11 +164,11 @@ impl<V: ViewStore> Synchronizer<V> {
             };
             let mut failure = None;
             match outcome {
-                Ok((places, value)) => {
-                    if places.len() == targets.len() {
-                        seen = places;
+                Ok((positions, value)) => {
+                    if positions.len() == targets.len() {
+                        seen = positions;
                     }
-                    if targets.iter().zip(&seen).all(|(target, place)| target.is_met(place)) {
+                    if targets.iter().zip(&seen).all(|(target, seen)| target.is_met(seen)) {
                         return Ok(value);
                     }
                 }
@@ -175,12 +179,13 @@ impl<V: ViewStore> Synchronizer<V> {
                 targets.iter_mut().for_each(|target| target.reason = StaleReason::Stopped(shared.state()));
                 break;
             }
-            // Fetching did not help where the version that readers see is kept by somebody else.
-            let helpless = failure.is_some() || lacking.take().as_ref() == Some(&seen);
+            // Another fetch does not help if the last one changed nothing, as when another process keeps the serving
+            // version.
+            let skips_fetch = failure.is_some() || seen_before_fetch.take().as_ref() == Some(&seen);
             let fetching = async {
-                let missing = targets.iter_mut().zip(&seen).filter(|(target, place)| !target.is_met(place));
+                let missing = targets.iter_mut().zip(&seen).filter(|(target, seen)| !target.is_met(seen));
                 let missing = missing.map(|(target, _)| target).collect();
-                let reached = !helpless && self.fetch(missing).await;
+                let reached = !skips_fetch && self.fetch(missing).await;
                 if !reached {
                     let wait = backoff.wait(&shared.environment.randomness).max(Duration::from_millis(1));
                     shared.environment.clock.sleep(wait).await;
@@ -188,7 +193,7 @@ impl<V: ViewStore> Synchronizer<V> {
                 reached
             };
             match future::select(Box::pin(fetching), &mut limit).await {
-                Either::Left((true, _)) => lacking = Some(seen.clone()),
+                Either::Left((true, _)) => seen_before_fetch = Some(seen.clone()),
                 Either::Left((false, _)) => {}
                 Either::Right(..) => match failure {
                     Some(error) => return Err(error.into()),
@@ -196,27 +201,27 @@ impl<V: ViewStore> Synchronizer<V> {
                 },
             }
         }
-        let waited = shared.environment.clock.now().duration_since(begun);
-        let missing = targets.into_iter().zip(seen).filter(|(target, place)| !target.is_met(place));
+        let waited = shared.environment.clock.now().duration_since(start);
+        let missing = targets.into_iter().zip(seen).filter(|(target, seen)| !target.is_met(seen));
         Err(AtLeastError::Stale(Stale {
             view: shared.view.definition().to_string(),
             waited: Duration::try_from(waited).unwrap_or_default(),
             missing: missing
-                .map(|(Target { stream, wanted, reason, .. }, at)| MissingStream {
+                .map(|(Target { stream, wanted, reason, .. }, seen)| MissingStream {
                     stream,
                     wanted,
-                    actual: at.position.map(TokenPosition::of),
+                    actual: seen.position.map(TokenPosition::of),
                     reason,
                 })
                 .collect(),
         }))
     }
 
-    /// Waits until the view has every commit of `token`.
+    /// Waits until the view contains every commit of `token`.
     ///
     /// # Errors
     ///
-    /// As for [`at_least`](Synchronizer::at_least).
+    /// The errors of [`at_least`](Synchronizer::at_least).
     pub async fn catch_up(&self, token: &Token, timeout: Duration) -> Result<(), AtLeastError> {
         self.at_least(
             token,
@@ -226,27 +231,27 @@ impl<V: ViewStore> Synchronizer<V> {
         .await
     }
 
-    /// Has the workers bring forward what is missing; true if all of it was reached.
+    /// Makes the workers fetch and apply the missing commits. Returns true if the view has all of them.
     async fn fetch(&self, missing: Vec<&mut Target<(V::Key, V::Sequence)>>) -> bool {
         let mut replies = Vec::new();
-        let mut progress = true;
+        let mut all_reached = true;
         for target in missing {
             let Some((key, wanted)) = target.key.clone() else {
                 target.reason = StaleReason::NotStored;
-                progress = false;
+                all_reached = false;
                 continue;
             };
-            let (reply, looked) = oneshot::channel();
+            let (reply, outcome) = oneshot::channel();
             let request = Request::Wait(target.stream.clone(), key, wanted, reply);
-            if self.0.router.ask(&target.stream, request).await {
-                replies.push(async move { (target, looked.await) });
+            if self.0.router.send(&target.stream, request).await {
+                replies.push(async move { (target, outcome.await) });
             } else {
-                progress = false;
+                all_reached = false;
             }
         }
-        for (target, looked) in future::join_all(replies).await {
-            progress &= matches!(looked, Ok(WaitOutcome::Reached));
-            target.reason = match looked {
+        for (target, outcome) in future::join_all(replies).await {
+            all_reached &= matches!(outcome, Ok(WaitOutcome::Reached));
+            target.reason = match outcome {
                 Ok(WaitOutcome::Reached) => StaleReason::Late,
                 Ok(WaitOutcome::NotStored) => StaleReason::NotStored,
                 Ok(WaitOutcome::Quarantined) => StaleReason::Quarantined,
@@ -254,12 +259,13 @@ impl<V: ViewStore> Synchronizer<V> {
                 Err(_) => StaleReason::Stopped(self.0.shared.state()),
             };
         }
-        progress
+        all_reached
     }
 }
 
 impl<K, S: Sequence> Target<(K, S)> {
-    fn is_met(&self, place: &StreamPosition<S>) -> bool {
-        self.key.as_ref().is_some_and(|(_, wanted)| place.position >= Some(*wanted))
+    /// True if the position is at or after the wanted sequence.
+    fn is_met(&self, current: &StreamPosition<S>) -> bool {
+        self.key.as_ref().is_some_and(|(_, wanted)| current.position >= Some(*wanted))
     }
 }

@@ -1,11 +1,11 @@
-//! Taking in what a feed brings.
+//! Applying the changes of a feed.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::handle::Synchronizer;
-use super::pending_ack::{Open, PendingAck};
+use super::pending_ack::{InFlight, PendingAck};
 use super::router::Router;
 use super::shared::Shared;
 use super::status::SynchronizerState;
@@ -16,32 +16,32 @@ use crate::storage::{ErrorKind, StorageError};
 use crate::stream::StreamName;
 use crate::view::ViewStore;
 
-/// Why following a feed ended before the feed did.
+/// Error that ended [`Synchronizer::follow`] before the feed ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
-    /// The synchronizer has stopped, or its view is broken.
-    #[error("the view is not kept any more: {0:?}")]
+    /// The synchronizer was stopped, by its owner or by the circuit breaker.
+    #[error("the synchronizer has stopped: {0:?}")]
     Stopped(SynchronizerState),
-    /// The feed cannot go on.
-    #[error("the feed cannot go on")]
+    /// The feed returned a final error.
+    #[error("the change feed failed")]
     Feed(#[source] StorageError),
 }
 
 impl<V: ViewStore> Synchronizer<V> {
-    /// Applies what `feed` brings, until it ends; then all that it brought was dealt with.
+    /// Applies the changes of `feed` until the feed ends. On return, all its commits are applied or in quarantine.
     ///
-    /// Several feeds may be followed at once.
+    /// Several feeds may be followed concurrently.
     ///
     /// # Errors
     ///
-    /// [`FollowError`]. A feed that is out of reach for a while is asked again and again.
+    /// [`FollowError`]. An error of the feed of kind `Unavailable` is retried without limit, with backoff and jitter.
     pub async fn follow<F>(&self, mut feed: F) -> Result<(), FollowError>
     where
         F: ChangeFeed<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
     {
         let (shared, router) = (&self.0.shared, &self.0.router);
-        let (open, mut closed) = mpsc::channel(1);
+        let (in_flight, mut all_done) = mpsc::channel(1);
         let mut backoff = shared.settings.retry.start();
         loop {
             let next = tokio::select! {
@@ -51,42 +51,44 @@ impl<V: ViewStore> Synchronizer<V> {
             match next {
                 Ok(Some(delivery)) => {
                     backoff = shared.settings.retry.start();
-                    if !take(shared, router, delivery, &open).await {
+                    if !dispatch(shared, router, delivery, &in_flight).await {
                         return Err(FollowError::Stopped(shared.state()));
                     }
                 }
                 Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    tracing::warn!(view = %shared.view.definition(), error = %describe(&error), "the feed is out of reach; trying again");
                     let wait = backoff.wait(&shared.environment.randomness);
+                    let view = shared.view.definition();
+                    let error = describe(&error);
+                    tracing::warn!(%view, %error, ?wait, "the change feed is unavailable; retrying with backoff");
                     shared.environment.clock.sleep(wait).await;
                 }
                 Err(error) => return Err(FollowError::Feed(error)),
             }
         }
-        drop(open);
+        drop(in_flight);
         tokio::select! {
-            _ = closed.recv() => Ok(()),
+            _ = all_done.recv() => Ok(()),
             () = shared.stopped() => Err(FollowError::Stopped(shared.state())),
         }
     }
 }
 
-/// Hands the changes of a delivery to the workers; false if they have stopped.
-async fn take<V: ViewStore>(
+/// Sends the changes of a delivery to the workers. Returns false if they have stopped.
+async fn dispatch<V: ViewStore>(
     shared: &Arc<Shared<V>>,
     router: &Router<V>,
     delivery: Delivery<V::Key, V::Sequence, V::Payload>,
-    open: &Open,
+    in_flight: &InFlight,
 ) -> bool {
-    let ack = PendingAck::new(delivery.acknowledgement, open.clone());
+    let ack = PendingAck::new(delivery.acknowledgement, in_flight.clone());
     let mut commits: Vec<Vec<_>> = router.workers.iter().map(|_| Vec::new()).collect();
-    let mut looks = Vec::new();
+    let mut hints = Vec::new();
     let mut anything = false;
     for change in delivery.changes {
         match change {
             Change::Commit(commit) => {
-                // A key that names no stream was never stored.
+                // A key that is no valid stream name was never stored.
                 if let Ok(stream) = StreamName::of(&commit.key)
                     && shared.follows(&stream)
                 {
@@ -97,7 +99,7 @@ async fn take<V: ViewStore>(
                 if let Ok(stream) = StreamName::of(&key)
                     && shared.follows(&stream)
                 {
-                    looks.push((stream, key));
+                    hints.push((stream, key));
                 }
             }
             Change::Anything => anything = true,
@@ -107,9 +109,9 @@ async fn take<V: ViewStore>(
     for (worker, commits) in router.workers.iter().zip(commits).filter(|(_, commits)| !commits.is_empty()) {
         running &= worker.send(Request::Commits(commits, ack.clone())).await.is_ok();
     }
-    for (stream, key) in looks {
-        let request = Request::Look(stream.clone(), key, ack.clone());
-        running &= router.ask(&stream, request).await;
+    for (stream, key) in hints {
+        let request = Request::Hint(stream.clone(), key, ack.clone());
+        running &= router.send(&stream, request).await;
     }
     if anything {
         running &= router.sweeps.send(ack.clone()).await.is_ok();

@@ -1,4 +1,4 @@
-//! The synchronizer as its owner sees it.
+//! The handle of a synchronizer.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use futures::future;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::router::{REQUESTS, Router};
+use super::router::{QUEUED_REQUESTS, Router};
 use super::settings::{Environment, SynchronizerSettings};
 use super::shared::Shared;
 use super::source::Source;
@@ -17,23 +17,25 @@ use super::worker::Worker;
 use crate::storage::{ScanStorage, StorageError};
 use crate::view::ViewStore;
 
-/// Keeps a view up to date with an event storage. Cheap to clone; all clones are one.
+/// Keeps a view up to date with an event storage. Cheap to clone; all clones share one synchronizer.
 ///
-/// Whatever a feed brings, and however often and in whatever order, each commit of each stream is applied to the view
-/// once, right after the one before it:
+/// A feed may deliver commits repeatedly and in any order. Each commit of each stream is applied to the view exactly
+/// once, right after the commit before it:
 ///
-/// - a commit that is next is applied, in one transaction with the position; one that was applied is dropped; one that is ahead
-///   makes the synchronizer read what is missing from the storage. No timer ever decides that an event does not exist.
-/// - Commits of streams that the view does not follow are passed over.
-/// - Any number of synchronizers, in any number of processes, may keep the same view at once: the view compares positions,
-///   and whoever comes second finds the work done.
-/// - Streams are independent. They go to several workers, each of which applies what is at hand in one batch.
-/// - What may go well another time is tried again with back-off, for ever. What never will puts its own stream in quarantine, and
-///   the others go on.
-/// - From time to time the heads of all streams are compared with positions, because a feed that lost the last event of a
-///   stream leaves no gap to be seen.
+/// - The next commit of a stream is applied in one transaction with the position. A commit that is already applied is
+///   dropped. For a commit that is ahead, the synchronizer reads the missing commits from the event storage. No timer
+///   decides that an event does not exist.
+/// - Commits of streams that the view does not follow are ignored.
+/// - Any number of synchronizers, in any number of processes, may keep the same view up to date concurrently: the view
+///   compares positions, so that only one of them applies a commit.
+/// - Streams are independent. They are distributed over several workers, each of which applies the commits that wait in
+///   one batch.
+/// - A transient failure is retried without limit, with exponential backoff and jitter. A commit that the view cannot
+///   apply puts its stream in quarantine, and the other streams continue.
+/// - A sweep periodically compares the heads of all streams with positions, because a feed that lost the last commits
+///   of a stream leaves no gap.
 ///
-/// A delivery is acknowledged once all its commits are applied, found applied, or in quarantine.
+/// A delivery is acknowledged once all its commits are applied or in quarantine.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -58,9 +60,9 @@ use crate::view::ViewStore;
 /// let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::new(totals), SynchronizerSettings::default());
 ///
 /// let ada: StreamName = "account/ada".parse()?;
-/// let saved = SaveApi::new(storage).save(&ada, Operation::if_absent(40)).await?.saved().expect("nothing is in the way");
+/// let saved = SaveApi::new(storage).save(&ada, Operation::if_absent(40)).await?.saved().expect("a new account");
 ///
-/// // At least as new as what was just saved, though no feed has told the view of it.
+/// // Read-your-writes: the view contains the save, although no feed has delivered it.
 /// let view = Arc::clone(synchronizer.view());
 /// let total = synchronizer
 ///     .at_least(&saved.token, Duration::from_secs(5), |streams| {
@@ -78,12 +80,12 @@ pub struct Synchronizer<V: ViewStore>(pub(super) Arc<Handle<V>>);
 pub(super) struct Handle<V: ViewStore> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) router: Router<V>,
-    /// There until the synchronizer was stopped.
+    /// Tasks of the workers and of the sweeper; empty once the synchronizer is stopped.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl<V: ViewStore> Synchronizer<V> {
-    /// Begins to keep `view` up to date with `storage`, on the tokio runtime that this is called in.
+    /// Starts to keep `view` up to date with `storage`, on the current tokio runtime.
     pub fn start<St>(storage: St, view: V, settings: SynchronizerSettings) -> Self
     where
         St: ScanStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
@@ -91,7 +93,7 @@ impl<V: ViewStore> Synchronizer<V> {
         Self::start_with(storage, view, settings, Environment::default())
     }
 
-    /// The same, with a clock, randomness and weights of the caller's.
+    /// Starts a synchronizer with the caller's clock, randomness and weight function.
     pub fn start_with<St>(
         storage: St,
         view: V,
@@ -105,37 +107,37 @@ impl<V: ViewStore> Synchronizer<V> {
         let shared = Arc::new(Shared::new(source, view, settings, environment));
         let (workers, queues): (Vec<_>, Vec<_>) = (0..shared.settings.workers.max(1))
             .map(|index| {
-                let (requests, queue) = mpsc::channel(REQUESTS);
+                let (requests, queue) = mpsc::channel(QUEUED_REQUESTS);
                 (requests, Worker::new(Arc::clone(&shared), index, queue))
             })
             .unzip();
-        let (sweeps, asking) = mpsc::channel(REQUESTS);
+        let (sweeps, requested_sweeps) = mpsc::channel(QUEUED_REQUESTS);
         let router = Router { workers, sweeps };
         let mut tasks: Vec<_> = queues.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
-        tasks.push(tokio::spawn(sweeper::whenever_asked(Arc::clone(&shared), router.clone(), asking)));
+        tasks.push(tokio::spawn(sweeper::run(Arc::clone(&shared), router.clone(), requested_sweeps)));
         Self(Arc::new(Handle { shared, router, tasks: Mutex::new(tasks) }))
     }
 
-    /// The view.
+    /// Returns the view store.
     pub fn view(&self) -> &V {
         &self.0.shared.view
     }
 
-    /// How far the view is, and what is in its way.
+    /// Returns counters, lag, stalled streams, quarantines and last errors.
     ///
     /// # Errors
     ///
-    /// Those of the view's database, which knows what is in quarantine.
+    /// Errors of the view's database, from which the quarantines are read.
     pub async fn status(&self) -> Result<SynchronizerStatus<V::Sequence>, StorageError> {
         self.0.shared.status().await
     }
 
-    /// Stops: what was handed over is applied where that can be done at once; whatever waits for something is left, and is
-    /// not acknowledged.
+    /// Stops the synchronizer, and waits for its tasks. Received commits that are ready are applied first. Commits of
+    /// streams that wait for a retry are dropped, and their deliveries stay unacknowledged.
     pub async fn stop(&self) {
         self.0.shared.stop();
         let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        // A panic there was seen by those who waited.
+        // A panic of a task has closed the channels of its waiters.
         drop(future::join_all(tasks).await);
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker has at hand of one stream.
+//! State of one stream in a worker.
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ use crate::retry::Backoff;
 use crate::storage::StorageError;
 use crate::stream::Sequence;
 
-/// The commits of a stream that are not applied yet, and who waits for them.
+/// Waiting commits of one stream, with the acknowledgements and the readers that wait for them.
 #[derive(Debug)]
 pub(super) struct Inbox<K, S, E> {
     pub(super) key: K,
-    /// Where the view has the stream; `None` if that has to be asked for. Another worker may have moved it since: the view
-    /// compares.
+    /// Position of the stream in the view; `None` if it must be read. It may be stale because of another process: the
+    /// view compares positions.
     pub(super) position: Option<Option<S>>,
-    /// Whether it is among those that are turned to next.
+    /// True if the stream is in the worker's queue of ready streams.
     pub(super) queued: bool,
-    /// Commits that have come.
+    /// Commits that have arrived.
     buffer: ReorderBuffer<K, S, E>,
-    /// The stream is known to go up to here.
+    /// Last sequence of the stream that is known to be stored.
     known: Option<S>,
-    /// When the event there was made, where that is known.
+    /// Time of the event at `known`, or of an earlier one that is not applied, if it is known.
     known_time: Option<Timestamp>,
-    /// The stream may go further than is known.
-    open: bool,
+    /// True if the stream may have grown beyond `known`.
+    may_have_more: bool,
     acks: Vec<(Option<S>, PendingAck)>,
     waiters: Vec<Waiter<S>>,
-    /// Set while the stream is tried again and again.
+    /// Set while reads of the stream are retried.
     pub(super) backoff: Option<Backoff>,
-    /// Why the stream does not move, if that is not only a matter of its turn.
+    /// Reason for which the stream does not advance, unless it only waits for its turn.
     pub(super) stall: Option<StallReason>,
 }
 
@@ -44,12 +44,12 @@ struct Waiter<S> {
     reply: oneshot::Sender<WaitOutcome>,
 }
 
-/// What became of a wish to see a stream at a sequence.
+/// Outcome of waiting until the view has a stream up to a sequence.
 #[derive(Debug, Clone)]
 pub(super) enum WaitOutcome {
-    /// The view has it.
+    /// The view has the sequence.
     Reached,
-    /// The event storage does not have it.
+    /// The event storage does not have the sequence.
     NotStored,
     /// The stream is in quarantine.
     Quarantined,
@@ -66,7 +66,7 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
             buffer: ReorderBuffer::new(),
             known: None,
             known_time: None,
-            open: false,
+            may_have_more: false,
             acks: Vec::new(),
             waiters: Vec::new(),
             backoff: None,
@@ -79,106 +79,108 @@ impl<K, S: Sequence, E> Inbox<K, S, E> {
         self.buffer.add(commit);
     }
 
-    /// Keeps the receipt of a delivery that brought the stream up to `last`; `None` for as far as it goes.
-    pub(super) fn sign(&mut self, last: Option<S>, ack: &PendingAck) {
+    /// Adds an acknowledgement, to be settled once the view has the stream up to `last`, or up to its end for `None`.
+    pub(super) fn add_ack(&mut self, last: Option<S>, ack: &PendingAck) {
         match self.acks.last_mut() {
-            Some((signed, held)) if held.is(ack) && signed.is_some() => *signed = last.max(*signed),
+            Some((until, held)) if held.is_of_same_delivery(ack) && until.is_some() => {
+                *until = last.max(*until);
+            }
             _ => self.acks.push((last, ack.clone())),
         }
     }
 
-    /// Has the storage read for what comes after all that is here.
-    pub(super) fn look_further(&mut self) {
-        self.open = true;
+    /// Requests that the stream is read from the storage up to its end.
+    pub(super) fn read_to_end(&mut self) {
+        self.may_have_more = true;
     }
 
-    /// Has the storage read up to `head`, which is stored.
-    pub(super) fn look_up_to(&mut self, head: Head<S>) {
+    /// Requests that the stream is read from the storage up to `head`, which is stored.
+    pub(super) fn read_up_to(&mut self, head: Head<S>) {
         if self.known < Some(head.sequence) {
             self.known = Some(head.sequence);
             self.known_time = self.known_time.or(Some(head.time));
         }
     }
 
-    /// Has the storage read up to `wanted`, which somebody says is stored, and a reply sent.
-    pub(super) fn wait(&mut self, wanted: S, reply: oneshot::Sender<WaitOutcome>) {
+    /// Adds a waiter: requests that the stream is read up to `wanted`, which may not be stored, and sends the outcome.
+    pub(super) fn add_waiter(&mut self, wanted: S, reply: oneshot::Sender<WaitOutcome>) {
         self.waiters.push(Waiter { wanted, reply });
     }
 
-    /// How many events it holds.
+    /// Number of events of the waiting commits.
     pub(super) fn events(&self) -> usize {
         self.buffer.events()
     }
 
-    /// Whether something is left to do.
-    pub(super) fn wants_more(&self) -> bool {
+    /// True if the stream has commits to read or to apply, or waiters.
+    pub(super) fn has_work(&self) -> bool {
         let behind = self.position.is_none_or(|position| self.known > position);
-        behind || self.open || !self.buffer.is_empty() || !self.waiters.is_empty()
+        behind || self.may_have_more || !self.buffer.is_empty() || !self.waiters.is_empty()
     }
 
-    /// The commits that come next, as long as `fits` takes them.
-    pub(super) fn run(&self, fits: impl FnMut(&Commit<K, S, E>) -> bool) -> Vec<Arc<Commit<K, S, E>>> {
+    /// Returns the commits right after the position, up to the first one for which `fits` is false.
+    pub(super) fn next_run(&self, fits: impl FnMut(&Commit<K, S, E>) -> bool) -> Vec<Arc<Commit<K, S, E>>> {
         self.buffer.run_from(self.number().saturating_add(1), fits)
     }
 
-    /// The number of the last event that the view has, 0 if it has none.
+    /// Number of the last event that the view has applied; 0 if there is none.
     fn number(&self) -> u64 {
         self.position.flatten().map_or(0, Sequence::number)
     }
 
-    /// Learns where the view has the stream, tells everyone whom that concerns, and gives the number of commits that turn out
-    /// to be repeated.
-    pub(super) fn reached(&mut self, position: S) -> usize {
+    /// Sets the position, settles acknowledgements and answers waiters up to it. Returns the number of waiting commits
+    /// that are already applied.
+    pub(super) fn set_position(&mut self, position: S) -> usize {
         self.position = Some(Some(position));
         let passed = self.buffer.pass(position);
         for (_, ack) in self.acks.extract_if(.., |(last, _)| last.is_some_and(|last| last <= position)) {
             ack.settle();
         }
         for waiter in self.waiters.extract_if(.., |waiter| waiter.wanted <= position) {
-            // Nobody may be waiting any more.
+            // The receiver is gone if the caller has stopped waiting.
             let _ = waiter.reply.send(WaitOutcome::Reached);
         }
         passed
     }
 
-    /// Notes that the storage shows no more than what is here.
-    pub(super) fn saw_end(&mut self) {
-        self.open = false;
-        self.tell(&WaitOutcome::NotStored);
+    /// Records that the storage has no more events than the inbox.
+    pub(super) fn record_end(&mut self) {
+        self.may_have_more = false;
+        self.answer_waiters(&WaitOutcome::NotStored);
         for (_, ack) in self.acks.extract_if(.., |(last, _)| last.is_none()) {
             ack.settle();
         }
     }
 
-    /// Answers all who wait.
-    pub(super) fn tell(&mut self, outcome: &WaitOutcome) {
+    /// Sends the outcome to all waiters, and removes them.
+    pub(super) fn answer_waiters(&mut self, outcome: &WaitOutcome) {
         for waiter in self.waiters.drain(..) {
             let _ = waiter.reply.send(outcome.clone());
         }
     }
 
-    /// Ends the matter: the stream is in quarantine, from which it is read again.
-    pub(super) fn quarantined(mut self) {
-        self.tell(&WaitOutcome::Quarantined);
+    /// Closes the inbox because the stream is in quarantine. After a release, the stream is read from the storage
+    /// again.
+    pub(super) fn close_quarantined(mut self) {
+        self.answer_waiters(&WaitOutcome::Quarantined);
         for (_, ack) in self.acks {
             ack.settle();
         }
     }
 
-    /// Forgets commits that are ahead of their turn if they are more than `limit` events: they are stored, and are read when
-    /// it comes.
-    pub(super) fn forget_beyond(&mut self, limit: usize) {
+    /// Drops all waiting commits if they have more than `limit` events. They are stored, and are read again later.
+    pub(super) fn shrink_to(&mut self, limit: usize) {
         if self.buffer.events() > limit
             && let Some(last) = self.buffer.last()
         {
             let head = last.head();
             self.known_time = self.lag().1;
-            self.look_up_to(head);
+            self.read_up_to(head);
             self.buffer.clear();
         }
     }
 
-    /// How many events the view lacks, as far as is known, and when the oldest of them was made.
+    /// Returns the number of events that the view is known to lack, and the time of the oldest of them, if it is known.
     pub(super) fn lag(&self) -> (u64, Option<Timestamp>) {
         let last = self.buffer.last().map(|commit| commit.last());
         let behind = last.max(self.known).map_or(0, Sequence::number).saturating_sub(self.number());

@@ -1,4 +1,7 @@
-//! Keeping a view up to date, from whatever feed, exactly once.
+//! Synchronizers, which keep a view up to date with an event storage.
+//!
+//! A [`Synchronizer`] follows any number of change feeds and applies each commit to its view exactly once. Its method
+//! [`at_least`](Synchronizer::at_least) gives read-your-writes: it reads the view only once the view contains a token.
 
 mod applying;
 mod at_least;

@@ -1,12 +1,13 @@
-//! Knowing when all parts of a delivery were dealt with.
+//! Acknowledgement of a delivery once all its parts are processed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::feed::Acknowledgement;
 
-/// One part of a delivery, held until it is dealt with. The delivery is acknowledged once all its parts are settled; a part
-/// that is dropped before that, as by a worker that ends, leaves it unacknowledged.
+/// One part of a delivery, held until the part is processed. The delivery is acknowledged once all its parts are
+/// settled. If a part is dropped without being settled, for example because a worker ends, the delivery stays
+/// unacknowledged.
 #[derive(Debug)]
 pub(super) struct PendingAck(Arc<Parts>);
 
@@ -14,33 +15,35 @@ pub(super) struct PendingAck(Arc<Parts>);
 struct Parts {
     unsettled: AtomicUsize,
     acknowledgement: Option<Acknowledgement>,
-    /// Open for as long as there are parts.
-    _open: Open,
+    /// Keeps the channel open while there are parts.
+    _in_flight: InFlight,
 }
 
-/// Kept by whatever is under way; whoever waits sees the other end of the channel close.
-pub(super) type Open = tokio::sync::mpsc::Sender<()>;
+/// Sender held by each delivery in flight. The receiver of the channel sees its end once all deliveries are done.
+pub(super) type InFlight = tokio::sync::mpsc::Sender<()>;
 
 impl PendingAck {
-    /// The first part of a delivery.
-    pub(super) fn new(acknowledgement: Acknowledgement, open: Open) -> Self {
-        let parts =
-            Parts { unsettled: AtomicUsize::new(1), acknowledgement: Some(acknowledgement), _open: open };
-        Self(Arc::new(parts))
+    /// Creates the first part of a delivery.
+    pub(super) fn new(acknowledgement: Acknowledgement, in_flight: InFlight) -> Self {
+        Self(Arc::new(Parts {
+            unsettled: AtomicUsize::new(1),
+            acknowledgement: Some(acknowledgement),
+            _in_flight: in_flight,
+        }))
     }
 
-    /// Whether both are parts of one delivery.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    /// True if both are parts of the same delivery.
+    pub(super) fn is_of_same_delivery(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// This part was dealt with.
+    /// Marks this part as processed.
     pub(super) fn settle(self) {
         self.0.unsettled.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Another part.
+/// A clone is another part of the same delivery.
 impl Clone for PendingAck {
     fn clone(&self) -> Self {
         self.0.unsettled.fetch_add(1, Ordering::AcqRel);
@@ -65,27 +68,27 @@ mod tests {
     use super::*;
 
     fn ack() -> (PendingAck, Arc<AtomicBool>) {
-        let told = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&told);
-        let acknowledgement = Acknowledgement::new(move || tell.store(true, Ordering::Relaxed));
-        (PendingAck::new(acknowledgement, tokio::sync::mpsc::channel(1).0), told)
+        let acknowledged = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&acknowledged);
+        let acknowledgement = Acknowledgement::new(move || flag.store(true, Ordering::Relaxed));
+        (PendingAck::new(acknowledgement, tokio::sync::mpsc::channel(1).0), acknowledged)
     }
 
     #[test]
     fn a_delivery_is_acknowledged_once_all_its_parts_are_settled() {
-        let (first, told) = ack();
+        let (first, acknowledged) = ack();
         let second = first.clone();
         first.settle();
-        assert!(!told.load(Ordering::Relaxed));
+        assert!(!acknowledged.load(Ordering::Relaxed));
         second.settle();
-        assert!(told.load(Ordering::Relaxed));
+        assert!(acknowledged.load(Ordering::Relaxed));
     }
 
     #[test]
-    fn a_part_that_is_dropped_leaves_it_unacknowledged() {
-        let (first, told) = ack();
+    fn a_dropped_part_leaves_the_delivery_unacknowledged() {
+        let (first, acknowledged) = ack();
         drop(first.clone());
         first.settle();
-        assert!(!told.load(Ordering::Relaxed));
+        assert!(!acknowledged.load(Ordering::Relaxed));
     }
 }

@@ -1,4 +1,4 @@
-//! Commits of one stream that have come and are not applied yet.
+//! Commits of one stream that wait to be applied, sorted by sequence.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::commit::Commit;
 use crate::stream::Sequence;
 
-/// The commits, each once, in the order of their first events. They mostly come in that order.
+/// The waiting commits, each once, sorted by their first sequence. They usually arrive in that order.
 #[derive(Debug)]
 pub(super) struct ReorderBuffer<K, S, E> {
     commits: VecDeque<Arc<Commit<K, S, E>>>,
@@ -14,7 +14,7 @@ pub(super) struct ReorderBuffer<K, S, E> {
 }
 
 impl<K, S: Sequence, E> ReorderBuffer<K, S, E> {
-    /// None.
+    /// Creates an empty buffer.
     pub(super) fn new() -> Self {
         Self { commits: VecDeque::new(), events: 0 }
     }
@@ -23,7 +23,7 @@ impl<K, S: Sequence, E> ReorderBuffer<K, S, E> {
         self.commits.is_empty()
     }
 
-    /// How many events they have.
+    /// Number of events of the commits.
     pub(super) fn events(&self) -> usize {
         self.events
     }
@@ -36,22 +36,22 @@ impl<K, S: Sequence, E> ReorderBuffer<K, S, E> {
         self.commits.back()
     }
 
-    /// Adds a commit, unless one that begins there is among them.
+    /// Adds a commit, unless the buffer has a commit with the same first sequence.
     pub(super) fn add(&mut self, commit: Arc<Commit<K, S, E>>) {
         let first = commit.first.number();
-        let place = if self.last().is_none_or(|last| last.first.number() < first) {
+        let index = if self.last().is_none_or(|last| last.first.number() < first) {
             self.commits.len()
         } else {
             match self.commits.binary_search_by_key(&first, |commit| commit.first.number()) {
                 Ok(_) => return,
-                Err(place) => place,
+                Err(index) => index,
             }
         };
         self.events += commit.len();
-        self.commits.insert(place, commit);
+        self.commits.insert(index, commit);
     }
 
-    /// Those that follow each other from `next` on, as long as `fits` takes them.
+    /// Returns the consecutive commits that begin at number `next`, up to the first one for which `fits` is false.
     pub(super) fn run_from(
         &self,
         mut next: u64,
@@ -66,7 +66,7 @@ impl<K, S: Sequence, E> ReorderBuffer<K, S, E> {
         self.commits.range(before..).take_while(follows).map(Arc::clone).collect()
     }
 
-    /// Removes those up to `position`, and says how many those are.
+    /// Removes the commits up to `position`, and returns their number.
     pub(super) fn pass(&mut self, position: S) -> usize {
         let passed = self.commits.iter().take_while(|commit| commit.last() <= position).count();
         self.events -= self.commits.drain(..passed).map(|commit| commit.len()).sum::<usize>();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn however_they_come_they_run_in_order_without_a_hole_and_each_once() {
+    fn commits_in_any_order_form_a_run_without_holes_and_repetitions() {
         let mut random = StdRng::seed_from_u64(20);
         for _ in 0..500 {
             let mut next = 1;
@@ -115,11 +115,12 @@ mod tests {
                 })
                 .collect();
             let missing = random.random_range(0..all.len());
-            let mut coming: Vec<_> = all.iter().enumerate().filter(|(place, _)| *place != missing).collect();
-            coming.extend(coming.clone());
-            coming.shuffle(&mut random);
+            let mut arriving: Vec<_> =
+                all.iter().enumerate().filter(|(index, _)| *index != missing).collect();
+            arriving.extend(arriving.clone());
+            arriving.shuffle(&mut random);
             let mut buffer = ReorderBuffer::new();
-            coming.iter().for_each(|(_, commit)| buffer.add(Arc::clone(commit)));
+            arriving.iter().for_each(|(_, commit)| buffer.add(Arc::clone(commit)));
             let numbers = |run: &[Arc<Deposit>]| run.iter().map(|commit| commit.first).collect::<Vec<_>>();
             assert_eq!(numbers(&buffer.run_from(1, |_| true)), numbers(&all[..missing]));
             assert_eq!(buffer.run_from(1, |_| false).len(), 0);

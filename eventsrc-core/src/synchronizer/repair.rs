@@ -1,4 +1,4 @@
-//! Decisions about streams in quarantine.
+//! Retrying and skipping commits of streams in quarantine.
 
 use futures::TryStreamExt;
 
@@ -10,88 +10,91 @@ use crate::storage::{ErrorKind, StorageError};
 use crate::stream::{Sequence, StreamKey, StreamName};
 use crate::view::{PositionChange, QuarantinedCommit, SkippedCommits, ViewStore};
 
-/// A decision about a quarantine that could not be carried out.
+/// Error of [`Synchronizer::retry`] or [`Synchronizer::skip`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepairError {
-    /// The stream is not in quarantine, or not any more.
-    #[error("the stream {0} is not in quarantine")]
+    /// The stream is not in quarantine, or no longer.
+    #[error("stream {0} is not in quarantine")]
     NotQuarantined(StreamName),
-    /// The storage or the view's database could not be worked with.
+    /// The event storage or the view's database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl<V: ViewStore> Synchronizer<V> {
-    /// Has the commit that put `stream` in quarantine tried again, as after a correction of the view's code.
+    /// Ends the quarantine of `stream` and retries its commit, for example after a correction of the view's code.
     ///
     /// # Errors
     ///
-    /// [`RepairError`].
+    /// [`RepairError`] if the stream is not in quarantine or the view's database fails.
     pub async fn retry(&self, stream: &StreamName) -> Result<(), RepairError> {
         if !self.view().release(stream).await? {
             return Err(RepairError::NotQuarantined(stream.clone()));
         }
-        tracing::info!(view = %self.view().definition(), %stream, "released a stream from quarantine");
-        self.look(stream).await;
+        let view = self.view().definition();
+        tracing::info!(%view, %stream, "released a stream from quarantine; retrying its commit");
+        self.request_read(stream).await;
         Ok(())
     }
 
-    /// Leaves the commit that put `stream` in quarantine out of the view, and goes on after it. Who decided so, and why, is
-    /// recorded as `reason` in the view's database.
+    /// Leaves the commit that put `stream` in quarantine out of the view, and continues after it. The view's database
+    /// records `reason`, which should say who made the decision, and why.
     ///
-    /// Skipping makes the view other than the fold of all events, on purpose; a later version of the view, built anew, is
-    /// given the commit again.
+    /// After a skip, the view deliberately differs from a fold of all events. A rebuild of a later version applies the
+    /// commit again.
     ///
     /// # Errors
     ///
-    /// [`RepairError`].
+    /// [`RepairError`] if the stream is not in quarantine, or the storage or the view's database fails.
     pub async fn skip(
         &self,
         stream: &StreamName,
         reason: &str,
     ) -> Result<SkippedCommits<V::Sequence>, RepairError> {
         let quarantined = self.view().quarantined().await?;
-        let poison = quarantined.into_iter().find(|poison| poison.stream == *stream);
-        let poison = poison.ok_or_else(|| RepairError::NotQuarantined(stream.clone()))?;
-        let to = self.end_of(&poison).await?;
+        let entry = quarantined.into_iter().find(|entry| entry.stream == *stream);
+        let entry = entry.ok_or_else(|| RepairError::NotQuarantined(stream.clone()))?;
+        let to = self.end_of(&entry).await?;
         let skip = SkippedCommits {
-            change: PositionChange { stream: stream.clone(), from: poison.position, to },
+            change: PositionChange { stream: stream.clone(), from: entry.position, to },
             reason: reason.to_owned(),
             time: self.0.shared.environment.clock.now(),
         };
         if !self.view().skip(&skip).await? {
             return Err(RepairError::NotQuarantined(stream.clone()));
         }
-        tracing::warn!(view = %self.view().definition(), %stream, sequence = %to, reason, "skipped a commit");
-        self.look(stream).await;
+        let view = self.view().definition();
+        tracing::warn!(%view, %stream, sequence = %to, reason, "skipped a commit on request");
+        self.request_read(stream).await;
         Ok(skip)
     }
 
-    /// Where the commit that cannot be applied ends.
-    async fn end_of(&self, poison: &QuarantinedCommit<V::Sequence>) -> Result<V::Sequence, StorageError> {
-        let stream = &poison.stream;
-        let lost = |what: &str| StorageError::new(ErrorKind::Invalid, what).on(stream).at(poison.sequence);
+    /// Returns the last sequence of the commit in quarantine.
+    async fn end_of(&self, entry: &QuarantinedCommit<V::Sequence>) -> Result<V::Sequence, StorageError> {
+        let stream = &entry.stream;
+        let invalid = |what: &str| StorageError::new(ErrorKind::Invalid, what).on(stream).at(entry.sequence);
         let key = V::Key::from_parts(stream.category(), stream.id())
-            .ok_or_else(|| lost("the name is no key of the view's storage"))?;
+            .ok_or_else(|| invalid("the stream name is not a valid key of the event storage"))?;
         let source = &self.0.shared.source;
-        match source.events(&key, Some(poison.sequence)).try_next().await {
+        match source.events(&key, Some(entry.sequence)).try_next().await {
             Ok(Some(page)) => {
-                let (commit, _) = page.parts().next().ok_or_else(|| lost("an empty page was read"))?;
+                let (commit, _) =
+                    page.parts().next().ok_or_else(|| invalid("the event storage returned an empty page"))?;
                 return Ok(commit.last());
             }
-            Ok(None) => return Err(lost("the commit is not in the event storage")),
+            Ok(None) => return Err(invalid("the commit is not in the event storage")),
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
             Err(error) => return Err(error),
         }
-        // It cannot be read, so its end is where the next one begins that can be, or where the stream ends.
-        let head = source.latest(&key).await?.ok_or_else(|| lost("the stream has no events"))?;
-        for number in poison.sequence.number() + 1..=head.sequence.number() {
-            let Some(from) = V::Sequence::from_parts(number, poison.sequence.zone()) else { break };
+        // The commit cannot be read. It ends before the next readable commit, or at the end of the stream.
+        let head = source.latest(&key).await?.ok_or_else(|| invalid("the stream has no events"))?;
+        for number in entry.sequence.number() + 1..=head.sequence.number() {
+            let Some(from) = V::Sequence::from_parts(number, entry.sequence.zone()) else { break };
             match source.events(&key, Some(from)).try_next().await {
                 Ok(Some(_)) => {
-                    let last = V::Sequence::from_parts(number - 1, poison.sequence.zone());
-                    return last.ok_or_else(|| lost("the commit has no end"));
+                    let last = V::Sequence::from_parts(number - 1, entry.sequence.zone());
+                    return last.ok_or_else(|| invalid("the last sequence of the commit is unknown"));
                 }
                 Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {}
@@ -101,11 +104,12 @@ impl<V: ViewStore> Synchronizer<V> {
         Ok(head.sequence)
     }
 
-    async fn look(&self, stream: &StreamName) {
+    /// Makes the stream's worker read the stream.
+    async fn request_read(&self, stream: &StreamName) {
         if let Some(key) = V::Key::from_parts(stream.category(), stream.id()) {
-            let (open, _) = tokio::sync::mpsc::channel(1);
-            let ack = PendingAck::new(Acknowledgement::none(), open);
-            self.0.router.ask(stream, Request::Look(stream.clone(), key, ack)).await;
+            let (in_flight, _) = tokio::sync::mpsc::channel(1);
+            let ack = PendingAck::new(Acknowledgement::none(), in_flight);
+            self.0.router.send(stream, Request::Hint(stream.clone(), key, ack)).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Handing requests to the worker whose stream they are about.
+//! Routing of requests to workers.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -9,18 +9,18 @@ use super::worker::Request;
 use crate::stream::StreamName;
 use crate::view::ViewStore;
 
-/// How many requests wait for a worker before those who ask have to.
-pub(super) const REQUESTS: usize = 32;
+/// Capacity of a worker's request queue. Senders wait while it is full.
+pub(super) const QUEUED_REQUESTS: usize = 32;
 
-/// Where requests are handed to the worker whose stream they are about.
+/// Sends each request to the worker that owns its stream.
 pub(super) struct Router<V: ViewStore> {
     pub(super) workers: Vec<mpsc::Sender<Request<V>>>,
-    /// Where a sweep is asked for, of which whatever it finds is a part of the delivery.
+    /// Queue of requested sweeps. The acknowledgement waits for the streams that the sweep finds behind.
     pub(super) sweeps: mpsc::Sender<PendingAck>,
 }
 
 impl<V: ViewStore> Router<V> {
-    /// Which worker has this stream.
+    /// Returns the index of the worker that owns the stream.
     pub(super) fn worker_of(&self, stream: &StreamName) -> usize {
         if self.workers.len() == 1 {
             return 0;
@@ -29,8 +29,8 @@ impl<V: ViewStore> Router<V> {
         (hash % self.workers.len() as u64) as usize
     }
 
-    /// Hands over a request about `stream`; false if the workers have stopped.
-    pub(super) async fn ask(&self, stream: &StreamName, request: Request<V>) -> bool {
+    /// Sends a request about `stream` to its worker. Returns false if the workers have stopped.
+    pub(super) async fn send(&self, stream: &StreamName, request: Request<V>) -> bool {
         self.workers[self.worker_of(stream)].send(request).await.is_ok()
     }
 }

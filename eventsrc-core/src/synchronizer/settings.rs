@@ -1,4 +1,4 @@
-//! How a synchronizer works.
+//! Settings and environment of a synchronizer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +10,31 @@ use crate::retry::BackoffSettings;
 use crate::stream::Sequence;
 use crate::view::ViewStore;
 
-/// How a [`Synchronizer`](crate::Synchronizer) works. Batches are what is at hand, within these limits: small when
-/// little happens, large when the view is behind.
+/// Settings of a [`Synchronizer`](crate::Synchronizer). Within these limits, a batch contains all commits that wait:
+/// few when little happens, and many when the view is behind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SynchronizerSettings {
-    /// How many workers apply side by side, at least 1. A stream always goes to the same one.
+    /// Number of workers that apply batches in parallel, at least 1. Each stream belongs to one worker. Default: 4.
     pub workers: usize,
-    /// How many events a transaction applies at most; a commit is never cut.
+    /// Maximum number of events of one transaction. A commit is never split, so the last one may exceed the
+    /// limit. Default: 10,000.
     pub events_per_batch: usize,
-    /// How many bytes a transaction applies at most, as far as commits are [weighed](Environment::weighing).
+    /// Maximum number of bytes of one transaction, as the [weight function](Environment::weighing) counts them. The
+    /// last commit may exceed the limit. Default: 16 MiB.
     pub bytes_per_batch: usize,
-    /// How long a transaction should take; batches become smaller and larger to keep to it.
+    /// Target duration of one transaction; batch sizes adapt to it. Default: 500 ms.
     pub time_per_batch: Duration,
-    /// How often heads are compared with positions, the first time at once; never if `None`, and then a change that the feed
-    /// lost at the end of a stream is missing until the stream grows.
+    /// Interval between two sweeps, of which the first begins at the start. With `None`, a commit that a feed lost at
+    /// the end of a stream stays missing until the stream grows. Default: 60 s.
     pub sweep_every: Option<Duration>,
-    /// How long to wait before trying again what may go well another time, at least and at most. It is tried for ever.
+    /// Backoff between retries of transient failures, which are retried without limit. Default: 10 ms to 5 s.
     pub retry: BackoffSettings,
-    /// When to stop because the view cannot apply much of what it is given.
+    /// Condition under which the view stops because too many streams go into quarantine.
     pub breaker: CircuitBreaker,
-    /// How many positions are remembered, so that they need not be asked for.
+    /// Number of positions to cache, which saves reading them from the view's database. Default: 100,000.
     pub remembered_positions: usize,
 }
 
-/// 4 workers, batches of 10,000 events, 16 MiB or half a second, and a sweep a minute.
 impl Default for SynchronizerSettings {
     fn default() -> Self {
         Self {
@@ -49,27 +50,28 @@ impl Default for SynchronizerSettings {
     }
 }
 
-/// Stops a view that cannot apply much of what it is given: that is a bad deployment, not bad events.
+/// Stops a view if too many of its streams go into quarantine. Then the likely cause is a bad deployment, and not a bad
+/// event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CircuitBreaker {
-    /// How many streams must have gone into quarantine before it can trip.
+    /// Minimum number of recently quarantined streams at which the breaker can trip. Default: 10.
     pub streams: usize,
-    /// The share of all streams met that must have gone into quarantine, between 0 and 1; more than 1 for never.
+    /// Share of the recently processed streams, from 0 to 1. The breaker trips if a larger share went into quarantine;
+    /// a value of 1 or more disables it. Default: 0.5.
     pub share: f64,
 }
 
-/// More than half of the streams, and at least 10.
 impl Default for CircuitBreaker {
     fn default() -> Self {
         Self { streams: 10, share: 0.5 }
     }
 }
 
-/// What a synchronizer is given to tell the time, to draw lots, and to weigh commits.
+/// Clock, randomness and weight function of a synchronizer.
 pub struct Environment<V: ViewStore> {
-    /// Tells the time and waits.
+    /// Clock for times and waits.
     pub clock: Arc<dyn Clock>,
-    /// Spreads retries.
+    /// Randomness for the jitter of retries.
     pub randomness: Arc<Randomness>,
     weigh: Arc<Weigh<V::Key, V::Sequence, V::Payload>>,
 }
@@ -77,7 +79,7 @@ pub struct Environment<V: ViewStore> {
 type Weigh<K, S, E> = dyn Fn(&Commit<K, S, E>) -> usize + Send + Sync;
 
 impl<V: ViewStore> Environment<V> {
-    /// The same, but with commits weighed by `weigh`, in bytes.
+    /// Sets the weight function, which returns the size of a commit in bytes.
     #[must_use]
     pub fn weighing(
         mut self,
@@ -99,7 +101,8 @@ impl<V: ViewStore> Clone for Environment<V> {
     }
 }
 
-/// The machine's clock and randomness; a commit weighs what its payloads take up without what they point to.
+/// Clock and randomness of the machine. The weight of a commit is the shallow size of its payloads, without the memory
+/// that they point to.
 impl<V: ViewStore> Default for Environment<V> {
     fn default() -> Self {
         Self {

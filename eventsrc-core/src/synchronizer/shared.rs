@@ -1,4 +1,4 @@
-//! What all workers of a synchronizer share.
+//! State shared by the workers of a synchronizer.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,28 +15,29 @@ use crate::storage::StorageError;
 use crate::stream::StreamName;
 use crate::view::{BatchOf, QuarantinedCommit, ViewStore};
 
+/// State shared by the workers, the sweeper and the handle.
 pub(super) struct Shared<V: ViewStore> {
     pub(super) source: Arc<dyn Source<V::Key, V::Sequence, V::Payload>>,
     pub(super) view: V,
     pub(super) settings: SynchronizerSettings,
     pub(super) environment: Environment<V>,
-    /// Where the view had the streams that moved lately; by now it may be further, by another process.
+    /// Cached positions of recently used streams. They may be stale because of another process.
     positions: Cache<StreamName, Option<V::Sequence>>,
-    /// What each worker says of itself.
+    /// Report of each worker.
     pub(super) reports: Vec<Report<V::Sequence>>,
     stopping: watch::Sender<bool>,
     broken: OnceLock<SynchronizerState>,
-    /// How streams lately fared; see [`Shared::fared`].
-    moved: AtomicUsize,
-    quarantined: AtomicUsize,
+    /// Recent outcomes of streams; see [`Shared::record_outcome`].
+    recently_advanced: AtomicUsize,
+    recently_quarantined: AtomicUsize,
     events: AtomicU64,
     batches: AtomicU64,
     repeated: AtomicU64,
-    meters: Meters,
+    metrics: ViewMetrics,
 }
 
-/// Of how many streams the breaker remembers how they fared.
-const LATELY: usize = 1000;
+/// Number of outcomes beyond which the circuit breaker halves the older ones.
+const RECENT_OUTCOMES: usize = 1000;
 
 impl<V: ViewStore> Shared<V> {
     pub(super) fn new(
@@ -45,7 +46,7 @@ impl<V: ViewStore> Shared<V> {
         settings: SynchronizerSettings,
         environment: Environment<V>,
     ) -> Self {
-        let meters = Meters::new(&view);
+        let metrics = ViewMetrics::new(&view);
         Self {
             source,
             view,
@@ -55,12 +56,12 @@ impl<V: ViewStore> Shared<V> {
             environment,
             stopping: watch::Sender::new(false),
             broken: OnceLock::new(),
-            moved: AtomicUsize::new(0),
-            quarantined: AtomicUsize::new(0),
+            recently_advanced: AtomicUsize::new(0),
+            recently_quarantined: AtomicUsize::new(0),
             events: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
-            meters,
+            metrics,
         }
     }
 
@@ -68,16 +69,16 @@ impl<V: ViewStore> Shared<V> {
         self.view.definition().follows(stream.category())
     }
 
-    /// Where the view has a stream, or had it a while ago, if that is remembered.
-    pub(super) fn remembered(&self, stream: &StreamName) -> Option<Option<V::Sequence>> {
+    /// Returns the cached position of a stream, if there is one. It may be stale.
+    pub(super) fn cached_position(&self, stream: &StreamName) -> Option<Option<V::Sequence>> {
         self.positions.get(stream)
     }
 
-    pub(super) fn remember(&self, stream: &StreamName, position: Option<V::Sequence>) {
+    pub(super) fn cache_position(&self, stream: &StreamName, position: Option<V::Sequence>) {
         self.positions.insert(stream.clone(), position);
     }
 
-    pub(super) fn forget(&self, stream: &StreamName) {
+    pub(super) fn forget_position(&self, stream: &StreamName) {
         self.positions.remove(stream);
     }
 
@@ -89,7 +90,7 @@ impl<V: ViewStore> Shared<V> {
         *self.stopping.borrow()
     }
 
-    /// Waits until the synchronizer is to stop.
+    /// Waits until the synchronizer is stopped.
     pub(super) async fn stopped(&self) {
         // The sender is `self`.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
@@ -107,23 +108,24 @@ impl<V: ViewStore> Shared<V> {
         }
     }
 
-    pub(super) fn applied(&self, batch: &BatchOf<V>, took: Duration) {
+    pub(super) fn record_applied(&self, batch: &BatchOf<V>, took: Duration) {
         let events = batch.event_count() as u64;
-        tracing::debug!(view = %self.view.definition(), events, streams = batch.position_changes().len(), ?took, "applied");
+        let streams = batch.position_changes().len();
+        tracing::debug!(view = %self.view.definition(), events, streams, ?took, "applied a batch");
         self.events.fetch_add(events, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.meters.applied(events, took);
-        self.fared(&self.moved, batch.position_changes().len());
+        self.metrics.record_batch(events, took);
+        self.record_outcome(&self.recently_advanced, streams);
     }
 
-    pub(super) fn repeated(&self, commits: usize) {
+    pub(super) fn record_repeated(&self, commits: usize) {
         if commits > 0 {
             self.repeated.fetch_add(commits as u64, Ordering::Relaxed);
-            self.meters.repeated.increment(commits as u64);
+            self.metrics.repeated.increment(commits as u64);
         }
     }
 
-    /// Puts a stream in quarantine, and stops everything if too many are.
+    /// Puts a stream in quarantine, and stops the synchronizer if the circuit breaker trips.
     pub(super) async fn quarantine(
         &self,
         stream: &StreamName,
@@ -132,37 +134,46 @@ impl<V: ViewStore> Shared<V> {
         error: String,
     ) -> Result<(), StorageError> {
         let time = self.environment.clock.now();
-        tracing::error!(view = %self.view.definition(), %stream, %sequence, error, "quarantined a stream");
-        let poison = QuarantinedCommit { stream: stream.clone(), position, sequence, error, time };
-        self.view.quarantine(&poison).await?;
-        self.meters.quarantines.increment(1);
-        self.fared(&self.quarantined, 1);
+        tracing::error!(
+            view = %self.view.definition(), %stream, %sequence, error,
+            "the view cannot apply a commit; putting its stream in quarantine"
+        );
+        let entry = QuarantinedCommit { stream: stream.clone(), position, sequence, error, time };
+        self.view.quarantine(&entry).await?;
+        self.metrics.quarantines.increment(1);
+        self.record_outcome(&self.recently_quarantined, 1);
         self.check_breaker();
         Ok(())
     }
 
-    /// Notes how streams fared. Old streams count less and less.
-    fn fared(&self, how: &AtomicUsize, streams: usize) {
-        how.fetch_add(streams, Ordering::Relaxed);
-        let (moved, quarantined) = self.lately();
-        if moved + quarantined > LATELY {
-            self.moved.store(moved / 2, Ordering::Relaxed);
-            self.quarantined.store(quarantined / 2, Ordering::Relaxed);
+    /// Adds outcomes of streams to a counter. Halves both counters when they are large, so that old outcomes count
+    /// less.
+    fn record_outcome(&self, counter: &AtomicUsize, streams: usize) {
+        counter.fetch_add(streams, Ordering::Relaxed);
+        let (advanced, quarantined) = self.recent_outcomes();
+        if advanced + quarantined > RECENT_OUTCOMES {
+            self.recently_advanced.store(advanced / 2, Ordering::Relaxed);
+            self.recently_quarantined.store(quarantined / 2, Ordering::Relaxed);
         }
     }
 
-    fn lately(&self) -> (usize, usize) {
-        (self.moved.load(Ordering::Relaxed), self.quarantined.load(Ordering::Relaxed))
+    /// Returns the recent numbers of streams that advanced and of streams that went into quarantine.
+    fn recent_outcomes(&self) -> (usize, usize) {
+        (self.recently_advanced.load(Ordering::Relaxed), self.recently_quarantined.load(Ordering::Relaxed))
     }
 
+    /// Stops the synchronizer if too many streams went into quarantine recently.
     fn check_breaker(&self) {
-        let (moved, quarantined) = self.lately();
-        let met = moved + quarantined;
+        let (advanced, quarantined) = self.recent_outcomes();
+        let met = advanced + quarantined;
         let breaker = self.settings.breaker;
         if quarantined >= breaker.streams.max(1) && quarantined as f64 > breaker.share * met as f64 {
             let broken = SynchronizerState::Broken { quarantined, met };
             if self.broken.set(broken).is_ok() {
-                tracing::error!(view = %self.view.definition(), quarantined, met, "stopped a view that cannot apply its events");
+                tracing::error!(
+                    view = %self.view.definition(), quarantined, met,
+                    "the circuit breaker stopped the view: too many streams are in quarantine; check its code"
+                );
             }
             self.stop();
         }
@@ -170,7 +181,7 @@ impl<V: ViewStore> Shared<V> {
 }
 
 impl<V: ViewStore> Shared<V> {
-    /// Reads what is in quarantine, and adds what the workers report.
+    /// Reads the quarantines, and adds the reports of the workers.
     pub(super) async fn status(&self) -> Result<SynchronizerStatus<V::Sequence>, StorageError> {
         let quarantined = self.view.quarantined().await?;
         let mut status = SynchronizerStatus {
@@ -189,18 +200,18 @@ impl<V: ViewStore> Shared<V> {
         for report in &self.reports {
             report.add_to(&mut status, now);
         }
-        self.meters.show(&status);
+        self.metrics.publish(&status);
         Ok(status)
     }
 }
 
-/// What a worker says of itself, after each turn.
+/// Latest report of a worker, which it updates after each round.
 #[derive(Debug)]
-pub(super) struct Report<S>(Mutex<Said<S>>);
+pub(super) struct Report<S>(Mutex<Reported<S>>);
 
 #[derive(Debug)]
-struct Said<S> {
-    events: u64,
+struct Reported<S> {
+    lag_events: u64,
     oldest: Option<Timestamp>,
     stalled: Vec<StalledStream<S>>,
     last_error: Option<Arc<StorageError>>,
@@ -208,22 +219,22 @@ struct Said<S> {
 
 impl<S> Default for Report<S> {
     fn default() -> Self {
-        Self(Mutex::new(Said { events: 0, oldest: None, stalled: Vec::new(), last_error: None }))
+        Self(Mutex::new(Reported { lag_events: 0, oldest: None, stalled: Vec::new(), last_error: None }))
     }
 }
 
 impl<S: Clone> Report<S> {
-    /// What is behind, and since when; the last error is dropped if the worker is `well`.
+    /// Sets the lag and the stalled streams. Clears the last error unless the worker is backing off.
     pub(super) fn set(
         &self,
-        events: u64,
+        lag_events: u64,
         oldest: Option<Timestamp>,
         stalled: Vec<StalledStream<S>>,
-        well: bool,
+        is_backing_off: bool,
     ) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last_error = said.last_error.take().filter(|_| !well);
-        *said = Said { events, oldest, stalled, last_error };
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_error = reported.last_error.take().filter(|_| is_backing_off);
+        *reported = Reported { lag_events, oldest, stalled, last_error };
     }
 
     pub(super) fn set_last_error(&self, error: Arc<StorageError>) {
@@ -231,18 +242,18 @@ impl<S: Clone> Report<S> {
     }
 
     fn add_to(&self, status: &mut SynchronizerStatus<S>, now: Timestamp) {
-        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        status.lag_events += said.events;
-        if let Some(oldest) = said.oldest {
+        let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        status.lag_events += reported.lag_events;
+        if let Some(oldest) = reported.oldest {
             status.lag = status.lag.max(Duration::try_from(now.duration_since(oldest)).unwrap_or_default());
         }
-        status.stalled.extend(said.stalled.iter().cloned());
-        status.last_errors.extend(said.last_error.clone());
+        status.stalled.extend(reported.stalled.iter().cloned());
+        status.last_errors.extend(reported.last_error.clone());
     }
 }
 
-/// The metrics of a view, by the `metrics` facade.
-struct Meters {
+/// Metrics of a view, for the `metrics` facade.
+struct ViewMetrics {
     events: metrics::Counter,
     batches: metrics::Counter,
     seconds: metrics::Histogram,
@@ -253,7 +264,7 @@ struct Meters {
     quarantined: metrics::Gauge,
 }
 
-impl Meters {
+impl ViewMetrics {
     fn new<V: ViewStore>(view: &V) -> Self {
         let definition = view.definition();
         let labels = || {
@@ -275,13 +286,13 @@ impl Meters {
         }
     }
 
-    fn applied(&self, events: u64, took: Duration) {
+    fn record_batch(&self, events: u64, took: Duration) {
         self.events.increment(events);
         self.batches.increment(1);
         self.seconds.record(took);
     }
 
-    fn show<S>(&self, status: &SynchronizerStatus<S>) {
+    fn publish<S>(&self, status: &SynchronizerStatus<S>) {
         self.lag_events.set(status.lag_events as f64);
         self.lag_seconds.set(status.lag.as_secs_f64());
         self.quarantined.set(status.quarantined.len() as f64);

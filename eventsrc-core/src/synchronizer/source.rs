@@ -1,4 +1,4 @@
-//! The event storage, as a synchronizer reads it.
+//! The reads of a synchronizer from the event storage.
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use crate::commit::Head;
 use crate::storage::{Page, ScanStorage, Segment, StorageError};
 
-/// A storage whose type is forgotten, so that a synchronizer is known by its view alone.
+/// An object-safe event storage, so that the type of a synchronizer depends on its view only.
 pub(super) trait Source<K, S, E>: Send + Sync {
     fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<Page<K, S, E>, StorageError>>;
 

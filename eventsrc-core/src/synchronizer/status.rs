@@ -1,4 +1,4 @@
-//! How far a view is, and what is in its way.
+//! Status of a synchronizer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,67 +9,68 @@ use crate::storage::{ErrorKind, StorageError};
 use crate::stream::StreamName;
 use crate::view::{QuarantinedCommit, ViewDefinition};
 
-/// How far a view is, as seen by one synchronizer.
+/// State, counters and lag of a view, as one synchronizer sees them.
 #[derive(Debug, Clone)]
 pub struct SynchronizerStatus<S> {
-    /// The view.
+    /// Name and version of the view.
     pub view: ViewDefinition,
-    /// Whether it is being kept.
+    /// State of the synchronizer.
     pub state: SynchronizerState,
-    /// Events that this synchronizer applied.
+    /// Number of events that this synchronizer has applied.
     pub applied_events: u64,
-    /// Transactions that this synchronizer applied.
+    /// Number of transactions that this synchronizer has applied.
     pub applied_batches: u64,
-    /// Commits that came again after they were applied.
+    /// Number of commits that arrived although they were already applied.
     pub repeated_commits: u64,
-    /// Events that are known to be stored and not applied. What the feed lost counts once a sweep has found it.
+    /// Number of events that are known to be stored and not applied. Events that a feed lost count once a sweep has
+    /// found them.
     pub lag_events: u64,
-    /// How long ago the oldest of those was made, as far as is known.
+    /// Age of the oldest of these events, as far as it is known.
     pub lag: Duration,
-    /// Streams that wait for something, with the reason: at most 100 a worker.
+    /// Streams that do not advance, with the reason: at most 100 of each worker.
     pub stalled: Vec<StalledStream<S>>,
     /// Streams in quarantine.
     pub quarantined: Vec<QuarantinedCommit<S>>,
-    /// The last error of each worker that is backing off because the view's database fails; empty if none is.
+    /// Last error of each worker that is backing off because the view's database fails; empty if there is none.
     pub last_errors: Vec<Arc<StorageError>>,
 }
 
-/// Whether a view is being kept.
+/// State of a synchronizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SynchronizerState {
-    /// It is.
+    /// The synchronizer keeps the view up to date.
     Running,
-    /// It was stopped by its owner.
+    /// The owner has stopped the synchronizer.
     Stopped,
-    /// It was stopped because this many streams of this many met went into quarantine: see [`CircuitBreaker`](crate::synchronizer::CircuitBreaker).
+    /// The [`CircuitBreaker`](crate::synchronizer::CircuitBreaker) has stopped the synchronizer.
     Broken {
-        /// Streams that went into quarantine.
+        /// Number of streams that recently went into quarantine.
         quarantined: usize,
-        /// Streams that were met.
+        /// Number of streams that were recently processed, including the quarantined ones.
         met: usize,
     },
 }
 
-/// A stream that does not move, and why.
+/// A stream that does not advance, with the reason.
 #[derive(Debug, Clone)]
 pub struct StalledStream<S> {
-    /// The stream.
+    /// Name of the stream.
     pub stream: StreamName,
-    /// Where the view has it.
+    /// Position of the stream in the view.
     pub position: Option<S>,
-    /// The reason.
+    /// Reason for which the stream does not advance.
     pub reason: StallReason,
 }
 
 impl<S> SynchronizerStatus<S> {
-    /// The first error that holds the view up: that of a worker, or else that of a stalled stream.
+    /// Returns the first error that delays the view: that of a worker, or otherwise that of a stalled stream.
     pub fn last_error(&self) -> Option<Arc<StorageError>> {
         self.last_errors.first().cloned().or_else(|| self.stalled.first().map(StalledStream::error))
     }
 }
 
 impl<S> StalledStream<S> {
-    /// The reason as an error that names the stream.
+    /// Returns the reason as an error that names the stream.
     fn error(&self) -> Arc<StorageError> {
         match &self.reason {
             StallReason::Unreadable(error) => Arc::clone(error),
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_error_is_that_of_a_worker_or_else_of_a_stalled_stream() {
+    fn the_last_error_is_of_a_worker_or_otherwise_of_a_stalled_stream() {
         let last_error = |status: SynchronizerStatus<u64>| status.last_error().map(|error| error.to_string());
         assert_eq!(last_error(status(&[], &[])), None);
         assert_eq!(last_error(status(&["no room", "no table"], &["user/1"])).unwrap(), "no room");

@@ -1,4 +1,4 @@
-//! Comparing heads with positions, because a lost last event leaves no gap.
+//! Sweeps: comparisons of heads with positions, which find commits that a feed lost at the end of a stream.
 
 use std::sync::Arc;
 
@@ -15,59 +15,59 @@ use crate::storage::{ErrorKind, StorageError};
 use crate::stream::StreamName;
 use crate::view::ViewStore;
 
-/// What a sweep found.
+/// Result of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SweepReport {
-    /// Streams that the view follows.
+    /// Number of streams that the view follows.
     pub streams: usize,
-    /// Those of them that were behind.
+    /// Number of these streams that were behind.
     pub behind: usize,
 }
 
-pub(super) fn stopped() -> StorageError {
-    StorageError::new(ErrorKind::Unavailable, "the view is not kept any more")
+pub(super) fn stopped_error() -> StorageError {
+    StorageError::new(ErrorKind::Unavailable, "the synchronizer has stopped")
 }
 
-/// Sweeps at once and then at the interval of the settings, if they have one, and whenever it is asked to, until the synchronizer
-/// stops.
+/// Sweeps at the start, then at the interval of the settings if they have one, and on each request, until the
+/// synchronizer stops.
 ///
-/// All who ask while a sweep is under way share the next one, which begins after as long as the last one took: so a bus
-/// full of what cannot be read costs the storage at most half of a reader's time, and holds nothing else up.
-pub(super) async fn whenever_asked<V: ViewStore>(
+/// All requests that arrive during a sweep share the next one. It begins after a pause as long as the last sweep, so
+/// that a feed with many unreadable records causes sweeps for at most half of the time, and delays nothing else.
+pub(super) async fn run<V: ViewStore>(
     shared: Arc<Shared<V>>,
     router: Router<V>,
-    mut asking: mpsc::Receiver<PendingAck>,
+    mut requests: mpsc::Receiver<PendingAck>,
 ) {
     let clock = &shared.environment.clock;
-    let (mut first, mut before) = (true, None::<mpsc::Receiver<()>>);
+    let (mut first, mut last_sweep) = (true, None::<mpsc::Receiver<()>>);
     let sweeping = async {
         loop {
-            let in_time = async {
+            let next_timed = async {
                 let Some(interval) = shared.settings.sweep_every else { return future::pending().await };
                 if !std::mem::take(&mut first) {
-                    // What the last sweep found is dealt with before the interval begins.
-                    if let Some(before) = &mut before {
-                        before.recv().await;
+                    // The interval begins once the streams that the last sweep found behind are processed.
+                    if let Some(last_sweep) = &mut last_sweep {
+                        last_sweep.recv().await;
                     }
                     clock.sleep(interval).await;
                 }
             };
-            let mut asked = tokio::select! {
-                () = in_time => Vec::new(),
-                Some(ack) = asking.recv() => vec![ack],
+            let mut requested = tokio::select! {
+                () = next_timed => Vec::new(),
+                Some(ack) = requests.recv() => vec![ack],
             };
-            asked.extend(std::iter::from_fn(|| asking.try_recv().ok()));
-            let began = clock.elapsed();
-            let (open, closed) = mpsc::channel(1);
-            let settle = move || asked.into_iter().for_each(PendingAck::settle);
-            let ack = PendingAck::new(Acknowledgement::new(settle), open);
-            if sweep(&shared, &router, &ack).await.is_none() {
-                // Whoever asked is not told that it was done.
+            requested.extend(std::iter::from_fn(|| requests.try_recv().ok()));
+            let start = clock.elapsed();
+            let (in_flight, all_done) = mpsc::channel(1);
+            let settle = move || requested.into_iter().for_each(PendingAck::settle);
+            let ack = PendingAck::new(Acknowledgement::new(settle), in_flight);
+            if sweep_with_retry(&shared, &router, &ack).await.is_none() {
+                // The requests stay unacknowledged.
                 return;
             }
             ack.settle();
-            before = Some(closed);
-            clock.sleep(clock.elapsed().saturating_sub(began)).await;
+            last_sweep = Some(all_done);
+            clock.sleep(clock.elapsed().saturating_sub(start)).await;
         }
     };
     tokio::select! {
@@ -76,28 +76,30 @@ pub(super) async fn whenever_asked<V: ViewStore>(
     }
 }
 
-/// Sweeps, however often that takes; `None` if the synchronizer has stopped.
-pub(super) async fn sweep<V: ViewStore>(
+/// Sweeps, and retries without limit. Returns `None` if the synchronizer has stopped.
+async fn sweep_with_retry<V: ViewStore>(
     shared: &Shared<V>,
     router: &Router<V>,
     ack: &PendingAck,
 ) -> Option<SweepReport> {
     let mut backoff = shared.settings.retry.start();
     loop {
-        match once(shared, router, ack).await {
+        match sweep_once(shared, router, ack).await {
             Ok(report) => return Some(report),
             Err(_) if shared.is_stopped() => return None,
             Err(error) => {
-                tracing::warn!(view = %shared.view.definition(), error = %describe(&error), "cannot compare heads; trying again");
                 let wait = backoff.wait(&shared.environment.randomness);
+                let view = shared.view.definition();
+                let error = describe(&error);
+                tracing::warn!(%view, %error, ?wait, "cannot compare heads with positions; retrying with backoff");
                 shared.environment.clock.sleep(wait).await;
             }
         }
     }
 }
 
-/// Has every stream that is behind brought forward; what that takes is a part of `ack`.
-pub(super) async fn once<V: ViewStore>(
+/// Sends each stream that is behind to its worker. Each of these requests holds a part of `ack`.
+pub(super) async fn sweep_once<V: ViewStore>(
     shared: &Shared<V>,
     router: &Router<V>,
     ack: &PendingAck,
@@ -111,16 +113,16 @@ pub(super) async fn once<V: ViewStore>(
             .filter(|(stream, ..)| shared.follows(stream))
             .collect();
         let streams: Vec<StreamName> = followed.iter().map(|(stream, ..)| stream.clone()).collect();
-        let places = shared.view.positions_of(&streams).await?;
+        let positions = shared.view.positions_of(&streams).await?;
         report.streams += streams.len();
-        for ((stream, key, head), place) in followed.into_iter().zip(places) {
-            if place.quarantined || place.position >= Some(head.sequence) {
+        for ((stream, key, head), current) in followed.into_iter().zip(positions) {
+            if current.quarantined || current.position >= Some(head.sequence) {
                 continue;
             }
             report.behind += 1;
             let request = Request::Head(stream.clone(), key, head, ack.clone());
-            if !router.ask(&stream, request).await {
-                return Err(stopped());
+            if !router.send(&stream, request).await {
+                return Err(stopped_error());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One of the workers that keep a view: it brings each of its streams forward by what comes next.
+//! A worker of a synchronizer, which applies the commits of its share of the streams.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -23,15 +23,15 @@ use crate::storage::{ErrorKind, StorageError};
 use crate::stream::{Sequence, StreamName};
 use crate::view::{CommitRun, ViewStore};
 
-/// What a worker is asked to do; the streams are all its own.
+/// Request to a worker about streams that it owns.
 pub(super) enum Request<V: ViewStore> {
     /// These commits were stored.
     Commits(Vec<(StreamName, CommitOf<V>)>, PendingAck),
-    /// This stream may have grown.
-    Look(StreamName, V::Key, PendingAck),
-    /// This stream goes up to here.
+    /// This stream may have grown: read it up to its end.
+    Hint(StreamName, V::Key, PendingAck),
+    /// This stream is stored up to this head: read it up to there.
     Head(StreamName, V::Key, Head<V::Sequence>, PendingAck),
-    /// Somebody waits for the view to have this stream up to here.
+    /// A caller waits until the view has this stream up to this sequence.
     Wait(StreamName, V::Key, V::Sequence, oneshot::Sender<WaitOutcome>),
 }
 
@@ -39,31 +39,32 @@ type CommitOf<V> = Arc<Commit<<V as ViewStore>::Key, <V as ViewStore>::Sequence,
 
 type InboxOf<V> = Inbox<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
 
+/// Worker that applies the commits of its share of the streams.
 pub(super) struct Worker<V: ViewStore> {
     pub(super) shared: Arc<Shared<V>>,
     index: usize,
     requests: mpsc::Receiver<Request<V>>,
-    /// Streams with something to do. Each is among the ready ones, or is delayed.
+    /// Streams with work. Each is ready or delayed.
     pub(super) inboxes: HashMap<StreamName, InboxOf<V>>,
-    /// Streams that can be turned to at once, in the order of their turns.
+    /// Streams that can be processed now, in this order.
     ready: VecDeque<StreamName>,
-    /// Streams that are turned to again later.
+    /// Streams that are processed again after a wait.
     delayed: FuturesUnordered<BoxFuture<'static, StreamName>>,
-    /// About how many events are in the inboxes.
-    held: usize,
-    /// How many events a batch takes at the moment.
+    /// Approximate number of events in the inboxes.
+    held_events: usize,
+    /// Current maximum number of events of a batch.
     pub(super) events_per_batch: usize,
-    /// Set while the view's database cannot be worked with.
+    /// Set while the view's database fails.
     pub(super) backoff: Option<Backoff>,
 }
 
-/// How many streams are turned to at once, at most.
-const STREAMS_PER_TURN: usize = 4096;
+/// Maximum number of streams that one round processes.
+const STREAMS_PER_ROUND: usize = 4096;
 
-/// How many streams are read from the storage at the same time.
-const READS: usize = 16;
+/// Maximum number of concurrent reads from the storage.
+const CONCURRENT_READS: usize = 16;
 
-/// How often a worker lets others run before it reads.
+/// Number of times that a worker yields to other tasks before it reads from the storage.
 const YIELDS_BEFORE_READ: usize = 4;
 
 impl<V: ViewStore> Worker<V> {
@@ -75,92 +76,93 @@ impl<V: ViewStore> Worker<V> {
             inboxes: HashMap::new(),
             ready: VecDeque::new(),
             delayed: FuturesUnordered::new(),
-            held: 0,
+            held_events: 0,
             events_per_batch: settings.events_per_batch.max(1),
             backoff: None,
             shared,
         }
     }
 
-    /// Works until nobody can ask for more and what can be done is done, or until the view is broken.
+    /// Works until the request queue is closed and no stream is ready, or until the circuit breaker trips.
     pub(super) async fn run(mut self) {
-        while self.gather().await {
-            self.turn().await;
+        while self.wait_for_work().await {
+            self.process_ready().await;
             self.report();
-            // What cannot be done at the end is left: it is stored, and nothing says that it was dealt with.
+            // The remaining commits are stored, and their deliveries stay unacknowledged.
             if self.shared.is_broken() || (self.backoff.is_some() && self.shared.is_stopped()) {
                 return;
             }
         }
     }
 
-    /// Takes in what was asked for, and waits until there is something to do; false at the end.
-    async fn gather(&mut self) -> bool {
+    /// Accepts requests, and waits until a stream is ready. Returns false at the end.
+    async fn wait_for_work(&mut self) -> bool {
         loop {
             if self.shared.is_stopped() {
                 self.requests.close();
             }
-            self.take_all();
+            self.accept_queued();
             if !self.ready.is_empty() {
                 return true;
             }
             let has_room = self.has_room();
             tokio::select! {
                 request = self.requests.recv(), if has_room => match request {
-                    Some(request) => self.take(request),
+                    Some(request) => self.accept(request),
                     None => return false,
                 },
                 Some(stream) = self.delayed.next() => self.queue(stream),
                 () = self.shared.stopped(), if !self.requests.is_closed() => {}
-                // Nothing can be asked for any more, and nothing is ready.
+                // The request queue is closed, and no stream is ready.
                 else => return false,
             }
         }
     }
 
+    /// True if the worker may accept requests; otherwise their senders wait.
     fn has_room(&self) -> bool {
         self.inboxes.len() < self.shared.settings.remembered_positions.max(1)
-            && self.held < self.shared.settings.events_per_batch.saturating_mul(2)
+            && self.held_events < self.shared.settings.events_per_batch.saturating_mul(2)
     }
 
-    /// Takes in what was asked for up to here.
-    fn take_all(&mut self) {
+    /// Accepts the requests that wait in the queue.
+    fn accept_queued(&mut self) {
         while self.has_room()
             && let Ok(request) = self.requests.try_recv()
         {
-            self.take(request);
+            self.accept(request);
         }
     }
 
-    fn take(&mut self, request: Request<V>) {
+    fn accept(&mut self, request: Request<V>) {
         match request {
             Request::Commits(commits, ack) => {
                 for (stream, commit) in commits {
-                    self.held += commit.len();
+                    self.held_events += commit.len();
                     let last = commit.last();
                     let inbox = self.inbox(stream, &commit.key);
                     inbox.add(commit);
-                    inbox.sign(Some(last), &ack);
+                    inbox.add_ack(Some(last), &ack);
                 }
                 ack.settle();
             }
-            Request::Look(stream, key, ack) => {
+            Request::Hint(stream, key, ack) => {
                 let inbox = self.inbox(stream, &key);
-                inbox.look_further();
-                inbox.sign(None, &ack);
+                inbox.read_to_end();
+                inbox.add_ack(None, &ack);
                 ack.settle();
             }
             Request::Head(stream, key, head, ack) => {
                 let inbox = self.inbox(stream, &key);
-                inbox.look_up_to(head);
-                inbox.sign(Some(head.sequence), &ack);
+                inbox.read_up_to(head);
+                inbox.add_ack(Some(head.sequence), &ack);
                 ack.settle();
             }
-            Request::Wait(stream, key, wanted, reply) => self.inbox(stream, &key).wait(wanted, reply),
+            Request::Wait(stream, key, wanted, reply) => self.inbox(stream, &key).add_waiter(wanted, reply),
         }
     }
 
-    /// The inbox of a stream, which is turned to soon.
+    /// Returns the inbox of a stream, and marks the stream as ready.
     fn inbox(&mut self, stream: StreamName, key: &V::Key) -> &mut InboxOf<V> {
         let inbox = match self.inboxes.entry(stream) {
             Entry::Occupied(inbox) if inbox.get().queued => return inbox.into_mut(),
@@ -168,17 +170,17 @@ impl<V: ViewStore> Worker<V> {
                 self.ready.push_back(inbox.key().clone());
                 inbox.into_mut()
             }
-            Entry::Vacant(place) => {
-                self.ready.push_back(place.key().clone());
-                let position = self.shared.remembered(place.key());
-                place.insert(Inbox::new(key.clone(), position))
+            Entry::Vacant(vacant) => {
+                self.ready.push_back(vacant.key().clone());
+                let position = self.shared.cached_position(vacant.key());
+                vacant.insert(Inbox::new(key.clone(), position))
             }
         };
         inbox.queued = true;
         inbox
     }
 
-    /// Has a stream turned to, if there is something to do for it.
+    /// Marks a stream as ready, if it has an inbox.
     fn queue(&mut self, stream: StreamName) {
         if let Some(inbox) = self.inboxes.get_mut(&stream)
             && !inbox.queued
@@ -188,32 +190,33 @@ impl<V: ViewStore> Worker<V> {
         }
     }
 
-    /// Brings forward as many of the ready streams as fit into one batch.
-    async fn turn(&mut self) {
-        let count = self.ready.len().min(STREAMS_PER_TURN);
-        let turned: Vec<StreamName> = self.ready.drain(..count).collect();
-        for stream in &turned {
+    /// Processes ready streams in one round: reads positions and commits, and applies one batch.
+    async fn process_ready(&mut self) {
+        let count = self.ready.len().min(STREAMS_PER_ROUND);
+        let streams: Vec<StreamName> = self.ready.drain(..count).collect();
+        for stream in &streams {
             self.inboxes.get_mut(stream).expect("a ready stream has an inbox").queued = false;
         }
-        if self.locate(&turned).await {
-            self.bring_forward(&turned).await;
+        if self.load_positions(&streams).await {
+            self.advance(&streams).await;
         }
-        for stream in turned {
-            self.put_back(stream);
+        for stream in streams {
+            self.requeue(stream);
         }
     }
 
-    async fn bring_forward(&mut self, streams: &[StreamName]) {
+    /// Applies the next commits of these streams, after reading those that have not arrived.
+    async fn advance(&mut self, streams: &[StreamName]) {
         let mut budget =
             BatchBudget { events: self.events_per_batch, bytes: self.shared.settings.bytes_per_batch.max(1) };
         let mut runs = Vec::new();
-        let mut unread = self.runs(streams, &mut budget, &mut runs);
+        let mut unread = self.collect_runs(streams, &mut budget, &mut runs);
         if !unread.is_empty() {
-            self.listen().await;
-            unread = self.runs(&unread, &mut budget, &mut runs);
+            self.accept_before_reading().await;
+            unread = self.collect_runs(&unread, &mut budget, &mut runs);
         }
         for stream in self.read(unread).await {
-            // What was read and does not fit is kept for the next turn.
+            // Commits that were read and do not fit stay in the inbox for the next round.
             runs.extend(run_of(&self.shared, &stream, &self.inboxes[&stream], &mut budget));
         }
         if !runs.is_empty() {
@@ -221,8 +224,9 @@ impl<V: ViewStore> Worker<V> {
         }
     }
 
-    /// Adds what comes next in these streams, as far as there is room, and gives those of which it is not at hand.
-    fn runs(
+    /// Adds the next commits of these streams to `runs`, within the budget. Returns the streams whose next commit has
+    /// not arrived.
+    fn collect_runs(
         &mut self,
         streams: &[StreamName],
         budget: &mut BatchBudget,
@@ -232,61 +236,62 @@ impl<V: ViewStore> Worker<V> {
         for stream in streams {
             let Some(inbox) = self.inboxes.get_mut(stream) else { continue };
             if let Some(position) = inbox.position.flatten() {
-                let repeated = inbox.reached(position);
-                self.shared.repeated(repeated);
+                let repeated = inbox.set_position(position);
+                self.shared.record_repeated(repeated);
             }
             if budget.is_full() {
                 break;
             }
             match run_of(&self.shared, stream, inbox, budget) {
                 Some(run) => runs.push(run),
-                None if inbox.wants_more() => unread.push(stream.clone()),
+                None if inbox.has_work() => unread.push(stream.clone()),
                 None => {}
             }
         }
         unread
     }
 
-    /// Takes in what is asked for right now. Who waits for a stream has mostly just written to it, so that the feed is about
-    /// to bring what would be read.
-    async fn listen(&mut self) {
+    /// Yields to other tasks, and accepts their requests. A caller that waits for a stream has usually just written to
+    /// it, so that a feed is likely to deliver the commit that would be read.
+    async fn accept_before_reading(&mut self) {
         for _ in 0..YIELDS_BEFORE_READ {
             if !self.requests.is_empty() {
                 break;
             }
             yield_now().await;
         }
-        self.take_all();
+        self.accept_queued();
     }
 
-    /// Finds out where the streams are; those in quarantine are dealt with thereby. False if that could not be done.
-    async fn locate(&mut self, streams: &[StreamName]) -> bool {
+    /// Reads the positions that are not known, and closes the inboxes of streams in quarantine. Returns false if the
+    /// view's database fails.
+    async fn load_positions(&mut self, streams: &[StreamName]) -> bool {
         let unknown: Vec<StreamName> =
             streams.iter().filter(|stream| self.inboxes[*stream].position.is_none()).cloned().collect();
         if unknown.is_empty() {
             return true;
         }
-        let places = match self.shared.view.positions_of(&unknown).await {
-            Ok(places) => places,
+        let positions = match self.shared.view.positions_of(&unknown).await {
+            Ok(positions) => positions,
             Err(error) => {
-                self.pause("cannot read positions", error).await;
+                self.back_off("cannot read positions of the view", error).await;
                 return false;
             }
         };
         self.backoff = None;
-        for (stream, place) in unknown.iter().zip(places) {
-            if !place.quarantined {
-                self.shared.remember(stream, place.position);
-                self.inboxes.get_mut(stream).expect("a located stream has an inbox").position =
-                    Some(place.position);
+        for (stream, current) in unknown.iter().zip(positions) {
+            if !current.quarantined {
+                self.shared.cache_position(stream, current.position);
+                self.inboxes.get_mut(stream).expect("a ready stream has an inbox").position =
+                    Some(current.position);
             } else if let Some(inbox) = self.inboxes.remove(stream) {
-                inbox.quarantined();
+                inbox.close_quarantined();
             }
         }
         true
     }
 
-    /// Reads a page of each of these streams, and gives those of which there is one.
+    /// Reads a page of each of these streams. Returns the streams of which a page was read.
     async fn read(&mut self, streams: Vec<StreamName>) -> Vec<StreamName> {
         let keyed: Vec<_> = streams
             .into_iter()
@@ -299,13 +304,13 @@ impl<V: ViewStore> Worker<V> {
         let reads: Vec<_> = stream::iter(keyed)
             .map(|(key, position, stream)| async move {
                 let page = match position.map(|position| position.least_greater()) {
-                    // There is nothing after the last sequence.
+                    // No event follows the last possible sequence.
                     Some(None) => Ok(None),
                     from => shared.source.events(&key, from.flatten()).try_next().await,
                 };
                 (stream, position, page)
             })
-            .buffer_unordered(READS)
+            .buffer_unordered(CONCURRENT_READS)
             .collect()
             .await;
         let mut grown = Vec::new();
@@ -313,10 +318,10 @@ impl<V: ViewStore> Worker<V> {
             let inbox = self.inboxes.get_mut(&stream).expect("a stream that is read has an inbox");
             match page {
                 Ok(Some(page)) => {
-                    let whole = page.parts().all(|(commit, places)| places.len() == commit.len());
+                    let whole = page.parts().all(|(commit, indexes)| indexes.len() == commit.len());
                     if !whole {
                         let (first, _) = page.parts().next().expect("a page has an event");
-                        let (first, error) = (first.first, "the position of the view lies inside a commit");
+                        let (first, error) = (first.first, "the position of the view is inside a commit");
                         self.quarantine(&stream, position, first, error.into()).await;
                         continue;
                     }
@@ -326,8 +331,8 @@ impl<V: ViewStore> Worker<V> {
                     grown.push(stream);
                 }
                 Ok(None) => {
-                    inbox.saw_end();
-                    if inbox.wants_more() {
+                    inbox.record_end();
+                    if inbox.has_work() {
                         inbox.stall = Some(StallReason::NotShown);
                         self.delay(stream);
                     }
@@ -340,7 +345,7 @@ impl<V: ViewStore> Worker<V> {
                     }
                     _ => {
                         let error = Arc::new(error);
-                        inbox.tell(&WaitOutcome::Unreadable(Arc::clone(&error)));
+                        inbox.answer_waiters(&WaitOutcome::Unreadable(Arc::clone(&error)));
                         inbox.stall = Some(StallReason::Unreadable(error));
                         self.delay(stream);
                     }
@@ -350,20 +355,20 @@ impl<V: ViewStore> Worker<V> {
         grown
     }
 
-    /// Turns to a stream again later.
+    /// Schedules the next read of a stream, with backoff.
     fn delay(&mut self, stream: StreamName) {
         let Some(inbox) = self.inboxes.get_mut(&stream) else { return };
-        inbox.forget_beyond(self.shared.settings.events_per_batch);
+        inbox.shrink_to(self.shared.settings.events_per_batch);
         let retry = &self.shared.settings.retry;
         let backoff = inbox.backoff.get_or_insert_with(|| retry.start());
-        let wait = backoff.wait(&self.shared.environment.randomness).max(LEAST_WAIT);
+        let wait = backoff.wait(&self.shared.environment.randomness).max(MIN_WAIT);
         self.delayed.push(self.shared.environment.clock.sleep(wait).map(|()| stream).boxed());
     }
 
-    /// Keeps a stream that has more to do, or was asked for again meanwhile; it is ready, unless it is tried later anyway.
-    fn put_back(&mut self, stream: StreamName) {
+    /// Marks a stream that has more work as ready, unless it is delayed. Removes the inbox of a stream without work.
+    fn requeue(&mut self, stream: StreamName) {
         let Some(inbox) = self.inboxes.get(&stream) else { return };
-        if inbox.wants_more() {
+        if inbox.has_work() {
             if inbox.backoff.is_none() {
                 self.queue(stream);
             }
@@ -372,15 +377,15 @@ impl<V: ViewStore> Worker<V> {
         }
     }
 
-    /// Has the position of a stream asked for again.
-    pub(super) fn forget(&mut self, stream: &StreamName) {
-        self.shared.forget(stream);
+    /// Forgets the position of a stream, so that it is read again.
+    pub(super) fn forget_position(&mut self, stream: &StreamName) {
+        self.shared.forget_position(stream);
         if let Some(inbox) = self.inboxes.get_mut(stream) {
             inbox.position = None;
         }
     }
 
-    /// Puts a stream in quarantine and tells everyone concerned. Where that cannot be recorded, it is tried again.
+    /// Puts a stream in quarantine. If the quarantine cannot be recorded, a later round tries the commit again.
     pub(super) async fn quarantine(
         &mut self,
         stream: &StreamName,
@@ -388,64 +393,66 @@ impl<V: ViewStore> Worker<V> {
         sequence: V::Sequence,
         error: String,
     ) {
-        self.forget(stream);
+        self.forget_position(stream);
         match self.shared.quarantine(stream, position, sequence, error).await {
-            // The next turn finds it in quarantine, or moved by another worker.
+            // The next round finds the stream in quarantine, or advanced by another process.
             Ok(()) => {}
-            Err(error) => self.pause("cannot record a quarantine", error).await,
+            Err(error) => self.back_off("cannot record a quarantine in the view", error).await,
         }
     }
 
-    /// Waits a while because the view's database cannot be worked with.
-    pub(super) async fn pause(&mut self, what: &str, error: StorageError) {
-        tracing::warn!(view = %self.shared.view.definition(), error = %describe(&error), "{what}; trying again");
+    /// Waits with backoff because the view's database fails.
+    pub(super) async fn back_off(&mut self, what: &str, error: StorageError) {
+        let view = self.shared.view.definition();
+        tracing::warn!(%view, error = %describe(&error), "{what}; retrying with backoff");
         let error = StorageError::new(error.kind(), what).because(error);
         self.shared.reports[self.index].set_last_error(Arc::new(error));
         let retry = &self.shared.settings.retry;
         let backoff = self.backoff.get_or_insert_with(|| retry.start());
-        let wait = backoff.wait(&self.shared.environment.randomness).max(LEAST_WAIT);
+        let wait = backoff.wait(&self.shared.environment.randomness).max(MIN_WAIT);
         let sleep = self.shared.environment.clock.sleep(wait);
         future::select(sleep, Box::pin(self.shared.stopped())).await;
     }
 
-    /// Shows how far this worker is.
+    /// Updates the report of this worker.
     fn report(&mut self) {
-        let (mut stalled, mut events, mut oldest) = (Vec::new(), 0, None::<Timestamp>);
-        self.held = 0;
+        let (mut stalled, mut lag_events, mut oldest) = (Vec::new(), 0, None::<Timestamp>);
+        self.held_events = 0;
         for (stream, inbox) in &self.inboxes {
-            self.held += inbox.events();
+            self.held_events += inbox.events();
             let (behind, since) = inbox.lag();
-            events += behind;
+            lag_events += behind;
             oldest = oldest.into_iter().chain(since).min();
-            if let Some(reason) = inbox.stall.as_ref().filter(|_| stalled.len() < MOST_SHOWN) {
+            if let Some(reason) = inbox.stall.as_ref().filter(|_| stalled.len() < MAX_STALLED_SHOWN) {
                 let position = inbox.position.flatten();
                 stalled.push(StalledStream { stream: stream.clone(), position, reason: reason.clone() });
             }
         }
-        self.shared.reports[self.index].set(events, oldest, stalled, self.backoff.is_none());
+        self.shared.reports[self.index].set(lag_events, oldest, stalled, self.backoff.is_some());
     }
 }
 
 type RunOf<V> = CommitRun<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
 
+/// Returns the next commits of a stream, within the budget; `None` if there are none.
 fn run_of<V: ViewStore>(
     shared: &Shared<V>,
     stream: &StreamName,
     inbox: &InboxOf<V>,
     budget: &mut BatchBudget,
 ) -> Option<RunOf<V>> {
-    let commits = inbox.run(|commit| budget.takes(commit.len(), shared.environment.weight(commit)));
+    let commits = inbox.next_run(|commit| budget.try_add(commit.len(), shared.environment.weight(commit)));
     let from = inbox.position.flatten();
     (!commits.is_empty()).then(|| CommitRun { stream: stream.clone(), from, commits })
 }
 
-/// How many waiting streams a worker shows.
-const MOST_SHOWN: usize = 100;
+/// Maximum number of stalled streams in the report of a worker.
+const MAX_STALLED_SHOWN: usize = 100;
 
-/// Even a lucky draw does not turn waiting into spinning.
-const LEAST_WAIT: Duration = Duration::from_millis(1);
+/// Minimum wait before a retry, because full jitter may draw zero.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// How much more a batch takes.
+/// Remaining capacity of a batch.
 struct BatchBudget {
     events: usize,
     bytes: usize,
@@ -456,8 +463,9 @@ impl BatchBudget {
         self.events == 0 || self.bytes == 0
     }
 
-    /// Whether a commit goes in: the last one may go beyond.
-    fn takes(&mut self, events: usize, bytes: usize) -> bool {
+    /// Adds a commit to the batch, unless the batch is full. The last commit may exceed the capacity. Returns false if
+    /// the commit was not added.
+    fn try_add(&mut self, events: usize, bytes: usize) -> bool {
         if self.is_full() {
             return false;
         }

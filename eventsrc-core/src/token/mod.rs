@@ -1,4 +1,5 @@
-//! Tokens, which tie what was written to what is read.
+//! Tokens: streams and sequences that an answer was built from. A caller passes a [`Token`] to a reader ("at least as
+//! new as this") or to a writer ("only if nothing changed since"); [`TokenCodec`] gives it a signed text form.
 
 mod set;
 mod text;

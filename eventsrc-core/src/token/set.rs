@@ -1,4 +1,4 @@
-//! The token itself.
+//! The token as a set of streams and sequences.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::stream::{InvalidStreamName, Sequence, StreamKey, StreamName, Zone};
 
-/// What an answer was built from: a set of (stream, sequence), at most one sequence a stream.
+/// Set of (stream, sequence) that an answer was built from, with at most one sequence for each stream.
 ///
-/// A save and a query each give one; pass it along to say "at least as new as this" to a reader, or "only if
-/// nothing changed since" to a writer. Tokens form a lattice: [`join`](Token::join) takes the greater sequence of
-/// each stream, and is associative, commutative and idempotent, with the empty token as its unit; `a <= b` iff
-/// `a.join(b) == b`, so two tokens may be neither less nor greater.
+/// Saves and queries return tokens. A caller passes a token to a reader to require "at least as new as this", or to a
+/// writer to require "only if nothing changed since".
 ///
-/// A token also knows whether it can be *trusted*: made here, or signed by somebody who holds the key. That is no
-/// part of its value, and equality ignores it; a join is trusted if both sides are. An untrusted token costs a
-/// writer a read, because an invented sequence could make a hole.
+/// Tokens form a lattice. [`join`](Token::join) takes the greater sequence of each stream; it is associative,
+/// commutative and idempotent, and its unit is the empty token. The order is partial: `a <= b` iff `a.join(b) == b`.
+///
+/// A token is *trusted* if this process made it from a read or a write, or if its signature is valid. Equality ignores
+/// this property. A join is trusted if both sides are. An untrusted token costs a writer a read, because an invented sequence could leave a
+/// hole in a stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "Positions", into = "Positions")]
 pub struct Token {
@@ -27,23 +28,23 @@ pub struct Token {
 
 pub(super) type Positions = BTreeMap<StreamName, (u64, Zone)>;
 
-/// Sequence of one stream in a token, of whatever type: its number and the zone that wrote it.
+/// Sequence of one stream in a token, for any sequence type: its number, and the zone that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenPosition {
-    /// The number; 1 for the first event of a stream.
+    /// Number of the sequence; 1 for the first event of a stream.
     pub number: u64,
-    /// The zone.
+    /// Zone that wrote the event.
     pub zone: Zone,
 }
 
 impl TokenPosition {
-    /// The parts of `sequence`.
+    /// Returns the parts of `sequence`.
     pub fn of<S: Sequence>(sequence: S) -> Self {
         Self { number: sequence.number(), zone: sequence.zone() }
     }
 }
 
-/// `7`, and `7@2` in a zone other than the default one.
+/// Writes `7`, or `7@2` for a zone other than the default one.
 impl fmt::Display for TokenPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.number)?;
@@ -55,11 +56,11 @@ impl fmt::Display for TokenPosition {
 }
 
 impl Token {
-    /// "I know `sequence` of this stream", as somebody says: not trusted.
+    /// Returns an untrusted token that names `sequence` of one stream, as an outside caller claims.
     ///
     /// # Errors
     ///
-    /// [`InvalidStreamName`] if the key names no stream.
+    /// [`InvalidStreamName`] if the key is not a valid stream name.
     pub fn claimed<K: StreamKey, S: Sequence>(key: &K, sequence: S) -> Result<Self, InvalidStreamName> {
         let name = StreamName::of(key)?;
         Ok(Self {
@@ -68,53 +69,55 @@ impl Token {
         })
     }
 
-    /// What was seen of one stream.
+    /// Returns a trusted token of one stream that this process read or wrote; empty if `sequence` is `None`.
     pub(crate) fn seen<S: Sequence>(name: StreamName, sequence: Option<S>) -> Self {
         let positions =
             sequence.map(|sequence| (name, (sequence.number(), sequence.zone()))).into_iter().collect();
         Self { positions, trusted: true }
     }
 
-    /// The same token, trusted: the caller vouches that these sequences are stored, each as the last of a commit. A writer puts
-    /// right after them without a look.
+    /// Marks the token as trusted. The caller vouches that each sequence is stored and is the last of a commit. A writer
+    /// puts the next commit after it without a read.
     #[must_use]
     pub fn vouched(mut self) -> Self {
         self.trusted = true;
         self
     }
 
+    /// Marks the token as untrusted.
     pub(crate) fn unvouched(mut self) -> Self {
         self.trusted = false;
         self
     }
 
-    /// Whether its sequences are known to be stored, each as the last of a commit.
+    /// True if each sequence is known to be stored as the last of a commit.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
 
-    /// Whether it names no stream.
+    /// True if the token names no stream.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
 
-    /// How many streams it names.
+    /// Returns the number of streams in the token.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
 
-    /// The sequence of this stream; `None` if the token does not name it, or names a sequence that `S` does not have.
+    /// Returns the sequence of the stream of `key`; `None` if the token does not name the stream, or if type `S` has no
+    /// such sequence.
     pub fn sequence<S: Sequence, K: StreamKey>(&self, key: &K) -> Option<S> {
         let (number, zone) = *self.positions.get(&StreamName::of(key).ok()?)?;
         S::from_parts(number, zone)
     }
 
-    /// The streams and sequences, in the order of the names.
+    /// Returns the streams and their sequences, ordered by stream name.
     pub fn positions(&self) -> impl ExactSizeIterator<Item = (&StreamName, TokenPosition)> {
         self.positions.iter().map(|(name, &(number, zone))| (name, TokenPosition { number, zone }))
     }
 
-    /// All that either token knows.
+    /// Returns the token with the greater sequence of each stream of both tokens.
     #[must_use]
     pub fn join(mut self, other: &Self) -> Self {
         for (name, position) in &other.positions {
@@ -137,7 +140,7 @@ impl Token {
     }
 }
 
-/// Knows nothing, which anybody can be trusted with.
+/// The empty token, which is always trusted.
 impl Default for Token {
     fn default() -> Self {
         Self { positions: Positions::new(), trusted: true }

@@ -1,8 +1,8 @@
-//! The text form of tokens, safe in an HTTP header. This file alone knows its layout.
+//! Text form of tokens, which is safe in an HTTP header. No other file knows its layout.
 //!
-//! `1.PAYLOAD` or, signed, `1.PAYLOAD.KEYID.MAC`. The payload is base64url (RFC 4648 §5, no padding) of the postcard
-//! encoding of `[(name, number, zone)]`, ascending by name. The MAC is base64url of HMAC-SHA-256 (RFC 2104) over all
-//! of the text before its dot. One token has one text.
+//! The text is `1.PAYLOAD`, or `1.PAYLOAD.KEYID.MAC` with a signature. The payload is base64url (RFC 4648 §5, without
+//! padding) of the postcard encoding of `[(name, number, zone)]`, ascending by name. The MAC is base64url of
+//! HMAC-SHA-256 (RFC 2104) over the text before the last dot. Equal tokens have equal texts.
 
 use std::fmt;
 
@@ -14,46 +14,48 @@ use sha2::Sha256;
 use super::set::{Positions, Token};
 use crate::stream::{StreamName, Zone};
 
-/// Writes and reads the text form of tokens.
+/// Encodes tokens as text and decodes them, with or without signatures. The text is limited to 4096 bytes by default.
 #[derive(Debug, Clone)]
 pub struct TokenCodec {
     keys: Vec<TokenKey>,
     limit: usize,
 }
 
-/// A secret that signs tokens, and the id that names it in them.
+/// Secret for signing tokens, and the id that identifies it in a token.
 #[derive(Clone)]
 pub struct TokenKey {
     id: String,
     secret: Vec<u8>,
 }
 
-/// The longest text a codec writes or reads unless told otherwise, in bytes.
+/// Default limit of the text, in bytes.
 const DEFAULT_LIMIT: usize = 4096;
 
 impl TokenCodec {
-    /// Tokens without signatures: whoever holds one can change it, so it is not trusted when it comes back.
+    /// Creates a codec without signatures. Any holder can change such a token, so decoded tokens are not trusted.
     pub fn unsigned() -> Self {
         Self { keys: Vec::new(), limit: DEFAULT_LIMIT }
     }
 
-    /// Tokens signed with `key`; those signed with one of `accepted` are still read, which is how keys are replaced.
+    /// Creates a codec that signs tokens with `key`. It also accepts tokens signed with a key of `accepted`, which
+    /// allows key rotation.
     pub fn signed(key: TokenKey, accepted: impl IntoIterator<Item = TokenKey>) -> Self {
         Self { keys: std::iter::once(key).chain(accepted).collect(), limit: DEFAULT_LIMIT }
     }
 
-    /// The same codec with another limit on the text, in bytes.
+    /// Sets the limit of the text, in bytes. Default: 4096.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// The text of `token`: letters, digits and `-_.` only.
+    /// Encodes `token` as text of letters, digits and `-_.` only.
     ///
     /// # Errors
     ///
-    /// [`TokenError::TooLarge`] past the limit. Ask for less: a token of the streams that the reader needs.
+    /// [`TokenError::TooLarge`] if the text exceeds the limit. Encode a token of fewer streams: those that the reader
+    /// needs.
     pub fn encode(&self, token: &Token) -> Result<String, TokenError> {
         let entries: Vec<_> =
             token.positions().map(|(name, at)| (name.as_str(), at.number, at.zone)).collect();
@@ -68,11 +70,11 @@ impl TokenCodec {
         Ok(text)
     }
 
-    /// The token of `text`, trusted if it was signed with a key of this codec.
+    /// Decodes the token in `text`. The token is trusted if it is signed with a key of this codec.
     ///
     /// # Errors
     ///
-    /// Each way in which a text can be wrong is a [`TokenError`] of its own. A codec that signs reads no unsigned text.
+    /// [`TokenError`], with one variant for each defect of a text. A codec that signs rejects unsigned texts.
     pub fn decode(&self, text: &str) -> Result<Token, TokenError> {
         self.check_size(text.len())?;
         let (version, rest) = text.split_once('.').ok_or(TokenError::Malformed("it has no parts"))?;
@@ -95,7 +97,7 @@ impl TokenCodec {
         Ok(if trusted { Token::from(positions).vouched() } else { Token::from(positions) })
     }
 
-    /// Without keys there is nothing to verify with: the signature is ignored, and the token not trusted.
+    /// Returns true if the signature is valid. A codec without keys ignores the signature, and the token is not trusted.
     fn verify(&self, text: &str, id: &str, mac: &str) -> Result<bool, TokenError> {
         if self.keys.is_empty() {
             return Ok(false);
@@ -118,7 +120,7 @@ const VERSION: &str = "1";
 fn decode_payload(payload: &str) -> Result<Positions, TokenError> {
     let bytes = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Malformed("it is not base64url"))?;
     let (entries, rest) = postcard::take_from_bytes::<Vec<(StreamName, u64, Zone)>>(&bytes)
-        .map_err(|_| TokenError::Malformed("it is cut off or was never a token"))?;
+        .map_err(|_| TokenError::Malformed("it is truncated or is not a token"))?;
     if !rest.is_empty() {
         return Err(TokenError::Malformed("it has bytes after its end"));
     }
@@ -129,12 +131,12 @@ fn decode_payload(payload: &str) -> Result<Positions, TokenError> {
 }
 
 impl TokenKey {
-    /// A key under the name `id`, which is written into tokens.
+    /// Creates a key. Each token that it signs contains `id`.
     ///
     /// # Errors
     ///
-    /// [`TokenError::BadKey`] unless the id is 1 to 32 letters, digits, `-` or `_`, and the secret has at least 16
-    /// bytes (take 32 from a good source).
+    /// [`TokenError::BadKey`] unless `id` has 1 to 32 letters, digits, `-` or `_`, and the secret has at least 16 bytes.
+    /// Use 32 bytes from a cryptographically secure source.
     pub fn new(id: impl Into<String>, secret: impl Into<Vec<u8>>) -> Result<Self, TokenError> {
         let (id, secret) = (id.into(), secret.into());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -157,34 +159,34 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// A text that is no token here.
+/// Error of encoding or decoding a token, or of creating a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Garbage, or cut off.
+    /// The text is not a token, or is truncated.
     #[error("the token is malformed: {0}")]
     Malformed(&'static str),
-    /// Written by a later version of eventsrc.
-    #[error("the token has version {0}, which is not known here")]
+    /// A later version of eventsrc wrote the token.
+    #[error("the token has version {0}, which this version of eventsrc cannot read")]
     UnknownVersion(String),
-    /// Unsigned, where signatures are required.
+    /// The token is not signed, and this codec requires signatures.
     #[error("the token is not signed")]
     Unsigned,
-    /// The signature is not of this text.
+    /// The signature does not match the text.
     #[error("the token's signature is wrong")]
     Forged,
-    /// Signed with a key that is not, or no longer, accepted.
+    /// The token is signed with a key that is not, or no longer, accepted.
     #[error("the token is signed with key {0:?}, which is not accepted")]
     UnknownKey(String),
-    /// Longer than allowed.
+    /// The text is longer than the limit of the codec.
     #[error("the token has {size} bytes, more than the limit of {limit}")]
     TooLarge {
-        /// Its size, in bytes.
+        /// Size of the text, in bytes.
         size: usize,
-        /// The limit, in bytes.
+        /// Limit of the codec, in bytes.
         limit: usize,
     },
-    /// A signing key that cannot be used.
+    /// The id or the secret of a signing key is not usable.
     #[error(
         "a token key needs an id of 1 to 32 letters, digits, '-' or '_', and a secret of at least 16 bytes"
     )]

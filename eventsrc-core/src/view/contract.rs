@@ -1,4 +1,4 @@
-//! The contract of a store for views.
+//! The contract of a view store.
 
 use std::any::Any;
 use std::error::Error;
@@ -13,13 +13,13 @@ use crate::commit::Payload;
 use crate::storage::StorageError;
 use crate::stream::{Sequence, StreamKey, StreamName};
 
-/// A batch of the commits that `V` applies.
+/// A batch for `V`.
 pub type BatchOf<V> = Batch<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>;
 
-/// What a view could not do with a commit; any error of the caller's own.
+/// Error of a view's code for an event that it cannot apply. Any error type converts to it.
 pub type ViewError = Box<dyn Error + Send + Sync>;
 
-/// A panic of a view's code, as the error that it is for the view.
+/// Converts the payload of a panic of a view's code to an error with its message.
 pub fn error_from_panic(panic: &(dyn Any + Send)) -> ViewError {
     let text = panic
         .downcast_ref::<&str>()
@@ -29,221 +29,228 @@ pub fn error_from_panic(panic: &(dyn Any + Send)) -> ViewError {
     format!("the view panicked: {text}").into()
 }
 
-/// Keeps one version of one view: its rows, and the position of each stream that they are made of. This is what a new
-/// kind of database for views implements.
+/// Stores one version of one view: its rows, and the position of each stream that they contain. A new database for
+/// views implements this trait.
 ///
-/// The rows are the user's own, written by the user's own code. What makes them right is that rows and positions
-/// move in one transaction, which is decided by comparing positions: so any number of workers may apply the same commits
-/// at once, and each commit has its effect once. The contract is checked sentence by sentence by the suite in
-/// `eventsrc-testkit`; [`MemoryView`] is the reference.
+/// The rows belong to the user, whose code writes them. Rows and positions change in one transaction, which is applied
+/// only if the stored positions are the expected ones. Therefore any number of workers may apply the same commits
+/// concurrently, and each commit has its effect exactly once.
+///
+/// The suite in `eventsrc-testkit` checks the contract sentence by sentence. [`MemoryView`](crate::view::MemoryView) is
+/// the reference.
 ///
 /// # Applying
 ///
-/// - A batch is applied whole or not at all: rows and positions of all its streams.
-/// - An empty batch is `Done`, and changes nothing.
-/// - A batch is applied only if each of its streams is at the position that its move begins from; otherwise nothing
-///   changes, and the answer is [`Applied::PositionDiffers`], whatever the view's code would say to it.
-/// - Of any number of racing batches that move one stream from the same position, exactly one is applied.
-/// - A batch of which the view's code refuses something, by an error or a panic, or whose rows break a rule of the
-///   database, changes nothing, and the answer is [`Applied::Rejected`] with the cause.
-/// - What may go well another time, such as a lost connection, a deadlock or a full disk, is never `Rejected` but an `Err`.
-/// - An `Err` means unknown: the batch may be applied. Positions tell.
-/// - When a batch was answered with `Done`, every later read sees it, from any task or process.
-/// - A caller that stops waiting does no harm: the batch is applied whole or not at all.
+/// - A batch is applied as a whole or not at all: the rows and the positions of all its streams.
+/// - An empty batch returns `Done` and changes nothing.
+/// - A batch is applied only if each of its streams has the position `from` of its change; otherwise nothing changes,
+///   and the result is [`Applied::PositionDiffers`], even if the view's code would reject the batch.
+/// - Of any number of concurrent batches that change one stream from the same position, exactly one is applied.
+/// - A batch that the view's code rejects, by an error or a panic, or whose rows violate a constraint of the database,
+///   changes nothing, and the result is [`Applied::Rejected`] with the cause.
+/// - A transient failure, such as a lost connection, a deadlock or a full disk, is an `Err` and never `Rejected`.
+/// - An `Err` means that the outcome is unknown: the batch may be applied, and the positions show whether it is.
+/// - After `Done`, every later read sees the batch, from any task or process.
+/// - If the caller stops waiting, the batch is applied as a whole or not at all, and other callers are not affected.
 ///
-/// # Places
+/// # Positions
 ///
-/// - A stream that was never applied has no position.
-/// - `places` answers in the order of the streams that it was asked for: one that is named twice is answered twice, and an
-///   empty list with an empty list.
-/// - `positions` are those of all streams that have one, each once, by name, from after a name on, and at most as many as
-///   asked for.
-/// - Another version of the view, and another view, have positions, quarantines and skips of their own.
+/// - A stream of which no commit was applied has no position.
+/// - `positions_of` returns one entry for each given stream, in the given order; a stream that is named twice has two
+///   entries, and an empty list has none.
+/// - `positions` returns the streams that have a position, each once, sorted by name, beginning after the given name,
+///   and at most `limit` of them.
+/// - Each version of each view has its own positions, quarantines and skips.
 ///
 /// # Quarantine
 ///
-/// - A stream in quarantine is shown as such by `places`, and by `quarantined` with all that was recorded.
-/// - A stream goes into quarantine only while it stands right before the commit in question; later it changes nothing.
-/// - A stream that is in quarantine keeps what was recorded first; a second quarantine changes nothing.
-/// - A batch that moves a stream in quarantine changes nothing, and the answer is [`Applied::Quarantined`].
-/// - `release` ends it, and nothing else changes.
-/// - `skip` moves the position over a commit, ends the quarantine and records the decision, in one transaction, and only from
-///   the position that its change begins from; otherwise nothing changes, and the answer is `false`.
-/// - `skipped` are all decisions that were recorded, in the order of their streams and sequences.
+/// - A stream in quarantine is reported as such by `positions_of`, and by `quarantined` with everything that was
+///   recorded.
+/// - `quarantine` has an effect only while the position of the stream is right before the commit; later it changes
+///   nothing.
+/// - A stream in quarantine keeps its first record; a second `quarantine` changes nothing.
+/// - A batch with a stream in quarantine changes nothing, and the result is [`Applied::Quarantined`].
+/// - `release` ends the quarantine and changes nothing else.
+/// - `skip` moves the position over commits, ends the quarantine and records the decision, in one transaction, and only
+///   from the position `from` of its change; otherwise nothing changes, and the result is `false`.
+/// - `skipped` returns all recorded decisions, sorted by stream and sequence.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not keep a view",
-    note = "a view is kept by a store such as `MemoryView`, `SqliteView` or `PostgresView`; wrap one in `Arc` to share it"
+    message = "`{Self}` is not a view store",
+    note = "view stores are `MemoryView`, `SqliteView` and `PostgresView`, for example; wrap one in `Arc` to share it"
 )]
 pub trait ViewStore: Send + Sync + 'static {
-    /// What names a stream.
+    /// Key of a stream.
     type Key: StreamKey;
-    /// The position of an event in its stream.
+    /// Sequence of an event in its stream.
     type Sequence: Sequence;
-    /// The event itself.
+    /// Payload of an event.
     type Payload: Payload;
 
-    /// Which view this is, and what it follows.
+    /// Returns the name, the version and the followed categories of the view.
     fn definition(&self) -> &ViewDefinition;
 
-    /// Applies `batch` in one transaction, if every stream is where the batch begins.
+    /// Applies `batch` in one transaction, if every stream has the position from which the batch changes it.
     fn apply(&self, batch: &BatchOf<Self>) -> impl Future<Output = Result<Applied, StorageError>> + Send;
 
-    /// Where these streams are.
+    /// Returns the positions of `streams`.
     fn positions_of(
         &self,
         streams: &[StreamName],
     ) -> impl Future<Output = Result<Vec<StreamPosition<Self::Sequence>>, StorageError>> + Send;
 
-    /// The positions of the streams whose names come after `after`, at most `limit`, by name.
+    /// Returns the positions of at most `limit` streams whose names follow `after`, sorted by name.
     fn positions(
         &self,
         after: Option<&StreamName>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(StreamName, Self::Sequence)>, StorageError>> + Send;
 
-    /// Puts a stream in quarantine, if it is where `poison` says.
+    /// Puts a stream in quarantine, if it has the position of `entry`.
     fn quarantine(
         &self,
-        poison: &QuarantinedCommit<Self::Sequence>,
+        entry: &QuarantinedCommit<Self::Sequence>,
     ) -> impl Future<Output = Result<(), StorageError>> + Send;
 
-    /// The streams in quarantine, by name.
+    /// Returns the streams in quarantine, sorted by name.
     fn quarantined(
         &self,
     ) -> impl Future<Output = Result<Vec<QuarantinedCommit<Self::Sequence>>, StorageError>> + Send;
 
-    /// Ends a quarantine, so that the commit is tried again; false if there was none.
+    /// Ends a quarantine, so that the commit is retried. Returns false if the stream was not in quarantine.
     fn release(&self, stream: &StreamName) -> impl Future<Output = Result<bool, StorageError>> + Send;
 
-    /// Moves over commits without applying them, and records who decided so; `false` if the stream's position differs.
+    /// Moves the position over commits without applying them, and records the decision. Returns false if the position
+    /// of the stream differs.
     fn skip(
         &self,
         skip: &SkippedCommits<Self::Sequence>,
     ) -> impl Future<Output = Result<bool, StorageError>> + Send;
 
-    /// The decisions to skip.
+    /// Returns the recorded decisions to skip commits.
     fn skipped(
         &self,
     ) -> impl Future<Output = Result<Vec<SkippedCommits<Self::Sequence>>, StorageError>> + Send;
 }
 
-/// Outcome of applying a batch. Unless it is `Done`, nothing was changed.
+/// Outcome of applying a batch. Unless it is `Done`, nothing has changed.
 #[derive(Debug)]
-#[must_use = "a batch that was not applied is a value"]
+#[must_use = "a batch that was not applied is reported by this value, not by an error"]
 pub enum Applied {
-    /// Rows and positions were written.
+    /// Rows and positions are written.
     Done,
-    /// A stream is not at the position where the batch begins: another worker was first, or the caller's knowledge is old.
+    /// A stream has another position than the batch expects: another worker was first, or the caller's position is
+    /// stale.
     PositionDiffers,
     /// A stream of the batch is in quarantine.
     Quarantined,
-    /// The view's code or a rule of the database refuses the batch, however often it is tried.
+    /// The view's code or a constraint of the database rejects the batch, and will reject it again.
     Rejected(ViewError),
 }
 
-/// Outcome of a take-over. Unless it is `Done`, nothing was changed, and the other version goes on serving.
+/// Outcome of a take-over. Unless it is `Done`, nothing has changed, and the other version still serves.
 #[derive(Debug)]
-#[must_use = "a take-over that did not happen is a value"]
+#[must_use = "a take-over that did not happen is reported by this value, not by an error"]
 pub enum TakeOver {
-    /// This version serves.
+    /// This version serves now.
     Done,
-    /// This version would still be behind the serving one.
+    /// This version would still be behind the serving version.
     Behind,
-    /// These streams are in quarantine in this version, and the serving one is past them; never empty.
+    /// Streams that are in quarantine in this version, and of which the serving version has applied more; never empty.
     Quarantined(Vec<StreamName>),
-    /// The view's code or a rule of the database refuses a commit by which this version is behind.
+    /// The view's code or a constraint of the database rejects a commit that this version lacks.
     Rejected(ViewError),
 }
 
-/// The outcome of a take-over whose last batch was not applied.
+/// Converts the outcome of the last batch of a take-over.
 impl From<Applied> for TakeOver {
     fn from(applied: Applied) -> Self {
         match applied {
             Applied::Done => Self::Done,
-            // Whatever holds the batch up, the version stays behind.
+            // Without this batch, the version stays behind.
             Applied::PositionDiffers | Applied::Quarantined => Self::Behind,
             Applied::Rejected(error) => Self::Rejected(error),
         }
     }
 }
 
-/// Where a stream is in a view.
+/// Position of a stream in a view, and whether the stream is in quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamPosition<S> {
-    /// The sequence up to which the view has applied it; `None` before its first event.
+    /// Sequence up to which the view has applied the stream; `None` before the first event.
     pub position: Option<S>,
-    /// Whether it is in quarantine, and does not move.
+    /// True if the stream is in quarantine, so that its position does not change.
     pub quarantined: bool,
 }
 
-/// Nowhere yet.
+/// A stream of which nothing is applied.
 impl<S> Default for StreamPosition<S> {
     fn default() -> Self {
         Self { position: None, quarantined: false }
     }
 }
 
-/// A commit that a view cannot apply, and which stops its stream.
+/// A commit that a view cannot apply. Its stream stops there until an operator retries or skips the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedCommit<S> {
-    /// The stream.
+    /// Name of the stream.
     pub stream: StreamName,
-    /// The position that the view has of it.
+    /// Position of the stream in the view.
     pub position: Option<S>,
-    /// Where the commit begins.
+    /// First sequence of the commit.
     pub sequence: S,
-    /// Why it cannot be applied, with its causes.
+    /// Text of the error, with its causes.
     pub error: String,
-    /// When that was found.
+    /// Time at which the stream went into quarantine.
     pub time: Timestamp,
 }
 
-/// The decision to leave a commit out of a view.
+/// A recorded decision to leave commits of one stream out of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedCommits<S> {
-    /// The change that leaves them out: from the stream's position to the end of the last one.
+    /// Position change over the skipped commits: from the stream's position to the end of the last one.
     pub change: PositionChange<S>,
-    /// Who decided, and why.
+    /// Reason for the decision, including who made it.
     pub reason: String,
-    /// When.
+    /// Time of the decision.
     pub time: Timestamp,
 }
 
-/// A store in which several versions of a view live beside each other, one of which readers see.
+/// A view store for several versions of a view, one of which serves: readers see its rows.
 ///
-/// - The first version that is ever opened serves at once.
-/// - Reads by the view's public names show the rows of the serving version, and their check of positions goes by its positions.
-/// - After `take_over` this version serves; the other one goes on being kept, and can take over again.
-/// - `take_over` is one transaction, in which no position of the view moves but by `catch_up`: it is given every stream of
-///   which this version lies behind the serving one, and brings the commits in between; it may bring later ones as well.
-/// - Where this version lies nowhere behind, `catch_up` is not called.
-/// - A `take_over` whose `catch_up` fails is that `Err`, and one whose batch would be rejected is [`TakeOver::Rejected`] with
-///   the cause; either changes nothing.
-/// - A version that would still lie behind anywhere does not take over: nothing changes, and the answer is
+/// - The first version of a view that is ever opened serves immediately.
+/// - Reads through the view's public names return the rows and the positions of the serving version.
+/// - After `take_over` this version serves; the other version can still be applied to, and can take over again.
+/// - `take_over` is one transaction, during which only the batch of `catch_up` changes positions of the view;
+///   `catch_up` receives every stream in which this version is behind the serving version and returns the commits in
+///   between, and it may return later ones as well.
+/// - If this version is not behind in any stream, `catch_up` is not called.
+/// - If `catch_up` fails, `take_over` returns its `Err`, and if its batch would be rejected, the result is
+///   [`TakeOver::Rejected`] with the cause; in both cases nothing changes.
+/// - A version that would still be behind in any stream does not take over: nothing changes, and the result is
 ///   [`TakeOver::Behind`].
-/// - A version with a stream in quarantine that the serving one is past does not take over: nothing changes, and the answer
-///   is [`TakeOver::Quarantined`] with the names of all such streams.
-/// - `retire` removes the rows, positions, quarantines and skips of this version, and of no other; the serving one is not
-///   retired, which is an error of kind `Invalid`.
-/// - The digest is the same for equal rows, in whatever order they were written, and another one for other rows.
+/// - A version that has streams in quarantine in which it is behind the serving version does not take over: nothing
+///   changes, and the result is [`TakeOver::Quarantined`] with the names of all such streams.
+/// - `retire` removes the rows, positions, quarantines and skips of this version and of no other; retiring the serving
+///   version is an error of kind `Invalid`.
+/// - Equal rows have equal digests, in whatever order they were written, and different rows have different digests.
 pub trait VersionedStore: ViewStore {
-    /// The version that readers see.
+    /// Returns the number of the serving version.
     fn serving(&self) -> impl Future<Output = Result<u32, StorageError>> + Send;
 
-    /// Makes this the version that readers see.
+    /// Makes this version the serving version.
     fn take_over(
         &self,
         catch_up: CatchUp<Self>,
     ) -> impl Future<Output = Result<TakeOver, StorageError>> + Send;
 
-    /// Removes this version.
+    /// Removes this version from the store.
     fn retire(&self) -> impl Future<Output = Result<(), StorageError>> + Send;
 
-    /// What the rows of this version come to.
+    /// Returns a digest of the rows of this version.
     fn digest(&self) -> impl Future<Output = Result<ViewDigest, StorageError>> + Send;
 }
 
-/// Brings the commits by which a version lies behind, while the positions of its view stand still.
+/// Function that reads the commits that a version lacks, during a take-over in which no position of the view changes.
 pub type CatchUp<V> = Box<
     dyn FnOnce(
             Vec<PositionChange<<V as ViewStore>::Sequence>>,
@@ -251,12 +258,12 @@ pub type CatchUp<V> = Box<
         + Send,
 >;
 
-/// What the rows of a view come to, whatever their order: two builds that are equal have equal digests.
+/// Digest of the rows of a view, independent of their order. Two versions with equal rows have equal digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewDigest {
-    /// How many rows there are.
+    /// Number of rows.
     pub rows: u64,
-    /// A hash of the rows of all tables, as text that means something to the same kind of store only.
+    /// Hash of the rows of all tables, as text. Hashes of different kinds of stores cannot be compared.
     pub hash: String,
 }
 
@@ -290,9 +297,9 @@ impl<V: ViewStore> ViewStore for Arc<V> {
 
     fn quarantine(
         &self,
-        poison: &QuarantinedCommit<Self::Sequence>,
+        entry: &QuarantinedCommit<Self::Sequence>,
     ) -> impl Future<Output = Result<(), StorageError>> + Send {
-        V::quarantine(self, poison)
+        V::quarantine(self, entry)
     }
 
     fn quarantined(

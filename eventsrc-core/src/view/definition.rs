@@ -1,11 +1,11 @@
-//! What a view is called, and what it follows.
+//! Names, versions and categories of views.
 
 use std::fmt;
 
-/// The name and version of a view, and the categories of the streams that it follows.
+/// Name and version of a view, and the categories of the streams that it follows.
 ///
-/// A view whose code or tables change gets a new version, which is built beside the old one and takes over from it. Positions
-/// belong to a version.
+/// A view whose code or tables change gets a new version. The new version is built while the old one serves, and then
+/// takes over from it. Each version has its own positions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ViewDefinition {
     name: String,
@@ -14,12 +14,13 @@ pub struct ViewDefinition {
 }
 
 impl ViewDefinition {
-    /// Version 1 of the view `name`, which follows the streams of these categories.
+    /// Creates version 1 of the view `name`, which follows the streams of `categories`.
     ///
     /// # Errors
     ///
-    /// [`InvalidViewName`] unless the name has 1 to 40 lower-case letters, digits and `_`, begins with a letter, and does not
-    /// end in `_v` and digits, because the rows of version 2 of `users` lie in `users_v2`.
+    /// [`InvalidViewName`] unless the name consists of 1 to 40 lower-case letters, digits and `_`, begins with a
+    /// letter, and does not end in `_v` and digits. Such an end is reserved: version 2 of `users` has its rows in the
+    /// table `users_v2`.
     pub fn new<C: Into<String>>(
         name: &str,
         categories: impl IntoIterator<Item = C>,
@@ -39,52 +40,52 @@ impl ViewDefinition {
         })
     }
 
-    /// The same view at this version.
+    /// Sets the version.
     #[must_use]
     pub fn at_version(mut self, version: u32) -> Self {
         self.version = version;
         self
     }
 
-    /// What it is called.
+    /// Returns the name of the view.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Which version of it this is.
+    /// Returns the version of the view.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The categories of the streams that it follows.
+    /// Returns the categories of the streams that the view follows.
     pub fn categories(&self) -> &[String] {
         &self.categories
     }
 
-    /// Whether it follows the streams of this category.
+    /// True if the view follows the streams of `category`.
     pub fn follows(&self, category: &str) -> bool {
         self.categories.iter().any(|followed| followed == category)
     }
 }
 
-/// `name v2`.
+/// The name and the version, such as `users v2`.
 impl fmt::Display for ViewDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} v{}", self.name, self.version)
     }
 }
 
-/// Whether a name is one that the rows of some version could lie under, such as `users_v2`.
+/// True if the name could be that of a version's table, such as `users_v2`.
 fn ends_in_a_version(name: &str) -> bool {
     let rest = name.trim_end_matches(|last: char| last.is_ascii_digit());
     rest.len() < name.len() && rest.ends_with("_v")
 }
 
-/// A name that no view can have.
+/// Error for a malformed view name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} names no view: a name has 1 to 40 lower-case letters, digits and '_', begins with a letter, and does not end \
-     in '_v' and digits"
+    "{0:?} is not a valid view name: use 1 to 40 lower-case letters, digits and '_', begin with a letter, and do not \
+     end in '_v' and digits"
 )]
 pub struct InvalidViewName(String);
 
@@ -92,28 +93,28 @@ pub struct InvalidViewName(String);
 mod tests {
     use super::*;
 
-    fn is_refused(name: &str) -> bool {
+    fn is_rejected(name: &str) -> bool {
         ViewDefinition::new(name, ["user"]).is_err()
     }
 
     #[test]
-    fn names_that_no_table_could_have_are_refused() {
+    fn malformed_names_are_rejected() {
         let long = "a".repeat(41);
         for name in ["", "Users", "user s", "users;", "üser", "1users", "_users", &long] {
-            assert!(is_refused(name), "{name:?}");
+            assert!(is_rejected(name), "{name:?}");
         }
         for name in ["a", "users", "users_2", "u1_", &long[1..]] {
-            assert!(!is_refused(name), "{name:?}");
+            assert!(!is_rejected(name), "{name:?}");
         }
     }
 
     #[test]
-    fn names_that_end_in_a_version_are_refused() {
+    fn names_that_end_in_a_version_are_rejected() {
         for name in ["users_v1", "users_v0", "users_v12", "users_v007", "a_v4294967296", "users_v1_v2"] {
-            assert!(is_refused(name), "{name:?}");
+            assert!(is_rejected(name), "{name:?}");
         }
         for name in ["users_v", "v1", "usersv1", "users_v1_", "users_v1a", "users_1", "users_v_1"] {
-            assert!(!is_refused(name), "{name:?}");
+            assert!(!is_rejected(name), "{name:?}");
         }
     }
 }

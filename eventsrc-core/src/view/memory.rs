@@ -1,4 +1,4 @@
-//! The reference view. It keeps its rows in memory; other stores are judged by what this one does.
+//! The reference implementation of a view store, in memory. Other stores must behave as this one does.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use crate::commit::{Event, Payload};
 use crate::storage::StorageError;
 use crate::stream::{Sequence, StreamKey, StreamName};
 
-/// Keeps a view in memory, for as long as it lives: rows `T`, made of events by a function.
+/// Stores a view in memory: rows of type `T`, which a function builds from events. Dropping it drops the rows.
 ///
-/// A transaction is a copy of the rows that takes the place of the old ones at its end, so `T` should be small or share
-/// its parts. Safe under concurrency: one lock guards rows and positions.
+/// A transaction copies the rows, and replaces them by the changed copy at its end. Therefore cloning `T` should be
+/// cheap. One lock guards rows and positions, so the view can be used from several threads.
 pub struct MemoryView<K, S, E, T> {
     definition: ViewDefinition,
     apply: Box<Apply<K, S, E, T>>,
@@ -36,7 +36,7 @@ struct State<S, T> {
 }
 
 impl<K: StreamKey, S: Sequence, E, T: Default> MemoryView<K, S, E, T> {
-    /// An empty view, to which `apply` applies one event after the other.
+    /// Creates an empty view. `apply` applies one event to the rows.
     pub fn new(
         definition: ViewDefinition,
         apply: impl Fn(&mut T, Event<'_, K, S, E>) -> Result<(), ViewError> + Send + Sync + 'static,
@@ -52,7 +52,7 @@ impl<K: StreamKey, S: Sequence, E, T: Default> MemoryView<K, S, E, T> {
 }
 
 impl<K, S: Sequence, E, T> MemoryView<K, S, E, T> {
-    /// What `query` makes of the rows, and where these streams were at that moment.
+    /// Runs `query` on the rows. Returns its result, and the positions of `streams` in the same snapshot.
     pub fn read<A>(
         &self,
         streams: &[StreamName],
@@ -84,7 +84,7 @@ where
 
     async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
         let mut state = self.state();
-        if let Some(applied) = state.refuses(batch) {
+        if let Some(applied) = state.outcome_without_applying(batch) {
             return Ok(applied);
         }
         let mut rows = state.rows.clone();
@@ -95,8 +95,8 @@ where
             Err(panic) => return Ok(Applied::Rejected(error_from_panic(&*panic))),
         }
         state.rows = rows;
-        for moved in batch.position_changes() {
-            state.positions.insert(moved.stream.clone(), moved.to);
+        for change in batch.position_changes() {
+            state.positions.insert(change.stream.clone(), change.to);
         }
         Ok(Applied::Done)
     }
@@ -116,10 +116,10 @@ where
         Ok(named.take(limit).map(|(name, position)| (name.clone(), *position)).collect())
     }
 
-    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
+    async fn quarantine(&self, entry: &QuarantinedCommit<S>) -> Result<(), StorageError> {
         let mut state = self.state();
-        if state.positions.get(&poison.stream).copied() == poison.position {
-            state.quarantined.entry(poison.stream.clone()).or_insert_with(|| poison.clone());
+        if state.positions.get(&entry.stream).copied() == entry.position {
+            state.quarantined.entry(entry.stream.clone()).or_insert_with(|| entry.clone());
         }
         Ok(())
     }
@@ -158,8 +158,8 @@ impl<S: Sequence, T> State<S, T> {
         }
     }
 
-    /// Answer to a batch that cannot be applied here, whatever the view's code would say.
-    fn refuses<K, E>(&self, batch: &Batch<K, S, E>) -> Option<Applied> {
+    /// Returns the outcome of a batch that cannot be applied, whatever the view's code does; `None` if it can be.
+    fn outcome_without_applying<K, E>(&self, batch: &Batch<K, S, E>) -> Option<Applied> {
         let differs = |change: &PositionChange<S>| self.position_of(&change.stream).position != change.from;
         let quarantined = |change: &PositionChange<S>| self.quarantined.contains_key(&change.stream);
         if batch.position_changes().iter().any(differs) {

@@ -1,4 +1,7 @@
-//! Views: rows that are made of events, kept beside the positions up to which they are made.
+//! Views: read models in some store, kept up to date by a [`Synchronizer`](crate::Synchronizer).
+//!
+//! [`ViewStore`] is the contract of a database that stores a view and its positions, and [`VersionedStore`] that of one
+//! that stores several versions of a view. [`MemoryView`] is the reference.
 
 mod batch;
 pub(crate) mod contract;

@@ -1,4 +1,4 @@
-//! Which leases the shards of a stream need.
+//! Discovery of shards: the leases to create and to remove.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,36 +7,36 @@ use eventsrc_core::lease::{Checkpoint, Lease, NewLease};
 use super::settings::InitialPosition;
 use crate::shard::Shard;
 
-/// The leases of shards that have none, and of which a group that never read the stream need not read anything.
+/// Leases of closed shards that a new group with [`InitialPosition::Latest`] does not read.
 ///
-/// They come first and by themselves: of several workers that begin at once and see different shards, the first one's word
-/// is kept, and all see which it was.
-pub(super) fn passed_over(shards: &[Shard], leases: &[Lease], initial: InitialPosition) -> Vec<NewLease> {
+/// They are created before all others, in a step of their own. If several workers start at once and see different shards,
+/// the lease of the first one is kept, and all workers see it.
+pub(super) fn skipped_leases(shards: &[Shard], leases: &[Lease], initial: InitialPosition) -> Vec<NewLease> {
     if initial != InitialPosition::Latest || !leases.is_empty() {
         return Vec::new();
     }
     shards.iter().filter(|shard| !shard.is_open).map(|shard| new(shard, Checkpoint::End)).collect()
 }
 
-/// The leases of shards that have none; `beginning` if the group had none at all when it looked first.
-pub(super) fn missing(
+/// Leases to create for shards that have none. `is_new_group` is true if the group had no lease before this discovery.
+pub(super) fn missing_leases(
     shards: &[Shard],
     leases: &[Lease],
     initial: InitialPosition,
-    beginning: bool,
+    is_new_group: bool,
 ) -> Vec<NewLease> {
     let parents: HashMap<&str, &[String]> =
         shards.iter().map(|shard| (shard.id.as_str(), shard.parents.as_slice())).collect();
     let known: HashMap<&str, &Lease> = leases.iter().map(|lease| (lease.shard.as_str(), lease)).collect();
-    // What was made of a shard that is being read goes on where that one ends.
-    let goes_on = |shard: &Shard| {
+    // A descendant of a shard that the group still reads begins with its first record.
+    let continues_a_known_shard = |shard: &Shard| {
         let mut ancestors: Vec<&String> = shard.parents.iter().collect();
-        let mut met = HashSet::new();
+        let mut visited = HashSet::new();
         while let Some(ancestor) = ancestors.pop() {
             if known.get(ancestor.as_str()).is_some_and(|lease| !lease.has_ended()) {
                 return true;
             }
-            if met.insert(ancestor) {
+            if visited.insert(ancestor) {
                 ancestors.extend(parents.get(ancestor.as_str()).copied().unwrap_or_default());
             }
         }
@@ -45,14 +45,14 @@ pub(super) fn missing(
     let missing = shards.iter().filter(|shard| !known.contains_key(shard.id.as_str()));
     missing
         .map(|shard| {
-            let begins = beginning && !goes_on(shard);
-            new(shard, if begins { initial.checkpoint() } else { Checkpoint::TrimHorizon })
+            let is_first = is_new_group && !continues_a_known_shard(shard);
+            new(shard, if is_first { initial.checkpoint() } else { Checkpoint::TrimHorizon })
         })
         .collect()
 }
 
-/// The shards whose leases are of no use any more: they have ended, and the stream has forgotten them.
-pub(super) fn forgotten(shards: &[Shard], leases: &[Lease]) -> Vec<String> {
+/// Shards whose leases can be removed: they have ended, and the stream no longer lists them.
+pub(super) fn obsolete_leases(shards: &[Shard], leases: &[Lease]) -> Vec<String> {
     let known: HashSet<&str> = shards.iter().map(|shard| shard.id.as_str()).collect();
     let gone = leases.iter().filter(|lease| lease.has_ended() && !known.contains(lease.shard.as_str()));
     gone.map(|lease| lease.shard.clone()).collect()
@@ -70,7 +70,7 @@ mod tests {
         Shard { id: id.into(), parents: parents.iter().map(|&parent| parent.into()).collect(), is_open }
     }
 
-    /// `1` was split into `2` and `3`.
+    /// Shard `1`, which was split into `2` and `3`.
     fn split() -> Vec<Shard> {
         vec![shard("1", &[], false), shard("2", &["1"], true), shard("3", &["1"], true)]
     }
@@ -92,42 +92,42 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_was_never_read_is_read_from_where_it_is_to_begin() {
-        let all = checkpoints(missing(&split(), &[], InitialPosition::TrimHorizon, true));
+    fn a_new_group_reads_all_shards_from_the_initial_position() {
+        let all = checkpoints(missing_leases(&split(), &[], InitialPosition::TrimHorizon, true));
         assert_eq!(all, ["1", "2", "3"].map(|id| (id.to_owned(), Checkpoint::TrimHorizon)));
-        assert!(passed_over(&split(), &[], InitialPosition::TrimHorizon).is_empty());
+        assert!(skipped_leases(&split(), &[], InitialPosition::TrimHorizon).is_empty());
     }
 
     #[test]
-    fn whoever_begins_with_the_latest_passes_over_closed_shards() {
-        let ended = passed_over(&split(), &[], InitialPosition::Latest);
+    fn a_new_group_at_latest_skips_closed_shards() {
+        let ended = skipped_leases(&split(), &[], InitialPosition::Latest);
         assert_eq!(checkpoints(ended), [("1".to_owned(), Checkpoint::End)]);
-        let then = missing(&split(), &[lease("1", Checkpoint::End)], InitialPosition::Latest, true);
+        let then = missing_leases(&split(), &[lease("1", Checkpoint::End)], InitialPosition::Latest, true);
         assert_eq!(checkpoints(then), ["2", "3"].map(|id| (id.to_owned(), Checkpoint::Latest)));
     }
 
     #[test]
-    fn of_two_who_begin_while_a_shard_is_split_neither_misses_what_comes_between() {
-        // The other saw the shard before it was split, and reads it.
-        let then = missing(&split(), &[lease("1", Checkpoint::Latest)], InitialPosition::Latest, true);
+    fn workers_that_start_during_a_split_miss_no_record() {
+        // The other worker saw the shard before the split, and reads it.
+        let then = missing_leases(&split(), &[lease("1", Checkpoint::Latest)], InitialPosition::Latest, true);
         assert_eq!(checkpoints(then), ["2", "3"].map(|id| (id.to_owned(), Checkpoint::TrimHorizon)));
         let deeper = [split(), vec![shard("4", &["2"], true)]].concat();
-        let then = missing(&deeper, &[lease("1", Checkpoint::Latest)], InitialPosition::Latest, true);
+        let then = missing_leases(&deeper, &[lease("1", Checkpoint::Latest)], InitialPosition::Latest, true);
         assert!(then.iter().all(|lease| lease.checkpoint == Checkpoint::TrimHorizon));
     }
 
     #[test]
-    fn shards_that_come_later_are_read_from_their_first_record() {
+    fn later_shards_are_read_from_their_first_record() {
         let known = [lease("1", Checkpoint::End), lease("2", Checkpoint::Latest)];
-        assert!(passed_over(&split(), &known, InitialPosition::Latest).is_empty());
-        let later = missing(&split(), &known, InitialPosition::Latest, false);
+        assert!(skipped_leases(&split(), &known, InitialPosition::Latest).is_empty());
+        let later = missing_leases(&split(), &known, InitialPosition::Latest, false);
         assert_eq!(checkpoints(later), [("3".to_owned(), Checkpoint::TrimHorizon)]);
     }
 
     #[test]
-    fn what_has_ended_and_is_gone_is_forgotten() {
+    fn the_lease_of_an_ended_and_deleted_shard_is_removed() {
         let leases =
             [lease("0", Checkpoint::End), lease("00", Checkpoint::TrimHorizon), lease("1", Checkpoint::End)];
-        assert_eq!(forgotten(&split(), &leases), ["0"]);
+        assert_eq!(obsolete_leases(&split(), &leases), ["0"]);
     }
 }

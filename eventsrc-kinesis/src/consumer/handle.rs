@@ -1,4 +1,4 @@
-//! The consumer as its owner sees it.
+//! The public types of the consumer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +10,33 @@ use eventsrc_core::{Sequence, StorageError, StreamKey};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::reader::Reading;
+use super::reader::ReaderContext;
 use super::settings::{ConsumerEnvironment, ConsumerSettings};
-use super::status::{Board, ConsumerStatus};
+use super::status::{ConsumerStatus, StatusBoard};
 use super::worker::Worker;
 use crate::record::Decoder;
 use crate::source::ShardSource;
 
-/// A change feed of all that a stream has, of which each worker of a group brings a share.
+/// A change feed that reads the shards of a stream. The workers of a group share the shards.
 ///
-/// The workers of a group, in any number of processes, share the shards by leases. Each shard is read by one of them, after the
-/// shards that it was made of:
+/// The workers of a group run in any number of processes and share the shards by leases. Each shard is read by one worker,
+/// after its parent shards have ended:
 ///
-/// - A worker that comes takes what nobody reads, and asks others for what is more than their share, a shard at a time.
-/// - Of one that gave no sign for a while, by the clock of whoever looks, others take the shards over. Should it live after
-///   all, both read for a moment what only one needs to; a view applies it once.
-/// - A shard is begun where its checkpoint is. That moves past a record only once the delivery that brought it, and all before
-///   it, are acknowledged.
-/// - A shard that was split or merged is read to its end, and then those that were made of it.
-/// - After a checkpoint older than what the stream keeps, something may be lost on the way; whether it is, the stream does not tell.
-///   The reader is told that anything may have grown, and compares heads with positions; the checkpoint waits for that.
+/// - **Balance.** A new worker takes the leases that have no owner. It claims leases from workers that hold more than their
+///   share, one lease at a time.
+/// - **Takeover.** If the heartbeat of a worker stalls for longer than [`ConsumerSettings::expiry`], measured on the
+///   observer's monotonic clock, other workers take its shards over. If the worker resumes, both read the same shard for a
+///   moment; a view still applies each commit once.
+/// - **Checkpoint.** Reading a shard begins at its checkpoint. The checkpoint advances past a record only after the delivery
+///   of that record and all earlier deliveries are acknowledged.
+/// - **Split and merge.** A shard that was split or merged is read to its end, then the shards that replace it.
+/// - **Trimmed records.** If the checkpoint is older than the retention of the stream, records may be lost, and the stream
+///   does not report it. The consumer delivers [`Change::Anything`](eventsrc_core::feed::Change::Anything), so that the
+///   synchronizer compares heads with positions. The checkpoint waits for that delivery.
 ///
-/// A stream that is removed and made anew has shards of the same names, so it needs leases of another name.
+/// A stream that is deleted and created again has shards with the same names. Use a new set of leases for it.
 ///
-/// Dropping it ends reading at once, and leaves the leases to expire. [`ConsumerHandle::drain`] ends it in good order.
+/// Dropping the consumer stops reading at once; its leases expire. [`ConsumerHandle::drain`] stops it gracefully.
 pub struct Consumer<K, S, E> {
     deliveries: mpsc::Receiver<Delivery<K, S, E>>,
     handle: ConsumerHandle,
@@ -46,11 +49,13 @@ where
     S: Sequence,
     E: Payload,
 {
-    /// Begins to read `source` as a worker of the group of `leases`, on the tokio runtime that this is called in.
+    /// Starts a worker that reads `source` and shares its shards with the other workers that use `leases`. It runs on the
+    /// current tokio runtime.
     ///
     /// # Errors
     ///
-    /// `Refused` if the stream is not there or may not be read; `Unavailable` if the service does not answer.
+    /// `Refused` if the stream does not exist or the permission to read it is missing; `Unavailable` if the service does not
+    /// answer.
     pub async fn start<So, L, D>(
         source: So,
         leases: L,
@@ -65,11 +70,11 @@ where
         Self::start_with(source, leases, decoder, settings, ConsumerEnvironment::default()).await
     }
 
-    /// The same, with a clock, randomness and an ear for anomalies of the caller's.
+    /// Starts a worker like [`start`](Self::start), with the given clock, randomness and anomaly callback.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// See [`start`](Self::start).
     pub async fn start_with<So, L, D>(
         source: So,
         leases: L,
@@ -83,11 +88,11 @@ where
         D: Decoder<So::Record, Key = K, Sequence = S, Payload = E>,
     {
         let retention = source.retention().await?;
-        let board = Arc::new(Board::default());
+        let board = Arc::new(StatusBoard::default());
         let (sender, deliveries) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
         let name = environment.randomness.commit_id(environment.clock.now()).to_string();
-        let reading = Reading {
+        let context = ReaderContext {
             source,
             decoder,
             settings,
@@ -96,12 +101,12 @@ where
             board: Arc::clone(&board),
             retention,
         };
-        let worker = tokio::spawn(Worker::new(Arc::new(reading), leases, name.clone()).run(stopped));
+        let worker = tokio::spawn(Worker::new(Arc::new(context), leases, name.clone()).run(stopped));
         let handle = ConsumerHandle { name: name.into(), board, stop: Arc::new(stop) };
         Ok(Self { deliveries, handle, worker })
     }
 
-    /// Shows what it does, and ends it, from elsewhere.
+    /// Returns a handle that reports the status of the consumer and stops it.
     pub fn handle(&self) -> ConsumerHandle {
         self.handle.clone()
     }
@@ -124,7 +129,7 @@ where
 
 impl<K, S, E> Drop for Consumer<K, S, E> {
     fn drop(&mut self) {
-        // Its readers end with it.
+        // The readers of its shards end with the worker.
         self.worker.abort();
     }
 }
@@ -135,27 +140,27 @@ impl<K, S, E> fmt::Debug for Consumer<K, S, E> {
     }
 }
 
-/// What to do with a [`Consumer`] that is being followed. Cheap to clone.
+/// Reports the status of a [`Consumer`] and stops it, while another task polls the feed. Cheap to clone.
 #[derive(Clone)]
 pub struct ConsumerHandle {
     name: Arc<str>,
-    board: Arc<Board>,
+    board: Arc<StatusBoard>,
     stop: Arc<watch::Sender<bool>>,
 }
 
 impl ConsumerHandle {
-    /// The name of the worker, which no other has.
+    /// Unique name of the worker.
     pub fn worker(&self) -> &str {
         &self.name
     }
 
-    /// What the consumer does.
+    /// Returns the current status.
     pub fn status(&self) -> ConsumerStatus {
         self.board.status()
     }
 
-    /// Ends the consumer in good order: nothing more is read, what was handed over is waited for, for as long as a
-    /// [handover](ConsumerSettings::handover) may take, and its leases are given up. Then the feed ends.
+    /// Stops the consumer gracefully: it stops reading, waits for acknowledgements for at most
+    /// [`ConsumerSettings::handover`], and releases its leases. Then the feed ends.
     pub fn drain(&self) {
         self.stop.send_replace(true);
     }

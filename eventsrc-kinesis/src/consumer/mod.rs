@@ -1,4 +1,4 @@
-//! Reading all shards of a stream, together with other workers.
+//! The consumer: reads the shards of a stream and shares them with other workers by leases.
 
 mod discovery;
 mod handle;

@@ -1,4 +1,4 @@
-//! How far the records of a shard were dealt with.
+//! Progress of one shard: its deliveries, their acknowledgements, and the checkpoint.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,73 +7,74 @@ use eventsrc_core::feed::Acknowledgement;
 use eventsrc_core::lease::{Checkpoint, ShardPosition};
 use tokio::sync::Notify;
 
-/// What was handed over of a shard, and what of it was dealt with. Deliveries are acknowledged in any order; the checkpoint is
-/// right before the first that was not.
+/// Deliveries of one shard that the checkpoint does not cover yet. Deliveries are acknowledged in any order. The checkpoint
+/// is a watermark: it ends right before the first unacknowledged delivery.
 pub(super) struct Progress {
     state: Mutex<State>,
     changed: Notify,
 }
 
 struct State {
-    /// What was handed over and is not behind the checkpoint yet, in order.
-    open: VecDeque<Open>,
-    /// The number of the first of them.
+    /// Deliveries after the checkpoint, in order.
+    pending: VecDeque<PendingDelivery>,
+    /// Number of the first pending delivery.
     first: u64,
     checkpoint: Checkpoint,
-    refused: bool,
+    /// True if an acknowledgement was dropped unused.
+    has_dropped: bool,
 }
 
-struct Open {
-    /// The last of the records; none if it was not made of records.
-    place: Option<ShardPosition>,
-    done: bool,
+struct PendingDelivery {
+    /// Position of its last record; `None` if it was not made from records.
+    position: Option<ShardPosition>,
+    is_acknowledged: bool,
 }
 
 impl Progress {
     pub(super) fn new(checkpoint: Checkpoint) -> Arc<Self> {
-        let state = State { open: VecDeque::new(), first: 0, checkpoint, refused: false };
+        let state = State { pending: VecDeque::new(), first: 0, checkpoint, has_dropped: false };
         Arc::new(Self { state: Mutex::new(state), changed: Notify::new() })
     }
 
-    /// What is handed over next ends at `place`; to be acknowledged once it was dealt with.
-    pub(super) fn hand_over(self: &Arc<Self>, place: Option<ShardPosition>) -> Acknowledgement {
+    /// Registers the next delivery, which ends at `position`, and returns its acknowledgement.
+    pub(super) fn register(self: &Arc<Self>, position: Option<ShardPosition>) -> Acknowledgement {
         let mut state = self.state();
-        let number = state.first + state.open.len() as u64;
-        state.open.push_back(Open { place, done: false });
-        let handed = Handed { progress: Arc::clone(self), number, done: false };
-        Acknowledgement::new(move || handed.acknowledge())
+        let number = state.first + state.pending.len() as u64;
+        state.pending.push_back(PendingDelivery { position, is_acknowledged: false });
+        let pending_ack = PendingAck { progress: Arc::clone(self), number, is_acknowledged: false };
+        Acknowledgement::new(move || pending_ack.acknowledge())
     }
 
-    /// Records up to `place` were read, and there is nothing in them to be dealt with.
-    pub(super) fn pass(self: &Arc<Self>, place: ShardPosition) {
-        self.hand_over(Some(place)).acknowledge();
+    /// Registers records up to `position` that contain no change; they need no acknowledgement.
+    pub(super) fn pass_over(self: &Arc<Self>, position: ShardPosition) {
+        self.register(Some(position)).acknowledge();
     }
 
-    /// Up to where everything was dealt with.
+    /// Point up to which all deliveries are acknowledged.
     pub(super) fn checkpoint(&self) -> Checkpoint {
         self.state().checkpoint.clone()
     }
 
-    /// How many deliveries are not behind the checkpoint yet.
-    pub(super) fn open(&self) -> usize {
-        self.state().open.len()
+    /// Number of deliveries after the checkpoint.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.state().pending.len()
     }
 
-    /// Whether something was dropped without its acknowledgement.
-    pub(super) fn is_refused(&self) -> bool {
-        self.state().refused
+    /// True if an acknowledgement was dropped unused.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.state().has_dropped
     }
 
-    /// Waits until there are fewer than `limit` open deliveries; false if one was dropped without its acknowledgement.
-    pub(super) async fn room(&self, limit: usize) -> bool {
+    /// Waits until fewer than `limit` deliveries are pending. Returns false if an acknowledgement was dropped unused.
+    pub(super) async fn wait_for_room(&self, limit: usize) -> bool {
         loop {
             let changed = self.changed.notified();
             {
                 let state = self.state();
-                if state.refused {
+                if state.has_dropped {
                     return false;
                 }
-                if state.open.len() < limit.max(1) {
+                if state.pending.len() < limit.max(1) {
                     return true;
                 }
             }
@@ -81,9 +82,9 @@ impl Progress {
         }
     }
 
-    /// Waits until all that was handed over was dealt with; false if some of it was not.
-    pub(super) async fn settled(&self) -> bool {
-        self.room(1).await
+    /// Waits until all deliveries are acknowledged. Returns false if an acknowledgement was dropped unused.
+    pub(super) async fn wait_for_all(&self) -> bool {
+        self.wait_for_room(1).await
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,37 +94,37 @@ impl Progress {
 
 impl State {
     fn acknowledge(&mut self, number: u64) {
-        let place = usize::try_from(number - self.first).expect("what is open fits into memory");
-        self.open[place].done = true;
-        while self.open.front().is_some_and(|open| open.done) {
-            let done = self.open.pop_front().expect("there is a first one");
+        let index = usize::try_from(number - self.first).expect("pending deliveries fit into memory");
+        self.pending[index].is_acknowledged = true;
+        while self.pending.front().is_some_and(|delivery| delivery.is_acknowledged) {
+            let delivery = self.pending.pop_front().expect("there is a first delivery");
             self.first += 1;
-            if let Some(place) = done.place {
-                self.checkpoint = Checkpoint::After(place);
+            if let Some(position) = delivery.position {
+                self.checkpoint = Checkpoint::After(position);
             }
         }
     }
 }
 
-/// What was handed over, until it is acknowledged or dropped.
-struct Handed {
+/// Acknowledgement of one delivery, before it is used or dropped.
+struct PendingAck {
     progress: Arc<Progress>,
     number: u64,
-    done: bool,
+    is_acknowledged: bool,
 }
 
-impl Handed {
+impl PendingAck {
     fn acknowledge(mut self) {
-        self.done = true;
+        self.is_acknowledged = true;
         self.progress.state().acknowledge(self.number);
         self.progress.changed.notify_waiters();
     }
 }
 
-impl Drop for Handed {
+impl Drop for PendingAck {
     fn drop(&mut self) {
-        if !self.done {
-            self.progress.state().refused = true;
+        if !self.is_acknowledged {
+            self.progress.state().has_dropped = true;
             self.progress.changed.notify_waiters();
         }
     }
@@ -136,46 +137,49 @@ mod tests {
 
     use super::*;
 
-    fn place(number: usize) -> ShardPosition {
+    fn position(number: usize) -> ShardPosition {
         ShardPosition { sequence_number: number.to_string().into(), part: 0, time: None }
     }
 
     proptest! {
         #[test]
-        fn the_checkpoint_is_right_before_the_first_that_was_not_acknowledged(order in Just((0..20).collect::<Vec<usize>>()).prop_shuffle()) {
+        fn the_checkpoint_ends_before_the_first_unacknowledged_delivery(
+            order in Just((0..20).collect::<Vec<usize>>()).prop_shuffle(),
+        ) {
             let progress = Progress::new(Checkpoint::TrimHorizon);
-            let mut handed: Vec<_> = (0..20).map(|number| Some(progress.hand_over(Some(place(number))))).collect();
+            let mut pending: Vec<_> = (0..20).map(|number| Some(progress.register(Some(position(number))))).collect();
             for next in order {
-                handed[next].take().unwrap().acknowledge();
-                let missing = handed.iter().position(Option::is_some).unwrap_or(20);
-                let expected = missing.checked_sub(1).map_or(Checkpoint::TrimHorizon, |last| Checkpoint::After(place(last)));
+                pending[next].take().unwrap().acknowledge();
+                let missing = pending.iter().position(Option::is_some).unwrap_or(20);
+                let last = missing.checked_sub(1);
+                let expected = last.map_or(Checkpoint::TrimHorizon, |last| Checkpoint::After(position(last)));
                 prop_assert_eq!(progress.checkpoint(), expected);
-                prop_assert_eq!(progress.open(), 20 - missing);
+                prop_assert_eq!(progress.unacknowledged(), 20 - missing);
             }
-            prop_assert_eq!(progress.settled().now_or_never(), Some(true));
+            prop_assert_eq!(progress.wait_for_all().now_or_never(), Some(true));
         }
     }
 
     #[test]
-    fn what_is_dropped_without_its_acknowledgement_was_not_dealt_with() {
+    fn a_dropped_acknowledgement_stops_the_checkpoint() {
         let progress = Progress::new(Checkpoint::TrimHorizon);
-        progress.pass(place(1));
-        let refused = progress.hand_over(Some(place(2)));
-        assert_eq!(progress.room(2).now_or_never(), Some(true));
-        assert_eq!(progress.room(1).now_or_never(), None);
-        drop(refused);
-        progress.pass(place(3));
-        assert_eq!(progress.room(9).now_or_never(), Some(false));
-        assert_eq!(progress.checkpoint(), Checkpoint::After(place(1)));
+        progress.pass_over(position(1));
+        let dropped = progress.register(Some(position(2)));
+        assert_eq!(progress.wait_for_room(2).now_or_never(), Some(true));
+        assert_eq!(progress.wait_for_room(1).now_or_never(), None);
+        drop(dropped);
+        progress.pass_over(position(3));
+        assert_eq!(progress.wait_for_room(9).now_or_never(), Some(false));
+        assert_eq!(progress.checkpoint(), Checkpoint::After(position(1)));
     }
 
     #[test]
-    fn what_is_made_of_no_record_holds_the_checkpoint_back() {
+    fn a_delivery_without_records_holds_the_checkpoint_back() {
         let progress = Progress::new(Checkpoint::TrimHorizon);
-        let anything = progress.hand_over(None);
-        progress.pass(place(7));
+        let anything = progress.register(None);
+        progress.pass_over(position(7));
         assert_eq!(progress.checkpoint(), Checkpoint::TrimHorizon);
         anything.acknowledge();
-        assert_eq!(progress.checkpoint(), Checkpoint::After(place(7)));
+        assert_eq!(progress.checkpoint(), Checkpoint::After(position(7)));
     }
 }

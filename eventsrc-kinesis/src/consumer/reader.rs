@@ -11,141 +11,147 @@ use tokio::sync::{mpsc, watch};
 
 use super::progress::Progress;
 use super::settings::{ConsumerEnvironment, ConsumerSettings};
-use super::status::Board;
+use super::status::StatusBoard;
 use crate::anomaly::Anomaly;
-use crate::polling::before;
+use crate::polling::minus_clock_skew;
 use crate::record::{Decoded, Decoder};
 use crate::source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
 
-/// What a delivery of the decoder `D` is.
+/// Delivery of changes that the decoder `D` reads from records of type `R`.
 pub(super) type DeliveryOf<D, R> =
     Delivery<<D as Decoder<R>>::Key, <D as Decoder<R>>::Sequence, <D as Decoder<R>>::Payload>;
 
-/// Why a shard is not read on.
+/// Result of reading a shard.
 #[derive(Debug)]
-pub(super) enum Outcome {
-    /// It has ended, and all of it was dealt with.
+pub(super) enum ReadOutcome {
+    /// The shard has ended, and all of its deliveries are acknowledged.
     Ended,
-    /// It was to be handed over.
+    /// The reader was asked to stop.
     Stopped,
-    /// What was handed over was dropped without its acknowledgement.
-    Refused,
-    /// It cannot be read.
+    /// An acknowledgement was dropped unused.
+    Unacknowledged,
+    /// The shard cannot be read.
     Failed(StorageError),
 }
 
-/// What the readers of a consumer share.
-pub(super) struct Reading<So: ShardSource, D: Decoder<So::Record>> {
+/// Source, settings and status that the shard readers of a consumer share.
+pub(super) struct ReaderContext<So: ShardSource, D: Decoder<So::Record>> {
     pub(super) source: So,
     pub(super) decoder: D,
     pub(super) settings: ConsumerSettings,
     pub(super) environment: ConsumerEnvironment,
     pub(super) deliveries: mpsc::Sender<DeliveryOf<D, So::Record>>,
-    pub(super) board: Arc<Board>,
+    pub(super) board: Arc<StatusBoard>,
     pub(super) retention: Duration,
 }
 
-/// Reads the shard of a lease until its end, or until `stop`.
-pub(super) async fn read<So: ShardSource, D: Decoder<So::Record>>(
-    reading: Arc<Reading<So, D>>,
+/// Reads the shard of a lease until its end, or until `stop` is set.
+pub(super) async fn read_shard<So: ShardSource, D: Decoder<So::Record>>(
+    context: Arc<ReaderContext<So, D>>,
     lease: Lease,
     progress: Arc<Progress>,
     mut stop: watch::Receiver<bool>,
-) -> Outcome {
-    let reader = Reader { reading: &reading, shard: &lease.shard, progress: &progress };
+) -> ReadOutcome {
+    let reader = ShardReader { context: &context, shard: &lease.shard, progress: &progress };
     let outcome = tokio::select! {
         outcome = reader.run(&lease.checkpoint) => outcome,
-        () = told(&mut stop) => Outcome::Stopped,
+        () = stop_requested(&mut stop) => ReadOutcome::Stopped,
     };
-    if let Outcome::Stopped = outcome {
-        // What is open is not lost if it is not settled in time: whoever comes next reads it again.
-        let limit = reading.environment.clock.sleep(reading.settings.handover);
+    if let ReadOutcome::Stopped = outcome {
+        // The next owner reads deliveries again that are not acknowledged in time.
+        let limit = context.environment.clock.sleep(context.settings.handover);
         tokio::select! {
-            _ = progress.settled() => {}
+            _ = progress.wait_for_all() => {}
             () = limit => {}
         }
     }
     outcome
 }
 
-/// Waits until it is told to stop, or there is nobody any more to tell it.
-pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+/// Waits until `stop` is set or its sender is dropped.
+pub(super) async fn stop_requested(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-struct Reader<'a, So: ShardSource, D: Decoder<So::Record>> {
-    reading: &'a Reading<So, D>,
+/// Reader of one shard.
+struct ShardReader<'a, So: ShardSource, D: Decoder<So::Record>> {
+    context: &'a ReaderContext<So, D>,
     shard: &'a str,
     progress: &'a Arc<Progress>,
 }
 
-impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
-    async fn run(&self, checkpoint: &Checkpoint) -> Outcome {
-        let mut dealt_with = None;
+impl<So: ShardSource, D: Decoder<So::Record>> ShardReader<'_, So, D> {
+    async fn run(&self, checkpoint: &Checkpoint) -> ReadOutcome {
+        let mut processed = None;
         let mut start = match checkpoint {
             Checkpoint::TrimHorizon => StartPosition::TrimHorizon,
             Checkpoint::Latest => StartPosition::Latest,
             Checkpoint::At(time) => StartPosition::Time(*time),
-            Checkpoint::After(place) => {
-                dealt_with = Some(place);
-                StartPosition::At(Arc::clone(&place.sequence_number))
+            // The record is read again, because only some of its parts may be processed.
+            Checkpoint::After(position) => {
+                processed = Some(position);
+                StartPosition::At(Arc::clone(&position.sequence_number))
             }
-            Checkpoint::End => return Outcome::Ended,
+            Checkpoint::End => return ReadOutcome::Ended,
         };
-        if let Some(place) = dealt_with.filter(|place| self.is_too_old(place)) {
-            let why =
-                format!("the checkpoint at {} is older than what the stream keeps", place.sequence_number);
-            if !self.lost(why).await {
-                return Outcome::Refused;
+        if let Some(position) = processed.filter(|position| self.is_past_retention(position)) {
+            let reason =
+                format!("the checkpoint at {} is older than the retention", position.sequence_number);
+            if !self.deliver_lost(reason).await {
+                return ReadOutcome::Unacknowledged;
             }
         }
-        let began = self.reading.environment.clock.now();
-        let mut was_silent = false;
+        let started = self.context.environment.clock.now();
+        let mut has_restarted = false;
         loop {
-            let mut batches = self.reading.source.records(self.shard, start.clone());
+            let mut batches = self.context.source.records(self.shard, start.clone());
             let error = loop {
                 match self.within_silence(batches.next()).await {
                     Some(Some(Ok(batch))) => {
-                        was_silent = false;
+                        has_restarted = false;
                         if let Some(last) = batch.records.last() {
                             start = StartPosition::After(last.sequence_number.as_str().into());
                         }
-                        if !self.take(batch, dealt_with).await {
-                            return Outcome::Refused;
+                        if !self.process(batch, processed).await {
+                            return ReadOutcome::Unacknowledged;
                         }
                     }
                     Some(Some(Err(error))) => break Some(error),
-                    Some(None) if self.progress.settled().await => return Outcome::Ended,
-                    Some(None) => return Outcome::Refused,
+                    Some(None) if self.progress.wait_for_all().await => return ReadOutcome::Ended,
+                    Some(None) => return ReadOutcome::Unacknowledged,
                     None => break None,
                 }
             };
             match error {
                 None => {
-                    let error = self.silence();
-                    if was_silent {
-                        return Outcome::Failed(error);
+                    let error = self.silence_error();
+                    if has_restarted {
+                        return ReadOutcome::Failed(error);
                     }
-                    tracing::warn!(shard = self.shard, error = %error, "reading the shard anew");
+                    tracing::warn!(shard = self.shard, error = %error, "restarting the reader of the shard");
                     metrics::counter!("eventsrc_kinesis_restarts_total").increment(1);
-                    was_silent = true;
+                    has_restarted = true;
                     if start == StartPosition::Latest {
-                        // What came since it was first asked for must not be missed.
-                        start = StartPosition::Time(before(began));
+                        // Records since the first start must not be missed.
+                        start = StartPosition::Time(minus_clock_skew(started));
                     }
                 }
-                Some(ReadError::Failed(error)) => return Outcome::Failed(error),
+                Some(ReadError::Failed(error)) => return ReadOutcome::Failed(error),
                 Some(ReadError::Trimmed(error)) => {
-                    // A shard that is gone as a whole was trimmed to its end.
-                    let is_gone = match self.reading.source.shards().await {
+                    // A deleted shard was trimmed to its end.
+                    let is_gone = match self.context.source.shards().await {
                         Ok(shards) => !shards.iter().any(|shard| shard.id == self.shard),
-                        Err(error) => return Outcome::Failed(error),
+                        Err(error) => return ReadOutcome::Failed(error),
                     };
-                    if !self.lost(error.to_string()).await {
-                        return Outcome::Refused;
+                    if !self.deliver_lost(error.to_string()).await {
+                        return ReadOutcome::Unacknowledged;
                     }
                     if is_gone {
-                        return if self.progress.settled().await { Outcome::Ended } else { Outcome::Refused };
+                        return if self.progress.wait_for_all().await {
+                            ReadOutcome::Ended
+                        } else {
+                            ReadOutcome::Unacknowledged
+                        };
                     }
                     start = StartPosition::TrimHorizon;
                 }
@@ -153,47 +159,47 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
         }
     }
 
-    /// What the source brings, unless it is silent for too long.
+    /// Waits for the next answer of the source; returns `None` if there is none within `ConsumerSettings::silence`.
     async fn within_silence<T>(&self, next: impl Future<Output = T>) -> Option<T> {
-        let silence = self.reading.environment.clock.sleep(self.reading.settings.silence);
+        let silence = self.context.environment.clock.sleep(self.context.settings.silence);
         tokio::select! {
             next = next => Some(next),
             () = silence => None,
         }
     }
 
-    fn silence(&self) -> StorageError {
-        let (shard, silence) = (self.shard, self.reading.settings.silence);
-        let what = format!("cannot read the shard {shard}: nothing was said of it for {silence:?}");
+    fn silence_error(&self) -> StorageError {
+        let (shard, silence) = (self.shard, self.context.settings.silence);
+        let what = format!("cannot read the shard {shard}: the source gave no answer for {silence:?}");
         StorageError::new(ErrorKind::Unavailable, what)
     }
 
-    /// Hands over what a batch says; false if that is of no use any more.
-    async fn take(&self, batch: RecordBatch<So::Record>, dealt_with: Option<&ShardPosition>) -> bool {
-        let RecordBatch { records, behind } = batch;
-        self.reading.board.read(self.shard, records.len(), behind);
-        if self.progress.is_refused() {
+    /// Decodes and delivers a batch. Returns false if an acknowledgement was dropped or the consumer is gone.
+    async fn process(&self, batch: RecordBatch<So::Record>, processed: Option<&ShardPosition>) -> bool {
+        let RecordBatch { records, behind_latest } = batch;
+        self.context.board.record_read(self.shard, records.len(), behind_latest);
+        if self.progress.has_dropped() {
             return false;
         }
         let mut records = records.into_iter();
         loop {
             let mut decoded = Decoded::default();
             let mut last = None;
-            let some = records.by_ref().take(self.reading.settings.records_per_delivery.max(1));
-            for SequencedRecord { sequence_number, arrived: time, record } in some {
-                let from = dealt_with
-                    .filter(|place| *place.sequence_number == *sequence_number)
-                    .map_or(0, |place| place.part.saturating_add(1));
-                let part = self.reading.decoder.decode(record, from, &mut decoded);
+            let chunk = records.by_ref().take(self.context.settings.records_per_delivery.max(1));
+            for SequencedRecord { sequence_number, arrived: time, record } in chunk {
+                let from = processed
+                    .filter(|position| *position.sequence_number == *sequence_number)
+                    .map_or(0, |position| position.part.saturating_add(1));
+                let part = self.context.decoder.decode(record, from, &mut decoded);
                 last = Some((sequence_number, part, time));
             }
             let Some((sequence_number, part, time)) = last else { return true };
-            let place = ShardPosition { sequence_number: sequence_number.into(), part, time };
+            let position = ShardPosition { sequence_number: sequence_number.into(), part, time };
             let Decoded { changes, anomalies } = decoded;
             anomalies.iter().for_each(|anomaly| self.report(anomaly));
             if changes.is_empty() {
-                self.progress.pass(place);
-            } else if !self.deliver(changes, Some(place)).await {
+                self.progress.pass_over(position);
+            } else if !self.deliver(changes, Some(position)).await {
                 return false;
             }
         }
@@ -202,32 +208,32 @@ impl<So: ShardSource, D: Decoder<So::Record>> Reader<'_, So, D> {
     async fn deliver(
         &self,
         changes: Vec<Change<D::Key, D::Sequence, D::Payload>>,
-        place: Option<ShardPosition>,
+        position: Option<ShardPosition>,
     ) -> bool {
-        if !self.progress.room(self.reading.settings.deliveries_ahead).await {
+        if !self.progress.wait_for_room(self.context.settings.deliveries_ahead).await {
             return false;
         }
-        // Room in the channel comes first: what was handed over and not sent would count as refused.
-        let Ok(permit) = self.reading.deliveries.reserve().await else { return false };
-        permit.send(Delivery { changes, acknowledgement: self.progress.hand_over(place) });
+        // The channel is reserved first: a delivery that is registered and not sent would count as dropped.
+        let Ok(permit) = self.context.deliveries.reserve().await else { return false };
+        permit.send(Delivery { changes, acknowledgement: self.progress.register(position) });
         true
     }
 
-    /// Whether records after `place` may have been removed because of their age.
-    fn is_too_old(&self, place: &ShardPosition) -> bool {
-        let now = self.reading.environment.clock.now();
-        let age = place.time.map(|time| now.duration_since(time));
-        age.is_some_and(|age| age.unsigned_abs() > self.reading.retention && age.is_positive())
+    /// True if the stream may have trimmed records after `position`.
+    fn is_past_retention(&self, position: &ShardPosition) -> bool {
+        let now = self.context.environment.clock.now();
+        let age = position.time.map(|time| now.duration_since(time));
+        age.is_some_and(|age| age.unsigned_abs() > self.context.retention && age.is_positive())
     }
 
-    /// The stream does not have some of what it had: the storage is asked for it.
-    async fn lost(&self, why: String) -> bool {
-        self.report(&Anomaly::Lost { shard: self.shard.to_owned(), why });
+    /// Reports that the stream may have lost records, and delivers a hint that any stream may have grown.
+    async fn deliver_lost(&self, reason: String) -> bool {
+        self.report(&Anomaly::Lost { shard: self.shard.to_owned(), reason });
         self.deliver(vec![Change::Anything], None).await
     }
 
     fn report(&self, anomaly: &Anomaly) {
-        self.reading.board.found(self.shard, anomaly);
-        (self.reading.environment.on_anomaly)(anomaly);
+        self.context.board.record_anomaly(self.shard, anomaly);
+        (self.context.environment.on_anomaly)(anomaly);
     }
 }

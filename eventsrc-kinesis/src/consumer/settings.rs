@@ -1,4 +1,4 @@
-//! How a consumer works.
+//! Settings and environment of a consumer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,30 +11,31 @@ use eventsrc_core::retry::BackoffSettings;
 
 use crate::anomaly::Anomaly;
 
-/// How a [`Consumer`](super::Consumer) works.
+/// Settings of a [`Consumer`](super::Consumer).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerSettings {
-    /// Where to begin with a stream that the group has never read. Shards that come later are read from their first record.
+    /// Position at which a group begins to read a stream for the first time. Shards that appear later are read from their
+    /// first record. Default: [`InitialPosition::TrimHorizon`].
     pub initial: InitialPosition,
-    /// How long the owner of a lease may give no sign before others take it over. It gives three in that time.
+    /// Time without a heartbeat after which other workers take a lease over. The owner renews its leases three times in this
+    /// time. Default: 10 s.
     pub expiry: Duration,
-    /// How long a worker that is asked for a shard, or told to end, may take for what it has handed over.
+    /// Time for the handover of a shard: the owner waits this long for acknowledgements before it releases a claimed lease,
+    /// and the claiming worker takes a lease that is not released in time. It also limits a drain. Default: 30 s.
     pub handover: Duration,
-    /// How long the source may say nothing of a shard, not even that there is nothing, before the shard is read anew; after the
-    /// second time, another worker shall try. It is longer than a source itself takes to give up.
+    /// Time without any answer of the source, even an empty one, after which reading the shard restarts. After the second
+    /// time in a row, the shard is left to another worker. Set it longer than the retries of the source take. Default: 3 min.
     pub silence: Duration,
-    /// How often to look for new shards; it is done at once when one ends.
+    /// Interval between two searches for new shards. A search also runs when a shard ends. Default: 60 s.
     pub discover_every: Duration,
-    /// How many deliveries of one shard may wait to be acknowledged before it is read on.
+    /// Maximum number of unacknowledged deliveries of one shard. Reading the shard pauses at the maximum. Default: 8.
     pub deliveries_ahead: usize,
-    /// How many records a delivery brings at most.
+    /// Maximum number of records in one delivery. Default: 1,000.
     pub records_per_delivery: usize,
-    /// How long to wait before trying again what may go well another time.
+    /// Backoff between retries of failed calls to the lease store and the source. Default: [`BackoffSettings::default`].
     pub retry: BackoffSettings,
 }
 
-/// From the oldest record; leases that expire after 10 seconds, handed over within 30; three minutes of silence, a look for
-/// shards a minute, and 8 deliveries of 1,000 records ahead.
 impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
@@ -50,14 +51,14 @@ impl Default for ConsumerSettings {
     }
 }
 
-/// Where to begin with a stream that was never read.
+/// Position at which a group begins to read a stream for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InitialPosition {
-    /// At the oldest record that the stream still has.
+    /// The oldest record that the stream still has.
     TrimHorizon,
-    /// At what comes from now on.
+    /// The first record that arrives from now on.
     Latest,
-    /// At the first record of this time or later; where the service does not know times, at the oldest.
+    /// The first record at or after this time; the oldest record if the service cannot seek by time.
     Time(Timestamp),
 }
 
@@ -71,18 +72,17 @@ impl InitialPosition {
     }
 }
 
-/// What a consumer is given to tell the time and to draw lots, and whom it tells what it meets.
+/// Clock, randomness and anomaly callback of a consumer.
 #[derive(Clone)]
 pub struct ConsumerEnvironment {
-    /// Tells the time and waits.
+    /// Clock of all waits and timeouts. Default: the system clock.
     pub clock: Arc<dyn Clock>,
-    /// Names the worker, and spreads retries.
+    /// Randomness of the worker's name and of the backoff. Default: seeded by the system.
     pub randomness: Arc<Randomness>,
-    /// Is told of what should not be; it is logged and counted whatever this does.
+    /// Callback for each anomaly, in addition to the log line and the metric. Default: does nothing.
     pub on_anomaly: Arc<dyn Fn(&Anomaly) + Send + Sync>,
 }
 
-/// The machine's clock and randomness; anomalies are logged.
 impl Default for ConsumerEnvironment {
     fn default() -> Self {
         Self {

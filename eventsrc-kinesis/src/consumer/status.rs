@@ -1,4 +1,4 @@
-//! What a consumer shows of itself.
+//! Status and metrics of a consumer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,69 +9,70 @@ use eventsrc_core::lease::Checkpoint;
 
 use crate::anomaly::Anomaly;
 
-/// What a consumer does just now, and has done so far.
+/// Current state of a consumer, and counters since its start.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ConsumerStatus {
-    /// The shards that it reads, by name.
+    /// Shards that this worker reads, by id.
     pub shards: BTreeMap<String, ShardStatus>,
-    /// How many records it has read.
+    /// Number of records read.
     pub records: u64,
-    /// How many leases it took, of shards that nobody read or whose owner gave no sign.
-    pub taken: u64,
-    /// How many leases it asked others for.
-    pub claimed: u64,
-    /// How many leases it lost to others before it gave them up.
-    pub lost: u64,
-    /// How many anomalies there were.
+    /// Number of leases taken: of shards without an owner, or of owners without a heartbeat.
+    pub leases_taken: u64,
+    /// Number of leases claimed from other workers.
+    pub leases_claimed: u64,
+    /// Number of leases that other workers took over before this worker released them.
+    pub leases_lost: u64,
+    /// Number of anomalies.
     pub anomalies: u64,
-    /// Shards that cannot be read here, and why, until they are read after all, by this worker or another one.
+    /// Shards that this worker could not read, by id, with the error. An entry disappears when this worker or another one
+    /// reads the shard.
     pub unreadable: BTreeMap<String, Arc<StorageError>>,
-    /// The last error of the lease store; `None` once a call succeeded again.
+    /// Last error of the lease store or of the search for shards; `None` after the next success.
     pub last_error: Option<Arc<StorageError>>,
 }
 
-/// How far a shard was read.
+/// Progress of one shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardStatus {
-    /// Up to where it was dealt with.
+    /// Point up to which all deliveries are acknowledged.
     pub checkpoint: Option<Checkpoint>,
-    /// How many deliveries wait to be acknowledged.
-    pub open: usize,
-    /// How far it was behind the latest record when it was last read, where the service says so.
-    pub behind: Option<Duration>,
-    /// Whether it is being handed over.
-    pub is_leaving: bool,
+    /// Number of deliveries after the checkpoint. Each waits for its own acknowledgement or for that of an earlier delivery.
+    pub unacknowledged: usize,
+    /// Time between the last read records and the latest record of the shard; `None` if the service does not report it.
+    pub behind_latest: Option<Duration>,
+    /// True while the shard is handed over to another worker, or the consumer drains.
+    pub is_handing_over: bool,
 }
 
-/// Where status is kept, and metrics are counted.
+/// Holds the status, and increments the metrics.
 #[derive(Default)]
-pub(super) struct Board(Mutex<ConsumerStatus>);
+pub(super) struct StatusBoard(Mutex<ConsumerStatus>);
 
-impl Board {
+impl StatusBoard {
     pub(super) fn status(&self) -> ConsumerStatus {
         self.lock().clone()
     }
 
-    pub(super) fn read(&self, shard: &str, records: usize, behind: Option<Duration>) {
+    pub(super) fn record_read(&self, shard: &str, records: usize, behind_latest: Option<Duration>) {
         let mut status = self.lock();
         status.records += records as u64;
         status.unreadable.remove(shard);
         if let Some(shard) = status.shards.get_mut(shard) {
-            shard.behind = behind;
+            shard.behind_latest = behind_latest;
         }
         drop(status);
         if records > 0 {
             metrics::counter!("eventsrc_kinesis_records_total").increment(records as u64);
         }
-        if let Some(behind) = behind {
+        if let Some(behind_latest) = behind_latest {
             metrics::gauge!("eventsrc_kinesis_behind_seconds", "shard" => shard.to_owned())
-                .set(behind.as_secs_f64());
+                .set(behind_latest.as_secs_f64());
         }
     }
 
-    pub(super) fn found(&self, shard: &str, anomaly: &Anomaly) {
+    pub(super) fn record_anomaly(&self, shard: &str, anomaly: &Anomaly) {
         self.lock().anomalies += 1;
         let kind = match anomaly {
             Anomaly::Unreadable { .. } => "unreadable",
@@ -80,52 +81,52 @@ impl Board {
             Anomaly::Lost { .. } => "lost",
         };
         metrics::counter!("eventsrc_kinesis_anomalies_total", "kind" => kind).increment(1);
-        tracing::error!(shard, anomaly = ?anomaly, "the stream has something that should not be");
+        tracing::error!(shard, anomaly = ?anomaly, "anomaly on the stream");
     }
 
-    pub(super) fn cannot_read(&self, shard: &str, error: StorageError) {
-        tracing::warn!(shard, error = %error, "the shard cannot be read here; others shall try");
+    pub(super) fn record_unreadable(&self, shard: &str, error: StorageError) {
+        tracing::warn!(shard, error = %error, "cannot read the shard; releasing its lease to another worker");
         metrics::counter!("eventsrc_kinesis_unreadable_shards_total").increment(1);
         self.lock().unreadable.insert(shard.to_owned(), Arc::new(error));
     }
 
-    /// Somebody else reads these.
-    pub(super) fn are_read<'a>(&self, shards: impl Iterator<Item = &'a str>) {
+    /// Removes the shards that other workers read from the unreadable ones.
+    pub(super) fn clear_unreadable<'a>(&self, shards: impl Iterator<Item = &'a str>) {
         let mut status = self.lock();
         if !status.unreadable.is_empty() {
             shards.for_each(|shard| drop(status.unreadable.remove(shard)));
         }
     }
 
-    pub(super) fn took(&self) {
-        self.lock().taken += 1;
+    pub(super) fn record_taken(&self) {
+        self.lock().leases_taken += 1;
     }
 
-    pub(super) fn claimed(&self) {
-        self.lock().claimed += 1;
+    pub(super) fn record_claimed(&self) {
+        self.lock().leases_claimed += 1;
     }
 
-    pub(super) fn lost(&self, shard: &str) {
-        self.lock().lost += 1;
+    pub(super) fn record_lost(&self, shard: &str) {
+        self.lock().leases_lost += 1;
         metrics::counter!("eventsrc_kinesis_leases_lost_total").increment(1);
-        tracing::warn!(shard, "another worker has taken the lease over");
+        tracing::warn!(shard, "lost the lease of the shard; another worker may have taken it over");
     }
 
-    /// These are the shards that are read; how far behind they are is known from their readers.
-    pub(super) fn reads(&self, mut shards: BTreeMap<String, ShardStatus>) {
+    /// Replaces the shards that this worker reads. Their lag is kept, because only their readers report it.
+    pub(super) fn set_shards(&self, mut shards: BTreeMap<String, ShardStatus>) {
         let mut status = self.lock();
         for (name, shard) in &mut shards {
-            shard.behind = status.shards.get(name).and_then(|before| before.behind);
+            shard.behind_latest = status.shards.get(name).and_then(|before| before.behind_latest);
         }
         status.shards = shards;
     }
 
-    pub(super) fn is_well(&self) {
+    pub(super) fn clear_error(&self) {
         self.lock().last_error = None;
     }
 
-    pub(super) fn failed(&self, error: StorageError) {
-        tracing::warn!(error = %error, "cannot keep the leases; trying again");
+    pub(super) fn record_error(&self, error: StorageError) {
+        tracing::warn!(error = %error, "cannot renew leases or find shards; retrying");
         self.lock().last_error = Some(Arc::new(error));
     }
 

@@ -1,4 +1,4 @@
-//! A worker of a group: it keeps its leases, and reads their shards.
+//! A worker of a group: renews, takes and claims leases, and reads their shards.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,113 +10,115 @@ use eventsrc_core::{ErrorKind, StorageError};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::discovery::{forgotten, missing, passed_over};
+use super::discovery::{missing_leases, obsolete_leases, skipped_leases};
 use super::progress::Progress;
-use super::reader::{Outcome, Reading, read, told};
+use super::reader::{ReadOutcome, ReaderContext, read_shard, stop_requested};
 use super::status::ShardStatus;
 use crate::record::Decoder;
 use crate::source::ShardSource;
 
 /// One of the workers that share the shards of a stream.
 pub(super) struct Worker<So: ShardSource, L, D: Decoder<So::Record>> {
-    reading: Arc<Reading<So, D>>,
+    context: Arc<ReaderContext<So, D>>,
     leases: L,
     name: String,
     watch: LeaseWatch,
-    held: BTreeMap<String, Held>,
-    readers: JoinSet<Outcome>,
-    /// Shards that could not be read here, and until when others shall try.
+    held: BTreeMap<String, HeldLease>,
+    readers: JoinSet<ReadOutcome>,
+    /// Shards that are left to other workers, each until the given time.
     avoided: HashMap<String, Duration>,
-    /// When to look for shards again.
-    discovery: Duration,
-    /// How often there were shards that have ended and of which nothing was made.
-    looks: u32,
-    /// When the leases were renewed last.
-    renewed: Duration,
+    /// Time of the next discovery of shards.
+    next_discovery: Duration,
+    /// Number of consecutive discoveries in which the children of an ended shard were missing.
+    child_lookups: u32,
+    /// Time of the last renewal of the leases.
+    last_renewal: Duration,
     backoff: Option<Backoff>,
 }
 
 /// A lease that this worker holds.
-struct Held {
+struct HeldLease {
     lease: Lease,
-    /// What the store knows.
-    kept: Checkpoint,
+    /// Checkpoint in the lease store.
+    stored_checkpoint: Checkpoint,
     progress: Arc<Progress>,
     stop: watch::Sender<bool>,
     reader: AbortHandle,
 }
 
 impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
-    pub(super) fn new(reading: Arc<Reading<So, D>>, leases: L, name: String) -> Self {
-        let now = reading.environment.clock.elapsed();
+    pub(super) fn new(context: Arc<ReaderContext<So, D>>, leases: L, name: String) -> Self {
+        let now = context.environment.clock.elapsed();
         Self {
-            watch: LeaseWatch::new(reading.settings.expiry, reading.settings.handover),
-            reading,
+            watch: LeaseWatch::new(context.settings.expiry, context.settings.handover),
+            context,
             leases,
             name,
             held: BTreeMap::new(),
             readers: JoinSet::new(),
             avoided: HashMap::new(),
-            discovery: now,
-            looks: 0,
-            renewed: now,
+            next_discovery: now,
+            child_lookups: 0,
+            last_renewal: now,
             backoff: None,
         }
     }
 
-    /// Works until it is told to stop.
+    /// Runs until `stop` is set.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let wait = match self.round().await {
+            let wait = match self.run_round().await {
                 Ok(()) => {
                     self.backoff = None;
-                    self.reading.board.is_well();
-                    self.reading.settings.expiry / 3
+                    self.context.board.clear_error();
+                    self.context.settings.expiry / 3
                 }
                 Err(error) => {
-                    self.reading.board.failed(error);
-                    self.stop_what_expired();
-                    let retry = &self.reading.settings.retry;
+                    self.context.board.record_error(error);
+                    self.drop_expired_leases();
+                    let retry = &self.context.settings.retry;
                     let backoff = self.backoff.get_or_insert_with(|| retry.start());
-                    backoff.wait(&self.reading.environment.randomness).max(LEAST_WAIT)
+                    backoff.wait(&self.context.environment.randomness).max(MIN_WAIT)
                 }
             };
-            let round = self.reading.environment.clock.sleep(wait);
-            tokio::pin!(round);
+            let next_round = self.context.environment.clock.sleep(wait);
+            tokio::pin!(next_round);
             loop {
                 tokio::select! {
-                    () = &mut round => break,
+                    () = &mut next_round => break,
                     Some(ended) = self.readers.join_next_with_id() => {
-                        if self.ended(ended).await {
+                        if self.reader_ended(ended).await {
                             break;
                         }
                     }
-                    () = told(&mut stop) => return self.leave().await,
+                    () = stop_requested(&mut stop) => return self.drain().await,
                 }
             }
-            self.show();
+            self.update_status();
         }
     }
 
-    /// Looks at everything once, and does what is to be done.
-    async fn round(&mut self) -> Result<(), StorageError> {
+    /// Renews the held leases, discovers shards if it is time, and takes and claims leases.
+    async fn run_round(&mut self) -> Result<(), StorageError> {
         self.renew().await?;
-        if self.now() >= self.discovery {
+        if self.now() >= self.next_discovery {
             self.discover().await?;
         }
         let leases = self.leases.leases().await?;
         let now = self.now();
-        let sighting = self.watch.look(&leases, now);
-        let is_read = |lease: &&Lease| lease.owner.as_ref().is_some_and(|owner| *owner != self.name);
-        self.reading.board.are_read(leases.iter().filter(is_read).map(|lease| lease.shard.as_str()));
+        let observation = self.watch.look(&leases, now);
+        let is_read_elsewhere =
+            |lease: &&Lease| lease.owner.as_ref().is_some_and(|owner| *owner != self.name);
+        let read_elsewhere = leases.iter().filter(is_read_elsewhere).map(|lease| lease.shard.as_str());
+        self.context.board.clear_unreadable(read_elsewhere);
         self.avoided.retain(|_, until| *until > now);
         let plan =
-            LeasePlan::new(&leases, &sighting, &self.name, |lease| self.held.contains_key(&lease.shard));
+            LeasePlan::new(&leases, &observation, &self.name, |lease| self.held.contains_key(&lease.shard));
         for lease in plan.take {
             if !self.avoided.contains_key(&lease.shard)
                 && let Some(lease) = self.leases.take(lease, &self.name).await?
             {
-                self.reading.board.took();
+                self.context.board.record_taken();
                 self.start(lease);
             }
         }
@@ -124,17 +126,17 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
             && !self.avoided.contains_key(&lease.shard)
             && self.leases.claim(lease, &self.name).await?
         {
-            self.reading.board.claimed();
+            self.context.board.record_claimed();
         }
-        self.show();
+        self.update_status();
         Ok(())
     }
 
-    /// Says that this worker lives, and how far it is.
+    /// Renews the heartbeat of all held leases, and stores new checkpoints.
     async fn renew(&mut self) -> Result<(), StorageError> {
-        let renewals: Vec<_> = self.held.values().map(Held::renewal).collect();
+        let renewals: Vec<_> = self.held.values().map(HeldLease::renewal).collect();
         let renewed = self.leases.renew(&self.name, &renewals).await?;
-        self.renewed = self.now();
+        self.last_renewal = self.now();
         for (Renewal { lease, checkpoint }, renewed) in renewals.into_iter().zip(renewed) {
             let Some(held) = self.held.get_mut(&lease.shard) else { continue };
             match renewed {
@@ -142,11 +144,11 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
                     if renewed.next_owner.is_some() {
                         held.stop.send_replace(true);
                     }
-                    held.kept = checkpoint.unwrap_or_else(|| renewed.checkpoint.clone());
+                    held.stored_checkpoint = checkpoint.unwrap_or_else(|| renewed.checkpoint.clone());
                     held.lease = renewed;
                 }
                 None => {
-                    self.reading.board.lost(&lease.shard);
+                    self.context.board.record_lost(&lease.shard);
                     self.drop_lease(&lease.shard);
                 }
             }
@@ -154,105 +156,107 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         Ok(())
     }
 
-    /// Makes leases for shards that have none.
+    /// Creates leases for shards that have none, and removes obsolete ones.
     async fn discover(&mut self) -> Result<(), StorageError> {
-        let initial = self.reading.settings.initial;
-        let shards = self.reading.source.shards().await?;
+        let initial = self.context.settings.initial;
+        let shards = self.context.source.shards().await?;
         let mut leases = self.leases.leases().await?;
-        let beginning = leases.is_empty();
-        let over = passed_over(&shards, &leases, initial);
-        if !over.is_empty() {
-            self.leases.create(&over).await?;
+        let is_new_group = leases.is_empty();
+        let skipped = skipped_leases(&shards, &leases, initial);
+        if !skipped.is_empty() {
+            self.leases.create(&skipped).await?;
             leases = self.leases.leases().await?;
         }
-        let missing = missing(&shards, &leases, initial, beginning);
+        let missing = missing_leases(&shards, &leases, initial, is_new_group);
         if !missing.is_empty() {
             self.leases.create(&missing).await?;
         }
-        let forgotten = forgotten(&shards, &leases);
-        if !forgotten.is_empty() {
-            self.leases.remove(&forgotten).await?;
+        let obsolete = obsolete_leases(&shards, &leases);
+        if !obsolete.is_empty() {
+            self.leases.remove(&obsolete).await?;
         }
-        // A shard that has ended was split or merged, and the service may show it a moment later.
+        // A shard that has ended was split or merged. The service may list its children a moment later.
         let is_childless = |lease: &&Lease| {
             let id = &lease.shard;
             shards.iter().any(|shard| shard.id == *id)
                 && !shards.iter().any(|shard| shard.parents.contains(id))
         };
-        let waits = leases.iter().filter(|lease| lease.has_ended()).any(|lease| is_childless(&lease));
-        self.looks = if waits { self.looks.saturating_add(1) } else { 0 };
-        let soon = (1..=LOOKS).contains(&self.looks);
+        let lacks_children =
+            leases.iter().filter(|lease| lease.has_ended()).any(|lease| is_childless(&lease));
+        self.child_lookups = if lacks_children { self.child_lookups.saturating_add(1) } else { 0 };
+        let soon = (1..=MAX_CHILD_LOOKUPS).contains(&self.child_lookups);
         let wait =
-            if soon { self.reading.settings.expiry / 10 } else { self.reading.settings.discover_every };
-        self.discovery = self.now() + wait;
+            if soon { self.context.settings.expiry / 10 } else { self.context.settings.discover_every };
+        self.next_discovery = self.now() + wait;
         Ok(())
     }
 
     fn start(&mut self, lease: Lease) {
-        // A lease that this worker held without knowing may be taken anew while its reader runs.
+        // The reader of an earlier ownership may still run.
         self.drop_lease(&lease.shard);
         let progress = Progress::new(lease.checkpoint.clone());
         let (stop, stopped) = watch::channel(false);
-        let reader = read(Arc::clone(&self.reading), lease.clone(), Arc::clone(&progress), stopped);
+        let reader = read_shard(Arc::clone(&self.context), lease.clone(), Arc::clone(&progress), stopped);
         let reader = self.readers.spawn(reader);
-        let kept = lease.checkpoint.clone();
-        self.held.insert(lease.shard.clone(), Held { lease, kept, progress, stop, reader });
+        let stored_checkpoint = lease.checkpoint.clone();
+        self.held.insert(lease.shard.clone(), HeldLease { lease, stored_checkpoint, progress, stop, reader });
     }
 
-    /// What becomes of a shard whose reader has ended; true if others have to be looked at soon.
-    async fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) -> bool {
+    /// Releases the lease of a shard whose reader has ended. Returns true if the next round should start at once.
+    async fn reader_ended(&mut self, ended: Result<(Id, ReadOutcome), JoinError>) -> bool {
         let (reader, outcome) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                let what = format!("the reader of a shard broke off: {error}");
-                (error.id(), Outcome::Failed(StorageError::new(ErrorKind::Invalid, what)))
+                let what = format!("the reader of a shard failed: {error}");
+                (error.id(), ReadOutcome::Failed(StorageError::new(ErrorKind::Invalid, what)))
             }
         };
-        // One that is not held any more was stopped because its lease was lost.
+        // A reader without a held lease was aborted because its lease was lost.
         let Some((shard, held)) = self.held.iter().find(|(_, held)| held.reader.id() == reader) else {
             return false;
         };
         let shard = shard.clone();
         let mut renewal = held.renewal();
         match outcome {
-            Outcome::Ended => {
-                // Those that were made of it first: a group whose shards have all ended would not know where to go on.
-                self.discovery = self.now();
-                self.looks = 0;
+            ReadOutcome::Ended => {
+                // The leases of the children come first: a group whose leases have all ended would have no shard to
+                // continue with.
+                self.next_discovery = self.now();
+                self.child_lookups = 0;
                 if let Err(error) = self.discover().await {
-                    self.reading.board.failed(error);
+                    self.context.board.record_error(error);
                 }
                 renewal.checkpoint = Some(Checkpoint::End);
             }
-            Outcome::Stopped => {}
-            Outcome::Refused => {
-                self.avoided.insert(shard.clone(), self.now() + self.reading.settings.expiry / 3);
+            ReadOutcome::Stopped => {}
+            ReadOutcome::Unacknowledged => {
+                self.avoided.insert(shard.clone(), self.now() + self.context.settings.expiry / 3);
             }
-            Outcome::Failed(error) => {
-                self.reading.board.cannot_read(&shard, error);
-                self.avoided.insert(shard.clone(), self.now() + self.reading.settings.expiry);
+            ReadOutcome::Failed(error) => {
+                self.context.board.record_unreadable(&shard, error);
+                self.avoided.insert(shard.clone(), self.now() + self.context.settings.expiry);
             }
         }
         self.release(&shard, &renewal).await;
         true
     }
 
-    /// Gives a lease up. If that cannot be said, it expires.
+    /// Releases a lease. If the call fails, the lease expires.
     async fn release(&mut self, shard: &str, renewal: &Renewal) {
         self.drop_lease(shard);
         match self.leases.release(&self.name, renewal).await {
             Ok(true) => {}
-            Ok(false) => self.reading.board.lost(shard),
-            Err(error) => self.reading.board.failed(error),
+            Ok(false) => self.context.board.record_lost(shard),
+            Err(error) => self.context.board.record_error(error),
         }
     }
 
-    /// Stops reading what others may have taken over by now.
-    fn stop_what_expired(&mut self) {
-        if self.now().saturating_sub(self.renewed) >= self.reading.settings.expiry {
+    /// Stops the readers of leases that other workers may have taken over, because the last renewal is too long ago.
+    fn drop_expired_leases(&mut self) {
+        if self.now().saturating_sub(self.last_renewal) >= self.context.settings.expiry {
             let shards: Vec<_> = self.held.keys().cloned().collect();
             for shard in shards {
-                self.reading.board.lost(&shard);
+                self.context.board.record_lost(&shard);
                 self.drop_lease(&shard);
             }
         }
@@ -264,53 +268,54 @@ impl<So: ShardSource, L: LeaseStore, D: Decoder<So::Record>> Worker<So, L, D> {
         }
     }
 
-    /// Gives everything up in good order.
-    async fn leave(mut self) {
+    /// Stops all readers gracefully, and releases their leases.
+    async fn drain(mut self) {
         for held in self.held.values() {
             held.stop.send_replace(true);
         }
         while !self.readers.is_empty() {
-            let round = self.reading.environment.clock.sleep(self.reading.settings.expiry / 3);
+            let next_renewal = self.context.environment.clock.sleep(self.context.settings.expiry / 3);
             tokio::select! {
                 Some(ended) = self.readers.join_next_with_id() => {
-                    self.ended(ended).await;
+                    self.reader_ended(ended).await;
                 }
-                () = round => {
+                () = next_renewal => {
                     if let Err(error) = self.renew().await {
-                        self.reading.board.failed(error);
+                        self.context.board.record_error(error);
                     }
                 }
             }
-            self.show();
+            self.update_status();
         }
     }
 
-    fn show(&self) {
-        let shown = |held: &Held| {
-            let (checkpoint, open) = (Some(held.progress.checkpoint()), held.progress.open());
-            ShardStatus { checkpoint, open, behind: None, is_leaving: *held.stop.borrow() }
+    fn update_status(&self) {
+        let status = |held: &HeldLease| ShardStatus {
+            checkpoint: Some(held.progress.checkpoint()),
+            unacknowledged: held.progress.unacknowledged(),
+            behind_latest: None,
+            is_handing_over: *held.stop.borrow(),
         };
-        self.reading
-            .board
-            .reads(self.held.iter().map(|(shard, held)| (shard.clone(), shown(held))).collect());
+        let shards = self.held.iter().map(|(shard, held)| (shard.clone(), status(held))).collect();
+        self.context.board.set_shards(shards);
     }
 
     fn now(&self) -> Duration {
-        self.reading.environment.clock.elapsed()
+        self.context.environment.clock.elapsed()
     }
 }
 
-impl Held {
-    /// What is to be told of it.
+impl HeldLease {
+    /// Renewal of the lease, with the checkpoint if it has changed.
     fn renewal(&self) -> Renewal {
         let checkpoint = self.progress.checkpoint();
-        let checkpoint = (checkpoint != self.kept).then_some(checkpoint);
+        let checkpoint = (checkpoint != self.stored_checkpoint).then_some(checkpoint);
         Renewal { lease: self.lease.clone(), checkpoint }
     }
 }
 
-/// How often in a row what was made of a shard is looked for soon.
-const LOOKS: u32 = 10;
+/// Number of consecutive discoveries at a short interval while the children of an ended shard are missing.
+const MAX_CHILD_LOOKUPS: u32 = 10;
 
-/// Even a lucky draw does not turn waiting into spinning.
-const LEAST_WAIT: Duration = Duration::from_millis(10);
+/// Lower bound of the random backoff, so that no retry loop spins.
+const MIN_WAIT: Duration = Duration::from_millis(10);

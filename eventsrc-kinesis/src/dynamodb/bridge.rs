@@ -1,4 +1,4 @@
-//! From a table of DynamoDB onto a stream of Kinesis.
+//! The bridge from the stream of a DynamoDB table to a Kinesis stream.
 
 use std::fmt;
 
@@ -16,34 +16,37 @@ use crate::forward::forward;
 use crate::publisher::Publisher;
 use crate::source::ShardSource as _;
 
-/// Carries what is stored in a table of DynamoDB onto a stream of Kinesis, from which any number of services read.
+/// Copies commits from the stream of a DynamoDB table to a Kinesis stream that any number of services read.
 ///
-/// Any number of them, in any number of processes, share the work by their leases. What was carried right before a crash may be
-/// carried again, and nothing is left out. What should not be in the table is a [`Anomaly`](crate::Anomaly), as for every
-/// [`Consumer`].
+/// Any number of bridges, in any number of processes, share the shards of the table's stream by leases. Delivery is at least
+/// once: commits copied right before a crash may be copied again. Records that should not occur are reported as an
+/// [`Anomaly`](crate::Anomaly), as by every [`Consumer`].
 ///
-/// A service carries its own events as what they are. With [`RawCodec`](eventsrc_core::codec::RawCodec) payloads, one program carries
-/// those of any service.
+/// A service that runs a bridge uses its own payload type and codec. With [`RawCodec`](eventsrc_core::codec::RawCodec), one
+/// program copies the payloads of any service without decoding them.
 ///
-/// Dropping it ends it at once; [`ConsumerHandle::drain`] ends it in good order.
+/// Dropping the bridge stops it at once; [`ConsumerHandle::drain`] stops it gracefully.
 pub struct Bridge {
     handle: ConsumerHandle,
-    carrying: JoinHandle<Result<(), StorageError>>,
+    task: JoinHandle<Result<(), StorageError>>,
 }
 
 impl Bridge {
-    /// Begins to carry what `source` says, read by `images`, onto the stream of `publisher`, as a worker of the group of `leases`,
-    /// on the tokio runtime that this is called in.
+    /// Starts a bridge from `source` to the stream of `publisher`.
+    ///
+    /// It decodes the items with `decoder`, shares the shards of `source` with the other workers that use `leases`, and runs on
+    /// the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// `Refused` if a stream is not there, may not be used, or is set up so that a bridge cannot be relied on: the table's without
-    /// new images, or that of Kinesis with a record distribution that goes by no key, with smaller records than `publisher`
-    /// may put, or with a shorter memory than the table's stream has. `Unavailable` if a service does not answer.
+    /// `Refused` if a stream does not exist, if a permission is missing, or if a stream has an unsuitable configuration: the
+    /// table's stream without new images; the Kinesis stream with a record distribution other than by partition key, with a
+    /// record limit below the setting of `publisher`, or with a shorter retention than the table's stream. `Unavailable` if a
+    /// service does not answer.
     pub async fn start<K, S, E, C>(
         source: DynamoStream,
         leases: impl LeaseStore,
-        images: ItemDecoder<K, S, E, C>,
+        decoder: ItemDecoder<K, S, E, C>,
         publisher: Publisher<K, S, E, C>,
         settings: ConsumerSettings,
         environment: ConsumerEnvironment,
@@ -56,35 +59,36 @@ impl Bridge {
     {
         source.check().await?;
         publisher.check(source.retention().await?).await?;
+        let retry = settings.retry.clone();
         let (clock, randomness) = (environment.clock.clone(), environment.randomness.clone());
-        let decoder = StreamRecords::new(images);
+        let decoder = StreamRecords::new(decoder);
         let feed = Consumer::start_with(source, leases, decoder, settings, environment).await?;
         let handle = feed.handle();
-        let carrying = tokio::spawn(async move { forward(feed, &publisher, &*clock, &randomness).await });
-        Ok(Self { handle, carrying })
+        let task = tokio::spawn(async move { forward(feed, &publisher, &retry, &*clock, &randomness).await });
+        Ok(Self { handle, task })
     }
 
-    /// Shows what it does, and ends it, from elsewhere.
+    /// Returns a handle that reports the status of the bridge and stops it.
     pub fn handle(&self) -> ConsumerHandle {
         self.handle.clone()
     }
 
-    /// Waits until it has ended.
+    /// Waits until the bridge has ended.
     ///
     /// # Errors
     ///
-    /// What it could not go on from, which trying again does not mend.
+    /// Returns the permanent error that ended the bridge; see [`forward`].
     pub async fn ended(mut self) -> Result<(), StorageError> {
-        let ended = (&mut self.carrying).await;
+        let ended = (&mut self.task).await;
         ended.unwrap_or_else(|error| {
-            Err(StorageError::new(ErrorKind::Invalid, "the bridge broke off").because(error))
+            Err(StorageError::new(ErrorKind::Invalid, "the task of the bridge failed").because(error))
         })
     }
 }
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        self.carrying.abort();
+        self.task.abort();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The stream of changes of a DynamoDB table.
+//! The stream of a DynamoDB table, read by polling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,28 +14,28 @@ use eventsrc_core::{ErrorKind, StorageError};
 use futures::stream::BoxStream;
 
 use crate::kinesis::timestamp;
-use crate::polling::{PollError, Polled, PollingSettings, Polls, Timing, poll};
+use crate::polling::{PollError, PolledRecords, PolledStream, PollingSettings, Timing, poll};
 use crate::shard::Shard;
 use crate::source::{ReadError, RecordBatch, SequencedRecord, ShardSource, StartPosition};
 
-/// The stream of changes of a DynamoDB table, read by polling. Cheap to clone.
+/// The stream of a DynamoDB table, read by polling. Cheap to clone.
 ///
-/// At most two readers read one shard of it at the same time, says the service; others are throttled. It keeps records for 24
-/// hours. Where a time is asked for, it is read from the oldest record.
+/// The service supports at most two readers of one shard at a time and throttles others. It keeps records for 24 hours. It
+/// cannot seek by time: [`StartPosition::Time`] begins with the oldest record.
 #[derive(Clone)]
 pub struct DynamoStream {
-    stream: Arc<Calls>,
+    stream: Arc<StreamClient>,
     settings: PollingSettings,
     timing: Timing,
 }
 
 impl DynamoStream {
-    /// The stream of the table called `table`, which is looked for among those of the service.
+    /// Finds the enabled stream of the table `table`.
     ///
     /// # Errors
     ///
-    /// `Refused` if the table has no stream that is switched on, or the permission to look is missing; `Unavailable` if the
-    /// service does not answer.
+    /// `Refused` if the table has no enabled stream or the permission to list streams is missing; `Unavailable` if the service
+    /// does not answer.
     pub async fn of_table(client: Client, table: &str) -> Result<Self, StorageError> {
         let what = format!("cannot find the stream of the table {table}");
         let mut after = None;
@@ -43,49 +43,48 @@ impl DynamoStream {
             let call = client.list_streams().table_name(table).set_exclusive_start_stream_arn(after);
             let answer = call.send().await.map_err(|error| service_error(&what, error))?;
             for arn in answer.streams.unwrap_or_default().into_iter().filter_map(|stream| stream.stream_arn) {
-                let calls = Calls { client: client.clone(), arn };
-                let description = calls.describe(None).await?;
-                // One that was switched off stays for a day.
+                let stream = StreamClient { client: client.clone(), arn };
+                let description = stream.describe(None).await?;
+                // A disabled stream is listed for another day.
                 if matches!(description.stream_status, Some(StreamStatus::Enabled | StreamStatus::Enabling)) {
-                    return Ok(Self::with(client, &calls.arn, PollingSettings::default()));
+                    return Ok(Self::with(client, &stream.arn, PollingSettings::default()));
                 }
             }
             after = answer.last_evaluated_stream_arn;
             if after.is_none() {
-                let what =
-                    format!("the table {table} has no stream of changes: switch it on, with new images");
+                let what = format!("the table {table} has no stream: enable it with the view type NEW_IMAGE");
                 return Err(StorageError::new(ErrorKind::Refused, what));
             }
         }
     }
 
-    /// The stream of this ARN, with these settings. Nothing is asked of the service.
+    /// Creates a reader of the stream with this ARN. No request is sent.
     pub fn with(client: Client, arn: &str, settings: PollingSettings) -> Self {
-        let stream = Arc::new(Calls { client, arn: arn.to_owned() });
-        // The service takes no more.
+        let stream = Arc::new(StreamClient { client, arn: arn.to_owned() });
+        // The service returns at most 1,000 records in one call.
         let records_per_call = settings.records_per_call.min(1000);
         Self { stream, settings: PollingSettings { records_per_call, ..settings }, timing: Timing::default() }
     }
 
-    /// The same stream, with these settings.
+    /// Replaces the settings.
     #[must_use]
     pub fn polled(self, settings: PollingSettings) -> Self {
         Self { timing: self.timing, ..Self::with(self.stream.client.clone(), &self.stream.arn, settings) }
     }
 
-    /// The same, on this clock and with these lots.
+    /// Replaces the clock and the randomness.
     #[must_use]
     pub fn timed_by(mut self, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
         self.timing = Timing { clock, randomness };
         self
     }
 
-    /// Makes sure that the stream is there, and brings what is stored.
+    /// Checks that the stream exists, is enabled, and contains new images of items.
     ///
     /// # Errors
     ///
-    /// `Refused` if there is no such stream, it is switched off, or its records come without the new image of the item;
-    /// `Unavailable` if the service does not answer.
+    /// `Refused` if one of these does not hold or the permission to describe the stream is missing; `Unavailable` if the
+    /// service does not answer.
     pub async fn check(&self) -> Result<(), StorageError> {
         let description = self.stream.describe(None).await?;
         let refused = |what: &str| {
@@ -94,11 +93,11 @@ impl DynamoStream {
         };
         match description.stream_view_type {
             Some(StreamViewType::NewImage | StreamViewType::NewAndOldImages) => {}
-            _ => return refused("brings no new images: switch it on with the view type NEW_IMAGE"),
+            _ => return refused("has no new images: enable it with the view type NEW_IMAGE"),
         }
         match description.stream_status {
             Some(StreamStatus::Enabled | StreamStatus::Enabling) => Ok(()),
-            _ => refused("is switched off"),
+            _ => refused("is disabled: enable it with the view type NEW_IMAGE"),
         }
     }
 }
@@ -140,19 +139,19 @@ impl ShardSource for DynamoStream {
     }
 }
 
-/// The calls that are made of the service.
-struct Calls {
+/// Requests to the service for one stream.
+struct StreamClient {
     client: Client,
     arn: String,
 }
 
-impl Calls {
+impl StreamClient {
     fn cannot_read(&self, shard: &str) -> String {
         format!("cannot read the records of the shard {shard} of the stream {}", self.arn)
     }
 
     async fn describe(&self, after: Option<String>) -> Result<StreamDescription, StorageError> {
-        let what = format!("cannot look at the stream {}", self.arn);
+        let what = format!("cannot describe the stream {}", self.arn);
         let call = self.client.describe_stream().stream_arn(&self.arn).set_exclusive_start_shard_id(after);
         let answer = call.send().await.map_err(|error| service_error(&what, error))?;
         answer.stream_description.ok_or_else(|| {
@@ -161,7 +160,7 @@ impl Calls {
     }
 }
 
-impl Polled for Calls {
+impl PolledStream for StreamClient {
     type Record = Record;
 
     async fn iterator(&self, shard: &str, start: &StartPosition) -> Result<String, PollError> {
@@ -178,7 +177,7 @@ impl Polled for Calls {
                 call.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(&**number)
             }
         };
-        let what = format!("cannot begin to read the shard {shard} of the stream {}", self.arn);
+        let what = format!("cannot get an iterator of the shard {shard} of the stream {}", self.arn);
         match call.send().await {
             Ok(answer) => answer.shard_iterator.ok_or_else(|| {
                 let what = format!("{what}: the answer was cut off");
@@ -193,18 +192,23 @@ impl Polled for Calls {
         }
     }
 
-    async fn read(&self, shard: &str, iterator: &str, limit: u32) -> Result<Polls<Record>, PollError> {
+    async fn read(
+        &self,
+        shard: &str,
+        iterator: &str,
+        limit: u32,
+    ) -> Result<PolledRecords<Record>, PollError> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         match self.client.get_records().shard_iterator(iterator).limit(limit).send().await {
             Ok(answer) => {
                 let bytes = answer.records().iter().filter_map(size).sum();
-                // The service always names records, if there are none as well.
-                let records = answer.records.and_then(|records| records.into_iter().map(numbered).collect());
+                // The service returns a list of records even if it is empty.
+                let records = answer.records.and_then(|records| records.into_iter().map(sequenced).collect());
                 let Some(records) = records else {
                     let what = format!("{}: the answer was cut off", self.cannot_read(shard));
                     return Err(PollError::Failed(StorageError::new(ErrorKind::Unavailable, what)));
                 };
-                Ok(Polls { records, next: answer.next_shard_iterator, behind: None, bytes })
+                Ok(PolledRecords { records, next: answer.next_shard_iterator, behind_latest: None, bytes })
             }
             Err(error) => {
                 let code = error.code().map(str::to_owned);
@@ -225,8 +229,8 @@ fn size(record: &Record) -> Option<u64> {
     record.dynamodb.as_ref()?.size_bytes?.try_into().ok()
 }
 
-/// A record and its place. The service gives every record a number.
-fn numbered(record: Record) -> Option<SequencedRecord<Record>> {
+/// Converts a record of the SDK; `None` if it has no sequence number, which the service always sets.
+fn sequenced(record: Record) -> Option<SequencedRecord<Record>> {
     let change = record.dynamodb.as_ref()?;
     let sequence_number = change.sequence_number.clone()?;
     let arrived = change.approximate_creation_date_time.as_ref().and_then(timestamp);

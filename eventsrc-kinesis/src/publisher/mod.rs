@@ -1,4 +1,4 @@
-//! Putting changes onto a stream of Kinesis.
+//! Publishing changes to a Kinesis stream.
 
 mod queue;
 mod shards;
@@ -19,30 +19,29 @@ use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use crate::named_stream::{NamedStream, is_open};
 use crate::polling::Timing;
 use crate::record::{Envelope, partition_key};
-use queue::{Entry, Limits, Message, Queue};
+use queue::{Limits, Message, Queue, RecordEntry};
 use shards::{ShardMap, hash};
 
-/// How changes are put onto a stream.
+/// Limits of records and calls, and the retries of a [`Publisher`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublisherSettings {
-    /// How many bytes a record of several changes has at most; with `None`, each change is a record of its own.
+    /// Maximum size of an aggregated record, in bytes; with `None`, each change is a record of its own. Default: 256 KiB.
     ///
-    /// Kinesis takes a thousand records a second and shard. Records of several are in the format of the Kinesis Producer
-    /// Library, which its client library and AWS Lambda read as well.
+    /// A Kinesis shard accepts a thousand records a second. Aggregated records are in the format of the Kinesis Producer
+    /// Library, which the Kinesis Client Library and AWS Lambda can read.
     pub aggregate: Option<usize>,
-    /// How many bytes a record may have; the stream says how many it takes.
+    /// Maximum size of a record, in bytes. It must not exceed the limit of the stream. Default: 1 MiB.
     pub record_bytes: usize,
-    /// How many records a call has at most.
+    /// Maximum number of records in one call. Default: 500, which is also the limit of the service.
     pub records_per_call: usize,
-    /// How many bytes a call has at most.
+    /// Maximum size of one call, in bytes. Default: 4 MiB.
     pub bytes_per_call: usize,
-    /// How long to wait before what failed is put again.
+    /// Backoff between retries of failed records. Default: [`BackoffSettings::default`].
     pub retry: BackoffSettings,
-    /// For how long it is put again before the caller is told.
+    /// Time without progress after which `publish` returns an error. Default: 60 s.
     pub give_up_after: Duration,
 }
 
-/// Records of up to 256 KiB, or 1 MiB for a change that is larger; calls of 500 records or 4 MiB; and a minute.
 impl Default for PublisherSettings {
     fn default() -> Self {
         Self {
@@ -56,13 +55,13 @@ impl Default for PublisherSettings {
     }
 }
 
-/// Puts changes onto a stream of Kinesis, each under the name of its stream of events.
+/// Publishes changes to a Kinesis stream. The name of the event stream is the partition key.
 ///
-/// - What was put is there when `publish` has answered, and may be there several times.
-/// - Changes of one stream of events come in their order: of what failed, all that comes after it of the same stream is put
-///   again, and no call has two records of one stream.
-/// - A commit that is too large for a record, or cannot be encoded, is told as [`Change::Stream`]: its readers read it from the
-///   storage.
+/// - After `publish` has returned `Ok`, all changes are on the stream, each at least once.
+/// - Changes of one event stream stay in order. If one fails, it is put again together with all later changes of the same
+///   event stream, and no call contains two records of one event stream.
+/// - A commit that is too large for a record, or cannot be encoded, is published as the hint [`Change::Stream`]. Consumers
+///   then read the commit from the storage.
 pub struct Publisher<K, S, E, C> {
     stream: NamedStream,
     envelope: Envelope<K, S, E, C>,
@@ -72,12 +71,12 @@ pub struct Publisher<K, S, E, C> {
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
-    /// Onto the stream called `stream`, with [`PublisherSettings::default`]. Nothing is asked of the service.
+    /// Creates a publisher to the stream `stream` with [`PublisherSettings::default`]. No request is sent.
     pub fn new(client: Client, stream: &str, codec: C) -> Self {
         Self::with(client, stream, codec, PublisherSettings::default())
     }
 
-    /// The same, with these settings.
+    /// Creates a publisher to the stream `stream` with `settings`. No request is sent.
     pub fn with(client: Client, stream: &str, codec: C, settings: PublisherSettings) -> Self {
         Self {
             stream: NamedStream { client, name: stream.to_owned() },
@@ -88,46 +87,50 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
         }
     }
 
-    /// The same, on this clock and with these lots.
+    /// Replaces the clock and the randomness.
     #[must_use]
     pub fn timed_by(mut self, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
         self.timing = Timing { clock, randomness };
         self
     }
 
-    /// Makes sure that the stream is there, takes records as large as the settings say, keeps the records of one stream of events
-    /// together, and keeps them for at least `retention`.
+    /// Checks the configuration of the stream.
+    ///
+    /// The stream must exist, accept records of the size [`PublisherSettings::record_bytes`], keep the records of one event
+    /// stream in one shard, and keep records for at least `retention`.
     ///
     /// # Errors
     ///
-    /// `Refused` if that is not so, or the stream may not be looked at; `Unavailable` if the service does not answer.
+    /// `Refused` if one of these does not hold or the permission to describe the stream is missing; `Unavailable` if the
+    /// service does not answer.
     pub async fn check(&self, retention: Duration) -> Result<(), StorageError> {
         let summary = self.stream.summary().await?;
         self.stream.check_distribution(&summary)?;
         let hours = u64::try_from(summary.retention_period_hours()).unwrap_or_default();
         if Duration::from_secs(3600 * hours) < retention {
             let least = retention.as_secs().div_ceil(3600);
-            let why = format!("keeps records for {hours} hours: have it keep them for {least} at least");
-            return Err(self.stream.refused(&why));
+            let reason =
+                format!("keeps records for {hours} hours: set its retention to {least} hours or more");
+            return Err(self.stream.refused(&reason));
         }
         let kibibytes = summary.max_record_size_in_kib().and_then(|size| usize::try_from(size).ok());
         match kibibytes {
             Some(kibibytes) if kibibytes << 10 < self.settings.record_bytes => {
-                let why = format!(
-                    "takes records of {kibibytes} KiB at most, and larger ones are to be put onto it"
+                let reason = format!(
+                    "accepts records of at most {kibibytes} KiB: raise its limit, or lower the setting `record_bytes`"
                 );
-                Err(self.stream.refused(&why))
+                Err(self.stream.refused(&reason))
             }
             _ => Ok(()),
         }
     }
 
-    /// Puts `changes` onto the stream, and waits until they are there.
+    /// Publishes `changes`, and waits until all of them are on the stream.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the service does not take them for a while, `Refused` if it may not be asked to, and `Invalid` for a key
-    /// that names no stream. Some of the changes may be there.
+    /// `Unavailable` if retries do not succeed within [`PublisherSettings::give_up_after`], `Refused` if the permission is
+    /// missing, and `Invalid` if a key is not the name of a stream. Some of the changes may be on the stream nevertheless.
     pub async fn publish(&self, changes: &[Change<K, S, E>]) -> Result<(), StorageError> {
         let messages = changes.iter().map(|change| self.message(change)).collect::<Result<Vec<_>, _>>()?;
         let mut queue = Queue::new(messages);
@@ -136,23 +139,23 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
         while !queue.is_empty() {
             let shards = self.known_shards().await?;
             let call = queue.next_call(self.limits(), &shards);
-            let (sent, trouble) = self.call(call).await?;
-            // Shards were split or merged, or there is no telling which record went where.
-            let is_astray =
-                sent.iter().any(|(_, shard)| shard.as_deref().is_some_and(|shard| !shards.has(shard)));
-            let shards = if is_astray { self.look_for_shards().await? } else { shards };
-            if queue.take_back(sent, &shards) {
+            let (sent, error) = self.put_records(call).await?;
+            // A record on an unknown shard means that shards were split or merged.
+            let is_outdated =
+                sent.iter().any(|(_, shard)| shard.as_deref().is_some_and(|shard| !shards.contains(shard)));
+            let shards = if is_outdated { self.refresh_shards().await? } else { shards };
+            if queue.requeue_failed(sent, &shards) {
                 backoff = self.settings.retry.start();
                 since = self.timing.clock.elapsed();
                 continue;
             }
-            let trouble = trouble.unwrap_or_else(|| self.trouble("they came to shards that are not theirs"));
+            let error = error.unwrap_or_else(|| self.unavailable("shards were split or merged meanwhile"));
             if self.timing.clock.elapsed().saturating_sub(since) >= self.settings.give_up_after {
-                return Err(trouble);
+                return Err(error);
             }
-            tracing::warn!(stream = self.stream.name, error = %trouble, "cannot put records; trying again");
+            tracing::warn!(stream = self.stream.name, error = %error, "cannot put records; retrying");
             metrics::counter!("eventsrc_kinesis_failed_puts_total").increment(1);
-            self.timing.clock.sleep(backoff.wait(&self.timing.randomness).max(LEAST_WAIT)).await;
+            self.timing.clock.sleep(backoff.wait(&self.timing.randomness).max(MIN_WAIT)).await;
         }
         Ok(())
     }
@@ -160,34 +163,34 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
     fn message(&self, change: &Change<K, S, E>) -> Result<Message, StorageError> {
         let (key, data) = match change {
             Change::Anything => (ANYTHING.into(), self.envelope.encode(change)?),
-            Change::Stream(key) => (partition(key)?, self.envelope.encode(change)?),
+            Change::Stream(key) => (partition_key_of(key)?, self.envelope.encode(change)?),
             Change::Commit(commit) => {
                 let data = match self.envelope.encode(change) {
                     Ok(data) if data.len() + OVERHEAD + LONGEST_KEY <= self.settings.record_bytes => data,
                     Ok(_) => self.envelope.encode(&Change::Stream(commit.key.clone()))?,
                     Err(error) => {
-                        tracing::error!(error = %error, "cannot publish a commit; its readers are told to read it");
+                        tracing::error!(error = %error, "cannot encode a commit; publishing a hint in its place");
                         self.envelope.encode(&Change::Stream(commit.key.clone()))?
                     }
                 };
-                (partition(&commit.key)?, data)
+                (partition_key_of(&commit.key)?, data)
             }
         };
         Ok(Message { hash: hash(&key), key, data: data.into() })
     }
 
-    /// Makes one call, and gives where each record went, as far as it did; and why not, of one that did not.
-    async fn call(
+    /// Makes one call. Returns the shard of each record, `None` for a failed one, and an error of the failed ones.
+    async fn put_records(
         &self,
-        mut call: Vec<Entry>,
-    ) -> Result<(Vec<(Entry, Option<String>)>, Option<StorageError>), StorageError> {
+        mut call: Vec<RecordEntry>,
+    ) -> Result<(Vec<(RecordEntry, Option<String>)>, Option<StorageError>), StorageError> {
         let records = call.iter_mut().map(|entry| {
             let data = Blob::new(entry.take_data());
             PutRecordsRequestEntry::builder()
                 .partition_key(entry.key())
                 .data(data)
                 .build()
-                .expect("it has both")
+                .expect("key and data are set")
         });
         let request = self
             .stream
@@ -208,30 +211,30 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
             }
         };
         let mut results = answer.records.into_iter();
-        let mut trouble = None;
+        let mut last_error = None;
         let sent = call.into_iter().map(|entry| {
-            // What the answer says nothing of may not be there.
+            // A record without a result counts as failed.
             let result = results.next();
             let shard = match result {
                 Some(PutRecordsResultEntry { shard_id: Some(shard), error_code: None, .. }) => Some(shard),
                 Some(PutRecordsResultEntry { error_code: Some(code), .. }) => {
-                    trouble = Some(self.trouble(&code));
+                    last_error = Some(self.unavailable(&code));
                     None
                 }
                 _ => None,
             };
             (entry, shard)
         });
-        Ok((sent.collect(), trouble))
+        Ok((sent.collect(), last_error))
     }
 
     async fn known_shards(&self) -> Result<Arc<ShardMap>, StorageError> {
         let known = Arc::clone(&self.lock());
-        if known.is_empty() { self.look_for_shards().await } else { Ok(known) }
+        if known.is_empty() { self.refresh_shards().await } else { Ok(known) }
     }
 
-    async fn look_for_shards(&self) -> Result<Arc<ShardMap>, StorageError> {
-        let open = self.stream.shards().await?.into_iter().filter(is_open).filter_map(|shard| {
+    async fn refresh_shards(&self) -> Result<Arc<ShardMap>, StorageError> {
+        let open = self.stream.list_shards().await?.into_iter().filter(is_open).filter_map(|shard| {
             let range = shard.hash_key_range?;
             let (from, to) = (range.starting_hash_key.parse().ok()?, range.ending_hash_key.parse().ok()?);
             Some((from..=to, shard.shard_id))
@@ -251,8 +254,8 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Publisher<K, S, E, C> {
         }
     }
 
-    fn trouble(&self, why: &str) -> StorageError {
-        let what = format!("cannot put records onto the stream {}: {why}", self.stream.name);
+    fn unavailable(&self, reason: &str) -> StorageError {
+        let what = format!("cannot put records onto the stream {}: {reason}", self.stream.name);
         StorageError::new(ErrorKind::Unavailable, what)
     }
 
@@ -270,22 +273,23 @@ impl<K, S, E, C> fmt::Debug for Publisher<K, S, E, C> {
     }
 }
 
-/// What everything of a stream of events is put under.
-fn partition<K: StreamKey>(key: &K) -> Result<Arc<str>, StorageError> {
+/// Returns the partition key of all records of an event stream.
+fn partition_key_of<K: StreamKey>(key: &K) -> Result<Arc<str>, StorageError> {
     let name = StreamName::of(key).map_err(|error| {
-        StorageError::new(ErrorKind::Invalid, "cannot publish under this name").on(key).because(error)
+        let what = "cannot publish: the key is not the name of a stream";
+        StorageError::new(ErrorKind::Invalid, what).on(key).because(error)
     })?;
     Ok((&*partition_key(&name)).into())
 }
 
-/// What is of no one stream is put under this, which is no name of a stream.
+/// Partition key of [`Change::Anything`]. It is not the name of a stream.
 const ANYTHING: &str = "*";
 
-/// What a record has besides its key and its data, at most.
+/// Upper bound of the size of a record without its key and data, in bytes.
 const OVERHEAD: usize = 64;
 
-/// The longest partition key that Kinesis takes, in bytes: 256 characters.
+/// Maximum length of a partition key in Kinesis, in bytes: 256 characters of up to 4 bytes.
 const LONGEST_KEY: usize = 1024;
 
-/// Even a lucky draw does not turn waiting into spinning.
-const LEAST_WAIT: Duration = Duration::from_millis(10);
+/// Lower bound of the random backoff, so that no retry loop spins.
+const MIN_WAIT: Duration = Duration::from_millis(10);

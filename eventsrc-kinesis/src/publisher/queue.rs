@@ -1,4 +1,4 @@
-//! What is to be put onto a stream, in the order in which it has to arrive.
+//! The queue of messages to publish, which keeps the order of each partition key.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::shards::ShardMap;
 use crate::record::AggregatedRecordBuilder;
 
-/// Something to be put onto a stream.
+/// An encoded change with its partition key and the hash of the key.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) key: Arc<str>,
@@ -14,53 +14,54 @@ pub(super) struct Message {
     pub(super) data: Arc<[u8]>,
 }
 
-/// How large a call may be.
+/// Limits of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) records: usize,
     pub(super) bytes: usize,
-    /// How large a record of several messages may be; if there are to be any.
+    /// Maximum size of an aggregated record, in bytes; `None` to aggregate nothing.
     pub(super) aggregate: Option<usize>,
 }
 
 /// A record of a call: messages of one shard, in order.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct RecordEntry {
     shard: Option<String>,
     messages: Vec<Message>,
     aggregate: Option<AggregatedRecordBuilder>,
 }
 
-impl Entry {
+impl RecordEntry {
     fn new(shard: Option<&str>, message: &Message, limits: Limits) -> Self {
         let mut entry = Self {
-            // Nothing joins a message whose shard is not known.
+            // A message whose shard is unknown is not aggregated.
             aggregate: limits.aggregate.filter(|_| shard.is_some()).map(AggregatedRecordBuilder::new),
             shard: shard.map(str::to_owned),
             messages: Vec::new(),
         };
-        if !entry.join(message) {
+        if !entry.try_add(message) {
             entry.aggregate = None;
             entry.messages.push(message.clone());
         }
         entry
     }
 
-    fn join(&mut self, message: &Message) -> bool {
+    /// Adds a message if it fits into the aggregated record.
+    fn try_add(&mut self, message: &Message) -> bool {
         let Some(aggregate) = &mut self.aggregate else { return false };
-        let joins = aggregate.add(&message.key, message.data.to_vec()).is_ok();
-        if joins {
+        let fits = aggregate.add(&message.key, message.data.to_vec()).is_ok();
+        if fits {
             self.messages.push(message.clone());
         }
-        joins
+        fits
     }
 
-    /// What it is put under.
+    /// Partition key of the record.
     pub(super) fn key(&self) -> &str {
         &self.messages[0].key
     }
 
-    /// What is put; a message by itself as it is, to be read by those who know nothing of aggregates.
+    /// Data of the record. A single message is a plain record, so that readers without support for aggregation read it.
     pub(super) fn take_data(&mut self) -> Vec<u8> {
         match self.aggregate.take() {
             Some(aggregate) if self.messages.len() > 1 => aggregate.into_bytes(),
@@ -69,7 +70,7 @@ impl Entry {
     }
 }
 
-/// Messages that wait, each before all later ones of its key.
+/// Messages to publish. Messages of one key are in order.
 #[derive(Debug)]
 pub(super) struct Queue(VecDeque<Message>);
 
@@ -82,11 +83,11 @@ impl Queue {
         self.0.is_empty()
     }
 
-    /// Takes out what goes into the next call. No key is in two records of it, because the service does not say in which order
-    /// it stores the records of a call.
-    pub(super) fn next_call(&mut self, limits: Limits, shards: &ShardMap) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut places: HashMap<Arc<str>, usize> = HashMap::new();
+    /// Removes the messages of the next call. No key is in two records of it, because the service does not guarantee the
+    /// order in which it stores the records of one call.
+    pub(super) fn next_call(&mut self, limits: Limits, shards: &ShardMap) -> Vec<RecordEntry> {
+        let mut entries: Vec<RecordEntry> = Vec::new();
+        let mut entry_of_key: HashMap<Arc<str>, usize> = HashMap::new();
         let mut bytes = 0;
         while let Some(message) = self.0.front() {
             bytes += message.key.len() + message.data.len() + OVERHEAD;
@@ -94,51 +95,56 @@ impl Queue {
                 break;
             }
             let shard = shards.shard(message.hash);
-            let known = places.get(&message.key).copied();
+            let known = entry_of_key.get(&message.key).copied();
             let latest =
                 || entries.iter().rposition(|entry| shard.is_some() && entry.shard.as_deref() == shard);
-            let place = match known.or_else(latest) {
-                Some(place) if entries[place].join(message) => place,
+            let index = match known.or_else(latest) {
+                Some(index) if entries[index].try_add(message) => index,
                 _ if known.is_some() || entries.len() == limits.records => break,
                 _ => {
-                    entries.push(Entry::new(shard, message, limits));
+                    entries.push(RecordEntry::new(shard, message, limits));
                     entries.len() - 1
                 }
             };
-            places.insert(Arc::clone(&message.key), place);
+            entry_of_key.insert(Arc::clone(&message.key), index);
             self.0.pop_front();
         }
         entries
     }
 
-    /// Takes back what is not where it belongs: the messages of records that failed, for which there is no shard, and those of a
-    /// record that came to a shard that is not theirs, because shards were split or merged meanwhile. True if there is nothing to be
-    /// taken back.
-    pub(super) fn take_back(&mut self, call: Vec<(Entry, Option<String>)>, shards: &ShardMap) -> bool {
-        let mut back = Vec::new();
+    /// Puts failed messages back at the front of the queue. Returns true if no message failed.
+    ///
+    /// A message failed if its record has no shard, or if its aggregated record is on a shard to which its key does not
+    /// belong, because shards were split or merged meanwhile.
+    pub(super) fn requeue_failed(
+        &mut self,
+        call: Vec<(RecordEntry, Option<String>)>,
+        shards: &ShardMap,
+    ) -> bool {
+        let mut failed = Vec::new();
         for (entry, shard) in call {
             let is_alone = entry.messages.len() == 1;
             let arrived = |message: &Message| {
-                shard.as_ref().is_some_and(|shard| is_alone || shards.takes(shard, message.hash))
+                shard.as_ref().is_some_and(|shard| is_alone || shards.owns(shard, message.hash))
             };
-            // All of a key, or none: the first of them must not come after the last.
+            // All messages of a key are put again, so that none arrives after a later one.
             let missing: HashSet<Arc<str>> = entry
                 .messages
                 .iter()
                 .filter(|message| !arrived(message))
                 .map(|message| Arc::clone(&message.key))
                 .collect();
-            back.extend(entry.messages.into_iter().filter(|message| missing.contains(&message.key)));
+            failed.extend(entry.messages.into_iter().filter(|message| missing.contains(&message.key)));
         }
-        let is_through = back.is_empty();
-        for message in back.into_iter().rev() {
+        let all_arrived = failed.is_empty();
+        for message in failed.into_iter().rev() {
             self.0.push_front(message);
         }
-        is_through
+        all_arrived
     }
 }
 
-/// What a message takes of a call besides its key and its data, at most, in bytes.
+/// Upper bound of the size of a message in a call without its key and data, in bytes.
 const OVERHEAD: usize = 64;
 
 #[cfg(test)]
@@ -166,9 +172,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever fails, the last of each key to arrive are all of them in order: nothing is lost or inverted.
         #[test]
-        fn of_each_key_all_arrive_in_order(
+        fn all_messages_of_a_key_arrive_once_and_in_order_whatever_fails(
             messages in prop::collection::vec((0u8..6, 1usize..400), 1..60),
             failures in prop::collection::vec(any::<bool>(), 200),
             aggregates in any::<bool>(),
@@ -199,7 +204,7 @@ mod tests {
                         (entry, shard)
                     })
                     .collect();
-                queue.take_back(sent, &shards);
+                queue.requeue_failed(sent, &shards);
             }
             for (key, numbers) in arrived {
                 let expected: Vec<_> =
@@ -210,14 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn what_came_to_a_shard_that_is_not_its_own_is_put_again() {
+    fn messages_on_the_wrong_shard_are_put_again() {
         let keys: Vec<u8> = (0..20).collect();
         let whole = ShardMap::new([(0..=u128::MAX, "whole".to_owned())]);
         let mut queue = Queue::new(keys.iter().map(|&key| message(key, usize::from(key), 1)));
         let call = queue.next_call(Limits { aggregate: Some(10_000), bytes: 100_000, ..LIMITS }, &whole);
         assert_eq!(call.len(), 1);
-        // Meanwhile the shard was split, and the record went to the lower half.
-        queue.take_back(call.into_iter().map(|entry| (entry, Some("low".to_owned()))).collect(), &halves());
+        // The shard was split meanwhile, and the record is on the lower half.
+        let sent = call.into_iter().map(|entry| (entry, Some("low".to_owned()))).collect();
+        queue.requeue_failed(sent, &halves());
         let expected = keys.iter().filter(|&&key| halves().shard(message(key, 0, 1).hash) == Some("high"));
         let left: Vec<_> = queue.0.iter().map(number).collect();
         assert_eq!(left, expected.map(|&key| usize::from(key)).collect::<Vec<_>>());

@@ -1,6 +1,7 @@
-//! Several records in one, as the Kinesis Producer Library writes them. This file alone knows the layout.
+//! Aggregated records, in the format of the Kinesis Producer Library. No other file knows the layout.
 //!
-//! `F3 89 9A C2`, a protobuf message, and the 16 bytes of its MD5. Partition keys stand in a table, and records name them by place.
+//! An aggregated record consists of `F3 89 9A C2`, a protobuf message, and the 16 bytes of the message's MD5. The message has a
+//! table of partition keys, and its records refer to a key by its index.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,10 +14,10 @@ use prost::encoding::{encoded_len_varint, key_len};
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 const CHECKSUM: usize = 16;
 
-/// The records that one record of a Kinesis stream holds.
+/// Several records in one record of a Kinesis stream.
 ///
 /// ```
-/// use eventsrc_kinesis::record::{AggregatedRecordBuilder, AggregatedRecord};
+/// use eventsrc_kinesis::record::{AggregatedRecord, AggregatedRecordBuilder};
 ///
 /// let mut aggregate = AggregatedRecordBuilder::new(1 << 20);
 /// assert!(aggregate.add("user/1", b"first".to_vec()).is_ok());
@@ -30,47 +31,47 @@ const CHECKSUM: usize = 16;
 #[derive(Debug)]
 pub struct AggregatedRecord(AggregatedMessage);
 
-/// A record in an aggregated one.
+/// One record inside an aggregated record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SubRecord<'a> {
-    /// What it was put under.
+    /// Partition key of the record.
     pub partition_key: &'a str,
-    /// Where it was to go instead of where its partition key goes: a decimal number of 128 bits.
+    /// Hash that overrides the hash of the partition key: a decimal number of 128 bits.
     pub explicit_hash_key: Option<&'a str>,
-    /// What it holds.
+    /// Data of the record.
     pub data: &'a [u8],
 }
 
-/// Why a record is a plain one.
+/// Error of data that is not an aggregated record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAggregated {
-    /// It does not begin as an aggregated one does, or is too short to be one: what most plain records are.
-    #[error("it does not begin as an aggregated record")]
+    /// The data has no magic number, or is too short. This is the usual case of a plain record.
+    #[error("the record is not an aggregated record")]
     Plain,
-    /// It begins as one, and its checksum is another.
-    #[error("it begins as an aggregated record, whose checksum is another")]
+    /// The data has the magic number and a wrong checksum.
+    #[error("the checksum of the aggregated record is wrong")]
     Checksum,
-    /// It has the checksum of one, and is no message.
-    #[error("it has the checksum of an aggregated record, and its message cannot be read")]
+    /// The checksum is right, but the data is not a message.
+    #[error("the message of the aggregated record cannot be read, although its checksum is right")]
     Message,
 }
 
-/// Why a part of an aggregated record cannot be read. Its neighbours can.
+/// Error of one unreadable part of an aggregated record. Other parts remain readable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("part {part} of an aggregated record has no {what}")]
+#[error("part {part} of an aggregated record has no {missing}")]
 pub struct InvalidSubRecord {
-    /// Which part, from 0.
+    /// Index of the part, from 0.
     pub part: u64,
-    what: &'static str,
+    missing: &'static str,
 }
 
 impl AggregatedRecord {
-    /// Reads `data`, which is copied once: to hash it takes far longer.
+    /// Reads an aggregated record. It copies `data` once, which costs far less than the checksum.
     ///
     /// # Errors
     ///
-    /// [`NotAggregated`]: then it is one plain record, as the Kinesis Client Library has it.
+    /// [`NotAggregated`] if `data` is one plain record, by the rules of the Kinesis Client Library.
     pub fn read(data: &[u8]) -> Result<Self, NotAggregated> {
         let body = data.strip_prefix(&MAGIC).ok_or(NotAggregated::Plain)?;
         let (message, checksum) = body
@@ -80,29 +81,28 @@ impl AggregatedRecord {
         if Md5::digest(message)[..] != checksum[..] {
             return Err(NotAggregated::Checksum);
         }
-        // The data of the parts are slices of this copy.
+        // The parts refer to slices of this copy.
         let message = AggregatedMessage::decode(Bytes::copy_from_slice(message));
         message.map(Self).map_err(|_| NotAggregated::Message)
     }
 
-    /// Its records in the order in which they were added, those that cannot be read included.
+    /// Returns all parts in the order in which they were added, unreadable ones as errors.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = Result<SubRecord<'_>, InvalidSubRecord>> {
         self.0.records.iter().enumerate().map(|(part, record)| {
-            let bad = |what| InvalidSubRecord { part: part as u64, what };
+            let missing = |missing| InvalidSubRecord { part: part as u64, missing };
             let partition_key =
                 record.partition_key_index.and_then(|index| entry(&self.0.partition_keys, index));
             let explicit_hash_key = match record.explicit_hash_key_index {
                 None => None,
                 Some(index) => {
                     let entry = entry(&self.0.explicit_hash_keys, index);
-                    Some(entry.ok_or_else(|| bad("explicit hash key of the number that it names"))?)
+                    Some(entry.ok_or_else(|| missing("explicit hash key at its index"))?)
                 }
             };
             Ok(SubRecord {
-                partition_key: partition_key
-                    .ok_or_else(|| bad("partition key of the number that it names"))?,
+                partition_key: partition_key.ok_or_else(|| missing("partition key at its index"))?,
                 explicit_hash_key,
-                data: record.data.as_deref().ok_or_else(|| bad("data"))?,
+                data: record.data.as_deref().ok_or_else(|| missing("data"))?,
             })
         })
     }
@@ -112,81 +112,82 @@ fn entry(table: &[String], index: u64) -> Option<&str> {
     table.get(usize::try_from(index).ok()?).map(String::as_str)
 }
 
-/// Gathers records into one, up to a limit.
+/// Builds an aggregated record, up to a size limit.
 ///
-/// Records of a stream that come after each other have to stay so: those of one partition key are best put into one aggregate, or
-/// into aggregates that are put one after the other.
+/// To keep the order of one partition key, put its records into one aggregated record, or into several that are put one after
+/// the other.
 ///
-/// The Kinesis Client Library passes over a part whose own key belongs to another shard than the record that it came in. What is to be
-/// read by it has parts of one partition key, or of keys of one shard.
+/// The Kinesis Client Library ignores a part whose partition key belongs to another shard than the aggregated record. For its
+/// readers, an aggregated record may only have parts whose keys belong to one shard.
 #[derive(Debug)]
 pub struct AggregatedRecordBuilder {
     limit: usize,
     size: usize,
-    places: HashMap<String, u64>,
+    /// Index of each partition key in the table of keys.
+    key_indexes: HashMap<String, u64>,
     records: Vec<Record>,
 }
 
 impl AggregatedRecordBuilder {
-    /// An empty one, of which the record may have `limit` bytes. The partition key that it is put under counts too for what Kinesis
-    /// takes.
+    /// Creates an empty builder of a record with at most `limit` bytes. The partition key of the put also counts towards the
+    /// record limit of Kinesis.
     pub fn new(limit: usize) -> Self {
-        Self { limit, size: MAGIC.len() + CHECKSUM, places: HashMap::new(), records: Vec::new() }
+        Self { limit, size: MAGIC.len() + CHECKSUM, key_indexes: HashMap::new(), records: Vec::new() }
     }
 
-    /// How many records it has.
+    /// Number of records added.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether it has none. One without records should not be put.
+    /// True if no record was added. An empty aggregated record should not be put.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// How many bytes the record has.
+    /// Size of the aggregated record, in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// How many bytes it would have with another record of `length` bytes.
+    /// Size that the aggregated record would have with another record of `length` bytes.
     pub fn size_with(&self, partition_key: &str, length: usize) -> usize {
-        let (place, entry) = match self.places.get(partition_key) {
-            Some(place) => (*place, 0),
-            None => (self.places.len() as u64, field(partition_key.len())),
+        let (index, entry) = match self.key_indexes.get(partition_key) {
+            Some(index) => (*index, 0),
+            None => (self.key_indexes.len() as u64, field(partition_key.len())),
         };
-        self.size + entry + field(key_len(1) + encoded_len_varint(place) + field(length))
+        self.size + entry + field(key_len(1) + encoded_len_varint(index) + field(length))
     }
 
     /// Adds a record.
     ///
     /// # Errors
     ///
-    /// Gives `data` back if there is no room for it within the limit.
+    /// Returns `data` if the record does not fit within the limit.
     pub fn add(&mut self, partition_key: &str, data: Vec<u8>) -> Result<(), Vec<u8>> {
         let size = self.size_with(partition_key, data.len());
         if size > self.limit {
             return Err(data);
         }
-        let place = match self.places.get(partition_key) {
-            Some(place) => *place,
+        let index = match self.key_indexes.get(partition_key) {
+            Some(index) => *index,
             None => {
-                let place = self.places.len() as u64;
-                self.places.insert(partition_key.to_owned(), place);
-                place
+                let index = self.key_indexes.len() as u64;
+                self.key_indexes.insert(partition_key.to_owned(), index);
+                index
             }
         };
         let data = Some(Bytes::from(data));
-        self.records.push(Record { partition_key_index: Some(place), explicit_hash_key_index: None, data });
+        self.records.push(Record { partition_key_index: Some(index), explicit_hash_key_index: None, data });
         self.size = size;
         Ok(())
     }
 
-    /// The record.
+    /// Encodes the aggregated record.
     pub fn into_bytes(self) -> Vec<u8> {
-        let mut partition_keys = vec![String::new(); self.places.len()];
-        for (partition_key, place) in self.places {
-            partition_keys[place as usize] = partition_key;
+        let mut partition_keys = vec![String::new(); self.key_indexes.len()];
+        for (partition_key, index) in self.key_indexes {
+            partition_keys[index as usize] = partition_key;
         }
         let message =
             AggregatedMessage { partition_keys, explicit_hash_keys: Vec::new(), records: self.records };
@@ -199,7 +200,7 @@ impl AggregatedRecordBuilder {
     }
 }
 
-/// The bytes of a field that has its length before it. The numbers of all fields take one byte.
+/// Size of a length-delimited field, in bytes. The numbers of all fields take one byte.
 fn field(length: usize) -> usize {
     key_len(1) + encoded_len_varint(length as u64) + length
 }
@@ -214,8 +215,8 @@ struct AggregatedMessage {
     records: Vec<Record>,
 }
 
-/// Of its fields, 1 and 3 are required: one without them must not be taken for one with the first key, or without data. 4 is for tags,
-/// which nobody writes.
+/// A part. Fields 1 and 3 are required: a part without field 1 must not get the first key, nor one without field 3 empty data.
+/// Field 4 is for tags, which no known producer writes.
 #[derive(Clone, PartialEq, Message)]
 struct Record {
     #[prost(uint64, optional, tag = "1")]
@@ -228,8 +229,8 @@ struct Record {
 
 impl fmt::Debug for SubRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What it holds is nobody's business in a log.
-        f.debug_struct("Part")
+        // The data may be confidential and is not printed.
+        f.debug_struct("SubRecord")
             .field("partition_key", &self.partition_key)
             .field("explicit_hash_key", &self.explicit_hash_key)
             .field("bytes", &self.data.len())
@@ -243,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// The record of `("a", "x")` and `("b", "")`, made by hand from the format's description.
+    /// Record of `("a", "x")` and `("b", "")`, written by hand after the description of the format.
     const SAMPLE: &[u8] =
         b"\xF3\x89\x9A\xC2\x0a\x01a\x0a\x01b\x1a\x05\x08\x00\x1a\x01x\x1a\x04\x08\x01\x1a\x00";
 
@@ -269,24 +270,24 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_as_the_format_says() {
+    fn records_are_encoded_as_the_format_describes() {
         let records = [("a".to_owned(), b"x".to_vec()), ("b".to_owned(), Vec::new())];
         assert_eq!(aggregated(&records), sealed(&SAMPLE[4..]));
         assert_eq!(read(&sealed(&SAMPLE[4..])), records);
     }
 
     #[test]
-    fn what_is_not_aggregated_is_told_from_what_is_damaged() {
-        let why = |bytes: &[u8]| AggregatedRecord::read(bytes).unwrap_err();
-        assert_eq!(why(b""), NotAggregated::Plain);
-        assert_eq!(why(br#"{"eventsrc":1}"#), NotAggregated::Plain);
-        assert_eq!(why(&sealed(b"")), NotAggregated::Plain);
-        assert_eq!(why(&[SAMPLE, &[0; 16]].concat()), NotAggregated::Checksum);
-        assert_eq!(why(&sealed(b"\x0a\x05a")), NotAggregated::Message);
+    fn plain_records_and_damaged_records_have_different_errors() {
+        let error = |bytes: &[u8]| AggregatedRecord::read(bytes).unwrap_err();
+        assert_eq!(error(b""), NotAggregated::Plain);
+        assert_eq!(error(br#"{"eventsrc":1}"#), NotAggregated::Plain);
+        assert_eq!(error(&sealed(b"")), NotAggregated::Plain);
+        assert_eq!(error(&[SAMPLE, &[0; 16]].concat()), NotAggregated::Checksum);
+        assert_eq!(error(&sealed(b"\x0a\x05a")), NotAggregated::Message);
     }
 
     #[test]
-    fn a_bad_part_leaves_its_neighbours_readable() {
+    fn an_unreadable_part_leaves_other_parts_readable() {
         let record = |partition_key_index, explicit_hash_key_index, data: Option<&'static [u8]>| Record {
             partition_key_index,
             explicit_hash_key_index,
@@ -307,20 +308,21 @@ mod tests {
         };
         let aggregated = AggregatedRecord::read(&sealed(&message.encode_to_vec())).unwrap();
         let parts: Vec<_> = aggregated.parts().collect();
-        let bad: Vec<_> = parts.iter().filter_map(|part| part.as_ref().err().map(|bad| bad.part)).collect();
-        assert_eq!(bad, [0, 2, 3, 4, 5]);
+        let invalid: Vec<_> =
+            parts.iter().filter_map(|part| part.as_ref().err().map(|invalid| invalid.part)).collect();
+        assert_eq!(invalid, [0, 2, 3, 4, 5]);
         assert_eq!(parts[1], Ok(SubRecord { partition_key: "a", explicit_hash_key: Some("7"), data: b"1" }));
         assert_eq!(parts[6].as_ref().map(|part| part.data), Ok(b"6".as_slice()));
     }
 
     #[test]
-    fn tags_are_passed_over() {
+    fn tags_are_ignored() {
         let message = b"\x0a\x01a\x1a\x0a\x08\x00\x1a\x01x\x22\x03\x0a\x01t";
         assert_eq!(read(&sealed(message)), [("a".to_owned(), b"x".to_vec())]);
     }
 
     #[test]
-    fn a_record_that_has_no_room_is_given_back() {
+    fn a_record_that_does_not_fit_is_returned() {
         let mut aggregate = AggregatedRecordBuilder::new(sealed(&SAMPLE[4..]).len());
         assert_eq!(aggregate.add("a", b"x".to_vec()), Ok(()));
         assert_eq!(aggregate.add("b", b"y".to_vec()), Err(b"y".to_vec()));
@@ -341,7 +343,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_is_written_is_read_and_has_the_size_that_was_foretold(records in records()) {
+        fn records_are_read_back_and_have_the_predicted_size(records in records()) {
             let mut aggregate = AggregatedRecordBuilder::new(usize::MAX);
             for (partition_key, data) in &records {
                 let size = aggregate.size_with(partition_key, data.len());
@@ -356,15 +358,15 @@ mod tests {
         }
 
         #[test]
-        fn damage_is_never_read_as_something_else(
+        fn a_damaged_record_is_an_error(
             records in prop::collection::vec(("[ab]{0,9}", any::<Vec<u8>>()), 1..20),
-            place in any::<prop::sample::Index>(),
+            index in any::<prop::sample::Index>(),
             bit in 0..8,
         ) {
             let mut bytes = aggregated(&records);
-            let place = place.index(bytes.len());
-            prop_assert!(AggregatedRecord::read(&bytes[..place]).is_err());
-            bytes[place] ^= 1u8 << bit;
+            let index = index.index(bytes.len());
+            prop_assert!(AggregatedRecord::read(&bytes[..index]).is_err());
+            bytes[index] ^= 1u8 << bit;
             prop_assert!(AggregatedRecord::read(&bytes).is_err());
         }
 

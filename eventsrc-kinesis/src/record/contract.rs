@@ -1,4 +1,4 @@
-//! The contract of a decoder of records.
+//! The contract of record decoders.
 
 use eventsrc_core::commit::Payload;
 use eventsrc_core::feed::Change;
@@ -9,29 +9,30 @@ use crate::anomaly::Anomaly;
 /// A record of a Kinesis stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// What it was put under.
+    /// Partition key of the record.
     pub partition_key: String,
-    /// What it holds.
+    /// Data of the record.
     pub data: Vec<u8>,
 }
 
-/// Reads records of type `R`.
+/// Decodes records of type `R` to changes.
 ///
-/// - What was stored and can be read is a [`Change::Commit`].
-/// - What cannot be read is a [`Anomaly`], and a [`Change::Stream`] or [`Change::Anything`] in its place: nothing is passed over.
-/// - What is not of this storage, or was done to it by no writer of eventsrc, is a [`Anomaly`] alone.
-/// - Streams that the key type does not know are passed over: they are of another service, or of another kind.
-/// - A record may have several parts. They are numbered from 0, whether or not they are read, and `from` says which is the first
-///   one wanted.
+/// - A readable stored commit is a [`Change::Commit`].
+/// - An unreadable record is an [`Anomaly`] and a hint, [`Change::Stream`] or [`Change::Anything`]. No record is dropped.
+/// - A record of another storage, or of a change that no writer of eventsrc makes, is an [`Anomaly`] without a change.
+/// - Records of streams that have no key of type [`Key`](Self::Key) are ignored: they belong to another service or another
+///   kind of stream.
+/// - A record may have several parts. Parts are numbered from 0, readable or not.
 pub trait Decoder<R>: Send + Sync + 'static {
-    /// What names a stream.
+    /// Key type of the streams.
     type Key: StreamKey;
-    /// The position of an event in its stream.
+    /// Sequence type of the streams.
     type Sequence: Sequence;
-    /// The event itself.
+    /// Payload type of the streams.
     type Payload: Payload;
 
-    /// Adds to `decoded` what the parts of `record` from `from` on say, and gives the number of its last part.
+    /// Decodes the parts of `record` from number `from` on, adds the results to `decoded`, and returns the number of the last
+    /// part.
     fn decode(
         &self,
         record: R,
@@ -40,18 +41,18 @@ pub trait Decoder<R>: Send + Sync + 'static {
     ) -> u64;
 }
 
-/// What some records say.
+/// Changes and anomalies decoded from records.
 #[derive(Debug)]
 pub struct Decoded<K, S, E> {
-    /// What happened in the storage.
+    /// Changes of the storage.
     pub changes: Vec<Change<K, S, E>>,
-    /// What should not be.
+    /// Records that should not occur.
     pub anomalies: Vec<Anomaly>,
 }
 
 impl<K: StreamKey, S, E> Decoded<K, S, E> {
-    /// Adds that something of `stream`, or of any stream if that is not known, cannot be read.
-    pub(crate) fn unreadable(&mut self, stream: Option<StreamName>, why: String) {
+    /// Adds the anomaly and the hint of an unreadable record of `stream`, or of an unknown stream.
+    pub(crate) fn unreadable(&mut self, stream: Option<StreamName>, reason: String) {
         match &stream {
             Some(name) => match K::from_parts(name.category(), name.id()) {
                 Some(key) => self.changes.push(Change::Stream(key)),
@@ -59,7 +60,7 @@ impl<K: StreamKey, S, E> Decoded<K, S, E> {
             },
             None => self.changes.push(Change::Anything),
         }
-        self.anomalies.push(Anomaly::Unreadable { stream, why });
+        self.anomalies.push(Anomaly::Unreadable { stream, reason });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two kinds of streams in one stream of records.
+//! A decoder of two kinds of event streams on one bus.
 
 use eventsrc_core::StreamKey;
 use eventsrc_core::feed::Change;
@@ -6,16 +6,17 @@ use eventsrc_core::storage::Either::{self, Left, Right};
 
 use super::contract::{Decoded, Decoder};
 
-/// Two decoders of different streams as one, for a view that follows both: what either reads is read, as
-/// [`EitherStorage`](eventsrc_core::storage::EitherStorage) reads two storages. `EitherDecoder` of `EitherDecoder` takes three kinds.
+/// Combines two decoders, for a view that follows two kinds of event streams.
 ///
-/// What both read as a stream of theirs is one of the left.
+/// It matches [`EitherStorage`](eventsrc_core::storage::EitherStorage), which combines two storages. Nest it for three or more
+/// kinds. A stream that both key types accept belongs to the left decoder.
 ///
 /// ```
 /// use eventsrc_kinesis::record::EitherDecoder;
 /// use eventsrc_kinesis::Envelope;
 /// # use eventsrc_core::{StreamKey, StreamName};
-/// # fn decoder<UserId: StreamKey, GroupId: StreamKey>() -> impl eventsrc_kinesis::record::Decoder<eventsrc_kinesis::record::Record> {
+/// # use eventsrc_kinesis::record::{Decoder, Record};
+/// # fn decoder<UserId: StreamKey, GroupId: StreamKey>() -> impl Decoder<Record> {
 /// # type UserEvent = String; type GroupEvent = u32;
 ///
 /// let users = Envelope::<UserId, u64, UserEvent>::new();
@@ -31,7 +32,7 @@ pub struct EitherDecoder<L, R> {
 }
 
 impl<L, R> EitherDecoder<L, R> {
-    /// `left` and `right`.
+    /// Combines `left` and `right`.
     pub fn new(left: L, right: R) -> Self {
         Self { left, right }
     }
@@ -56,12 +57,12 @@ where
         let (mut left, mut right) = (Decoded::default(), Decoded::default());
         let last = self.left.decode(record.clone(), from, &mut left);
         self.right.decode(record, from, &mut right);
-        // What neither can read, both tell.
-        let told = left.changes.iter().any(|change| matches!(change, Change::Anything));
+        // A record that neither decoder can read is reported once, although both report it.
+        let has_anything = left.changes.iter().any(|change| matches!(change, Change::Anything));
         right.changes.retain(|change| match change {
             Change::Commit(commit) => !is_key::<L::Key>(&commit.key),
             Change::Stream(key) => !is_key::<L::Key>(key),
-            Change::Anything => !told,
+            Change::Anything => !has_anything,
         });
         right.anomalies.retain(|anomaly| {
             !left.anomalies.contains(anomaly) && !anomaly.stream().is_some_and(is_key::<L::Key>)
@@ -74,7 +75,7 @@ where
     }
 }
 
-/// Whether `key` is one of type `K`, too.
+/// True if the stream of `key` also has a key of type `K`.
 fn is_key<K: StreamKey>(key: &impl StreamKey) -> bool {
     K::from_parts(key.category(), &key.id()).is_some()
 }
@@ -92,7 +93,7 @@ mod tests {
     use crate::record::user::User;
     use crate::record::{AggregatedRecordBuilder, Envelope, Record};
 
-    /// Users have texts, and everything else has numbers.
+    /// Streams of users have text payloads; all others have numbers.
     type Both = EitherDecoder<Envelope<User, u64, String>, Envelope<StreamName, u64, u32>>;
 
     fn commit<K, E>(key: K, payload: E) -> Change<K, u64, E> {
@@ -121,20 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn each_side_reads_its_own() {
+    fn each_decoder_reads_its_own_streams() {
         let (decoded, last) = decode(aggregated(), 0);
         let [Change::Commit(ada), Change::Commit(order)] = &decoded.changes[..] else {
             panic!("there are two commits: {decoded:?}")
         };
         assert_eq!((&ada.key, ada.payloads.first()), (&Left(User("ada".into())), &Left("Ada".into())));
         assert_eq!((order.key.category(), order.payloads.first()), ("order", &Right(7)));
-        // The right one knows users' streams too, and could not read their payloads.
+        // The right decoder accepts streams of users, too, but cannot read their payloads.
         assert_eq!((decoded.anomalies, last), (vec![], 1));
-        assert_eq!(decode(aggregated(), 1).0.changes.len(), 1, "only the part that is wanted");
+        assert_eq!(decode(aggregated(), 1).0.changes.len(), 1, "only the parts from `from` on");
     }
 
     #[test]
-    fn what_neither_can_read_is_told_once() {
+    fn a_record_that_neither_can_read_is_reported_once() {
         let (decoded, _) = decode(b"?".to_vec(), 0);
         assert!(matches!(&decoded.changes[..], [Change::Anything]), "{decoded:?}");
         assert!(matches!(&decoded.anomalies[..], [Anomaly::Unreadable { stream: None, .. }]), "{decoded:?}");

@@ -1,4 +1,4 @@
-//! Records of a bus, and what they say.
+//! Records on a bus, and decoders that read changes from them.
 
 mod aggregated;
 pub(crate) mod contract;

@@ -1,4 +1,4 @@
-//! A key type for tests, which knows the streams of one category.
+//! A key type for tests, with one category.
 
 use std::borrow::Cow;
 

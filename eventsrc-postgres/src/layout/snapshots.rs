@@ -1,15 +1,15 @@
-//! Snapshots in two tables: the cached one of each key, and those that are kept for good.
+//! Statements on snapshots. One table has the cached snapshot of each key, the other the permanent ones.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{Bytes, Unreadable};
+use super::text_or_bytes::TextOrBytes;
 use crate::connections::Connections;
-use crate::failure::Failure;
+use crate::failure::{Failure, Unreadable};
 use crate::identifier::Identifier;
 use crate::migration::in_schema;
 
-/// The statements, for the tables of one schema.
+/// Statements on the snapshots in one schema.
 pub(crate) struct SnapshotLayout {
     put_cached: String,
     put_epoch: String,
@@ -18,7 +18,7 @@ pub(crate) struct SnapshotLayout {
     before: String,
 }
 
-/// The columns of a snapshot, in the order of [`SnapshotRow::read`].
+/// Columns of a snapshot, in the order of [`SnapshotRow::read`].
 const SNAPSHOT: &str = "number, zone, time, version, value_text, value_bytes";
 
 const VALUES: &str = "(name, key, fold_version, {snapshot}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -34,7 +34,7 @@ const PUT_EPOCH: &str = "
     SET (time, version, value_text, value_bytes)
         = ROW (excluded.time, excluded.version, excluded.value_text, excluded.value_bytes)";
 
-/// Each half is one search of a primary key.
+/// First or last snapshot of a key in both tables. Each half is one search in a primary key.
 const FIND: &str = "
     (SELECT {snapshot} FROM {schema}.cached WHERE {condition})
     UNION ALL
@@ -46,7 +46,7 @@ const OF_KEY_BEFORE: &str =
     "name = $1 AND key = $2 AND fold_version = $3 AND (number, zone) < ($4::bigint, $5::integer)";
 
 impl SnapshotLayout {
-    /// The statements for the tables in `schema`.
+    /// Statements for the tables in `schema`.
     pub(crate) fn new(schema: &Identifier) -> Self {
         let fill =
             |sql: &str| in_schema(&sql.replace("{values}", VALUES).replace("{snapshot}", SNAPSHOT), schema);
@@ -60,54 +60,54 @@ impl SnapshotLayout {
         }
     }
 
-    /// Keeps a snapshot in the place of the cached one, unless that one is later.
+    /// Replaces the cached snapshot, unless the stored one is later.
     pub(crate) async fn put_cached(
         &self,
         connections: &Connections,
-        at: &SnapshotKey,
+        key: &SnapshotKey,
         snapshot: &SnapshotRow,
     ) -> Result<(), Failure> {
-        put(connections, &self.put_cached, at, snapshot).await
+        put(connections, &self.put_cached, key, snapshot).await
     }
 
-    /// Keeps a snapshot beside all others.
+    /// Stores a permanent snapshot in addition to all others.
     pub(crate) async fn put_epoch(
         &self,
         connections: &Connections,
-        at: &SnapshotKey,
+        key: &SnapshotKey,
         snapshot: &SnapshotRow,
     ) -> Result<(), Failure> {
-        put(connections, &self.put_epoch, at, snapshot).await
+        put(connections, &self.put_epoch, key, snapshot).await
     }
 
-    /// The snapshot with the least sequence.
+    /// Snapshot with the lowest sequence.
     pub(crate) async fn earliest(
         &self,
         connections: &Connections,
-        at: &SnapshotKey,
+        key: &SnapshotKey,
     ) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
-        find(connections, &self.earliest, &at.parameters()).await
+        find(connections, &self.earliest, &key.parameters()).await
     }
 
-    /// The snapshot with the greatest sequence.
+    /// Snapshot with the highest sequence.
     pub(crate) async fn latest(
         &self,
         connections: &Connections,
-        at: &SnapshotKey,
+        key: &SnapshotKey,
     ) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
-        find(connections, &self.latest, &at.parameters()).await
+        find(connections, &self.latest, &key.parameters()).await
     }
 
-    /// The snapshot with the greatest sequence less than this one.
+    /// Snapshot with the highest sequence lower than the given one.
     pub(crate) async fn before(
         &self,
         connections: &Connections,
-        at: &SnapshotKey,
+        key: &SnapshotKey,
         number: i64,
         zone: u16,
     ) -> Result<Option<Result<SnapshotRow, Unreadable>>, Failure> {
         let zone = i32::from(zone);
-        let [name, key, fold_version] = at.parameters();
+        let [name, key, fold_version] = key.parameters();
         find(connections, &self.before, &[name, key, fold_version, &number, &zone]).await
     }
 }
@@ -115,16 +115,16 @@ impl SnapshotLayout {
 async fn put(
     connections: &Connections,
     statement: &str,
-    at: &SnapshotKey,
+    key: &SnapshotKey,
     snapshot: &SnapshotRow,
 ) -> Result<(), Failure> {
     let SnapshotRow { number, zone, time, version, value } = snapshot;
-    let [name, key, fold_version] = at.parameters();
-    let text = value.as_ref().and_then(Bytes::as_text);
-    let binary = value.as_ref().and_then(Bytes::as_binary);
+    let [name, key, fold_version] = key.parameters();
+    let text = value.as_ref().and_then(TextOrBytes::as_text);
+    let binary = value.as_ref().and_then(TextOrBytes::as_binary);
     let parameters: [&(dyn ToSql + Sync); 9] =
         [name, key, fold_version, number, &i32::from(*zone), time, &i64::from(*version), &text, &binary];
-    connections.query("cannot keep the snapshot", statement, &parameters).await.map(drop)
+    connections.query("cannot store the snapshot", statement, &parameters).await.map(drop)
 }
 
 async fn find(
@@ -136,7 +136,7 @@ async fn find(
     Ok(rows.first().map(SnapshotRow::read))
 }
 
-/// Under what snapshots are kept.
+/// Key of the snapshots of one query and one fold version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotKey {
     pub(crate) name: String,
@@ -150,16 +150,17 @@ impl SnapshotKey {
     }
 }
 
-/// A stored snapshot.
+/// Row of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotRow {
     pub(crate) number: i64,
     pub(crate) zone: u16,
+    /// Microseconds since 1970.
     pub(crate) time: i64,
-    /// Of the value.
+    /// Version of the value.
     pub(crate) version: u32,
-    /// `None` for a deleted one.
-    pub(crate) value: Option<Bytes>,
+    /// `None` for a deleted value.
+    pub(crate) value: Option<TextOrBytes>,
 }
 
 impl SnapshotRow {
@@ -170,7 +171,7 @@ impl SnapshotRow {
             zone: row.try_get::<_, i32>(1)?.try_into()?,
             time: row.try_get(2)?,
             version: row.try_get::<_, i64>(3)?.try_into()?,
-            value: Bytes::read(row, 4)?,
+            value: TextOrBytes::read(row, 4)?,
         })
     }
 }

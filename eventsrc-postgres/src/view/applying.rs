@@ -1,39 +1,38 @@
-//! A batch, in one transaction: positions and rows.
+//! Applying a batch: position changes and rows in one transaction.
 
-use std::panic::AssertUnwindSafe;
-
-use deadpool_postgres::Object;
-use eventsrc_core::backend::error_from_panic;
 use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{Applied, Batch, ViewError};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
-use futures::{FutureExt, future};
+use futures::future;
 use tokio_postgres::Error;
 
 use super::classification::Classification;
+use super::code::{catch_panic, ended_transaction_error};
+use super::contract::View;
 use super::inner::ViewInner;
 use super::layout::{self, LockMode, PositionChangeRows, PreparedStatements};
-use super::transaction::{OpenTransaction, Transaction, Uncommitted};
-use super::{View, rows};
+use super::open_transaction::{CommitError, OpenTransaction};
+use super::rows;
+use super::transaction::Transaction;
 use crate::failure::Failure;
 
-/// How often a batch is tried whose code kept to itself why a statement failed.
-const TRIES: usize = 3;
+/// Number of times that a batch is tried if a statement failed and the code did not return its error.
+const MAX_ATTEMPTS: usize = 3;
 
 /// Outcome of one transaction that was to apply a batch.
 pub(super) enum ApplyOutcome {
-    /// The answer.
+    /// Answer to the caller.
     Answered(Applied),
-    /// A statement failed, and its error does not tell whether it always will.
+    /// A statement failed, and the returned error does not show whether a retry can succeed.
     Unexplained(ViewError),
 }
 
-/// Why the rows were not written: one of our own statements failed before.
-pub(super) enum Stopped {
+/// Error of a statement of the library that runs before the rows are written.
+pub(super) enum StatementError {
     /// The transaction did not begin.
-    Beginning(Error),
-    /// The positions did not move.
-    Advancing(Error),
+    Begin(Error),
+    /// The positions did not change.
+    Advance(Error),
 }
 
 impl<K, S, E, V> ViewInner<K, S, E, V>
@@ -43,20 +42,20 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Applies `batch`, if every stream is where it begins.
+    /// Applies `batch`, if every stream has the position that the batch expects.
     pub(super) async fn apply(&self, batch: &Batch<K, S, E>) -> Result<Applied, StorageError> {
-        let Some(moves) = rows::moves(batch)? else { return Ok(Applied::PositionDiffers) };
-        if moves.streams.is_empty() {
+        let Some(changes) = rows::changes(batch)? else { return Ok(Applied::PositionDiffers) };
+        if changes.streams.is_empty() {
             return Ok(Applied::Done);
         }
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            match self.attempt(batch, &moves).await? {
-                None => self.wait().await?,
+            match self.attempt(batch, &changes).await? {
+                None => self.wait_for_lock().await?,
                 Some(ApplyOutcome::Answered(applied)) => return Ok(applied),
                 Some(ApplyOutcome::Unexplained(error)) => {
-                    tries += 1;
-                    if tries == TRIES {
+                    attempts += 1;
+                    if attempts == MAX_ATTEMPTS {
                         return Ok(Applied::Rejected(error));
                     }
                 }
@@ -64,21 +63,22 @@ where
         }
     }
 
-    /// Waits until nobody is alone with the view.
-    pub(super) async fn wait(&self) -> Result<(), StorageError> {
-        let _first = self.waiting.lock().await;
+    /// Waits until no transaction holds the lock of the view exclusively.
+    pub(super) async fn wait_for_lock(&self) -> Result<(), StorageError> {
+        let _only_waiter = self.lock_wait.lock().await;
         let connections = self.postgres.connections();
-        Ok(layout::wait(connections, &self.cannot("apply"), &self.name).await?)
+        Ok(layout::wait(connections, &self.cannot("apply"), &self.lock_name).await?)
     }
 
-    /// A transaction that is about to begin, and what it needs.
+    /// Returns a transaction that has not begun, and its prepared statements.
     pub(super) async fn open(
         &self,
-        doing: &str,
+        verb: &str,
         lock_mode: LockMode,
     ) -> Result<(OpenTransaction, PreparedStatements), StorageError> {
         let transaction = Transaction::new(self.postgres.connection().await?);
-        let statements = self.layout.prepare(&transaction, lock_mode).await.map_err(self.failure(doing))?;
+        let statements = self.layout.transactions.prepare(&transaction, lock_mode).await;
+        let statements = statements.map_err(self.failure(verb))?;
         Ok((OpenTransaction::new(transaction), statements))
     }
 
@@ -86,84 +86,86 @@ where
     async fn attempt(
         &self,
         batch: &Batch<K, S, E>,
-        moves: &PositionChangeRows<'_>,
+        changes: &PositionChangeRows<'_>,
     ) -> Result<Option<ApplyOutcome>, StorageError> {
         let (open, statements) = self.open("apply", LockMode::Shared).await?;
-        let begin = open.begin(&statements, &self.name);
-        match self.change(&open, &statements, begin, batch, moves).await {
+        let begin = open.begin(&statements, &self.lock_name);
+        match self.write(&open, &statements, begin, batch, changes).await {
             Ok((mark, Ok(()))) => match open.commit(&statements, &mark).await {
                 Ok(()) => Ok(Some(ApplyOutcome::Answered(Applied::Done))),
-                Err(uncommitted) => self.uncommitted(uncommitted).map(Some),
+                Err(error) => self.after_commit_error(error).map(Some),
             },
-            Ok((_, Err(error))) => self.refused(&open, error).await.map(Some),
-            Err(Stopped::Beginning(error)) if layout::is_locked(&error) => Ok(None),
-            Err(Stopped::Beginning(error)) => Err(self.failure("apply")(error)),
-            Err(Stopped::Advancing(error)) => {
-                self.stopped(error).map(|applied| Some(ApplyOutcome::Answered(applied)))
+            Ok((_, Err(error))) => self.after_code_error(&open, error).await.map(Some),
+            Err(StatementError::Begin(error)) if layout::is_locked(&error) => Ok(None),
+            Err(StatementError::Begin(error)) => Err(self.failure("apply")(error)),
+            Err(StatementError::Advance(error)) => {
+                self.after_advance_error(error).map(|applied| Some(ApplyOutcome::Answered(applied)))
             }
         }
     }
 
-    /// Moves the positions and has the code write the rows, once `begin` is done.
+    /// Changes the positions and runs the code that writes the rows, after `begin`.
     ///
-    /// All of it is on its way at once, in this order. So the code runs whether the positions move or not; if not, what it
-    /// sends comes to nothing, and nobody waits for it.
-    pub(super) async fn change<T>(
+    /// All statements are pipelined in this order. So the code runs even if a position differs; then its statements have
+    /// no effect, and the call returns without waiting for the code.
+    pub(super) async fn write<T>(
         &self,
         open: &OpenTransaction,
         statements: &PreparedStatements,
         begin: impl Future<Output = Result<T, Error>>,
         batch: &Batch<K, S, E>,
-        moves: &PositionChangeRows<'_>,
-    ) -> Result<(T, Result<(), ViewError>), Stopped> {
+        changes: &PositionChangeRows<'_>,
+    ) -> Result<(T, Result<(), ViewError>), StatementError> {
         let before = async {
-            let (begun, advanced) = future::join(begin, statements.advance(open, self.at(), moves)).await;
-            let begun = begun.map_err(Stopped::Beginning)?;
-            advanced.map_err(Stopped::Advancing)?;
+            let advance = statements.advance(open, self.version_key(), changes);
+            let (begun, advanced) = future::join(begin, advance).await;
+            let begun = begun.map_err(StatementError::Begin)?;
+            advanced.map_err(StatementError::Advance)?;
             Ok(begun)
         };
-        let code = async { Ok(caught(async { self.view.apply(open, batch).await }).await) };
+        let code = async { Ok(catch_panic(async { self.view.apply(open, batch).await }).await) };
         future::try_join(before, code).await
     }
 
-    /// What it comes to that positions did not move.
-    pub(super) fn stopped(&self, error: Error) -> Result<Applied, StorageError> {
+    /// Answer if the positions did not change.
+    pub(super) fn after_advance_error(&self, error: Error) -> Result<Applied, StorageError> {
         if layout::position_differs(&error) {
             return Ok(Applied::PositionDiffers);
         }
         if layout::is_quarantined(&error) {
             return Ok(Applied::Quarantined);
         }
-        if layout::lacks_the_version(&error) {
+        if layout::misses_the_version(&error) {
             return Err(self.retired().because(error));
         }
-        match Classification::on(&error) {
-            // Such as a name that is too long for an index.
-            Classification::Lasts => Ok(Applied::Rejected(error.into())),
+        match Classification::of(&error) {
+            // For example a stream name that is too long for an index.
+            Classification::Permanent => Ok(Applied::Rejected(error.into())),
             _ => Err(self.failure("apply")(error)),
         }
     }
 
-    /// What it comes to that the code refused something.
-    pub(super) async fn refused(
+    /// Outcome if the code returned an error.
+    pub(super) async fn after_code_error(
         &self,
         open: &OpenTransaction,
         error: ViewError,
     ) -> Result<ApplyOutcome, StorageError> {
-        match Classification::on(&*error) {
-            Classification::Passes(kind, why) => Err(self.passing(kind, why, error)),
-            Classification::Lasts => Ok(ApplyOutcome::Answered(Applied::Rejected(error))),
-            Classification::Ends => {
-                Ok(ApplyOutcome::Answered(Applied::Rejected(ends().because(error).into())))
+        match Classification::of(&*error) {
+            Classification::Transient(kind, reason) => Err(self.transient_error(kind, reason, error)),
+            Classification::Permanent => Ok(ApplyOutcome::Answered(Applied::Rejected(error))),
+            Classification::EndedTransaction => {
+                let error = ended_transaction_error().because(error);
+                Ok(ApplyOutcome::Answered(Applied::Rejected(error.into())))
             }
-            Classification::Outdated => {
-                forget_statements(open);
+            Classification::StaleStatement => {
+                open.clear_statement_caches();
                 Ok(ApplyOutcome::Unexplained(error))
             }
-            // If a statement has failed, or the connection, it shows here.
+            // An empty statement fails if an earlier statement or the connection failed.
             Classification::Unknown => match open.batch_execute("SELECT").await {
                 Ok(()) => Ok(ApplyOutcome::Answered(Applied::Rejected(error))),
-                Err(failed) => match Classification::on(&failed) {
+                Err(failed) => match Classification::of(&failed) {
                     Classification::Unknown => Ok(ApplyOutcome::Unexplained(error)),
                     _ => Err(Failure::new(&self.cannot("apply"), failed).into()),
                 },
@@ -171,43 +173,24 @@ where
         }
     }
 
-    /// What it comes to that the transaction was not committed, though the code was content.
-    pub(super) fn uncommitted(&self, uncommitted: Uncommitted) -> Result<ApplyOutcome, StorageError> {
-        let error = match uncommitted {
-            Uncommitted::NotOurs(error) if layout::is_not_ours(&error) => {
-                let error =
-                    StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction");
-                return Ok(ApplyOutcome::Answered(Applied::Rejected(error.into())));
+    /// Outcome if the code returned `Ok` and the commit failed.
+    pub(super) fn after_commit_error(&self, error: CommitError) -> Result<ApplyOutcome, StorageError> {
+        let error = match error {
+            CommitError::Check(error) if layout::is_other_transaction(&error) => {
+                return Ok(ApplyOutcome::Answered(Applied::Rejected(ended_transaction_error().into())));
             }
-            Uncommitted::NotOurs(error) if Classification::on(&error) == Classification::Unknown => {
-                let what = "the code of the view went on after a statement had failed";
+            CommitError::Check(error) if Classification::of(&error) == Classification::Unknown => {
+                let what = "the code of the view continued after a failed statement";
                 let error = StorageError::new(ErrorKind::Invalid, what).because(error);
                 return Ok(ApplyOutcome::Unexplained(error.into()));
             }
-            Uncommitted::NotOurs(error) => return Err(self.failure("apply")(error)),
-            Uncommitted::Commit(error) => error,
+            CommitError::Check(error) => return Err(self.failure("apply")(error)),
+            CommitError::Commit(error) => error,
         };
-        match Classification::on(&error) {
-            // Some constraints are checked at the end only.
-            Classification::Lasts => Ok(ApplyOutcome::Answered(Applied::Rejected(error.into()))),
+        match Classification::of(&error) {
+            // A deferred constraint is checked at the commit.
+            Classification::Permanent => Ok(ApplyOutcome::Answered(Applied::Rejected(error.into()))),
             _ => Err(self.failure("apply")(error)),
         }
-    }
-}
-
-/// What `code` comes to; a panic is an error.
-pub(super) async fn caught<T>(code: impl Future<Output = Result<T, ViewError>>) -> Result<T, ViewError> {
-    AssertUnwindSafe(code).catch_unwind().await.unwrap_or_else(|panic| Err(error_from_panic(&*panic)))
-}
-
-/// The error of code that ended the transaction.
-pub(super) fn ends() -> StorageError {
-    StorageError::new(ErrorKind::Invalid, "the code of a view must not end its transaction")
-}
-
-/// Has all statements of all connections prepared anew.
-pub(super) fn forget_statements(transaction: &Transaction) {
-    if let Some(pool) = Object::pool(transaction.connection()) {
-        pool.manager().statement_caches.clear();
     }
 }

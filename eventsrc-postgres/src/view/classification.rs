@@ -1,4 +1,4 @@
-//! Whether what a view's code could not do may go well another time.
+//! Classification of the errors of a view's code: transient or permanent.
 
 use std::error::Error;
 
@@ -8,34 +8,35 @@ use tokio_postgres::error::DbError;
 use super::layout;
 use crate::failure;
 
-/// What to make of an error of a view's code.
+/// Class of an error of a view's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Classification {
-    /// It may go well another time, and this is why.
-    Passes(ErrorKind, &'static str),
-    /// A statement that was prepared before its tables changed has to be prepared anew.
-    Outdated,
+    /// Transient, with its kind and its reason as a clause.
+    Transient(ErrorKind, &'static str),
+    /// A statement was prepared before its tables changed, and must be prepared again.
+    StaleStatement,
     /// The code ended the transaction, or tried to.
-    Ends,
-    /// It never goes well.
-    Lasts,
-    /// The error does not tell: it is the code's own, or it says that something went wrong before it.
+    EndedTransaction,
+    /// Permanent: a retry fails as well.
+    Permanent,
+    /// Undetermined: the error is the code's own, or the consequence of an earlier error.
     Unknown,
 }
 
 impl Classification {
-    /// The verdict on an error, by the first of its causes that tells.
-    pub(super) fn on(error: &(dyn Error + 'static)) -> Self {
+    /// Classifies an error by the first of its causes that is of a known type.
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            let told = if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
-                Some(Self::on_database(error))
+            let found = if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
+                Some(Self::of_client(error))
             } else if let Some(error) = error.downcast_ref::<DbError>() {
-                Some(Self::on_answer(error, ErrorKind::Unavailable, "the database could not do it"))
+                let reason = "the database could not execute a statement";
+                Some(Self::of_server(error, ErrorKind::Unavailable, reason))
             } else {
-                error.downcast_ref::<StorageError>().map(Self::on_storage)
+                error.downcast_ref::<StorageError>().map(Self::of_storage)
             };
-            if let Some(classification) = told {
+            if let Some(classification) = found {
                 return classification;
             }
             cause = error.source();
@@ -43,36 +44,35 @@ impl Classification {
         Self::Unknown
     }
 
-    fn on_database(error: &tokio_postgres::Error) -> Self {
-        let (kind, why) = failure::judge(error);
+    fn of_client(error: &tokio_postgres::Error) -> Self {
+        let (kind, reason) = failure::classify(error);
         match error.as_db_error() {
-            Some(answer) => Self::on_answer(answer, kind, why),
-            None if kind == ErrorKind::Unavailable => Self::Passes(kind, why),
-            None => Self::Lasts,
+            Some(error) => Self::of_server(error, kind, reason),
+            None if kind == ErrorKind::Unavailable => Self::Transient(kind, reason),
+            None => Self::Permanent,
         }
     }
 
-    fn on_storage(error: &StorageError) -> Self {
+    fn of_storage(error: &StorageError) -> Self {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Refused => {
-                Self::Passes(error.kind(), "something else is out of order")
+                Self::Transient(error.kind(), "a storage that its code uses is not available")
             }
-            _ => Self::Lasts,
+            _ => Self::Permanent,
         }
     }
 
-    fn on_answer(answer: &DbError, kind: ErrorKind, why: &'static str) -> Self {
-        let passes = Self::Passes(kind, why);
-        match answer.code().code() {
-            _ if answer.constraint() == Some(layout::UNFINISHED) => Self::Ends,
-            layout::BEHIND_THE_FENCE => Self::Ends,
-            // An earlier statement failed.
+    fn of_server(error: &DbError, kind: ErrorKind, reason: &'static str) -> Self {
+        let transient = Self::Transient(kind, reason);
+        match error.code().code() {
+            _ if layout::ended_transaction(error) => Self::EndedTransaction,
+            // An earlier statement of the transaction failed.
             "25P02" => Self::Unknown,
-            "0A000" => Self::Outdated,
-            "42501" | "55006" | "55P03" => passes,
+            "0A000" => Self::StaleStatement,
+            "42501" | "55006" | "55P03" => transient,
             code => match &code[..2] {
-                "08" | "28" | "3D" | "40" | "53" | "57" | "58" | "72" | "XX" => passes,
-                _ => Self::Lasts,
+                "08" | "28" | "3D" | "40" | "53" | "57" | "58" | "72" | "XX" => transient,
+                _ => Self::Permanent,
             },
         }
     }

@@ -1,19 +1,18 @@
-//! Applying events one by one.
+//! Application of events one by one.
 
 use eventsrc_core::view::{Batch, ViewError};
 use eventsrc_core::{Event, Sequence, StreamKey};
 use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 
-/// Applies the events of `batch` one by one: those of one stream in their order, each once the one before is done, and
-/// streams side by side.
+/// Applies the events of `batch` one by one: the events of one stream in their order, different streams concurrently.
 ///
-/// So the statements of many streams are on their way at once, and a batch costs about as many round trips as its longest
-/// stream has events. A view that writes each table with one statement for the whole batch is faster still.
+/// The statements of different streams are pipelined, so a batch takes about as many round trips as its longest stream has
+/// events. A view that writes each table with one statement for the whole batch is faster.
 ///
 /// # Errors
 ///
-/// The first error, after which nothing more is applied.
+/// The first error of `apply`; the remaining events are not applied.
 ///
 /// # Example
 ///
@@ -71,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// Three streams of two commits of two events, whose payloads say where they are.
+    /// Batch of three streams with two commits of two events; each payload is the stream and the number of its event.
     fn batch() -> Batch<StreamName, u64, String> {
         let ids = Randomness::seeded(1);
         let runs = ["a/1", "a/2", "a/3"].map(|stream| {
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_go_side_by_side_and_each_in_its_order() {
+    async fn streams_are_applied_concurrently_and_each_in_its_order() {
         let applied = RefCell::new(Vec::new());
         let begun = RefCell::new(0);
         let batch = batch();
@@ -106,7 +105,7 @@ mod tests {
                 if polls < 3 {
                     return Poll::Pending;
                 }
-                assert!(*begun.borrow() >= 3, "nobody waits for another stream");
+                assert!(*begun.borrow() >= 3, "streams do not wait for each other");
                 applied.borrow_mut().push(event.payload.clone());
                 Poll::Ready(Ok(()))
             })
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_error_ends_it() {
+    async fn the_first_error_ends_the_application() {
         let applied = RefCell::new(0);
         let batch = batch();
         let all = each(&batch, |event| {

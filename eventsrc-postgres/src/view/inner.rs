@@ -1,4 +1,4 @@
-//! One version of a view: its code, and what was checked of what it says of itself.
+//! Shared state of one version of a view: its code, its checked definition and its statements.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,30 +9,33 @@ use eventsrc_core::{ErrorKind, StorageError, ViewDefinition};
 use tokio::sync::Mutex;
 use tokio_postgres::Error;
 
-use super::View;
-use super::applying::{caught, ends};
 use super::classification::Classification;
-use super::layout::{VersionKey, VersionRow, ViewLayout, begin_reading, is_not_ours};
-use super::transaction::{Transaction, Uncommitted};
+use super::code::{catch_panic, ended_transaction_error};
+use super::contract::View;
+use super::layout::{VersionKey, VersionRow, ViewLayout, begin_reading, is_other_transaction};
+use super::open_transaction::CommitError;
+use super::table_names;
+use super::transaction::Transaction;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::postgres::Postgres;
 
-/// A view's code, and where it is kept.
+/// Shared state of one version of a view.
 pub(super) struct ViewInner<K, S, E, V> {
     pub(super) view: V,
     pub(super) definition: ViewDefinition,
     pub(super) postgres: Postgres,
     pub(super) layout: ViewLayout,
-    /// Public names.
+    /// Public names of the tables.
     pub(super) tables: Vec<Identifier>,
-    /// What everybody enters under who changes the view.
-    pub(super) name: String,
-    /// What everybody enters under who makes views in the schema.
-    pub(super) name_of_all: String,
-    /// Held by the one who waits while somebody is alone with the view, so that no more than one connection waits.
-    pub(super) waiting: Mutex<()>,
-    /// As it was when somebody last looked.
+    /// Key of the advisory lock held by every transaction that changes this view.
+    pub(super) lock_name: String,
+    /// Key of the advisory lock held by every transaction that creates a view in the schema.
+    pub(super) schema_lock_name: String,
+    /// Held while waiting for a transaction that holds the lock of the view exclusively, so that at most one connection
+    /// waits.
+    pub(super) lock_wait: Mutex<()>,
+    /// Serving version, as it was last read.
     serving: RwLock<Arc<Serving>>,
     types: PhantomData<fn(K, S, E)>,
 }
@@ -40,34 +43,27 @@ pub(super) struct ViewInner<K, S, E, V> {
 /// The version that readers see.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// `None` for none at all.
+    /// `None` if no version serves.
     pub(super) version: Option<i64>,
-    /// Begins a transaction in which its public names mean the same to the end.
+    /// Statements that begin a transaction in which its public names refer to the same version until the end.
     pub(super) begin: String,
 }
 
 impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
-    /// The view, if its tables are well named.
+    /// State of `view`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if the name of a table is malformed or declared twice.
     pub(super) fn new(postgres: &Postgres, view: V) -> Result<Self, StorageError> {
         let definition = view.definition();
-        let mut tables: Vec<Identifier> = Vec::new();
-        for table in view.tables() {
-            let what = || format!("the view {definition} cannot have a table of the name {table:?}");
-            ViewDefinition::new(table, [""; 0])
-                .map_err(|error| StorageError::new(ErrorKind::Invalid, what()).because(error))?;
-            let table = Identifier::new("table", table)?;
-            if tables.contains(&table) {
-                let what = format!("the view {definition} has the table {table} twice");
-                return Err(StorageError::new(ErrorKind::Invalid, what));
-            }
-            tables.push(table);
-        }
+        let tables = table_names::checked(&definition, view.tables())?;
         let schema = postgres.schema().as_str();
         Ok(Self {
             layout: ViewLayout::new(postgres.schema()),
-            name: format!("eventsrc view {schema}.{}", definition.name()),
-            name_of_all: format!("eventsrc views {schema}"),
-            waiting: Mutex::default(),
+            lock_name: format!("eventsrc view {schema}.{}", definition.name()),
+            schema_lock_name: format!("eventsrc views {schema}"),
+            lock_wait: Mutex::default(),
             serving: RwLock::new(Arc::new(Serving { version: None, begin: begin_reading(&[]) })),
             view,
             definition,
@@ -77,15 +73,17 @@ impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
         })
     }
 
-    /// Has the code make its tables.
-    pub(super) async fn create(&self, transaction: &Transaction) -> Result<(), StorageError> {
-        let created = caught(async { Ok(self.view.create(transaction).await?) }).await;
+    /// Creates the tables with the code of the view.
+    pub(super) async fn create_tables(&self, transaction: &Transaction) -> Result<(), StorageError> {
+        let created = catch_panic(async { Ok(self.view.create(transaction).await?) }).await;
         created.map_err(|error| {
-            let doing = self.cannot("make the tables of");
-            let (kind, what) = match Classification::on(&*error) {
-                Classification::Passes(kind, why) => (kind, format!("{doing}: {why}")),
-                Classification::Ends => (ErrorKind::Invalid, format!("{doing}: {}", ends())),
-                _ => (ErrorKind::Invalid, doing),
+            let context = self.cannot("create the tables of");
+            let (kind, what) = match Classification::of(&*error) {
+                Classification::Transient(kind, reason) => (kind, format!("{context}: {reason}")),
+                Classification::EndedTransaction => {
+                    (ErrorKind::Invalid, format!("{context}: {}", ended_transaction_error()))
+                }
+                _ => (ErrorKind::Invalid, context),
             };
             StorageError::new(kind, what).because(error)
         })
@@ -93,74 +91,63 @@ impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
 }
 
 impl<K, S, E, V> ViewInner<K, S, E, V> {
-    pub(super) fn at(&self) -> VersionKey<'_> {
+    pub(super) fn version_key(&self) -> VersionKey<'_> {
         VersionKey { view: self.definition.name(), version: self.definition.version().into() }
     }
 
-    /// "cannot `what` the view users v1".
-    pub(super) fn cannot(&self, what: &str) -> String {
-        format!("cannot {what} the view {}", self.definition)
+    /// Context of an error: "cannot `verb` the view users v1".
+    pub(super) fn cannot(&self, verb: &str) -> String {
+        format!("cannot {verb} the view {}", self.definition)
     }
 
-    /// What an error of our own statements comes to, while `doing` something with the view, such as "apply".
-    pub(super) fn failure(&self, doing: &str) -> impl Fn(Error) -> StorageError {
-        let doing = self.cannot(doing);
-        move |error| Failure::new(&doing, error).into()
+    /// Converts errors of the library's own statements; `verb` is the failed action, such as "apply".
+    pub(super) fn failure(&self, verb: &str) -> impl Fn(Error) -> StorageError {
+        let context = self.cannot(verb);
+        move |error| Failure::new(&context, error).into()
     }
 
-    /// What it comes to that a transaction was not committed, while `doing` something with the view.
-    pub(super) fn not_committed(&self, doing: &str, uncommitted: Uncommitted) -> StorageError {
-        match uncommitted {
-            Uncommitted::NotOurs(error) if is_not_ours(&error) => {
-                let what = format!("{}: {}", self.cannot(doing), ends());
+    /// Converts the error of a commit; `verb` is the failed action.
+    pub(super) fn commit_failure(&self, verb: &str, error: CommitError) -> StorageError {
+        match error {
+            CommitError::Check(error) if is_other_transaction(&error) => {
+                let what = format!("{}: {}", self.cannot(verb), ended_transaction_error());
                 StorageError::new(ErrorKind::Invalid, what).because(error)
             }
-            Uncommitted::NotOurs(error) | Uncommitted::Commit(error) => self.failure(doing)(error),
+            CommitError::Check(error) | CommitError::Commit(error) => self.failure(verb)(error),
         }
     }
 
-    /// The error of a version that is not there.
+    /// Error of a version that does not exist any more.
     pub(super) fn retired(&self) -> StorageError {
-        let what = format!("the view {} is not kept any more: it was retired", self.definition);
+        let what = format!("the view {} does not exist any more: it was retired", self.definition);
         StorageError::new(ErrorKind::Refused, what)
     }
 
-    /// What an error that passes comes to.
-    pub(super) fn passing(&self, kind: ErrorKind, why: &str, error: impl Into<ViewError>) -> StorageError {
-        StorageError::new(kind, format!("{}: {why}", self.cannot("apply"))).because(error)
+    /// Transient error of applying a batch.
+    pub(super) fn transient_error(
+        &self,
+        kind: ErrorKind,
+        reason: &str,
+        error: impl Into<ViewError>,
+    ) -> StorageError {
+        StorageError::new(kind, format!("{}: {reason}", self.cannot("apply"))).because(error)
     }
 
-    /// The version that served when somebody last looked.
+    /// Serving version, as it was last read.
     pub(super) fn serving(&self) -> Arc<Serving> {
         Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes note of which version serves.
-    pub(super) fn note_serving(&self, versions: &[VersionRow]) -> Result<(), StorageError> {
+    /// Stores which of `versions` serves.
+    pub(super) fn set_serving(&self, versions: &[VersionRow]) -> Result<(), StorageError> {
         let serving = versions.iter().find(|version| version.serves);
-        let tables = serving.map(|serving| identifiers(&serving.tables)).transpose()?.unwrap_or_default();
+        let tables =
+            serving.map(|serving| table_names::from_row(&serving.tables)).transpose()?.unwrap_or_default();
         let serving =
             Serving { version: serving.map(|serving| serving.version), begin: begin_reading(&tables) };
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
         Ok(())
     }
-}
-
-/// The public names of a version's tables.
-pub(super) fn identifiers(tables: &[String]) -> Result<Vec<Identifier>, StorageError> {
-    let read = |table: &String| {
-        Identifier::new("table", table).map_err(|error| {
-            let what = "cannot read the names of the tables of a view";
-            StorageError::new(ErrorKind::Corrupt, what).because(error)
-        })
-    };
-    tables.iter().map(read).collect()
-}
-
-/// The name of the table in which a version keeps the rows of the public table `table`.
-pub(super) fn versioned(table: &Identifier, version: i64) -> Identifier {
-    Identifier::new("table", &format!("{}_v{version}", table.as_str()))
-        .expect("a public name leaves room for a version")
 }
 
 impl<K, S, E, V> fmt::Debug for ViewInner<K, S, E, V> {

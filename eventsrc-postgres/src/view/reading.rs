@@ -1,30 +1,30 @@
-//! Reading the rows, and how new they are, from one state of the database.
+//! Reads of rows and positions from one snapshot of the database.
 
-use deadpool_postgres::Object;
 use eventsrc_core::commit::Payload;
 use eventsrc_core::view::StreamPosition;
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future;
 use tokio_postgres::Error;
 
-use super::applying::forget_statements;
 use super::classification::Classification;
+use super::contract::View;
 use super::inner::ViewInner;
 use super::layout::{self, StreamPositionRow};
-use super::transaction::{OpenTransaction, Transaction};
-use super::{View, rows};
+use super::open_transaction::OpenTransaction;
+use super::rows;
+use super::transaction::Transaction;
 use crate::failure::Failure;
 
-/// How often a read is tried that came in between.
-const TRIES: usize = 10;
+/// Number of times that a read is tried while versions take over or connections turn out to be broken.
+const MAX_ATTEMPTS: usize = 10;
 
-/// What an attempt came to.
+/// Outcome of one attempt to read.
 enum ReadOutcome<T> {
     Read(Vec<StreamPositionRow>, T),
-    /// Another version serves than the one whose names were looked up.
-    Elsewhere,
-    /// A statement, or the connection, was from before something changed.
-    Outdated,
+    /// The serving version is another one than the cached one.
+    OtherVersion,
+    /// A prepared statement was stale, or an idle connection was broken.
+    Stale,
 }
 
 impl<K, S, E, V> ViewInner<K, S, E, V>
@@ -34,7 +34,7 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// What `query` reads, and where the streams are.
+    /// Returns the positions of `streams` and the result of `query`.
     pub(super) async fn read<T, Q>(
         &self,
         streams: &[StreamName],
@@ -43,16 +43,19 @@ where
     where
         Q: Future<Output = Result<T, Error>>,
     {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             match self.attempt_to_read(streams, &query).await? {
-                ReadOutcome::Read(places, found) => {
-                    return Ok((rows::positions_of(streams, &places)?, found));
+                ReadOutcome::Read(positions, result) => {
+                    return Ok((rows::positions_of(streams, &positions)?, result));
                 }
-                ReadOutcome::Elsewhere => self.note_serving(&self.versions().await?)?,
-                ReadOutcome::Outdated => {}
+                ReadOutcome::OtherVersion => self.set_serving(&self.versions().await?)?,
+                ReadOutcome::Stale => {}
             }
         }
-        let what = format!("{}: it changes again and again", self.cannot("read"));
+        let what = format!(
+            "{}: its version or the connection changed in each of {MAX_ATTEMPTS} attempts; retry later",
+            self.cannot("read")
+        );
         Err(StorageError::new(ErrorKind::Unavailable, what))
     }
 
@@ -66,50 +69,55 @@ where
     {
         let serving = self.serving();
         let transaction = Transaction::new(self.postgres.connection().await?);
-        let was_idle = Object::metrics(transaction.connection()).recycle_count > 0;
-        let ours = |error| {
+        let was_idle = transaction.was_idle();
+        let failed = |error| {
             let failure = Failure::new(&self.cannot("read"), error);
-            if failure.is_lost() && was_idle { Ok(ReadOutcome::Outdated) } else { Err(failure.into()) }
+            if failure.is_connection_lost() && was_idle {
+                Ok(ReadOutcome::Stale)
+            } else {
+                Err(failure.into())
+            }
         };
-        let statement = match self.layout.prepare_places(&transaction).await {
+        let statement = match self.layout.positions.prepare_serving(&transaction).await {
             Ok(statement) => statement,
-            Err(error) => return ours(error),
+            Err(error) => return failed(error),
         };
         let open = OpenTransaction::new(transaction);
         let names = rows::names(streams);
-        let (begun, places, found) = future::join3(
+        let (begun, positions, result) = future::join3(
             open.batch_execute(&serving.begin),
-            layout::served_places(&open, &statement, self.definition.name(), &names),
+            layout::serving_positions(&open, &statement, self.definition.name(), &names),
             query(open.share()),
         )
         .await;
-        let places = match begun {
-            Ok(()) => places,
-            Err(error) if layout::misses_a_name(&error) => return Ok(ReadOutcome::Elsewhere),
-            Err(error) => return ours(error),
+        let positions = match begun {
+            Ok(()) => positions,
+            Err(error) if layout::misses_a_name(&error) => return Ok(ReadOutcome::OtherVersion),
+            Err(error) => return failed(error),
         };
-        let places = match places {
-            Ok(places) => places,
-            Err(error) => return ours(error),
+        let positions = match positions {
+            Ok(positions) => positions,
+            Err(error) => return failed(error),
         };
-        if places.as_ref().map(|(version, _)| *version) != serving.version {
-            return Ok(ReadOutcome::Elsewhere);
+        if positions.as_ref().map(|(version, _)| *version) != serving.version {
+            return Ok(ReadOutcome::OtherVersion);
         }
-        let error = match found {
-            Ok(found) => {
-                let nowhere = || vec![StreamPositionRow::default(); streams.len()];
-                return Ok(ReadOutcome::Read(places.map_or_else(nowhere, |(_, places)| places), found));
+        let error = match result {
+            Ok(result) => {
+                let none = || vec![StreamPositionRow::default(); streams.len()];
+                let positions = positions.map_or_else(none, |(_, positions)| positions);
+                return Ok(ReadOutcome::Read(positions, result));
             }
             Err(error) => error,
         };
-        match Classification::on(&error) {
-            Classification::Passes(..) => ours(error),
-            Classification::Outdated => {
-                forget_statements(&open);
-                Ok(ReadOutcome::Outdated)
+        match Classification::of(&error) {
+            Classification::Transient(..) => failed(error),
+            Classification::StaleStatement => {
+                open.clear_statement_caches();
+                Ok(ReadOutcome::Stale)
             }
-            Classification::Lasts | Classification::Ends | Classification::Unknown => {
-                let what = format!("{}: its query fails", self.cannot("read"));
+            Classification::Permanent | Classification::EndedTransaction | Classification::Unknown => {
+                let what = format!("{}: the query failed", self.cannot("read"));
                 Err(StorageError::new(ErrorKind::Invalid, what).because(error))
             }
         }

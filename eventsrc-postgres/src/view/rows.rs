@@ -1,4 +1,4 @@
-//! Positions, quarantine and skips as rows, and back.
+//! Conversion between rows and positions, quarantines and skips.
 
 use eventsrc_core::stream::Zone;
 use eventsrc_core::view::{Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition};
@@ -6,24 +6,25 @@ use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamName, Timestamp};
 
 use super::layout::{BehindRow, PositionChangeRows, PositionRow, QuarantineRow, SkipRow, StreamPositionRow};
 
-/// The row of a position; `None` past the last one that can be kept.
+/// Row of a position; `None` if its number exceeds the range of the column.
 fn row<S: Sequence>(position: S) -> Option<PositionRow> {
     let number = i64::try_from(position.number()).ok()?;
     Some(PositionRow { number, zone: position.zone().0.into() })
 }
 
-/// How a batch moves its streams; `None` if one of them begins past the last position that can be kept, where none is.
+/// Rows of the position changes of a batch; `None` if an expected position exceeds the range of the column, which no stored
+/// position does.
 ///
 /// # Errors
 ///
-/// `Invalid` for a batch that would leave a position past the last one that can be kept.
-pub(super) fn moves<K, S: Sequence, E>(
+/// [`ErrorKind::Invalid`] if a new position exceeds the range of the column.
+pub(super) fn changes<K, S: Sequence, E>(
     batch: &Batch<K, S, E>,
 ) -> Result<Option<PositionChangeRows<'_>>, StorageError> {
     let mut rows = PositionChangeRows::default();
     let mut is_possible = true;
     for PositionChange { stream, from, to } in batch.position_changes() {
-        let to = kept(stream, *to)?;
+        let to = storable_row(stream, *to)?;
         let from = match from.map(row) {
             Some(None) => {
                 is_possible = false;
@@ -40,63 +41,65 @@ pub(super) fn moves<K, S: Sequence, E>(
     Ok(is_possible.then_some(rows))
 }
 
-/// The names of streams as texts.
+/// Names of streams as text.
 pub(super) fn names(streams: &[StreamName]) -> Vec<&str> {
     streams.iter().map(StreamName::as_str).collect()
 }
 
-/// Where the streams are.
+/// Positions of `streams`, of which `rows` are the rows.
 pub(super) fn positions_of<S: Sequence>(
     streams: &[StreamName],
     rows: &[StreamPositionRow],
 ) -> Result<Vec<StreamPosition<S>>, StorageError> {
-    let place = |(stream, row): (&StreamName, &StreamPositionRow)| {
+    let read = |(stream, row): (&StreamName, &StreamPositionRow)| {
         let position = optional(stream, row.position)?;
-        Ok(StreamPosition { position, quarantined: row.stopped })
+        Ok(StreamPosition { position, quarantined: row.quarantined })
     };
-    streams.iter().zip(rows).map(place).collect()
+    streams.iter().zip(rows).map(read).collect()
 }
 
-/// A stream, and where it is.
+/// Name and position of a stream.
 pub(super) fn position<S: Sequence>(stream: &str, row: PositionRow) -> Result<(StreamName, S), StorageError> {
     let stream = name(stream)?;
     let position = sequence(&stream, row)?;
     Ok((stream, position))
 }
 
-/// The move by which a stream lies behind.
+/// Position change by which a stream is behind.
 pub(super) fn behind<S: Sequence>(row: &BehindRow) -> Result<PositionChange<S>, StorageError> {
     let stream = name(&row.stream)?;
     let (from, to) = (optional(&stream, row.from)?, sequence(&stream, row.to)?);
     Ok(PositionChange { stream, from, to })
 }
 
-/// The row of a quarantine.
+/// Row of a quarantined commit.
 pub(super) fn quarantine_row<S: Sequence>(
-    poison: &QuarantinedCommit<S>,
+    entry: &QuarantinedCommit<S>,
 ) -> Result<QuarantineRow, StorageError> {
-    let stream = &poison.stream;
+    let stream = &entry.stream;
     Ok(QuarantineRow {
         stream: stream.as_str().to_owned(),
-        position: poison.position.map(|position| kept(stream, position)).transpose()?,
-        commit: kept(stream, poison.sequence)?,
-        error: poison.error.clone(),
-        time: poison.time.as_microsecond(),
+        position: entry.position.map(|position| storable_row(stream, position)).transpose()?,
+        commit: storable_row(stream, entry.sequence)?,
+        error: entry.error.clone(),
+        time: entry.time.as_microsecond(),
     })
 }
 
-/// The quarantine of a row.
-pub(super) fn poison<S: Sequence>(row: QuarantineRow) -> Result<QuarantinedCommit<S>, StorageError> {
+/// Quarantined commit of a row.
+pub(super) fn quarantined_commit<S: Sequence>(
+    row: QuarantineRow,
+) -> Result<QuarantinedCommit<S>, StorageError> {
     let stream = name(&row.stream)?;
     let (position, sequence) = (optional(&stream, row.position)?, sequence(&stream, row.commit)?);
     let time = time(&stream, row.time)?;
     Ok(QuarantinedCommit { stream, position, sequence, error: row.error, time })
 }
 
-/// The row of a decision to skip; `None` if it begins past the last position that can be kept, where no stream is.
+/// Row of a skip; `None` if its expected position exceeds the range of the column, which no stored position does.
 pub(super) fn skip_row<S: Sequence>(skip: &SkippedCommits<S>) -> Result<Option<SkipRow>, StorageError> {
     let PositionChange { stream, from, to } = &skip.change;
-    let to = kept(stream, *to)?;
+    let to = storable_row(stream, *to)?;
     let from = match from.map(row) {
         Some(None) => return Ok(None),
         from => from.flatten(),
@@ -110,7 +113,7 @@ pub(super) fn skip_row<S: Sequence>(skip: &SkippedCommits<S>) -> Result<Option<S
     }))
 }
 
-/// The decision of a row.
+/// Skip of a row.
 pub(super) fn skip<S: Sequence>(row: SkipRow) -> Result<SkippedCommits<S>, StorageError> {
     let stream = name(&row.stream)?;
     let (from, to) = (optional(&stream, row.from)?, sequence(&stream, row.to)?);
@@ -118,9 +121,14 @@ pub(super) fn skip<S: Sequence>(row: SkipRow) -> Result<SkippedCommits<S>, Stora
     Ok(SkippedCommits { change: PositionChange { stream, from, to }, reason: row.reason, time })
 }
 
-fn kept<S: Sequence>(stream: &StreamName, position: S) -> Result<PositionRow, StorageError> {
+/// Row of a position that is about to be stored.
+///
+/// # Errors
+///
+/// [`ErrorKind::Invalid`] if its number exceeds the range of the column.
+fn storable_row<S: Sequence>(stream: &StreamName, position: S) -> Result<PositionRow, StorageError> {
     row(position).ok_or_else(|| {
-        let what = "the position is past the last one that can be kept";
+        let what = "the position exceeds the largest number that Postgres can store";
         StorageError::new(ErrorKind::Invalid, what).on(stream).at(position)
     })
 }
@@ -133,14 +141,15 @@ fn sequence<S: Sequence>(stream: &StreamName, row: PositionRow) -> Result<S, Sto
     let PositionRow { number, zone } = row;
     let parts = u64::try_from(number).ok().zip(u16::try_from(zone).ok());
     parts.and_then(|(number, zone)| S::from_parts(number, Zone(zone))).ok_or_else(|| {
-        let what = format!("number {number} of zone {zone} is no sequence of the type that is read");
+        let what =
+            format!("cannot read the position: its sequence type has no number {number} of zone {zone}");
         StorageError::new(ErrorKind::Corrupt, what).on(stream).at(number.unsigned_abs())
     })
 }
 
 fn name(text: &str) -> Result<StreamName, StorageError> {
     text.parse().map_err(|error| {
-        StorageError::new(ErrorKind::Corrupt, "cannot read the name of a stream of the view").because(error)
+        StorageError::new(ErrorKind::Corrupt, "cannot read a stream name of the view").because(error)
     })
 }
 

@@ -1,4 +1,4 @@
-//! What keeps a view in Postgres.
+//! View store in Postgres.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,15 +10,17 @@ use eventsrc_core::view::{
 };
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName, ViewDefinition};
 
+use super::contract::View;
 use super::inner::ViewInner;
 use super::layout::{self, LockMode};
-use super::{Transaction, View, rows};
+use super::rows;
+use super::transaction::Transaction;
 use crate::postgres::Postgres;
 
-/// One version of one [`View`], kept in a [`Postgres`]. Cheap to clone.
+/// Store of one version of a [`View`] in a [`Postgres`]. Cheap to clone.
 ///
-/// Any number of clones, and of other processes, may keep the same view. A batch takes two round trips and those that
-/// the view's code waits for by itself.
+/// Any number of clones and processes may apply batches to the same view. A batch takes two round trips, in addition to
+/// those that the view's code waits for.
 pub struct PostgresView<K, S, E, V>(Arc<ViewInner<K, S, E, V>>);
 
 impl<K, S, E, V> PostgresView<K, S, E, V>
@@ -28,26 +30,28 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Opens `view` in `postgres`, and makes its tables if they are not there. The first version that is ever opened serves
-    /// at once.
+    /// Opens `view` in `postgres`, and creates its tables if they do not exist. The first version of a view serves at once.
     ///
     /// # Errors
     ///
-    /// `Invalid` if a table's name is malformed, or its code cannot make the tables; `Refused` if another view or table has
-    /// one of the names, this very version was made with other tables, or the permission to make tables is missing;
-    /// `Unavailable` if the server cannot be reached.
+    /// - [`ErrorKind::Invalid`] if the name of a table is malformed, or the view's code cannot create the tables.
+    /// - [`ErrorKind::Refused`] if another view or table has one of the names, this version was created with other tables,
+    ///   or the permission to create tables is missing.
+    /// - [`ErrorKind::Unavailable`] if the server cannot be reached.
     pub async fn open(postgres: &Postgres, view: V) -> Result<Self, StorageError> {
-        let kept = ViewInner::new(postgres, view)?;
-        kept.make().await?;
-        Ok(Self(Arc::new(kept)))
+        let inner = ViewInner::new(postgres, view)?;
+        inner.ensure_version().await?;
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// What `query` reads, and where these streams were at that moment: both as of one state of the database, and of the
-    /// version that serves.
+    /// Returns the positions of `streams` and the result of `query`, both from one snapshot of the database and from the
+    /// serving version.
     ///
-    /// All of it is on its way at once, so that a read whose query is one prepared statement takes one round trip. The
-    /// query may only read, and must not keep the transaction, which ends with it. It may be run again, if a connection broke
-    /// while nobody used it, or another version takes over.
+    /// All statements are pipelined, so a read whose query is one prepared statement takes one round trip. The query may
+    /// only read, and must not keep the transaction, which ends with it. The query runs again if an idle connection turns
+    /// out to be broken, or another version takes over.
+    ///
+    /// # Example
     ///
     /// ```no_run
     /// # use eventsrc_core::{StorageError, StreamName};
@@ -70,7 +74,8 @@ where
     ///
     /// # Errors
     ///
-    /// `Invalid` if the query fails or tries to write; otherwise as for places.
+    /// [`ErrorKind::Invalid`] if the query fails or tries to write; otherwise as for
+    /// [`positions_of`](ViewStore::positions_of).
     pub async fn read<T, Q>(
         &self,
         streams: &[StreamName],
@@ -104,7 +109,8 @@ where
 
     async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
-        let found = layout.positions_of(postgres.connections(), self.0.at(), &rows::names(streams)).await?;
+        let (key, names) = (self.0.version_key(), rows::names(streams));
+        let found = layout.positions.of_streams(postgres.connections(), key, &names).await?;
         rows::positions_of(streams, &found)
     }
 
@@ -116,60 +122,62 @@ where
         let ViewInner { layout, postgres, .. } = &*self.0;
         let after = after.map_or("", StreamName::as_str);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = layout.positions(postgres.connections(), self.0.at(), after, limit).await?;
+        let found =
+            layout.positions.after(postgres.connections(), self.0.version_key(), after, limit).await?;
         found.into_iter().map(|(stream, row)| rows::position(&stream, row)).collect()
     }
 
-    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
-        let row = rows::quarantine_row(poison)?;
+    async fn quarantine(&self, entry: &QuarantinedCommit<S>) -> Result<(), StorageError> {
+        let row = rows::quarantine_row(entry)?;
         let connection = self.0.postgres.connection().await?;
-        self.0.layout.records().quarantine(&connection, self.0.at(), &row).await.map_err(|error| {
-            if layout::lacks_the_version(&error) {
+        self.0.layout.records.quarantine(&connection, self.0.version_key(), &row).await.map_err(|error| {
+            if layout::misses_the_version(&error) {
                 return self.0.retired().because(error);
             }
-            self.0.failure("write")(error).on(&poison.stream)
+            self.0.failure("write")(error).on(&entry.stream)
         })
     }
 
     async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
-        let found = layout.records().quarantined(postgres.connections(), self.0.at()).await?;
-        found.into_iter().map(rows::poison).collect()
+        let found = layout.records.quarantined(postgres.connections(), self.0.version_key()).await?;
+        found.into_iter().map(rows::quarantined_commit).collect()
     }
 
     async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
         let connection = self.0.postgres.connection().await?;
-        let released = self.0.layout.records().release(&connection, self.0.at(), stream.as_str()).await;
+        let key = self.0.version_key();
+        let released = self.0.layout.records.release(&connection, key, stream.as_str()).await;
         released.map_err(|error| self.0.failure("write")(error).on(stream))
     }
 
     async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
         let Some(row) = rows::skip_row(skip)? else { return Ok(false) };
-        let kept = &*self.0;
-        let failure = |error| kept.failure("write")(error).on(&skip.change.stream);
+        let inner = &*self.0;
+        let failure = |error| inner.failure("write")(error).on(&skip.change.stream);
         let (open, statements, mark) = loop {
-            let (open, statements) = kept.open("write", LockMode::Shared).await?;
-            match open.begin(&statements, &kept.name).await {
+            let (open, statements) = inner.open("write", LockMode::Shared).await?;
+            match open.begin(&statements, &inner.lock_name).await {
                 Ok(mark) => break (open, statements, mark),
                 Err(error) if layout::is_locked(&error) => drop(open),
                 Err(error) => return Err(failure(error)),
             }
-            kept.wait().await?;
+            inner.wait_for_lock().await?;
         };
-        match kept.layout.records().skip(&open, kept.at(), &row).await {
+        match inner.layout.records.skip(&open, inner.version_key(), &row).await {
             Ok(true) => {}
             Ok(false) => return Ok(false),
-            Err(error) if layout::lacks_the_version(&error) => return Err(kept.retired().because(error)),
+            Err(error) if layout::misses_the_version(&error) => return Err(inner.retired().because(error)),
             Err(error) => return Err(failure(error)),
         }
         let committed = open.commit(&statements, &mark).await;
-        committed.map_err(|uncommitted| kept.not_committed("write", uncommitted).on(&skip.change.stream))?;
+        committed.map_err(|error| inner.commit_failure("write", error).on(&skip.change.stream))?;
         Ok(true)
     }
 
     async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
-        let found = layout.records().skipped(postgres.connections(), self.0.at()).await?;
+        let found = layout.records.skipped(postgres.connections(), self.0.version_key()).await?;
         found.into_iter().map(rows::skip).collect()
     }
 }
@@ -212,6 +220,6 @@ impl<K, S, E, V> Clone for PostgresView<K, S, E, V> {
 
 impl<K, S, E, V> fmt::Debug for PostgresView<K, S, E, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresView").field("kept", &self.0).finish_non_exhaustive()
+        f.debug_struct("PostgresView").field("inner", &self.0).finish_non_exhaustive()
     }
 }

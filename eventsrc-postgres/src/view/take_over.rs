@@ -1,4 +1,4 @@
-//! One version of a view takes over from another one.
+//! Take-over (cutover) from one version of a view to another.
 
 use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{CatchUp, TakeOver};
@@ -6,11 +6,13 @@ use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future;
 use tokio_postgres::Error;
 
-use super::applying::{ApplyOutcome, Stopped};
-use super::inner::{ViewInner, identifiers};
+use super::applying::{ApplyOutcome, StatementError};
+use super::contract::View;
+use super::inner::ViewInner;
 use super::layout::{self, BehindRow, LockMode, PreparedStatements, TransactionMark};
-use super::transaction::OpenTransaction;
-use super::{PostgresView, View, rows};
+use super::open_transaction::OpenTransaction;
+use super::store::PostgresView;
+use super::{rows, table_names};
 
 impl<K, S, E, V> ViewInner<K, S, E, V>
 where
@@ -19,19 +21,19 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Makes this version the one that readers see.
+    /// Makes this version the serving one.
     ///
-    /// Nobody else moves a position of the view meanwhile; other views, and readers, go on. Readers wait only for the
-    /// switch itself, which comes last; if it is held up by a long one among them, it is given up.
+    /// No other transaction changes a position of the view in the meantime; other views and readers continue. Readers wait
+    /// only for the switch of the public names, which comes last. If a long read blocks the switch, the take-over fails.
     pub(super) async fn take_over(
         &self,
         catch_up: CatchUp<PostgresView<K, S, E, V>>,
     ) -> Result<TakeOver, StorageError> {
         let failure = self.failure("switch to");
         let (open, statements) = self.open("switch to", LockMode::Exclusive).await?;
-        let mark = self.begin_alone(&open, &statements).await.map_err(&failure)?;
+        let mark = self.begin_exclusive(&open, &statements).await.map_err(&failure)?;
         let versions = self.versions_in(&open, "switch to").await?;
-        let own = versions.iter().find(|row| row.version == self.at().version);
+        let own = versions.iter().find(|row| row.version == self.version_key().version);
         let own = own.ok_or_else(|| self.retired())?;
         let serving = versions.iter().find(|row| row.serves);
         if own.serves {
@@ -39,59 +41,66 @@ where
         }
         let other = serving.map_or(own.id, |serving| serving.id);
         let behind = self.behind(&open, own.id, other).await?;
-        let stopped = behind.iter().filter(|row| row.stopped).map(rows::behind::<S>);
-        let stopped = stopped.map(|change| Ok(change?.stream)).collect::<Result<Vec<_>, StorageError>>()?;
-        if !stopped.is_empty() {
-            return Ok(TakeOver::Quarantined(stopped));
+        let quarantined = behind.iter().filter(|row| row.quarantined).map(rows::behind::<S>);
+        let quarantined =
+            quarantined.map(|change| Ok(change?.stream)).collect::<Result<Vec<_>, StorageError>>()?;
+        if !quarantined.is_empty() {
+            return Ok(TakeOver::Quarantined(quarantined));
         }
         if !behind.is_empty() {
             let batch = catch_up(behind.iter().map(rows::behind).collect::<Result<_, _>>()?).await?;
-            let moves = rows::moves(&batch)?.filter(|moves| !moves.streams.is_empty());
-            let Some(moves) = moves else { return Ok(TakeOver::Behind) };
-            match self.change(&open, &statements, future::ready(Ok(())), &batch, &moves).await {
+            let changes = rows::changes(&batch)?.filter(|changes| !changes.streams.is_empty());
+            let Some(changes) = changes else { return Ok(TakeOver::Behind) };
+            match self.write(&open, &statements, future::ready(Ok(())), &batch, &changes).await {
                 Ok(((), Ok(()))) => {}
-                Ok(((), Err(error))) => return self.not_taken_over(self.refused(&open, error).await?),
-                Err(Stopped::Beginning(error)) => return Err(failure(error)),
-                Err(Stopped::Advancing(error)) => return self.stopped(error).map(TakeOver::from),
+                Ok(((), Err(error))) => {
+                    return self.after_failed_batch(self.after_code_error(&open, error).await?);
+                }
+                Err(StatementError::Begin(error)) => return Err(failure(error)),
+                Err(StatementError::Advance(error)) => {
+                    return self.after_advance_error(error).map(TakeOver::from);
+                }
             }
             if !self.behind(&open, own.id, other).await?.is_empty() {
                 return Ok(TakeOver::Behind);
             }
         }
-        let before = serving.map(|serving| identifiers(&serving.tables)).transpose()?.unwrap_or_default();
-        layout::be_patient_with_readers(&open).await.map_err(&failure)?;
-        self.layout.versions().serve(&open, self.at().view, own.id).await.map_err(&failure)?;
+        let before =
+            serving.map(|serving| table_names::from_row(&serving.tables)).transpose()?.unwrap_or_default();
+        layout::limit_reader_lock_wait(&open).await.map_err(&failure)?;
+        self.layout.versions.serve(&open, self.version_key().view, own.id).await.map_err(&failure)?;
         self.publish(&open, &before).await?;
         match open.commit(&statements, &mark).await {
             Ok(()) => Ok(TakeOver::Done),
-            Err(uncommitted) => self.not_taken_over(self.uncommitted(uncommitted)?),
+            Err(error) => self.after_failed_batch(self.after_commit_error(error)?),
         }
     }
 
     /// Outcome of a take-over whose last batch was not applied.
-    fn not_taken_over(&self, attempt: ApplyOutcome) -> Result<TakeOver, StorageError> {
-        match attempt {
+    fn after_failed_batch(&self, outcome: ApplyOutcome) -> Result<TakeOver, StorageError> {
+        match outcome {
             ApplyOutcome::Answered(applied) => Ok(applied.into()),
             ApplyOutcome::Unexplained(error) => {
-                let why = "a statement failed, and the view's code did not return its error";
-                Err(self.passing(ErrorKind::Unavailable, why, error))
+                let reason = "a statement failed, and the view's code did not return its error";
+                Err(self.transient_error(ErrorKind::Unavailable, reason, error))
             }
         }
     }
 
-    /// Begins a transaction, and keeps all others out of the view; if they do not come to an end, it is given up.
-    pub(super) async fn begin_alone(
+    /// Begins a transaction, and waits for the lock of the view in exclusive mode. Fails if other transactions hold the lock
+    /// for too long.
+    pub(super) async fn begin_exclusive(
         &self,
         open: &OpenTransaction,
         statements: &PreparedStatements,
     ) -> Result<TransactionMark, Error> {
-        open.batch_execute(layout::FENCE).await?;
+        open.batch_execute(layout::READ_ONLY).await?;
         open.batch_execute(layout::BEGIN).await?;
-        layout::be_patient(open).await?;
-        statements.enter(open, &self.name).await
+        layout::limit_lock_wait(open).await?;
+        statements.enter(open, &self.lock_name).await
     }
 
-    /// The followed streams of which the version that goes by `own` lies behind the one that goes by `other`.
+    /// Followed streams in which the version with the id `own` is behind the version with the id `other`.
     async fn behind(
         &self,
         open: &OpenTransaction,
@@ -99,8 +108,8 @@ where
         other: i32,
     ) -> Result<Vec<BehindRow>, StorageError> {
         let mut rows =
-            self.layout.versions().behind(open, own, other).await.map_err(self.failure("switch to"))?;
-        // A name that cannot be read is told as that when the moves are made.
+            self.layout.versions.behind(open, own, other).await.map_err(self.failure("switch to"))?;
+        // A malformed name is kept here, and reported when the position changes are made.
         rows.retain(|row| {
             row.stream.parse().map_or(true, |name: StreamName| self.definition.follows(name.category()))
         });

@@ -1,13 +1,15 @@
-//! Versions of a view beside each other.
+//! Versions of a view: creation, public names, digest and retirement.
 
 use eventsrc_core::commit::Payload;
 use eventsrc_core::view::ViewDigest;
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey};
 
-use super::View;
-use super::inner::{ViewInner, identifiers, versioned};
+use super::contract::View;
+use super::inner::ViewInner;
 use super::layout::{self, LockMode, VersionRow};
-use super::transaction::{OpenTransaction, Transaction};
+use super::open_transaction::OpenTransaction;
+use super::table_names::{self, of_version};
+use super::transaction::Transaction;
 use crate::identifier::Identifier;
 
 impl<K, S, E, V> ViewInner<K, S, E, V>
@@ -17,82 +19,81 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Makes this version, if it is not there.
-    pub(super) async fn make(&self) -> Result<(), StorageError> {
+    /// Creates this version, if it does not exist.
+    pub(super) async fn ensure_version(&self) -> Result<(), StorageError> {
         let mut versions = self.versions().await?;
         if !self.is_among(&versions)? {
-            versions = self.make_new().await?;
+            versions = self.create_version().await?;
         }
-        self.note_serving(&versions)
+        self.set_serving(&versions)
     }
 
-    /// Makes this version, and gives all that there are then.
-    async fn make_new(&self) -> Result<Vec<VersionRow>, StorageError> {
+    /// Creates this version, and returns all versions.
+    async fn create_version(&self) -> Result<Vec<VersionRow>, StorageError> {
         let failure = self.failure("open");
         let (open, statements) = self.open("open", LockMode::Exclusive).await?;
-        let mark = open.begin(&statements, &self.name_of_all).await.map_err(&failure)?;
-        // Another process may have been faster, so this is asked again.
+        let mark = open.begin(&statements, &self.schema_lock_name).await.map_err(&failure)?;
+        // Another process may have created the version in the meantime, so the versions are read again under the lock.
         let mut versions = self.versions_in(&open, "open").await?;
         if self.is_among(&versions)? {
             return Ok(versions);
         }
         self.check_names(&open, &versions).await?;
-        self.create(&open).await?;
+        self.create_tables(&open).await?;
         for table in &self.tables {
-            let rows = versioned(table, self.at().version);
+            let rows = of_version(table, self.version_key().version);
             if layout::kind_of(&open, &rows).await.map_err(&failure)?.as_deref() != Some("table") {
-                let what = format!("{}: its code did not make the table {rows}", self.cannot("open"));
+                let what = format!("{}: its code did not create the table {rows}", self.cannot("open"));
                 return Err(StorageError::new(ErrorKind::Invalid, what));
             }
         }
         let tables = self.tables.iter().map(|table| table.as_str().to_owned()).collect();
         let serves = versions.is_empty();
-        let row = VersionRow { id: 0, version: self.at().version, serves, tables };
-        self.layout.versions().create(&open, self.at().view, &row).await.map_err(&failure)?;
+        let row = VersionRow { id: 0, version: self.version_key().version, serves, tables };
+        self.layout.versions.create(&open, self.version_key().view, &row).await.map_err(&failure)?;
         if serves {
             self.publish(&open, &[]).await?;
         }
-        open.commit(&statements, &mark)
-            .await
-            .map_err(|uncommitted| self.not_committed("open", uncommitted))?;
+        open.commit(&statements, &mark).await.map_err(|error| self.commit_failure("open", error))?;
         versions.push(row);
         Ok(versions)
     }
 
-    /// Removes this version, unless it serves.
+    /// Deletes this version, unless it serves.
     pub(super) async fn retire(&self) -> Result<(), StorageError> {
         let failure = self.failure("retire");
         let (open, statements) = self.open("retire", LockMode::Exclusive).await?;
-        let mark = self.begin_alone(&open, &statements).await.map_err(&failure)?;
+        let mark = self.begin_exclusive(&open, &statements).await.map_err(&failure)?;
         let versions = self.versions_in(&open, "retire").await?;
-        let Some(own) = versions.iter().find(|row| row.version == self.at().version) else { return Ok(()) };
+        let Some(own) = versions.iter().find(|row| row.version == self.version_key().version) else {
+            return Ok(());
+        };
         if own.serves {
-            let what = format!("{}: it serves", self.cannot("retire"));
+            let what = format!("{}: it is the serving version", self.cannot("retire"));
             return Err(StorageError::new(ErrorKind::Invalid, what));
         }
         let tables: Vec<_> =
-            identifiers(&own.tables)?.iter().map(|table| versioned(table, own.version)).collect();
+            table_names::from_row(&own.tables)?.iter().map(|table| of_version(table, own.version)).collect();
         layout::drop_tables(&open, &tables).await.map_err(&failure)?;
-        self.layout.versions().remove(&open, own.id).await.map_err(&failure)?;
-        open.commit(&statements, &mark).await.map_err(|uncommitted| self.not_committed("retire", uncommitted))
+        self.layout.versions.remove(&open, own.id).await.map_err(&failure)?;
+        open.commit(&statements, &mark).await.map_err(|error| self.commit_failure("retire", error))
     }
 
-    /// What the rows of this version come to.
+    /// Computes the digest of the rows of this version.
     pub(super) async fn digest(&self) -> Result<ViewDigest, StorageError> {
         let failure = self.failure("read");
         let open = OpenTransaction::new(Transaction::new(self.postgres.connection().await?));
         layout::begin_digest(&open).await.map_err(&failure)?;
-        let tables = self.tables.iter().map(|table| (table, versioned(table, self.at().version)));
+        let tables = self.tables.iter().map(|table| (table, of_version(table, self.version_key().version)));
         let row = layout::digest(&open, tables).await.map_err(&failure)?;
         let rows = u64::try_from(row.rows).expect("a count is not negative");
         let sums = row.sums.map(|sum| sum.parse::<i128>().expect("a sum is a number"));
-        // The lower half of a sum of hashes says as much.
+        // The lower half of a sum of 64-bit hashes is a hash as well.
         let hash = sums.map(|sum| format!("{:016x}", sum as u64)).concat();
         Ok(ViewDigest { rows, hash })
     }
 
-    /// Has the public names show the rows of this version, in place of the rows of `before`, whose public names are taken
-    /// back.
+    /// Creates the public names of this version, in place of the public names `before`.
     pub(super) async fn publish(
         &self,
         open: &OpenTransaction,
@@ -105,62 +106,67 @@ where
         }
         layout::unpublish(open, before).await.map_err(&failure)?;
         for (table, rights) in self.tables.iter().zip(rights) {
-            let rows = versioned(table, self.at().version);
+            let rows = of_version(table, self.version_key().version);
             layout::publish(open, table, &rows, &rights).await.map_err(&failure)?;
         }
         Ok(())
     }
 
-    /// The versions that there are.
+    /// Returns all versions of the view.
     pub(super) async fn versions(&self) -> Result<Vec<VersionRow>, StorageError> {
-        Ok(self.layout.versions().of(self.postgres.connections(), self.at().view).await?)
+        Ok(self.layout.versions.of(self.postgres.connections(), self.version_key().view).await?)
     }
 
-    /// The versions that there are, as a transaction sees them.
+    /// Returns all versions of the view, as the transaction sees them.
     pub(super) async fn versions_in(
         &self,
         open: &OpenTransaction,
-        doing: &str,
+        verb: &str,
     ) -> Result<Vec<VersionRow>, StorageError> {
-        let found = self.layout.versions().in_transaction(open, self.at().view).await;
-        found.map_err(self.failure(doing))
+        let found = self.layout.versions.in_transaction(open, self.version_key().view).await;
+        found.map_err(self.failure(verb))
     }
 
-    /// Whether this version is there.
+    /// True if this version is one of `versions`.
     ///
     /// # Errors
     ///
-    /// `Refused` if it was made with other tables.
+    /// [`ErrorKind::Refused`] if it was created with other tables.
     fn is_among(&self, versions: &[VersionRow]) -> Result<bool, StorageError> {
-        let Some(known) = versions.iter().find(|row| row.version == self.at().version) else {
+        let Some(known) = versions.iter().find(|row| row.version == self.version_key().version) else {
             return Ok(false);
         };
         if known.tables.iter().eq(self.tables.iter().map(Identifier::as_str)) {
             return Ok(true);
         }
-        Err(self.refuses(&format!("it was made with the tables {:?}, not {:?}", known.tables, self.tables)))
+        Err(self
+            .refused(&format!("it was created with the tables {:?}, not {:?}", known.tables, self.tables)))
     }
 
-    /// Refuses names that are taken.
+    /// Checks that the names of the tables are free.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] if a name is in use.
     async fn check_names(&self, open: &OpenTransaction, versions: &[VersionRow]) -> Result<(), StorageError> {
         let failure = self.failure("open");
         for table in &self.tables {
-            let other = self.layout.versions().other_owner(open, self.at().view, table.as_str());
+            let other = self.layout.versions.other_owner(open, self.version_key().view, table.as_str());
             if let Some(other) = other.await.map_err(&failure)? {
-                return Err(self.refuses(&format!("the view {other} has a table {table}, too")));
+                return Err(self.refused(&format!("the view {other} has a table {table} as well")));
             }
             let is_public = versions.iter().any(|row| row.tables.iter().any(|name| name == table.as_str()));
-            let rows = versioned(table, self.at().version);
+            let rows = of_version(table, self.version_key().version);
             for taken in [Some(table).filter(|_| !is_public), Some(&rows)].into_iter().flatten() {
                 if let Some(kind) = layout::kind_of(open, taken).await.map_err(&failure)? {
-                    return Err(self.refuses(&format!("there is a {kind} {taken} already")));
+                    return Err(self.refused(&format!("a {kind} {taken} already exists")));
                 }
             }
         }
         Ok(())
     }
 
-    fn refuses(&self, why: &str) -> StorageError {
-        StorageError::new(ErrorKind::Refused, format!("{}: {why}", self.cannot("open")))
+    fn refused(&self, reason: &str) -> StorageError {
+        StorageError::new(ErrorKind::Refused, format!("{}: {reason}", self.cannot("open")))
     }
 }

@@ -1,6 +1,16 @@
+use std::ops::ControlFlow;
+
+use eventsrc_core::StreamName;
+use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::storage::Segment;
+use rusqlite::{Connection, Result};
+use uuid::Uuid;
+
+use super::schema::OWN_TABLES;
 use super::*;
 
-fn fresh() -> Connection {
+/// A database in memory with all tables.
+fn migrated() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     assert_eq!(identity(&connection).unwrap(), Identity::Empty);
     migrate(&connection, 0).unwrap();
@@ -9,24 +19,34 @@ fn fresh() -> Connection {
 
 #[test]
 fn migrations_bring_an_empty_file_to_the_current_version() {
-    let connection = fresh();
+    let connection = migrated();
     assert_eq!(identity(&connection).unwrap(), Identity::Ours(VERSION));
     migrate(&connection, VERSION).unwrap();
     assert_eq!(identity(&connection).unwrap(), Identity::Ours(VERSION));
 }
 
 #[test]
-fn a_file_with_tables_of_others_is_foreign() {
+fn every_table_of_a_file_is_listed_as_own() {
+    let connection = migrated();
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+    let tables: Vec<String> =
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_>>().unwrap();
+    assert_eq!(tables.len(), OWN_TABLES.len());
+    assert!(tables.iter().all(|table| is_own_table(table)), "{tables:?}");
+}
+
+#[test]
+fn a_file_with_tables_or_application_id_of_another_program_is_foreign() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
     assert_eq!(identity(&connection).unwrap(), Identity::Foreign);
-    let connection = fresh();
+    let connection = migrated();
     connection.pragma_update(None, "application_id", 7).unwrap();
     assert_eq!(identity(&connection).unwrap(), Identity::Foreign);
 }
 
-/// Commits of every shape, one after the other.
-fn shapes() -> Vec<CommitRow> {
+/// Consecutive commits of one stream, with every combination of column values.
+fn sample_commits() -> Vec<CommitRow> {
     let mut rows = Vec::new();
     let mut number = 1;
     for (text, bytes) in [(true, &b"[\"a\0\xc3\xa9\"]"[..]), (false, b"\0\xff"), (true, b"[]"), (false, b"")]
@@ -48,32 +68,32 @@ fn shapes() -> Vec<CommitRow> {
 }
 
 #[test]
-fn commits_come_back_as_they_were_appended() {
-    let connection = fresh();
+fn appended_commits_round_trip() {
+    let connection = migrated();
     let name = StreamName::new("user", "1/2").unwrap();
     assert_eq!(stream(&connection, &name).unwrap(), None);
     let id = create_stream(&connection, &name).unwrap();
     assert_eq!(stream(&connection, &name).unwrap(), Some(id));
     assert_eq!(head(&connection, id).unwrap(), None);
-    let rows = shapes();
+    let rows = sample_commits();
     for row in &rows {
         append(&connection, id, row).unwrap();
         let end = HeadRow { number: row.last(), zone: row.zone, time: row.time };
         assert_eq!(head(&connection, id).unwrap(), Some(end));
-        assert_eq!(commit_up_to(&connection, id, row.last()).unwrap().as_ref(), Some(row));
-        assert_eq!(begin_up_to(&connection, id, row.last()).unwrap(), Some(row.number));
+        assert_eq!(last_commit_up_to(&connection, id, row.last()).unwrap().as_ref(), Some(row));
+        assert_eq!(last_start_up_to(&connection, id, row.last()).unwrap(), Some(row.number));
     }
     let mut read = Vec::new();
-    let saw_all = visit_stream(&connection, id, 0, |_, row| {
+    let visited_all = visit_stream(&connection, id, 0, |_, row| {
         read.push(row.unwrap());
         ControlFlow::Continue(())
     });
-    assert!(saw_all.unwrap());
+    assert!(visited_all.unwrap());
     assert_eq!(read, rows);
     let mut scanned = Vec::new();
-    visit_segment(&connection, Segment::ALL, 0, last_position(&connection).unwrap(), |placed| {
-        assert_eq!((placed.category.as_str(), placed.id.as_str()), ("user", "1/2"));
-        scanned.push(placed.commit.unwrap());
+    visit_segment(&connection, Segment::ALL, 0, last_position(&connection).unwrap(), |row| {
+        assert_eq!((row.category.as_str(), row.id.as_str()), ("user", "1/2"));
+        scanned.push(row.commit.unwrap());
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -81,12 +101,12 @@ fn commits_come_back_as_they_were_appended() {
 }
 
 #[test]
-fn heads_come_by_stream_and_go_on_where_they_broke_off() {
-    let connection = fresh();
-    let rows = shapes();
+fn heads_are_visited_by_stream_and_resume_after_a_break() {
+    let connection = migrated();
+    let rows = sample_commits();
     let mut expected = Vec::new();
     assert_eq!(last_stream(&connection).unwrap(), 0);
-    // The first stream has no commits, and the last is one that came too late.
+    // The first stream has no commits. The last one is created after the limit of the visits.
     for commits in 0..=rows.len() {
         let id = commits.to_string();
         let stream = create_stream(&connection, &StreamName::new("user", &id).unwrap()).unwrap();
@@ -100,13 +120,13 @@ fn heads_come_by_stream_and_go_on_where_they_broke_off() {
     let mut found = Vec::new();
     let mut after = 0;
     loop {
-        let saw_all = visit_heads(&connection, Segment::ALL, after, last - 1, |row| {
+        let visited_all = visit_heads(&connection, Segment::ALL, after, last - 1, |row| {
             assert_eq!(row.category, "user");
             after = row.stream;
             found.push((row.stream, row.id, row.head.unwrap()));
             ControlFlow::Break(())
         });
-        if saw_all.unwrap() {
+        if visited_all.unwrap() {
             break;
         }
     }
@@ -115,21 +135,21 @@ fn heads_come_by_stream_and_go_on_where_they_broke_off() {
 }
 
 #[test]
-fn no_number_of_a_stream_is_stored_twice_whoever_asks() {
-    let connection = fresh();
+fn a_number_of_a_stream_is_stored_only_once() {
+    let connection = migrated();
     let id = create_stream(&connection, &StreamName::new("user", "1").unwrap()).unwrap();
-    let row = shapes().remove(0);
+    let row = sample_commits().remove(0);
     append(&connection, id, &row).unwrap();
     assert!(append(&connection, id, &CommitRow { zone: 1, ..row }).is_err());
 }
 
 #[test]
-fn snapshots_come_back_as_they_were_put() {
-    let connection = fresh();
+fn snapshots_round_trip() {
+    let connection = migrated();
     let at = |name: &str| SnapshotKey { name: name.into(), key: "\"1\"".into(), fold_version: 7 };
     let values = [None, Some((true, b"{}".to_vec())), Some((false, vec![0, 255])), Some((false, vec![]))];
-    for (place, value) in values.into_iter().enumerate() {
-        let (at, number) = (at(&place.to_string()), 1 + place as i64);
+    for (index, value) in values.into_iter().enumerate() {
+        let (at, number) = (at(&index.to_string()), 1 + index as i64);
         let row = SnapshotRow { number, zone: u16::MAX, time: -1, version: u32::MAX, value };
         put_epoch(&connection, &at, &row).unwrap();
         assert_eq!(latest_snapshot(&connection, &at).unwrap().as_ref(), Some(&row));

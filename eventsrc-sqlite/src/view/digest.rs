@@ -1,4 +1,4 @@
-//! What the rows of a view come to, whatever their order.
+//! Digest of the rows of a view version, independent of their order.
 
 use eventsrc_core::view::ViewDigest;
 use rusqlite::Connection;
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 use crate::layout::views as layout;
 
 impl<K, S, E, V> ViewInner<K, S, E, V> {
-    /// The sum, modulo 2^128, of the hashes of all rows. Versions that have the same rows in tables of the same public names
-    /// have the same digest.
+    /// Sum, modulo 2^128, of the hashes of all rows. Versions with the same rows in tables of the same public names have
+    /// the same digest.
     pub(super) fn digest(&self, connection: &Connection) -> Result<ViewDigest, Failure> {
         self.id(connection)?;
         let (mut rows, mut sum) = (0, 0_u128);
@@ -26,7 +26,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V> {
     }
 }
 
-/// Half of the SHA-256 of the table's name and of the values, each with its type and, where it has one, its length.
+/// The first half of the SHA-256 of the table's name and of the values, each with its type and length.
 fn hash(table: &str, values: &mut dyn Iterator<Item = ValueRef<'_>>) -> u128 {
     let mut hash = Sha256::new();
     let mut add = |kind: u8, bytes: &[u8]| {

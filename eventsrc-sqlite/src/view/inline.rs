@@ -1,5 +1,6 @@
-//! Views that are applied in the very transaction in which events are stored.
+//! Views that are applied in the transaction in which a commit is stored.
 
+use std::iter::successors;
 use std::sync::Arc;
 
 use eventsrc_core::commit::Payload;
@@ -7,56 +8,58 @@ use eventsrc_core::stream::Zone;
 use eventsrc_core::view::{Applied, Batch, CommitRun};
 use eventsrc_core::{Commit, Sequence, StreamKey, StreamName};
 
-use super::View;
+use super::contract::View;
 use super::inner::ViewInner;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::HeadRow;
 use crate::layout::views::{self as layout, PositionRow, QuarantineRow};
 
-/// A commit on its way into a view, once it is stored.
-pub(crate) trait Inline: Send {
-    /// Applies the commit that was just stored after `head`, if the view stands there.
+/// A commit for one view, to be applied when the commit is stored.
+pub(crate) trait InlineCommit: Send {
+    /// Applies the commit, which was just stored after `head`, if the view's position is `head`. If the view rejects the
+    /// commit, puts its stream in quarantine.
     fn apply(&mut self, connection: &Guarded, head: Option<HeadRow>) -> Result<(), Failure>;
 
-    /// From here on, puts the stream in quarantine for this reason instead; false if it did so before.
-    fn refuse(&mut self, why: &str) -> bool;
+    /// Makes each later [`apply`](InlineCommit::apply) put the stream in quarantine for this reason. Returns false if the
+    /// commit was rejected before.
+    fn reject(&mut self, why: &str) -> bool;
 }
 
 /// A view that follows a storage in the same file.
-pub(crate) trait Follower<K, S, E>: Send + Sync {
-    /// What is to be done with `commit`, of the stream `name`, where the view follows that.
-    fn follow(&self, name: &StreamName, commit: &Arc<Commit<K, S, E>>) -> Option<Box<dyn Inline>>;
+pub(crate) trait InlineView<K, S, E>: Send + Sync {
+    /// Prepares `commit` of the stream `name` for the view. `None` if the view does not follow the stream's category.
+    fn prepare(&self, name: &StreamName, commit: &Arc<Commit<K, S, E>>) -> Option<Box<dyn InlineCommit>>;
 }
 
-/// Applies a view in the transactions in which events are stored.
-pub(super) struct InTheAppend<K, S, E, V>(pub(super) Arc<ViewInner<K, S, E, V>>);
+/// A view as an [`InlineView`].
+pub(super) struct FollowingView<K, S, E, V>(pub(super) Arc<ViewInner<K, S, E, V>>);
 
-impl<K, S, E, V> Follower<K, S, E> for InTheAppend<K, S, E, V>
+impl<K, S, E, V> InlineView<K, S, E> for FollowingView<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
     E: Payload,
     V: View<K, S, E>,
 {
-    fn follow(&self, name: &StreamName, commit: &Arc<Commit<K, S, E>>) -> Option<Box<dyn Inline>> {
+    fn prepare(&self, name: &StreamName, commit: &Arc<Commit<K, S, E>>) -> Option<Box<dyn InlineCommit>> {
         if !self.0.definition().follows(name.category()) {
             return None;
         }
-        let (kept, commit) = (Arc::clone(&self.0), Arc::clone(commit));
-        Some(Box::new(Following { kept, stream: name.clone(), commit, refused: None }))
+        let (inner, commit) = (Arc::clone(&self.0), Arc::clone(commit));
+        Some(Box::new(PreparedCommit { inner, stream: name.clone(), commit, rejection: None }))
     }
 }
 
-struct Following<K, S, E, V> {
-    kept: Arc<ViewInner<K, S, E, V>>,
+struct PreparedCommit<K, S, E, V> {
+    inner: Arc<ViewInner<K, S, E, V>>,
     stream: StreamName,
     commit: Arc<Commit<K, S, E>>,
-    /// Why the view does not take the commit.
-    refused: Option<String>,
+    /// Reason for which the view rejects the commit.
+    rejection: Option<String>,
 }
 
-impl<K, S, E, V> Inline for Following<K, S, E, V>
+impl<K, S, E, V> InlineCommit for PreparedCommit<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
@@ -64,37 +67,37 @@ where
     V: View<K, S, E>,
 {
     fn apply(&mut self, connection: &Guarded, head: Option<HeadRow>) -> Result<(), Failure> {
-        // A version that was retired follows no more.
-        let id = layout::version(connection, self.kept.name(), self.kept.version())
-            .map_err(|error| Failure::new(&self.kept.cannot("apply"), error))?;
+        let id = layout::version(connection, self.inner.name(), self.inner.version())
+            .map_err(|error| Failure::new(&self.inner.cannot("apply"), error))?;
+        // A retired version follows no storage.
         let Some(id) = id else { return Ok(()) };
-        if self.refused.is_none() {
-            self.refused = self.try_apply(connection, head)?;
+        if self.rejection.is_none() {
+            self.rejection = self.try_apply(connection, head)?;
         }
-        match &self.refused {
-            Some(why) if !connection.has_ended() => self.quarantine(connection, id, head, why),
+        match &self.rejection {
+            Some(why) if !connection.was_rolled_back() => self.quarantine(connection, id, head, why),
             _ => Ok(()),
         }
     }
 
-    fn refuse(&mut self, why: &str) -> bool {
-        let is_new = self.refused.is_none();
-        self.refused.get_or_insert_with(|| why.to_owned());
+    fn reject(&mut self, why: &str) -> bool {
+        let is_new = self.rejection.is_none();
+        self.rejection.get_or_insert_with(|| why.to_owned());
         is_new
     }
 }
 
-impl<K, S, E, V> Following<K, S, E, V>
+impl<K, S, E, V> PreparedCommit<K, S, E, V>
 where
     K: StreamKey,
     S: Sequence,
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Applies the commit, and says why not where the view refuses it.
+    /// Applies the commit. Returns the reason if the view rejects it.
     fn try_apply(&self, connection: &Guarded, head: Option<HeadRow>) -> Result<Option<String>, Failure> {
         let from = head.map(|head| S::from_parts(head.number as u64, Zone(head.zone)));
-        // A head of another type of sequence is no position of this view.
+        // A head that is not of the view's sequence type is no position of this view.
         let (None | Some(Some(_))) = from else { return Ok(None) };
         let run = CommitRun {
             stream: self.stream.clone(),
@@ -102,15 +105,15 @@ where
             commits: vec![Arc::clone(&self.commit)],
         };
         let batch = Batch::new(vec![run]);
-        let mut refused = None;
-        connection.nested(|| {
-            let applied = self.kept.apply(connection, &batch)?;
+        let mut rejection = None;
+        connection.in_savepoint(|| {
+            let applied = self.inner.apply(connection, &batch)?;
             if let Applied::Rejected(error) = &applied {
-                refused = Some(told(&**error));
+                rejection = Some(with_causes(&**error));
             }
             Ok(matches!(applied, Applied::Done))
         })?;
-        Ok(refused)
+        Ok(rejection)
     }
 
     fn quarantine(
@@ -121,20 +124,20 @@ where
         why: &str,
     ) -> Result<(), Failure> {
         let first = self.commit.first;
-        let poison = QuarantineRow {
+        let entry = QuarantineRow {
             stream: self.stream.as_str().to_owned(),
             position: head.map(|head| PositionRow { number: head.number, zone: head.zone }),
             commit: PositionRow { number: first.number() as i64, zone: first.zone().0 },
             error: why.to_owned(),
             time: self.commit.time.as_microsecond(),
         };
-        layout::quarantine(connection, id, &poison)
-            .map_err(|error| Failure::new(&self.kept.cannot("put a stream in quarantine of"), error))
+        layout::quarantine(connection, id, &entry)
+            .map_err(|error| Failure::new(&self.inner.cannot("quarantine a stream of"), error))
     }
 }
 
-/// An error and its causes.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+/// The text of an error and its causes.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

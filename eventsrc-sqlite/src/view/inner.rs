@@ -1,4 +1,4 @@
-//! One version of a view, inside a transaction of the writing thread.
+//! One version of a view, in transactions of the writer thread.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,16 +8,18 @@ use eventsrc_core::view::{Applied, Batch, ViewError};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, ViewDefinition};
 use rusqlite::Connection;
 
-use super::{View, rows};
+use super::contract::View;
+use super::rows;
 use crate::failure::Failure;
 use crate::guard::Guarded;
-use crate::layout::views::{self as layout, Mover};
+use crate::layout::views::{self as layout, PositionUpdater};
 
-/// A view's code, and what was checked of what it says of itself. It holds no handle to the database, so that the threads
-/// of that can hold it.
+/// The code of a view, with its validated definition and table names. It holds no handle of the database, so that the
+/// threads of the database can hold it.
 pub(crate) struct ViewInner<K, S, E, V> {
     pub(super) view: V,
     definition: ViewDefinition,
+    /// Public names.
     pub(super) tables: Vec<String>,
     types: PhantomData<fn(K, S, E)>,
 }
@@ -29,24 +31,25 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// The view, if its tables are well named.
+    /// Validates the table names of `view`.
     pub(super) fn new(view: V) -> Result<Self, StorageError> {
         let definition = view.definition();
         let tables: Vec<String> = view.tables().iter().map(|table| (*table).to_owned()).collect();
-        let invalid = |what| Err(StorageError::new(ErrorKind::Invalid, what));
-        for (place, table) in tables.iter().enumerate() {
+        let invalid = |what| StorageError::new(ErrorKind::Invalid, what);
+        for (index, table) in tables.iter().enumerate() {
             if let Err(error) = ViewDefinition::new(table, [""; 0]) {
-                let what = format!("the view {definition} cannot have a table of the name {table:?}");
-                return Err(StorageError::new(ErrorKind::Invalid, what).because(error));
+                let what = format!("the view {definition} cannot have a table named {table:?}");
+                return Err(invalid(what).because(error));
             }
-            if tables[..place].contains(table) {
-                return invalid(format!("the view {definition} has the table {table} twice"));
+            if tables[..index].contains(table) {
+                return Err(invalid(format!("the view {definition} has two tables named {table}")));
             }
         }
         Ok(Self { view, definition, tables, types: PhantomData })
     }
 
-    /// Applies `batch`, if every stream is where it begins. Unless the answer is `Done`, the caller undoes what was written.
+    /// Applies `batch`, if every stream has the position at which it begins. The caller rolls back unless the answer is
+    /// `Done`.
     pub(super) fn apply(&self, connection: &Guarded, batch: &Batch<K, S, E>) -> Result<Applied, Failure> {
         let advanced = self.advance(connection, batch)?;
         if !matches!(advanced, Applied::Done) {
@@ -58,19 +61,20 @@ where
         }
     }
 
-    /// Advances the positions, unless a stream is not where the batch begins or is in quarantine.
+    /// Advances the positions, unless a stream has another position or is in quarantine.
     fn advance(&self, connection: &Guarded, batch: &Batch<K, S, E>) -> Result<Applied, Failure> {
         let id = self.id(connection)?;
         let advance = || {
-            let mut mover = Mover::new(connection, id)?;
-            for moved in batch.position_changes() {
-                // What cannot be kept is nowhere stored.
-                let (from, to) = (moved.from.map(rows::row), rows::row(moved.to));
+            let mut updater = PositionUpdater::new(connection, id)?;
+            for change in batch.position_changes() {
+                // A position that the file cannot hold differs from every stored one.
+                let (from, to) = (change.from.map(rows::position_row), rows::position_row(change.to));
                 let (None | Some(Some(_)), Some(to)) = (from, to) else {
                     return Ok(Applied::PositionDiffers);
                 };
-                if !mover.advance(moved.stream.as_str(), from.flatten(), to)? {
-                    let quarantined = layout::place(connection, id, moved.stream.as_str())?.quarantined;
+                let stream = change.stream.as_str();
+                if !updater.advance(stream, from.flatten(), to)? {
+                    let quarantined = layout::position_of(connection, id, stream)?.quarantined;
                     return Ok(if quarantined { Applied::Quarantined } else { Applied::PositionDiffers });
                 }
             }
@@ -79,8 +83,9 @@ where
         advance().map_err(|error| Failure::new(&self.cannot("apply"), error))
     }
 
+    /// The error, if the view's code rejects the batch with it. A failure, if the error comes from the environment.
     fn rejected(&self, error: ViewError) -> Result<ViewError, Failure> {
-        match Failure::of_code(&self.cannot("apply"), error) {
+        match Failure::from_user_code(&self.cannot("apply"), error) {
             Ok(failure) => Err(failure),
             Err(error) => Ok(error),
         }
@@ -100,19 +105,23 @@ impl<K, S, E, V> ViewInner<K, S, E, V> {
         self.definition.version()
     }
 
-    /// The number that this version goes by in the file.
+    /// Row id of this version in the file.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::Refused` if this version was retired.
     pub(super) fn id(&self, connection: &Connection) -> Result<i64, Failure> {
         layout::version(connection, self.name(), self.version())
             .map_err(|error| Failure::new(&self.cannot("find"), error))?
             .ok_or_else(|| {
-                let what = format!("the view {} is not kept any more: it was retired", self.definition);
+                let what = format!("the view {} was retired: open it again to create it", self.definition);
                 Failure::plain(ErrorKind::Refused, what)
             })
     }
 
-    /// "cannot `what` the view users v1".
-    pub(super) fn cannot(&self, what: &str) -> String {
-        format!("cannot {what} the view {}", self.definition)
+    /// The clause "cannot `do_what` the view users v1".
+    pub(super) fn cannot(&self, do_what: &str) -> String {
+        format!("cannot {do_what} the view {}", self.definition)
     }
 }
 

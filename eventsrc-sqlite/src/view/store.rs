@@ -1,4 +1,4 @@
-//! What keeps a view in a file.
+//! The store of a view in a file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,24 +11,27 @@ use eventsrc_core::view::{
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName, ViewDefinition};
 use rusqlite::Connection;
 
-use super::inline::{Follower, InTheAppend};
+use super::contract::View;
+use super::inline::{FollowingView, InlineView};
 use super::inner::ViewInner;
-use super::{View, rows, take_over};
+use super::{rows, take_over};
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::views::{self as layout, StreamPositionRow};
-use crate::work::Worked;
+use crate::work::WorkOutcome;
 
-/// One version of one [`View`], kept in a [`Database`]: in the file of the events, or in another one. Cheap to clone.
+/// One version of one [`View`], stored in a [`Database`]: in the file of the events or in another file. Cheap to clone.
 ///
-/// Many batches that are applied at the same time share one sync, with each other and with commits. Other processes
-/// may have the same view open. While a version takes over, whatever else is written to the file waits; so what brings
-/// the commits that it lacks must not wait for something that is written there. On a tokio runtime that goes on by itself, as
-/// long as its caller keeps the future.
+/// Batches that are applied at the same time share one disk sync, with each other and with commits. Other processes may
+/// have the same view open.
+///
+/// A take-over holds the file's write lock while its catch-up runs. The catch-up must therefore not wait for another write
+/// to the file. On a tokio runtime the catch-up runs as a task of its own, for as long as the caller keeps the future of
+/// the take-over.
 pub struct SqliteView<K, S, E, V> {
     database: Database,
-    kept: Arc<ViewInner<K, S, E, V>>,
+    inner: Arc<ViewInner<K, S, E, V>>,
 }
 
 impl<K, S, E, V> SqliteView<K, S, E, V>
@@ -38,69 +41,80 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Opens `view` in `database`, and makes its tables if they are not there. The first version that is ever opened serves
-    /// at once.
+    /// Opens `view` in `database`, and creates its tables if they do not exist. The first version of a view becomes the
+    /// serving version at once.
     ///
     /// # Errors
     ///
-    /// `Invalid` if a table's name is malformed, or its code cannot make the tables; `Refused` if another view or table has
-    /// one of the names, or this very version was made with other tables; otherwise as for writing.
+    /// - `ErrorKind::Invalid` if the name of a table is malformed, or if the view's code cannot create the tables.
+    /// - `ErrorKind::Refused` if another view or table has one of the names, if this version was created with other tables,
+    ///   or if the disk is full.
+    /// - `ErrorKind::Unavailable` if the file is locked for longer than the busy timeout.
     pub async fn open(database: &Database, view: V) -> Result<Self, StorageError> {
-        let kept = Arc::new(ViewInner::new(view)?);
-        let opened = Arc::clone(&kept);
-        database.work_alone(move |connection| opened.open(connection)).await?;
-        Ok(Self { database: database.clone(), kept })
+        let inner = Arc::new(ViewInner::new(view)?);
+        let opened = Arc::clone(&inner);
+        database.transact_alone(move |connection| opened.open(connection)).await?;
+        Ok(Self { database: database.clone(), inner })
     }
 
-    /// What `query` reads, and where these streams were at that moment: both as of one state of the file, and of the version
-    /// that serves. The query may only read.
+    /// Runs `query`, and returns its result and the positions of `streams`. Both are of one state of the file and of the
+    /// serving version, whichever version this is. The query may only read.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the query fails or tries to write; otherwise as for reading.
+    /// - `ErrorKind::Invalid` if the query fails or tries to write.
+    /// - `ErrorKind::Unavailable` if the file cannot be read at the moment, and `ErrorKind::Corrupt` if it is damaged.
+    ///
+    /// # Panics
+    ///
+    /// If `query` panics.
     pub async fn read<T: Send + 'static>(
         &self,
         streams: &[StreamName],
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<(Vec<StreamPosition<S>>, T), StorageError> {
-        let (kept, names) = (Arc::clone(&self.kept), streams.to_vec());
+        let (inner, names) = (Arc::clone(&self.inner), streams.to_vec());
         let read = move |connection: &Guarded| {
-            let _state = connection.one_state()?;
-            let serving = layout::serving(connection, kept.name()).map_err(unreadable)?;
-            let places = match serving {
-                Some((_, id)) => place_rows(connection, id, &names).map_err(unreadable)?,
+            let _transaction = connection.read_transaction()?;
+            let serving = layout::serving(connection, inner.name()).map_err(unreadable)?;
+            let positions = match serving {
+                Some((_, id)) => position_rows(connection, id, &names).map_err(unreadable)?,
                 None => vec![StreamPositionRow::default(); names.len()],
             };
-            let rows = connection.lend(|connection| Ok(query(connection)?)).map_err(|error| {
-                Failure::of_code("cannot read the view", error).unwrap_or_else(|error| {
-                    Failure::plain(ErrorKind::Invalid, "the query of the view fails").because(error)
+            let result = connection.lend(|connection| Ok(query(connection)?)).map_err(|error| {
+                Failure::from_user_code("cannot read the view", error).unwrap_or_else(|error| {
+                    Failure::plain(ErrorKind::Invalid, "the query of the view failed").because(error)
                 })
             })?;
-            Ok((places, rows))
+            Ok((positions, result))
         };
-        let (places, found) = self.database.read_guarded(read).await?;
-        Ok((rows::positions_of(streams, &places)?, found))
+        let (positions, result) = self.database.read_guarded(read).await?;
+        Ok((rows::stream_positions(streams, &positions)?, result))
     }
 
-    /// What applies the view in the transactions in which events are stored in `database`.
-    pub(crate) fn follower(&self, database: &Database) -> Result<Arc<dyn Follower<K, S, E>>, StorageError> {
+    /// This view, applied in the transactions that store commits in `database`.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::Invalid` if the view was opened in another database.
+    pub(crate) fn inline(&self, database: &Database) -> Result<Arc<dyn InlineView<K, S, E>>, StorageError> {
         if self.database.shares(database) {
-            return Ok(Arc::new(InTheAppend(Arc::clone(&self.kept))));
+            return Ok(Arc::new(FollowingView(Arc::clone(&self.inner))));
         }
-        let what = format!("the view {} is kept in another database", self.kept.definition());
+        let what = format!("the view {} was opened in another database", self.inner.definition());
         Err(StorageError::new(ErrorKind::Invalid, what))
     }
 
-    /// Reads what is kept of this version; `absent` if it was retired.
+    /// Runs `read` with the row id of this version. Returns `absent` if the version was retired.
     async fn read_version<T: Send + 'static>(
         &self,
         absent: T,
         read: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let kept = Arc::clone(&self.kept);
+        let inner = Arc::clone(&self.inner);
         let read = move |connection: &Guarded| {
-            let _state = connection.one_state()?;
-            let id = layout::version(connection, kept.name(), kept.version()).map_err(unreadable)?;
+            let _transaction = connection.read_transaction()?;
+            let id = layout::version(connection, inner.name(), inner.version()).map_err(unreadable)?;
             match id {
                 Some(id) => read(connection, id).map_err(unreadable),
                 None => Ok(absent),
@@ -109,14 +123,14 @@ where
         Ok(self.database.read_guarded(read).await?)
     }
 
-    /// Changes what is kept of this version.
+    /// Runs `change` on the writer thread, with the row id of this version.
     async fn change_version<T: Send + 'static>(
         &self,
-        change: impl Fn(&Connection, i64) -> rusqlite::Result<Worked<T>> + Send + 'static,
+        change: impl Fn(&Connection, i64) -> rusqlite::Result<WorkOutcome<T>> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let kept = Arc::clone(&self.kept);
-        let work = move |connection: &Guarded| change(connection, kept.id(connection)?).map_err(unwritable);
-        Ok(self.database.work(work).await?)
+        let inner = Arc::clone(&self.inner);
+        let work = move |connection: &Guarded| change(connection, inner.id(connection)?).map_err(unwritable);
+        Ok(self.database.transact(work).await?)
     }
 }
 
@@ -132,22 +146,22 @@ where
     type Payload = E;
 
     fn definition(&self) -> &ViewDefinition {
-        self.kept.definition()
+        self.inner.definition()
     }
 
     async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
-        rows::check(batch)?;
-        let (kept, batch) = (Arc::clone(&self.kept), batch.clone());
+        rows::check_positions(batch)?;
+        let (inner, batch) = (Arc::clone(&self.inner), batch.clone());
         let work = move |connection: &Guarded| {
-            Ok(match kept.apply(connection, &batch)? {
-                Applied::Done => Worked::Kept(Applied::Done),
-                other => Worked::Undone(other),
+            Ok(match inner.apply(connection, &batch)? {
+                Applied::Done => WorkOutcome::Commit(Applied::Done),
+                other => WorkOutcome::RollBack(other),
             })
         };
-        match self.database.work(work).await {
+        match self.database.transact(work).await {
             Ok(applied) => Ok(applied),
-            // Some rules are checked at the end of a transaction only.
-            Err(failure) => match failure.broken_rule() {
+            // SQLite checks deferred constraints at the end of the transaction.
+            Err(failure) => match failure.constraint_violation() {
                 Some(error) => Ok(Applied::Rejected(error)),
                 None => Err(failure.into()),
             },
@@ -156,10 +170,10 @@ where
 
     async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
         let names = streams.to_vec();
-        let nowhere = vec![StreamPositionRow::default(); streams.len()];
-        let places =
-            self.read_version(nowhere, move |connection, id| place_rows(connection, id, &names)).await?;
-        rows::positions_of(streams, &places)
+        let absent = vec![StreamPositionRow::default(); streams.len()];
+        let positions =
+            self.read_version(absent, move |connection, id| position_rows(connection, id, &names)).await?;
+        rows::stream_positions(streams, &positions)
     }
 
     async fn positions(
@@ -172,42 +186,46 @@ where
         let found = self
             .read_version(Vec::new(), move |connection, id| layout::positions(connection, id, &after, limit))
             .await?;
-        found.into_iter().map(|(stream, row)| rows::position(&stream, row)).collect()
+        found.into_iter().map(|(stream, row)| rows::named_position(&stream, row)).collect()
     }
 
-    async fn quarantine(&self, poison: &QuarantinedCommit<S>) -> Result<(), StorageError> {
-        let row = rows::quarantine_row(poison)?;
-        self.change_version(move |connection, id| layout::quarantine(connection, id, &row).map(Worked::Kept))
-            .await
+    async fn quarantine(&self, commit: &QuarantinedCommit<S>) -> Result<(), StorageError> {
+        let row = rows::quarantine_row(commit)?;
+        self.change_version(move |connection, id| {
+            layout::quarantine(connection, id, &row).map(WorkOutcome::Commit)
+        })
+        .await
     }
 
     async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
         let found = self.read_version(Vec::new(), layout::quarantined).await?;
-        found.into_iter().map(rows::poison).collect()
+        found.into_iter().map(rows::quarantined_commit).collect()
     }
 
     async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
         let stream = stream.as_str().to_owned();
-        self.change_version(move |connection, id| layout::release(connection, id, &stream).map(Worked::Kept))
-            .await
+        self.change_version(move |connection, id| {
+            layout::release(connection, id, &stream).map(WorkOutcome::Commit)
+        })
+        .await
     }
 
     async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
         let row = rows::skip_row(skip)?;
         self.change_version(move |connection, id| {
             layout::release(connection, id, &row.stream)?;
-            if !layout::Mover::new(connection, id)?.advance(&row.stream, row.from, row.to)? {
-                return Ok(Worked::Undone(false));
+            if !layout::PositionUpdater::new(connection, id)?.advance(&row.stream, row.from, row.to)? {
+                return Ok(WorkOutcome::RollBack(false));
             }
             layout::record_skip(connection, id, &row)?;
-            Ok(Worked::Kept(true))
+            Ok(WorkOutcome::Commit(true))
         })
         .await
     }
 
     async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
         let found = self.read_version(Vec::new(), layout::skipped).await?;
-        found.into_iter().map(rows::skip).collect()
+        found.into_iter().map(rows::skipped_commits).collect()
     }
 }
 
@@ -219,39 +237,39 @@ where
     V: View<K, S, E>,
 {
     async fn serving(&self) -> Result<u32, StorageError> {
-        let kept = Arc::clone(&self.kept);
-        let serving = self.database.read(move |connection| layout::serving(connection, kept.name())).await?;
+        let inner = Arc::clone(&self.inner);
+        let serving = self.database.read(move |connection| layout::serving(connection, inner.name())).await?;
         serving.map(|(version, _)| version).ok_or_else(|| {
-            let what = format!("no version of the view {} serves", self.kept.name());
+            let what = format!("the view {} has no serving version", self.inner.name());
             StorageError::new(ErrorKind::Corrupt, what)
         })
     }
 
     async fn take_over(&self, catch_up: CatchUp<Self>) -> Result<TakeOver, StorageError> {
-        take_over::take_over(&self.database, &self.kept, catch_up).await
+        take_over::take_over(&self.database, &self.inner, catch_up).await
     }
 
     async fn retire(&self) -> Result<(), StorageError> {
-        let kept = Arc::clone(&self.kept);
-        Ok(self.database.work_alone(move |connection| kept.retire(connection)).await?)
+        let inner = Arc::clone(&self.inner);
+        Ok(self.database.transact_alone(move |connection| inner.retire(connection)).await?)
     }
 
     async fn digest(&self) -> Result<ViewDigest, StorageError> {
-        let kept = Arc::clone(&self.kept);
+        let inner = Arc::clone(&self.inner);
         let read = move |connection: &Guarded| {
-            let _state = connection.one_state()?;
-            kept.digest(connection)
+            let _transaction = connection.read_transaction()?;
+            inner.digest(connection)
         };
         Ok(self.database.read_guarded(read).await?)
     }
 }
 
-fn place_rows(
+fn position_rows(
     connection: &Connection,
     id: i64,
     streams: &[StreamName],
 ) -> rusqlite::Result<Vec<StreamPositionRow>> {
-    streams.iter().map(|stream| layout::place(connection, id, stream.as_str())).collect()
+    streams.iter().map(|stream| layout::position_of(connection, id, stream.as_str())).collect()
 }
 
 fn unreadable(error: rusqlite::Error) -> Failure {
@@ -264,12 +282,12 @@ fn unwritable(error: rusqlite::Error) -> Failure {
 
 impl<K, S, E, V> Clone for SqliteView<K, S, E, V> {
     fn clone(&self) -> Self {
-        Self { database: self.database.clone(), kept: Arc::clone(&self.kept) }
+        Self { database: self.database.clone(), inner: Arc::clone(&self.inner) }
     }
 }
 
 impl<K, S, E, V> fmt::Debug for SqliteView<K, S, E, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteView").field("kept", &self.kept).finish_non_exhaustive()
+        f.debug_struct("SqliteView").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
-//! One version of a view takes over from another one.
+//! The take-over: the transaction in which a version becomes the serving version.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use eventsrc_core::commit::Payload;
-use eventsrc_core::view::{Applied, BatchOf, CatchUp, TakeOver};
+use eventsrc_core::view::{Applied, Batch, PositionChange, TakeOver};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
 use futures::future::join;
 use rusqlite::Connection;
@@ -12,62 +12,66 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::contract::View;
 use super::inner::ViewInner;
-use super::{SqliteView, View, rows};
+use super::rows;
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::views::{self as layout, BehindRow};
-use crate::work::Worked;
+use crate::work::WorkOutcome;
 
-/// Makes the version of `kept` the one that readers see.
+/// Makes the version of `inner` the serving version.
 ///
-/// The writing thread holds the file's write lock and waits, while `catch_up` runs. If the caller goes away, the thread
-/// learns of it and undoes everything.
-pub(super) async fn take_over<K, S, E, V>(
+/// The writer thread holds the file's write lock, and waits while `catch_up` runs. If the caller drops the future, the
+/// channel to the writer thread closes, and the writer thread rolls everything back.
+pub(super) async fn take_over<K, S, E, V, F>(
     database: &Database,
-    kept: &Arc<ViewInner<K, S, E, V>>,
-    catch_up: CatchUp<SqliteView<K, S, E, V>>,
+    inner: &Arc<ViewInner<K, S, E, V>>,
+    catch_up: impl FnOnce(Vec<PositionChange<S>>) -> F + Send + 'static,
 ) -> Result<TakeOver, StorageError>
 where
     K: StreamKey,
     S: Sequence,
     E: Payload,
     V: View<K, S, E>,
+    F: Future<Output = Result<Batch<K, S, E>, StorageError>> + Send + 'static,
 {
-    let (ask, asked) = oneshot::channel::<Vec<BehindRow>>();
-    let (bring, brought) = oneshot::channel::<BatchOf<SqliteView<K, S, E, V>>>();
-    let switching = Arc::clone(kept);
-    let switch = database.work_alone(move |connection| {
+    let (request_sender, request) = oneshot::channel::<Vec<BehindRow>>();
+    let (batch_sender, batch) = oneshot::channel::<Batch<K, S, E>>();
+    let new_version = Arc::clone(inner);
+    let switch = database.transact_alone(move |connection| {
         let fetch = |behind| {
-            ask.send(behind).ok()?;
-            brought.blocking_recv().ok()
+            request_sender.send(behind).ok()?;
+            batch.blocking_recv().ok()
         };
-        switching.take_over(connection, fetch)
+        new_version.take_over(connection, fetch)
     });
     let fetch = async move {
-        // Where nothing is asked, the answer is there already.
-        let Ok(behind) = asked.await else { return Ok(()) };
-        let moves = behind.iter().map(rows::behind).collect::<Result<_, _>>()?;
-        let batch = catch_up(moves).await?;
-        rows::check(&batch)?;
-        drop(bring.send(batch));
+        // The writer thread drops its sender if nothing is behind.
+        let Ok(behind) = request.await else { return Ok(()) };
+        let changes = behind.iter().map(rows::position_change).collect::<Result<_, _>>()?;
+        let batch = catch_up(changes).await?;
+        rows::check_positions(&batch)?;
+        drop(batch_sender.send(batch));
         Ok::<_, StorageError>(())
     };
-    let (switched, fetched) = join(switch, beside_its_caller(fetch)).await;
+    let (switched, fetched) = join(switch, spawn_if_possible(fetch)).await;
     fetched?;
     match switched {
-        Ok(applied) => Ok(applied),
-        Err(failure) => match failure.broken_rule() {
+        Ok(outcome) => Ok(outcome),
+        Err(failure) => match failure.constraint_violation() {
             Some(error) => Ok(TakeOver::Rejected(error)),
             None => Err(failure.into()),
         },
     }
 }
 
-/// Does `work` as a task of its own where there is a runtime: a caller that does something else before it asks how far this
-/// is, such as writing to the file, would otherwise wait for itself. The task ends with the caller.
-async fn beside_its_caller(
+/// Runs `work` as a task of its own if there is a runtime, and otherwise in the caller. The task ends with the caller.
+///
+/// A caller may wait for something else before it polls this future again, such as a write to the file. Without a task
+/// of its own, the take-over would not make progress, and that write would wait for the take-over.
+async fn spawn_if_possible(
     work: impl Future<Output = Result<(), StorageError>> + Send + 'static,
 ) -> Result<(), StorageError> {
     if Handle::try_current().is_err() {
@@ -76,7 +80,7 @@ async fn beside_its_caller(
     let mut task = JoinSet::new();
     task.spawn(work);
     match task.join_next().await.expect("there is one task") {
-        Ok(done) => done,
+        Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             Err(_) => Err(StorageError::new(ErrorKind::Unavailable, "the runtime is being shut down")),
@@ -91,45 +95,47 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
+    /// Takes over on the writer thread. `fetch` returns the commits by which this version is behind, or `None` if the caller
+    /// is gone.
     fn take_over(
         &self,
         connection: &Guarded,
-        fetch: impl FnOnce(Vec<BehindRow>) -> Option<BatchOf<SqliteView<K, S, E, V>>>,
-    ) -> Result<Worked<TakeOver>, Failure> {
+        fetch: impl FnOnce(Vec<BehindRow>) -> Option<Batch<K, S, E>>,
+    ) -> Result<WorkOutcome<TakeOver>, Failure> {
         let own = self.id(connection)?;
         let serving = layout::serving(connection, self.name())
             .map_err(|error| Failure::new(&self.cannot("switch to"), error))?;
         let Some((before, other)) = serving.filter(|(_, id)| *id != own) else {
-            return Ok(Worked::Undone(TakeOver::Done));
+            return Ok(WorkOutcome::RollBack(TakeOver::Done));
         };
         let behind = self.behind(connection, own, other)?;
         let quarantined: Vec<StreamName> =
             behind.iter().filter(|row| row.quarantined).filter_map(|row| row.stream.parse().ok()).collect();
         if !quarantined.is_empty() {
-            return Ok(Worked::Undone(TakeOver::Quarantined(quarantined)));
+            return Ok(WorkOutcome::RollBack(TakeOver::Quarantined(quarantined)));
         }
         if !behind.is_empty() {
             let Some(batch) = fetch(behind) else {
-                let what = format!("{}: nobody brings what it lacks", self.cannot("switch to"));
+                let what = format!("{}: its catch-up failed or was cancelled", self.cannot("switch to"));
                 return Err(Failure::plain(ErrorKind::Unavailable, what));
             };
             match self.apply(connection, &batch)? {
                 Applied::Done => {}
-                other => return Ok(Worked::Undone(other.into())),
+                other => return Ok(WorkOutcome::RollBack(other.into())),
             }
             if !self.behind(connection, own, other)?.is_empty() {
-                return Ok(Worked::Undone(TakeOver::Behind));
+                return Ok(WorkOutcome::RollBack(TakeOver::Behind));
             }
         }
         self.replace(connection, before)?;
-        Ok(Worked::Kept(TakeOver::Done))
+        Ok(WorkOutcome::Commit(TakeOver::Done))
     }
 
-    /// The followed streams of which this version lies behind the other one.
+    /// The followed streams of which this version is behind the other one.
     fn behind(&self, connection: &Connection, own: i64, other: i64) -> Result<Vec<BehindRow>, Failure> {
         let mut rows = layout::behind(connection, own, other)
             .map_err(|error| Failure::new(&self.cannot("switch to"), error))?;
-        // A name that cannot be read is told as that when the caller is asked.
+        // A malformed name stays in the list. The conversion for the catch-up reports it.
         rows.retain(|row| {
             row.stream.parse().map_or(true, |name: StreamName| self.definition().follows(name.category()))
         });

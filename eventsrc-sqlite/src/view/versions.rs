@@ -1,15 +1,15 @@
-//! Versions of a view beside each other in a file.
+//! Creation, publication and removal of view versions.
 
 use eventsrc_core::commit::Payload;
 use eventsrc_core::{ErrorKind, Sequence, StreamKey};
 use rusqlite::Connection;
 
-use super::View;
+use super::contract::View;
 use super::inner::ViewInner;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::views::{self as layout, VersionRow};
-use crate::work::Worked;
+use crate::work::WorkOutcome;
 
 impl<K, S, E, V> ViewInner<K, S, E, V>
 where
@@ -18,27 +18,28 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Makes this version, if it is not there.
-    pub(super) fn open(&self, connection: &Guarded) -> Result<Worked<()>, Failure> {
+    /// Creates this version, if it does not exist. The first version of a view becomes the serving version.
+    pub(super) fn open(&self, connection: &Guarded) -> Result<WorkOutcome<()>, Failure> {
         let failure = |error| Failure::new(&self.cannot("open"), error);
         let versions = layout::versions(connection, self.name()).map_err(failure)?;
         let tables = serde_json::to_string(&self.tables).expect("names are JSON");
-        if let Some(known) = versions.iter().find(|known| known.version == self.version()) {
-            return if known.tables == tables {
-                Ok(Worked::Undone(()))
+        if let Some(stored) = versions.iter().find(|stored| stored.version == self.version()) {
+            return if stored.tables == tables {
+                Ok(WorkOutcome::RollBack(()))
             } else {
-                Err(self.refuses(&format!("it was made with the tables {}, not {tables}", known.tables)))
+                let why = format!("it was made with the tables {}, not {tables}", stored.tables);
+                Err(self.cannot_open(&why))
             };
         }
         self.check_names(connection, &versions)?;
         connection.lend(|connection| Ok(self.view.create(connection)?)).map_err(|error| {
             let doing = self.cannot("make the tables of");
-            Failure::of_code(&doing, error)
+            Failure::from_user_code(&doing, error)
                 .unwrap_or_else(|error| Failure::plain(ErrorKind::Invalid, doing).because(error))
         })?;
         for table in &self.tables {
-            let rows = layout::versioned(table, self.version());
-            if layout::kind_of(connection, &rows).map_err(failure)?.as_deref() != Some("table") {
+            let rows = layout::versioned_table(table, self.version());
+            if layout::object_type(connection, &rows).map_err(failure)?.as_deref() != Some("table") {
                 let what = format!("{}: its code did not make the table {rows}", self.cannot("open"));
                 return Err(Failure::plain(ErrorKind::Invalid, what));
             }
@@ -49,32 +50,36 @@ where
         if serves {
             self.publish(connection)?;
         }
-        Ok(Worked::Kept(()))
+        Ok(WorkOutcome::Commit(()))
     }
 
-    /// Removes this version, unless it serves.
-    pub(super) fn retire(&self, connection: &Guarded) -> Result<Worked<()>, Failure> {
+    /// Removes this version.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::Invalid` if it is the serving version.
+    pub(super) fn retire(&self, connection: &Guarded) -> Result<WorkOutcome<()>, Failure> {
         let failure = |error| Failure::new(&self.cannot("retire"), error);
         let (view, version) = (self.name(), self.version());
         let Some(id) = layout::version(connection, view, version).map_err(failure)? else {
-            return Ok(Worked::Undone(()));
+            return Ok(WorkOutcome::RollBack(()));
         };
         if layout::serving(connection, view).map_err(failure)?.is_some_and(|(_, serving)| serving == id) {
-            let what = format!("{}: it serves", self.cannot("retire"));
+            let what = format!("{}: it is the serving version", self.cannot("retire"));
             return Err(Failure::plain(ErrorKind::Invalid, what));
         }
         layout::drop_tables(connection, &self.tables, version)
             .and_then(|()| layout::remove_version(connection, id))
             .map_err(failure)?;
-        Ok(Worked::Kept(()))
+        Ok(WorkOutcome::Commit(()))
     }
 
-    /// Has the public names show the rows of this version, and takes back those that only `before` had.
+    /// Makes this version the serving version in place of `before`. Public names that only `before` has are dropped.
     pub(super) fn replace(&self, connection: &Connection, before: u32) -> Result<(), Failure> {
         let failure = |error| Failure::new(&self.cannot("switch to"), error);
         let versions = layout::versions(connection, self.name()).map_err(failure)?;
-        let before = versions.iter().find(|known| known.version == before);
-        for table in before.map(names).into_iter().flatten() {
+        let before = versions.iter().find(|stored| stored.version == before);
+        for table in before.map(public_names).into_iter().flatten() {
             layout::unpublish(connection, &table).map_err(failure)?;
         }
         layout::serve(connection, self.name(), self.version()).map_err(failure)?;
@@ -88,30 +93,34 @@ where
             .map_err(|error| Failure::new(&self.cannot("publish"), error))
     }
 
-    /// Refuses names that are taken in the file.
+    /// Checks that the names of the tables are free in the file.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::Refused` if another view or another object of the file has one of the names.
     fn check_names(&self, connection: &Connection, versions: &[VersionRow]) -> Result<(), Failure> {
         let failure = |error| Failure::new(&self.cannot("open"), error);
         for table in &self.tables {
             if let Some(other) = layout::other_owner(connection, self.name(), table).map_err(failure)? {
-                return Err(self.refuses(&format!("the view {other} has a table {table}, too")));
+                return Err(self.cannot_open(&format!("the view {other} has a table {table} already")));
             }
-            let is_public = versions.iter().any(|known| names(known).contains(table));
-            let rows = layout::versioned(table, self.version());
+            let is_public = versions.iter().any(|stored| public_names(stored).contains(table));
+            let rows = layout::versioned_table(table, self.version());
             for taken in [Some(table).filter(|_| !is_public), Some(&rows)].into_iter().flatten() {
-                if let Some(kind) = layout::kind_of(connection, taken).map_err(failure)? {
-                    return Err(self.refuses(&format!("there is a {kind} {taken} in the file")));
+                if let Some(kind) = layout::object_type(connection, taken).map_err(failure)? {
+                    return Err(self.cannot_open(&format!("the file has a {kind} {taken} already")));
                 }
             }
         }
         Ok(())
     }
 
-    fn refuses(&self, why: &str) -> Failure {
+    fn cannot_open(&self, why: &str) -> Failure {
         Failure::plain(ErrorKind::Refused, format!("{}: {why}", self.cannot("open")))
     }
 }
 
-/// The public names of a version's tables.
-fn names(row: &VersionRow) -> Vec<String> {
+/// Public names of a version's tables.
+fn public_names(row: &VersionRow) -> Vec<String> {
     serde_json::from_str(&row.tables).unwrap_or_default()
 }

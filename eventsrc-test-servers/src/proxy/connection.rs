@@ -1,23 +1,22 @@
 //! One connection through a proxy.
 
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::Protocol;
-use super::faults::{Faults, Stalled, Way, spend};
+use super::faults::{Faults, Stalled, Way};
+use super::lane::{Lane, copy};
 use super::postgres;
+use super::protocol::Protocol;
 
-/// What bears on one connection.
+/// The faults of one connection.
 pub(super) struct Connection {
     faults: Arc<Faults>,
     stalled: watch::Receiver<Stalled>,
-    /// Its random cut.
+    /// The random cut of the connection, if one was drawn.
     cut: Option<(Way, u64)>,
 }
 
@@ -31,7 +30,7 @@ impl Connection {
         self.faults.count(|injected| &mut injected.cut);
     }
 
-    /// Forwards both ways, until both have ended or the connection is cut, which is an error like any other.
+    /// Forwards both directions until both have ended or the connection is cut. A cut is an error like any other.
     pub(super) async fn forward(
         &self,
         mut client: TcpStream,
@@ -57,50 +56,6 @@ impl Connection {
 
     fn lane<W>(&self, way: Way, to: W) -> Lane<W> {
         let cut = self.cut.filter(|(cut, _)| *cut == way).map(|(_, bytes)| bytes);
-        Lane { faults: Arc::clone(&self.faults), stalled: self.stalled.clone(), way, cut, to }
-    }
-}
-
-/// One way of a connection: what goes into it comes out, or is held up, or cut off.
-pub(super) struct Lane<W> {
-    faults: Arc<Faults>,
-    stalled: watch::Receiver<Stalled>,
-    way: Way,
-    cut: Option<u64>,
-    to: W,
-}
-
-impl<W: AsyncWrite + Unpin> Lane<W> {
-    /// Sends these bytes; an error once the connection is cut.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.stalled.wait_for(|stalled| !stalled.is_set(self.way)).await.is_err() {
-            // The proxy is about to be gone with this connection.
-            return pending().await;
-        }
-        let own = spend(&mut self.cut, bytes.len());
-        let shared = self.faults.spend(self.way, own.unwrap_or(bytes.len()));
-        let Some(passed) = shared.or(own) else { return self.to.write_all(bytes).await };
-        self.to.write_all(&bytes[..passed]).await?;
-        self.faults.count(|injected| &mut injected.cut_after_bytes);
-        Err(io::ErrorKind::ConnectionAborted.into())
-    }
-
-    /// Ends this way, while the other may go on.
-    pub(super) async fn end(&mut self) -> io::Result<()> {
-        self.to.shutdown().await
-    }
-}
-
-/// Sends whatever comes.
-pub(super) async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: Lane<impl AsyncWrite + Unpin>,
-) -> io::Result<()> {
-    let mut bytes = vec![0; 16 * 1024];
-    loop {
-        match from.read(&mut bytes).await? {
-            0 => return to.end().await,
-            read => to.send(&bytes[..read]).await?,
-        }
+        Lane::new(Arc::clone(&self.faults), self.stalled.clone(), way, cut, to)
     }
 }

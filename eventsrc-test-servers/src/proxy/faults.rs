@@ -1,4 +1,4 @@
-//! What a proxy is told to do to its connections, and what it did.
+//! Faults of a proxy: requested and injected.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// One of the two ways that bytes go.
+/// Direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// From the client to the server.
@@ -16,30 +16,30 @@ pub enum Way {
     ToClient,
 }
 
-/// When the connection of a statement is cut. The client sees the same both times.
+/// Moment at which the connection of a statement is cut. The client cannot distinguish the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Before the server is told to execute it.
+    /// Before the statement is delivered to the server.
     Undelivered,
-    /// Once the server has executed it and answered, in place of the answer.
+    /// After the server has executed and answered the statement. The answer is not delivered.
     Answered,
 }
 
-/// How many faults were injected.
+/// Numbers of injected faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Injected {
-    /// Connections cut because all of them were.
+    /// Connections that were cut by [`Proxy::cut`](crate::proxy::Proxy::cut).
     pub cut: u64,
-    /// Connections cut after a number of bytes.
+    /// Connections that were cut after a number of bytes.
     pub cut_after_bytes: u64,
-    /// Connections cut before a statement was delivered.
+    /// Connections that were cut before a statement was delivered.
     pub undelivered: u64,
-    /// Connections cut in place of the answer to a statement.
+    /// Connections that were cut in place of the answer to a statement.
     pub answered: u64,
 }
 
 impl Injected {
-    /// All of them.
+    /// Returns the number of all injected faults.
     pub fn total(&self) -> u64 {
         self.cut + self.cut_after_bytes + self.undelivered + self.answered
     }
@@ -50,14 +50,14 @@ impl fmt::Display for Injected {
         let Self { cut, cut_after_bytes, undelivered, answered } = self;
         write!(
             f,
-            "{} connections cut: {cut} by hand, {cut_after_bytes} after some bytes, {undelivered} before a statement, \
+            "{} connections cut: {cut} on request, {cut_after_bytes} after some bytes, {undelivered} before a statement, \
              {answered} after one",
             self.total()
         )
     }
 }
 
-/// The ways that are held up.
+/// The directions that are held back.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stalled {
     to_server: bool,
@@ -80,10 +80,10 @@ impl Stalled {
     }
 }
 
-/// Which statements are cut, and when.
+/// Statements to cut, and the moment of the cut.
 pub(super) struct Rule {
     pub(super) moment: Moment,
-    pub(super) is_such: Box<dyn FnMut(&str) -> bool + Send>,
+    pub(super) matches: Box<dyn FnMut(&str) -> bool + Send>,
     pub(super) once: bool,
 }
 
@@ -126,7 +126,7 @@ impl Faults {
         *count(&mut self.lock().injected) += 1;
     }
 
-    /// After how many bytes, and which way, a new connection is cut.
+    /// Draws the direction and the number of bytes after which a new connection is cut.
     pub(super) fn draw_cut(&self) -> Option<(Way, u64)> {
         let mut state = self.lock();
         let (draws, bytes) = state.random_cuts.as_mut()?;
@@ -134,7 +134,7 @@ impl Faults {
         Some((way, draws.random_range(bytes.clone())))
     }
 
-    /// How many of these bytes go on, if the connection is cut behind them.
+    /// Returns the number of these bytes to forward before the cut, if the connection is to be cut within them.
     pub(super) fn spend(&self, way: Way, bytes: usize) -> Option<usize> {
         let mut state = self.lock();
         let budget = state.budget(way);
@@ -145,10 +145,10 @@ impl Faults {
         cut
     }
 
-    /// When to cut a connection that executes this statement.
+    /// Returns the moment at which to cut a connection that executes this statement.
     pub(super) fn moment(&self, statement: &str) -> Option<Moment> {
         let rules = &mut self.lock().rules;
-        let hit = rules.iter_mut().position(|rule| (rule.is_such)(statement))?;
+        let hit = rules.iter_mut().position(|rule| (rule.matches)(statement))?;
         let moment = rules[hit].moment;
         if rules[hit].once {
             rules.remove(hit);
@@ -170,7 +170,7 @@ impl State {
     }
 }
 
-/// Takes as many of these bytes from the budget as it has; if that is the last of it, says how many.
+/// Takes these bytes from the budget. Returns how many of them were left in it if it is now empty.
 pub(super) fn spend(budget: &mut Option<u64>, bytes: usize) -> Option<usize> {
     let left = budget.as_mut()?;
     let passed = usize::try_from(*left).map_or(bytes, |left| left.min(bytes));

@@ -1,4 +1,4 @@
-//! Reading along what a Postgres and its client say, version 3 of the protocol.
+//! Parsing of the conversation between a Postgres and its client, version 3 of the protocol.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,16 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
 
-use super::connection::{Lane, copy};
 use super::faults::{Faults, Moment};
+use super::lane::{Lane, copy};
 
-/// Whether a statement, or one of several in one text, is a plain COMMIT or END.
+/// Returns true if a statement, or one of several in one text, is a plain COMMIT or END.
 pub fn is_commit(statement: &str) -> bool {
     let is_plain = |part: &str| ["COMMIT", "END"].iter().any(|word| part.trim().eq_ignore_ascii_case(word));
     statement.split(';').any(is_plain)
 }
 
-/// Forwards both ways, and cuts where a statement is one of those to cut.
+/// Forwards both directions, and cuts the connection at the statements that a rule matches.
 pub(super) async fn forward(
     faults: &Faults,
     from_client: impl AsyncRead + Unpin,
@@ -39,41 +39,41 @@ pub(super) async fn forward(
     }
     let session = Session::new();
     tokio::try_join!(
-        session.ask(faults, from_client, to_server),
-        session.answer(faults, from_server, to_client)
+        session.forward_requests(faults, from_client, to_server),
+        session.forward_answers(faults, from_server, to_client)
     )
     .map(drop)
 }
 
-/// The codes of the packets that ask for encryption, which come before all others.
+/// Codes of the packets that request encryption. They precede all other packets.
 const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
 const GSS_REQUEST: [u8; 4] = 80_877_104_u32.to_be_bytes();
 
-/// One session, as far as both ways have to know of each other.
-struct Session(Mutex<Asked>);
+/// State of one session that both directions share.
+struct Session(Mutex<Requests>);
 
-/// What the client has asked for.
+/// The requests of the client.
 #[derive(Default)]
-struct Asked {
-    /// The text of each prepared statement, by its name.
+struct Requests {
+    /// Text of each prepared statement, by its name.
     statements: HashMap<Vec<u8>, String>,
-    /// The text behind each portal, by its name.
+    /// Text of the statement of each portal, by its name.
     portals: HashMap<Vec<u8>, String>,
-    /// How many times the server is to say that it is ready; the first time, nobody asks for it.
+    /// Number of `ReadyForQuery` messages that the server owes so far. The first one needs no request.
     readies: u64,
-    /// How many of these are due to a Sync after the latest statement.
+    /// Number of these that are due to a Sync after the latest statement.
     syncs: u64,
-    /// Which of these is not to arrive, nor what comes before it.
+    /// Number of the `ReadyForQuery` message that must not arrive, together with the messages before it.
     lost: Option<u64>,
 }
 
 impl Session {
     fn new() -> Self {
-        Self(Mutex::new(Asked { readies: 1, ..Asked::default() }))
+        Self(Mutex::new(Requests { readies: 1, ..Requests::default() }))
     }
 
-    /// Forwards what the client asks.
-    async fn ask(
+    /// Forwards the messages of the client.
+    async fn forward_requests(
         &self,
         faults: &Faults,
         mut from: impl AsyncRead + Unpin,
@@ -89,8 +89,8 @@ impl Session {
         to.end().await
     }
 
-    /// Forwards what the server answers.
-    async fn answer(
+    /// Forwards the messages of the server.
+    async fn forward_answers(
         &self,
         faults: &Faults,
         mut from: impl AsyncRead + Unpin,
@@ -107,7 +107,7 @@ impl Session {
                 }
                 held.extend_from_slice(&message);
                 if message[0] == COPY_IN_RESPONSE {
-                    // It is not the answer: only with it does the client send the rest of its question.
+                    // This is not the answer. The client waits for it before it sends the rest of the request.
                     to.send(&held).await?;
                     held.clear();
                 }
@@ -119,29 +119,30 @@ impl Session {
         to.end().await
     }
 
-    /// Takes note of a message of the client; whether it may not be delivered.
+    /// Records a message of the client. Returns true if the connection must be cut before the message is delivered.
     fn is_to_cut_before(&self, faults: &Faults, message: &[u8]) -> bool {
-        let mut asked = self.lock();
-        let Some((statement, ready)) = asked.note(message) else { return false };
-        if asked.lost.is_some() {
+        let mut requests = self.lock();
+        let Some((statement, ready)) = requests.record(message) else { return false };
+        if requests.lost.is_some() {
             return false;
         }
         match faults.moment(&statement) {
             Some(Moment::Undelivered) => return true,
-            Some(Moment::Answered) => asked.lost = Some(ready),
+            Some(Moment::Answered) => requests.lost = Some(ready),
             None => {}
         }
         false
     }
 
-    fn lock(&self) -> MutexGuard<'_, Asked> {
+    fn lock(&self) -> MutexGuard<'_, Requests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Asked {
-    /// Takes note of a message; a statement that it executes, and which of the times that the server is ready follows it.
-    fn note(&mut self, message: &[u8]) -> Option<(String, u64)> {
+impl Requests {
+    /// Records a message. Returns the statement that it executes, and the number of the `ReadyForQuery` message that
+    /// follows its answer.
+    fn record(&mut self, message: &[u8]) -> Option<(String, u64)> {
         let mut body = message.get(5..).unwrap_or_default();
         match message[0] {
             b'Q' => {
@@ -168,7 +169,7 @@ impl Asked {
                 self.syncs += 1;
             }
             b'F' => self.readies += 1,
-            // The end of a COPY from the client, which began with the latest statement: a Sync in between went unheard.
+            // The end of a COPY from the client, which the latest statement started. The server ignores a Sync in between.
             b'c' | b'f' => {
                 self.readies -= self.syncs;
                 self.syncs = 0;
@@ -182,7 +183,7 @@ impl Asked {
 const READY_FOR_QUERY: u8 = b'Z';
 const COPY_IN_RESPONSE: u8 = b'G';
 
-/// Reads a message: its kind, its length and its body. None at the end.
+/// Reads a message: its kind, its length and its body. Returns `None` at the end.
 async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let mut kind = [0];
     if from.read(&mut kind).await? == 0 {
@@ -191,7 +192,7 @@ async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<
     read_sized(from, kind.to_vec()).await.map(Some)
 }
 
-/// Reads a length, which counts itself, and as many bytes; behind what was read before.
+/// Reads a length, which counts itself, and a body of that length. Appends both to `read`.
 async fn read_sized(from: &mut (impl AsyncRead + Unpin), mut read: Vec<u8>) -> io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let body = length.checked_sub(4).ok_or(io::ErrorKind::InvalidData)?;
@@ -202,7 +203,7 @@ async fn read_sized(from: &mut (impl AsyncRead + Unpin), mut read: Vec<u8>) -> i
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Takes a string, which ends with a zero, from the front.
+/// Takes a zero-terminated string from the front.
 fn bytes(body: &mut &[u8]) -> Vec<u8> {
     let end = body.iter().position(|byte| *byte == 0).unwrap_or(body.len());
     let string = body[..end].to_vec();

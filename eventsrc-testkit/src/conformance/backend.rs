@@ -1,49 +1,50 @@
-//! How a backend comes into a suite.
+//! Backends of event and snapshot storages, as a suite uses them.
 
 use eventsrc_core::EventStorage;
 use eventsrc_core::snapshot::SnapshotStorage;
 
 use super::sample::{Sample, SampleKey};
 
-/// A backend whose event storage is held against the contract.
+/// A backend whose event storage is checked against the contract.
 ///
-/// Every rule gets a place of its own, which is empty at first, and opens it as often as it needs.
+/// Each rule gets a new, empty location and opens it as often as it needs.
 pub trait Backend: Send + Sync + 'static {
-    /// The storage.
+    /// The event storage.
     type Storage: EventStorage<Key = SampleKey, Payload = Sample>;
-    /// Where one set of data lives: a directory, a schema, a table. It is dropped when the rule is done.
+    /// The location of one data set, such as a directory, a schema or a table. It is dropped when the rule ends.
     type Location: Send + Sync + 'static;
 
-    /// What the contract leaves to the backend, and this one does.
+    /// Returns the optional parts of the contract that the backend implements.
     fn capabilities(&self) -> Capabilities;
 
-    /// A new place without any events.
+    /// Creates a new location without events.
     fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
-    /// A handle on the data at `place`, as another process would open it: it shares no more than that process would.
-    fn open(&self, place: &Self::Location) -> impl Future<Output = Self::Storage> + Send;
+    /// Opens the data set at `location` as another process would: the handle shares no state with other handles that
+    /// two processes would not share.
+    fn open(&self, location: &Self::Location) -> impl Future<Output = Self::Storage> + Send;
 }
 
-/// What the contract says "where the backend can" of. What is declared is checked; what is not is shown as
-/// undeclared in the report.
+/// The parts of the contract that are optional. A declared part is checked. A part that is not declared is reported
+/// as undeclared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// It sees that a put would leave a hole after the stored events.
+    /// A put that would leave a hole after the stored events is refused.
     pub sees_holes: bool,
-    /// It sees that a put lies inside a stored commit.
+    /// A put inside a stored commit is a conflict.
     pub sees_inside_commits: bool,
-    /// Its conflicts carry the commit in the way.
+    /// Conflicts carry the stored commit.
     pub conflict_has_commit: bool,
-    /// Its conflicts carry the head of the stream.
+    /// Conflicts carry the head of the stream.
     pub conflict_has_head: bool,
-    /// It keeps payloads as bytes, so that one may turn out to be unreadable.
+    /// Payloads are stored as bytes, so that a payload can be unreadable.
     pub decodes: bool,
-    /// The largest commit that it takes, in bytes of payload text.
+    /// Largest commit that the backend accepts, in bytes of payload text.
     pub largest_commit: usize,
 }
 
 impl Capabilities {
-    /// All that there is, and commits of 4 MiB.
+    /// All optional parts, and commits of up to 4 MiB.
     pub const ALL: Self = Self {
         sees_holes: true,
         sees_inside_commits: true,
@@ -54,35 +55,37 @@ impl Capabilities {
     };
 }
 
-/// A backend whose snapshot storage is held against the contract.
+/// A backend whose snapshot storage is checked against the contract.
+///
+/// Each rule gets a new, empty location and opens it as often as it needs.
 pub trait SnapshotBackend: Send + Sync + 'static {
-    /// The storage.
+    /// The snapshot storage.
     type Storage: SnapshotStorage<Key = SampleKey, Value = Sample>;
-    /// Where one set of data lives. It is dropped when the rule is done.
+    /// The location of one data set. It is dropped when the rule ends.
     type Location: Send + Sync + 'static;
 
-    /// What the contract leaves to the backend, and this one does.
+    /// Returns the optional parts of the contract that the backend implements.
     fn capabilities(&self) -> SnapshotCapabilities;
 
-    /// A new place without any snapshots.
+    /// Creates a new location without snapshots.
     fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
-    /// A handle on the snapshots called `name` at `place`, as another process would open it.
-    fn open(&self, place: &Self::Location, name: &str) -> impl Future<Output = Self::Storage> + Send;
+    /// Opens the snapshots called `name` at `location` as another process would.
+    fn open(&self, location: &Self::Location, name: &str) -> impl Future<Output = Self::Storage> + Send;
 }
 
-/// What a snapshot backend may have or not.
+/// The optional features of a snapshot storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotCapabilities {
-    /// Storages of different names share a place.
+    /// Storages of different names can share a location.
     pub has_names: bool,
-    /// It keeps values as bytes, so that one may turn out to be unreadable.
+    /// Values are stored as bytes, so that a value can be unreadable.
     pub decodes: bool,
-    /// The largest value that it takes, in bytes of text.
+    /// Largest value that the backend accepts, in bytes of text.
     pub largest_value: usize,
 }
 
 impl SnapshotCapabilities {
-    /// All that there is, and values of 4 MiB.
+    /// All optional features, and values of up to 4 MiB.
     pub const ALL: Self = Self { has_names: true, decodes: true, largest_value: 4 << 20 };
 }

@@ -1,22 +1,23 @@
-//! Puts at sequences that are taken.
+//! Puts at taken sequences.
 
 use std::sync::Arc;
 
-use eventsrc_core::Head;
+use eventsrc_core::storage::Put;
+use eventsrc_core::{EventStorage, Head};
 
 use super::backend::Backend;
-use super::report::{RuleResult, Violation, ensure, ensure_eq};
-use super::trial::{Trial, same_commit, together};
+use super::trial::{Trial, ensure_same_commit, run_concurrently};
+use super::violation::{RuleResult, Violation, ensure, ensure_eq};
 
 /// A put at a taken sequence is a conflict.
-pub async fn a_put_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_put_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores(&on.commit("a", 1, 1)).await?;
     storage.conflicts(&on.commit("a", 1, 1)).await.map(drop)
 }
 
-/// A put at a taken sequence changes nothing, neither events nor the head.
-pub async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A put at a taken sequence changes neither the events nor the head.
+pub(super) async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 1]);
     storage.stores_all(&stored).await?;
@@ -25,7 +26,7 @@ pub async fn a_put_at_a_taken_sequence_changes_nothing<B: Backend>(on: &Trial<B>
 }
 
 /// A put at the first sequence of any earlier commit is a conflict, and changes nothing.
-pub async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 3, 2, 1, 1]);
     storage.stores_all(&stored).await?;
@@ -35,8 +36,10 @@ pub async fn a_put_at_an_earlier_commit_is_a_conflict<B: Backend>(on: &Trial<B>)
     storage.holds("a", &stored).await
 }
 
-/// A put of more events than those in its way stores none of them.
-pub async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A commit with more events than the stored one at its sequence stores none of them.
+pub(super) async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2]);
     storage.stores_all(&stored).await?;
@@ -44,8 +47,10 @@ pub async fn a_longer_commit_at_a_taken_sequence_stores_no_part<B: Backend>(on: 
     storage.holds("a", &stored).await
 }
 
-/// A put of fewer events than those in its way is a conflict as well.
-pub async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A commit with fewer events than the stored one at its sequence is a conflict as well.
+pub(super) async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [5]);
     storage.stores_all(&stored).await?;
@@ -53,8 +58,10 @@ pub async fn a_shorter_commit_at_a_taken_sequence_is_a_conflict<B: Backend>(on: 
     storage.holds("a", &stored).await
 }
 
-/// A put of the same payloads under another commit id is a conflict: somebody else had the same to say.
-pub async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A put of the same payloads under another commit id is a conflict, because it is another writer's commit.
+pub(super) async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 2);
     storage.stores(&stored).await?;
@@ -64,8 +71,11 @@ pub async fn the_same_payloads_under_another_id_are_a_conflict<B: Backend>(on: &
     storage.holds("a", &[stored]).await
 }
 
-/// A put under a commit id that is stored at another sequence is a conflict: the id alone is no proof.
-pub async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A put under a commit id that is stored at another sequence is a conflict. The id alone does not identify a
+/// repetition.
+pub(super) async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 1]);
     storage.stores_all(&stored).await?;
@@ -75,8 +85,8 @@ pub async fn a_commit_id_stored_at_another_sequence_is_a_conflict<B: Backend>(on
     storage.holds("a", &stored).await
 }
 
-/// A conflict does not stop the put at the right place.
-pub async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A conflict does not prevent a put at the next sequence.
+pub(super) async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let (first, second) = (on.commit("a", 1, 1), on.commit("a", 2, 2));
     storage.stores(&first).await?;
@@ -85,21 +95,23 @@ pub async fn a_put_after_a_conflict_is_stored<B: Backend>(on: &Trial<B>) -> Rule
     storage.holds("a", &[first, second]).await
 }
 
-/// The commit that lost may be put again, under its id, at the next free sequence.
-pub async fn a_commit_that_lost_may_be_put_at_the_next_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A commit that got a conflict may be put again, under its id, at the next free sequence.
+pub(super) async fn a_conflicting_commit_is_stored_at_the_next_sequence<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let (winner, loser) = (on.commit("a", 1, 1), on.commit("a", 1, 2));
     storage.stores(&winner).await?;
     storage.conflicts(&loser).await?;
-    let mut moved = on.draft("a", 2, 2);
-    moved.metadata = loser.metadata.clone();
-    let moved = Arc::new(moved);
-    storage.stores(&moved).await?;
-    storage.holds("a", &[winner, moved]).await
+    let mut retried = on.draft("a", 2, 2);
+    retried.metadata = loser.metadata.clone();
+    let retried = Arc::new(retried);
+    storage.stores(&retried).await?;
+    storage.holds("a", &[winner, retried]).await
 }
 
-/// Many conflicts in a row change nothing.
-pub async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A hundred conflicts in a row change nothing.
+pub(super) async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 1]);
     storage.stores_all(&stored).await?;
@@ -110,8 +122,8 @@ pub async fn a_hundred_conflicts_change_nothing<B: Backend>(on: &Trial<B>) -> Ru
     storage.holds("a", &stored).await
 }
 
-/// What is in the way of a put is in sight of a read that follows.
-pub async fn what_a_put_met_is_there_to_read<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read after a conflict sees the commit that caused it.
+pub(super) async fn a_conflicting_commit_is_readable<B: Backend>(on: &Trial<B>) -> RuleResult {
     let (one, other) = (on.open().await, on.open().await);
     let stored = on.chain("a", [2]);
     one.stores_all(&stored).await?;
@@ -119,63 +131,65 @@ pub async fn what_a_put_met_is_there_to_read<B: Backend>(on: &Trial<B>) -> RuleR
     other.holds("a", &stored).await
 }
 
-/// A conflict carries the commit in the way.
-pub async fn a_conflict_carries_the_commit_in_the_way<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A conflict carries the stored commit that caused it.
+pub(super) async fn a_conflict_carries_the_commit_in_the_way<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 1);
     storage.stores(&stored).await?;
     let conflict = storage.conflicts(&on.commit("a", 1, 1)).await?;
     let existing = conflict.existing.ok_or_else(|| Violation::new("the conflict carries no commit"))?;
-    same_commit::<B>(&existing, &stored)
+    ensure_same_commit::<B>(&existing, &stored)
 }
 
-/// A conflict carries the commit in the way whole, with all its events and metadata.
-pub async fn a_conflict_carries_the_commit_whole<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// The commit in a conflict is complete, with all its events and metadata.
+pub(super) async fn a_conflict_carries_the_commit_whole<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut stored = on.draft("a", 1, 30);
-    stored.metadata.actor = Some("somebody".into());
+    stored.metadata.actor = Some("an actor".into());
     let stored = Arc::new(stored);
     storage.stores(&stored).await?;
     let conflict = storage.conflicts(&on.commit("a", 1, 1)).await?;
     let existing = conflict.existing.ok_or_else(|| Violation::new("the conflict carries no commit"))?;
-    same_commit::<B>(&existing, &stored)
+    ensure_same_commit::<B>(&existing, &stored)
 }
 
-/// A conflict with an earlier commit carries that one, not the latest.
-pub async fn a_conflict_carries_the_commit_at_its_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A conflict with an earlier commit carries that commit and not the latest one.
+pub(super) async fn a_conflict_carries_the_commit_at_its_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2, 1, 1]);
     storage.stores_all(&stored).await?;
     for (number, commit) in [1, 2, 4, 5].into_iter().zip(&stored) {
         let conflict = storage.conflicts(&on.commit("a", number, 1)).await?;
         let existing = conflict.existing.ok_or_else(|| Violation::new("the conflict carries no commit"))?;
-        same_commit::<B>(&existing, commit)?;
+        ensure_same_commit::<B>(&existing, commit)?;
     }
     Ok(())
 }
 
-/// Those who lost a race are told who won.
-pub async fn losers_of_a_race_are_told_the_winner<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// The conflict of each losing put in a race carries the commit that won.
+pub(super) async fn losers_of_a_race_get_the_winning_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits: Vec<_> = (0..8).map(|_| on.commit("a", 1, 2)).collect();
     let puts = commits.into_iter().map(|commit| {
         let storage = storage.clone();
-        async move { eventsrc_core::EventStorage::put(storage.storage(), commit).await }
+        async move { storage.storage().put(commit).await }
     });
-    let results = together(puts).await?;
+    let results = run_concurrently(puts).await?;
     let winner = storage.events("a", None).await?;
-    let Some((winner, _)) = winner.first() else { return Err(Violation::new("nobody won")) };
+    let Some((winner, _)) = winner.first() else { return Err(Violation::new("no put was stored")) };
     for result in results {
-        if let eventsrc_core::storage::Put::Conflict(conflict) = result? {
-            let existing = conflict.existing.ok_or_else(|| Violation::new("a loser is told no commit"))?;
-            same_commit::<B>(&existing, winner)?;
+        if let Put::Conflict(conflict) = result? {
+            let existing = conflict
+                .existing
+                .ok_or_else(|| Violation::new("the conflict of a losing put carries no commit"))?;
+            ensure_same_commit::<B>(&existing, winner)?;
         }
     }
     Ok(())
 }
 
 /// A conflict carries the head of the stream.
-pub async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 3);
     storage.stores(&stored).await?;
@@ -185,7 +199,9 @@ pub async fn a_conflict_carries_the_head<B: Backend>(on: &Trial<B>) -> RuleResul
 }
 
 /// A conflict with an earlier commit carries the head of the whole stream, with its time.
-pub async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2, 4]);
     storage.stores_all(&stored).await?;
@@ -196,15 +212,15 @@ pub async fn a_conflict_carries_the_head_of_the_latest_commit<B: Backend>(on: &T
     Ok(())
 }
 
-/// What a conflict carries is true: a backend that has it not at hand says nothing rather than something wrong.
-pub async fn what_a_conflict_carries_is_true<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Whatever a conflict carries is correct. A backend that lacks the commit or the head omits it.
+pub(super) async fn the_data_of_a_conflict_is_correct<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 3, 1]);
     storage.stores_all(&stored).await?;
     for (number, commit) in [1, 3, 6].into_iter().zip(&stored) {
         let conflict = storage.conflicts(&on.commit("a", number, 1)).await?;
         if let Some(existing) = conflict.existing {
-            same_commit::<B>(&existing, commit)?;
+            ensure_same_commit::<B>(&existing, commit)?;
         }
         if let Some(Head { sequence, time }) = conflict.head {
             let head = stored[2].head();

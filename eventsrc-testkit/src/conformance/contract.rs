@@ -1,59 +1,31 @@
-//! The contract of an event storage, sentence by sentence, and the rules that check each.
+//! The contract of an event storage: its sentences, and the rules that check each.
 
 use eventsrc_core::storage::ScanStorage;
 
 use super::backend::Backend;
-use super::report::{Rule, Suite};
+use super::rule::{Rule, rules};
+use super::suite::Suite;
 use super::trial::Trial;
 use super::{
-    as_put, conflicts, dropped, heads, lost_replies, places, putting, races, reading, scanning, streams,
-    unreadable, visibility, whole,
+    atomicity, cancellation, conflicts, heads, invalid_puts, lost_replies, puts, races, reading, round_trips,
+    scanning, streams, unreadable, visibility,
 };
 
-/// Lists rules under their sentences. `needs` names the capabilities without which they are not held.
-macro_rules! rules {
-    ($on:ident; $($sentence:literal $(needs $($capability:ident)+)? => $module:ident $rules:tt;)+) => {{
-        let mut rules = Vec::new();
-        $(rules.extend($crate::conformance::contract::group!(
-            $on, $sentence, [$($($capability)+)?], $module $rules
-        ));)+
-        rules
-    }};
-}
-
-macro_rules! group {
-    ($on:ident, $sentence:literal, $capabilities:tt, $module:ident [$($rule:ident,)+]) => {
-        [$($crate::conformance::Rule {
-            sentence: $sentence,
-            name: stringify!($rule),
-            applies: $crate::conformance::contract::applies!($capabilities),
-            check: |backend| Box::pin(async move { $module::$rule(&$on::new(backend).await).await }),
-        },)+]
-    };
-}
-
-macro_rules! applies {
-    ([]) => { |_| true };
-    ([$($capability:ident)+]) => { |backend: &B| $(backend.capabilities().$capability)&&+ };
-}
-
-pub(crate) use {applies, group, rules};
-
-/// The rules of [`EventStorage`](eventsrc_core::EventStorage).
+/// Returns the rules of [`EventStorage`](eventsrc_core::EventStorage).
 pub fn storage_suite<B: Backend>() -> Suite<B> {
     let mut rules = putting_rules();
     rules.extend(reading_rules());
     Suite::new(rules)
 }
 
-/// The rules of [`ScanStorage`].
+/// Returns the rules of [`ScanStorage`].
 pub fn scan_suite<B: Backend<Storage: ScanStorage>>() -> Suite<B> {
     Suite::new(scan_rules())
 }
 
 fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
     rules! { Trial;
-        "A put stores a commit of one or more events at its first sequence if nothing is stored there." => putting [
+        "A put stores a commit of one or more events at its first sequence if nothing is stored there." => puts [
             a_put_on_an_empty_stream_is_stored,
             a_put_after_the_latest_commit_is_stored,
             a_put_after_a_commit_of_several_events_is_stored,
@@ -66,21 +38,22 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_stream_of_more_than_a_megabyte_is_stored,
             a_commit_may_end_at_the_last_sequence,
         ];
-        "A commit is stored whole or not at all, and no reader ever sees a part of it." => whole [
+        "A commit is stored whole or not at all, and no reader ever sees a part of it." => atomicity [
             a_reader_never_sees_a_part_of_a_commit,
             a_reader_through_another_handle_never_sees_a_part,
             latest_never_lies_inside_a_commit,
         ];
-        "Of any number of racing puts at one sequence, exactly one is stored." => races [
+        "Of any number of concurrent puts at one sequence, exactly one is stored." => races [
             of_two_racing_puts_one_is_stored,
             of_64_racing_puts_one_is_stored,
             of_racing_puts_through_two_handles_one_is_stored,
             of_racing_puts_of_different_lengths_one_is_stored,
             of_racing_puts_after_a_commit_one_is_stored,
             of_racing_puts_from_different_zones_one_is_stored,
-            writers_who_go_on_after_conflicts_store_every_commit_once,
+            writers_that_retry_conflicts_store_every_commit_once,
         ];
-        "A put at a taken sequence changes nothing and is a [`Put::Conflict`], never an error." => conflicts [
+        "A put at a sequence that another commit holds changes nothing and returns [`Put::Conflict`], never an error."
+            => conflicts [
             a_put_at_a_taken_sequence_is_a_conflict,
             a_put_at_a_taken_sequence_changes_nothing,
             a_put_at_an_earlier_commit_is_a_conflict,
@@ -89,84 +62,94 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             the_same_payloads_under_another_id_are_a_conflict,
             a_commit_id_stored_at_another_sequence_is_a_conflict,
             a_put_after_a_conflict_is_stored,
-            a_commit_that_lost_may_be_put_at_the_next_sequence,
+            a_conflicting_commit_is_stored_at_the_next_sequence,
             a_hundred_conflicts_change_nothing,
-            what_a_put_met_is_there_to_read,
-            what_a_conflict_carries_is_true,
+            a_conflicting_commit_is_readable,
+            the_data_of_a_conflict_is_correct,
         ];
-        "A put at a taken sequence changes nothing and is a [`Put::Conflict`], never an error." needs decodes => unreadable [
+        "A put at a sequence that another commit holds changes nothing and returns [`Put::Conflict`], never an error."
+            needs decodes => unreadable [
             a_put_that_meets_an_unreadable_commit_is_a_conflict,
         ];
-        "A conflict carries the commit in the way where the backend has it at hand." needs conflict_has_commit => conflicts [
+        "A conflict carries the commit that holds the sequence, if the backend can return it without another read."
+            needs conflict_has_commit => conflicts [
             a_conflict_carries_the_commit_in_the_way,
             a_conflict_carries_the_commit_whole,
             a_conflict_carries_the_commit_at_its_sequence,
-            losers_of_a_race_are_told_the_winner,
+            losers_of_a_race_get_the_winning_commit,
         ];
-        "A conflict carries the commit in the way where the backend has it at hand."
-            needs conflict_has_commit sees_inside_commits => places [
+        "A conflict carries the commit that holds the sequence, if the backend can return it without another read."
+            needs conflict_has_commit sees_inside_commits => invalid_puts [
             a_conflict_inside_a_commit_carries_that_commit,
         ];
-        "A conflict carries the head of the stream where the backend has it at hand." needs conflict_has_head => conflicts [
+        "A conflict carries the head of the stream, if the backend can return it without another read."
+            needs conflict_has_head => conflicts [
             a_conflict_carries_the_head,
             a_conflict_carries_the_head_of_the_latest_commit,
         ];
-        "A put of a commit that is already stored there, known by its commit id, is [`Put::Repeated`] with the last sequence \
-         that is stored, and changes nothing: a reply was lost, or a command sent twice." => lost_replies [
-            a_put_of_the_only_commit_again_is_repeated,
-            a_put_of_the_latest_commit_again_is_repeated,
-            a_put_of_an_earlier_commit_again_is_repeated,
-            a_put_of_many_events_again_is_repeated,
-            a_put_again_stores_no_second_copy,
-            a_put_again_through_another_handle_is_repeated,
-            the_same_commit_put_by_many_at_once_is_stored_once,
-            a_put_again_is_known_by_its_commit_id,
-            a_put_again_tells_the_last_sequence_stored,
-            a_put_again_does_not_move_the_head,
+        "A put of a commit that is already stored at this sequence, recognised by its commit id, changes nothing and \
+         returns [`Put::Repeated`] with the last sequence of the stored commit. This happens after a lost reply or a \
+         repeated command." => lost_replies [
+            a_second_put_of_the_only_commit_is_repeated,
+            a_second_put_of_the_latest_commit_is_repeated,
+            a_second_put_of_an_earlier_commit_is_repeated,
+            a_second_put_of_many_events_is_repeated,
+            a_second_put_stores_no_second_copy,
+            a_second_put_through_another_handle_is_repeated,
+            concurrent_puts_of_one_commit_store_it_once,
+            a_second_put_is_recognised_by_its_commit_id,
+            a_second_put_returns_the_last_stored_sequence,
+            a_second_put_does_not_change_the_head,
         ];
-        "A put of a commit that is already stored there, known by its commit id, is [`Put::Repeated`] with the last sequence \
-         that is stored, and changes nothing: a reply was lost, or a command sent twice."
+        "A put of a commit that is already stored at this sequence, recognised by its commit id, changes nothing and \
+         returns [`Put::Repeated`] with the last sequence of the stored commit. This happens after a lost reply or a \
+         repeated command."
             needs decodes => unreadable [
-            a_put_again_of_an_unreadable_commit_is_repeated,
+            a_second_put_of_an_unreadable_commit_is_repeated,
         ];
-        "Streams are independent: a put on one is not seen on another, whatever their names share." => streams [
+        "Streams are independent: a put to one stream does not appear in another, however similar their names are."
+            => streams [
             the_same_id_in_two_categories_is_two_streams,
-            names_that_begin_alike_are_apart,
-            ids_with_slashes_are_apart,
-            ids_with_separators_are_apart,
-            names_that_differ_in_case_are_apart,
-            names_that_differ_in_spaces_are_apart,
-            ids_with_control_characters_are_apart,
-            unicode_names_are_apart,
-            emoji_names_are_apart,
-            ids_with_quotes_are_apart,
-            ids_with_wildcards_are_apart,
-            ids_that_look_like_numbers_are_apart,
-            very_long_ids_are_apart,
+            names_with_a_common_prefix_are_distinct,
+            ids_with_slashes_are_distinct,
+            ids_with_separators_are_distinct,
+            names_that_differ_in_case_are_distinct,
+            names_that_differ_in_spaces_are_distinct,
+            ids_with_control_characters_are_distinct,
+            unicode_names_are_distinct,
+            emoji_names_are_distinct,
+            ids_with_quotes_are_distinct,
+            ids_with_wildcards_are_distinct,
+            ids_that_look_like_numbers_are_distinct,
+            very_long_ids_are_distinct,
             a_sequence_taken_on_one_stream_is_free_on_another,
             a_commit_id_may_be_stored_on_two_streams,
-            two_thousand_streams_are_apart,
+            two_thousand_streams_are_distinct,
         ];
-        "Streams are independent: a put on one is not seen on another, whatever their names share." => races [
-            writers_on_different_streams_do_not_meet,
+        "Streams are independent: a put to one stream does not appear in another, however similar their names are."
+            => races [
+            writers_on_different_streams_do_not_conflict,
         ];
-        "A put inside a stored commit is a conflict, where the backend can see it." needs sees_inside_commits => places [
+        "A put at a sequence inside a stored commit is a conflict, if the backend can detect it."
+            needs sees_inside_commits => invalid_puts [
             a_put_inside_a_commit_is_a_conflict,
             a_put_that_begins_inside_the_latest_commit_is_a_conflict,
             a_put_inside_a_commit_under_its_id_is_a_conflict,
         ];
-        "A put that would leave a hole after the stored events is an error of kind `Invalid`, where the backend can see it."
-            needs sees_holes => places [
+        "A put that would leave a hole after the stored events is an error of kind `Invalid`, if the backend can detect it."
+            needs sees_holes => invalid_puts [
             a_put_that_leaves_a_hole_of_one_is_refused,
             a_put_that_leaves_a_hole_after_several_events_is_refused,
             a_put_that_leaves_a_large_hole_is_refused,
             a_put_that_is_refused_for_a_hole_changes_nothing,
             the_error_for_a_hole_names_the_stream_and_the_sequence,
         ];
-        "(A stream that is empty *here* may begin at any sequence: its beginning may be in another storage, see [`Merged`].)" => putting [
+        "(A stream that is empty *here* may begin at any sequence, because its beginning may be in another storage; see \
+         [`Merged`].)" => puts [
             an_empty_stream_may_begin_at_any_sequence,
         ];
-        "A commit that runs past the last sequence is an error of kind `Invalid`, and so is a malformed stream name." => places [
+        "A put of a commit that extends past the last sequence, or that has a malformed stream name, is an error of kind \
+         `Invalid`." => invalid_puts [
             a_commit_past_the_last_sequence_is_refused,
             a_commit_past_the_last_sequence_changes_nothing,
             a_name_without_a_category_is_refused,
@@ -175,50 +158,55 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_name_with_a_zero_character_is_refused,
             a_put_under_a_malformed_name_changes_nothing,
         ];
-        "When a put has answered `Stored` or `Repeated`, every later read sees the commit, from any task or process." => visibility [
+        "After a put has returned `Stored` or `Repeated`, every later read sees the commit, from any task or process."
+            => visibility [
             a_stored_commit_is_read_at_once,
             a_stored_commit_is_read_at_once_from_its_sequence,
             a_stored_commit_is_read_from_another_task,
             a_stored_commit_is_read_through_an_earlier_handle,
             a_stored_commit_outlives_the_handle,
             latest_is_up_to_date_through_every_handle,
-            writers_side_by_side_read_what_they_stored,
+            concurrent_writers_read_their_own_commits,
         ];
-        "When a put has answered `Stored` or `Repeated`, every later read sees the commit, from any task or process." => races [
-            two_handles_may_write_by_turns,
+        "After a put has returned `Stored` or `Repeated`, every later read sees the commit, from any task or process."
+            => races [
+            two_handles_may_write_in_turn,
         ];
-        "A caller that stops waiting for a put does no harm: the commit is stored whole or not at all." => dropped [
+        "A put may be cancelled: if its future is dropped, the commit is stored whole or not at all." => cancellation [
             a_dropped_put_stores_its_commit_whole_or_not_at_all,
-            a_dropped_put_holds_nobody_up,
-            puts_dropped_among_others_leave_every_stream_whole,
+            a_dropped_put_blocks_no_other_call,
+            concurrent_dropped_puts_leave_every_stream_complete,
         ];
     }
 }
 
 fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
     rules! { Trial;
-        "`latest` is the last sequence of the last commit and its time, or `None` for a stream without events." => reading [
+        "`latest` returns the last sequence and the time of the last commit, or `None` for a stream without events."
+            => reading [
             latest_is_none_without_events,
             latest_is_the_last_sequence_of_the_commit,
             latest_has_the_time_of_the_last_commit,
-            latest_moves_with_each_commit,
-            latest_goes_by_sequence_and_not_by_time,
+            latest_advances_with_each_commit,
+            latest_is_ordered_by_sequence_not_by_time,
             a_put_right_after_latest_is_stored,
         ];
-        "`latest` does not decode payloads, so that an unreadable event does not stop its stream's writers." needs decodes => unreadable [
+        "`latest` does not decode payloads, so an unreadable event does not stop the writers of its stream."
+            needs decodes => unreadable [
             latest_does_not_decode,
             an_unreadable_event_does_not_stop_writers,
         ];
-        "`events` are in order, without holes or repetitions, in pages of a bounded size." => reading [
+        "`events` delivers events in order, without holes or repetitions, in pages of bounded size." => reading [
             events_are_in_order_without_holes_or_repetitions,
             a_long_stream_comes_in_several_pages,
-            many_may_read_one_stream_at_once,
+            concurrent_reads_of_one_stream_are_complete,
         ];
-        "`events` from a sequence begin at that very event, also inside a commit; from beyond the end they are empty." => reading [
+        "`events` from a sequence starts at exactly that event, even inside a commit, and is empty beyond the end."
+            => reading [
             events_from_the_first_sequence_are_all,
             events_from_the_first_of_a_commit_begin_there,
             events_from_inside_a_commit_begin_there,
-            events_from_every_place_of_a_long_commit_begin_there,
+            events_from_every_index_of_a_long_commit_begin_there,
             a_long_stream_is_read_from_each_of_its_sequences,
             events_from_the_last_sequence_are_the_last_event,
             events_from_beyond_the_end_are_empty,
@@ -226,15 +214,16 @@ fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
             events_from_before_the_beginning_are_all,
             events_from_another_zone_begin_at_the_first_not_less,
         ];
-        "`events_after` the end of a commit are what `events` from the next sequence are." => reading [
+        "`events_after` the end of a commit delivers the same events as `events` from the next sequence." => reading [
             events_after_a_commit_are_those_from_the_next_sequence,
         ];
-        "A stream without events reads as empty, which is no error." => reading [
+        "A read of a stream without events is empty and not an error." => reading [
             a_stream_without_events_is_empty,
             a_stream_without_events_is_empty_from_any_sequence,
             reading_a_stream_changes_nothing,
         ];
-        "Events come back as they were put: key, sequence, time (to the microsecond), metadata and payload." => as_put [
+        "Events are returned as they were put: key, sequence, time (to the microsecond), metadata and payload."
+            => round_trips [
             keys_come_back,
             large_sequences_come_back,
             zones_come_back,
@@ -261,84 +250,88 @@ fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
             events_of_a_commit_come_back_in_order,
             events_come_back_in_their_commits,
         ];
-        "`events` that have begun may or may not see later puts, but never a part of a commit." => reading [
-            events_that_have_begun_go_on_beside_a_writer,
+        "A read that has started may or may not see later puts, but never a part of a commit." => reading [
+            a_running_read_continues_during_writes,
         ];
-        "An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence; what lies \
-         before it is delivered first, and nothing is left out in silence." needs decodes => unreadable [
+        "An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence. The events \
+         before it are delivered first, and no event is skipped silently." needs decodes => unreadable [
             an_unreadable_event_is_a_corrupt_error,
             an_unreadable_event_names_its_stream,
             an_unreadable_event_names_its_sequence,
             an_unreadable_event_keeps_its_cause,
-            what_lies_before_an_unreadable_event_is_delivered,
+            events_before_an_unreadable_one_are_delivered,
             events_after_an_unreadable_one_can_be_read,
             an_unreadable_event_stops_its_own_stream_only,
         ];
-        "Dropping a stream of events early is allowed, and frees what it holds." => dropped [
+        "Dropping a stream of events early is allowed and releases its resources." => cancellation [
             events_may_be_dropped_early,
-            dropped_events_free_what_they_hold,
-            events_that_wait_hold_nobody_up,
-            a_dropped_latest_holds_nobody_up,
+            dropped_events_release_their_resources,
+            unread_events_block_no_other_call,
+            a_dropped_latest_blocks_no_other_call,
         ];
     }
 }
 
 fn scan_rules<B: Backend<Storage: ScanStorage>>() -> Vec<Rule<B>> {
     rules! { Trial;
-        "A scan delivers every event of every stream that was stored when it began; later ones may be seen or not." => scanning [
+        "A scan delivers every event of every stream that was stored when the scan started; it may or may not deliver \
+         later ones." => scanning [
             an_empty_storage_scans_as_empty,
             a_scan_delivers_every_event,
             a_scan_delivers_what_was_just_stored,
             a_scan_delivers_a_commit_of_1000_events,
             a_scan_delivers_streams_that_begin_later,
             a_scan_delivers_two_thousand_streams,
-            a_scan_gives_commits_back_as_they_were_put,
-            a_scan_beside_writers_delivers_what_was_there,
+            a_scan_returns_commits_unchanged,
+            a_scan_during_writes_delivers_earlier_commits,
             a_scan_agrees_with_the_streams,
         ];
-        "The segments of one total are disjoint, and together they are everything." => scanning [
-            two_segments_are_disjoint_and_everything,
-            three_segments_are_disjoint_and_everything,
-            seven_segments_are_disjoint_and_everything,
-            more_segments_than_streams_are_everything,
-            segments_through_different_handles_are_everything,
-            segments_side_by_side_are_everything,
+        "Segments of the same total are disjoint, and together they cover all streams." => scanning [
+            two_segments_are_disjoint_and_complete,
+            three_segments_are_disjoint_and_complete,
+            seven_segments_are_disjoint_and_complete,
+            more_segments_than_streams_are_complete,
+            segments_through_different_handles_are_complete,
+            concurrent_segments_are_complete,
         ];
-        "A stream lies in one segment as a whole, and its events come in order, without holes or repetitions." => scanning [
+        "Each stream belongs to exactly one segment, and its events are in order, without holes or repetitions."
+            => scanning [
             a_stream_lies_in_one_segment,
         ];
-        "A page may hold several streams, and a stream may go on in a later page, with others in between." => scanning [
+        "A page may hold events of several streams, and a stream may continue in a later page, with other streams in \
+         between." => scanning [
             scanned_streams_are_in_order,
             a_scan_may_be_dropped_early,
         ];
-        "A commit is stored whole or not at all, and no reader ever sees a part of it." => whole [
+        "A commit is stored whole or not at all, and no reader ever sees a part of it." => atomicity [
             a_scan_never_sees_a_part_of_a_commit,
         ];
-        "An event that cannot be read is an error of kind `Corrupt` that names it; nothing is left out in silence."
+        "An event that cannot be read is an error of kind `Corrupt` that names the event, and no event is skipped silently."
             needs decodes => unreadable [
             a_scan_names_an_unreadable_event,
         ];
-        "`heads` deliver every stream that had events when they began, once; later ones may be seen or not." => heads [
+        "`heads` delivers every stream that had events when the call started, once; it may or may not deliver later ones."
+            => heads [
             an_empty_storage_has_no_heads,
             heads_deliver_every_stream_once,
             heads_deliver_what_was_just_stored,
-            heads_give_keys_back_as_they_were_put,
+            heads_return_keys_unchanged,
             heads_deliver_streams_that_begin_later,
-            heads_beside_writers_deliver_every_stream_once,
+            heads_during_writes_deliver_every_stream_once,
         ];
-        "A stream's head is what `latest` answers, at some time after the heads began." => heads [
+        "The head of a stream is what `latest` returns at some moment after the call of `heads` started." => heads [
             heads_are_what_latest_answers,
             a_head_never_lies_inside_a_commit,
         ];
         "The heads of a segment are those of the streams that a scan of the same segment delivers." => heads [
-            heads_of_segments_are_disjoint_and_everything,
-            heads_are_of_the_streams_that_a_scan_delivers,
+            heads_of_segments_are_disjoint_and_complete,
+            heads_cover_the_streams_of_a_scan,
         ];
-        "`heads` come in pages of a bounded size, and dropping them early is allowed." => heads [
+        "`heads` delivers pages of bounded size, and dropping them early is allowed." => heads [
             heads_of_many_streams_come_in_several_pages,
             heads_may_be_dropped_early,
         ];
-        "`heads` do not decode payloads, so that an unreadable event hides no stream." needs decodes => heads [
+        "`heads` does not decode payloads, so an unreadable event hides no stream." needs decodes => heads [
             heads_do_not_decode,
         ];
     }

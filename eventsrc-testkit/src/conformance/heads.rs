@@ -7,13 +7,15 @@ use eventsrc_core::{Head, Sequence};
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::{Sample, SampleKey, Unreadable};
 use super::scanning::stored;
-use super::trial::{CommitOf, Handle, HeadOf, SequenceOf, Trial, to_the_microsecond, together};
+use super::trial::{CommitOf, Handle, HeadOf, SequenceOf, Trial, run_concurrently, with_truncated_time};
+use super::violation::{RuleResult, Violation, ensure, ensure_eq};
 
-/// A storage without events has no heads, in one segment and in many.
-pub async fn an_empty_storage_has_no_heads<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// A storage without events has no heads, in one segment and in several.
+pub(super) async fn an_empty_storage_has_no_heads<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     for segment in Segment::split(3).chain([Segment::ALL]) {
         ensure_eq!(storage.heads(segment).await?, vec![], "the heads");
@@ -21,15 +23,17 @@ pub async fn an_empty_storage_has_no_heads<B: Backend<Storage: ScanStorage>>(on:
     Ok(())
 }
 
-/// Every stream is delivered once, however many commits it has.
-pub async fn heads_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// `heads` deliver every stream once, however many commits it has.
+pub(super) async fn heads_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
-    every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
+    ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-/// What was acknowledged right before is in the heads, through any handle.
-pub async fn heads_deliver_what_was_just_stored<B: Backend<Storage: ScanStorage>>(
+/// A commit is in the heads as soon as its put is answered, through every handle.
+pub(super) async fn heads_deliver_what_was_just_stored<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let (storage, other) = (on.open().await, on.open().await);
@@ -40,15 +44,15 @@ pub async fn heads_deliver_what_was_just_stored<B: Backend<Storage: ScanStorage>
         for commit in chain {
             storage.stores(&commit).await?;
             streams[at].push(commit);
-            every_head::<B>(storage.heads(Segment::ALL).await?, &streams)?;
-            every_head::<B>(other.heads(Segment::ALL).await?, &streams)?;
+            ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)?;
+            ensure_heads::<B>(other.heads(Segment::ALL).await?, &streams)?;
         }
     }
     Ok(())
 }
 
-/// Keys come back as they were put.
-pub async fn heads_give_keys_back_as_they_were_put<B: Backend<Storage: ScanStorage>>(
+/// `heads` return the keys exactly as they were put.
+pub(super) async fn heads_return_keys_unchanged<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -58,11 +62,11 @@ pub async fn heads_give_keys_back_as_they_were_put<B: Backend<Storage: ScanStora
     for stream in &streams {
         storage.stores_all(stream).await?;
     }
-    every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
+    ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-/// A stream that begins later than at its first sequence has a head like any other.
-pub async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
+/// A stream that begins after its first sequence has a head like any other.
+pub(super) async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -70,30 +74,31 @@ pub async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStor
     for stream in &streams {
         storage.stores_all(stream).await?;
     }
-    every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
+    ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-/// Beside writers, every stream that was there comes once, with the head that it had or has; others come once or not.
-pub async fn heads_beside_writers_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(
+/// During writes, `heads` deliver every earlier stream by_key, with its old or its new head. They deliver a new stream
+/// once or not at all.
+pub(super) async fn heads_during_writes_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
     let streams: Vec<_> = (0..600).map(|at| on.commit(&*format!("stream {at}"), 1, 2)).collect();
-    stores_side_by_side(&storage, &streams).await?;
+    stores_concurrently(&storage, &streams).await?;
     let mut pages = storage.storage().heads(Segment::ALL);
     let mut found = pages.try_next().await?.unwrap_or_default();
-    // Their names lie before and after those of the others.
+    // Their names sort before and after those of the others.
     let more = (0..40).flat_map(|at| [format!("a new stream {at}"), format!("yet a new stream {at}")]);
     let more = more.map(|id| on.commit(&*id, 1, 1));
     let longer = streams.iter().step_by(10).map(|commit| on.commit(&commit.key, 3, 1));
     let later: Vec<_> = more.chain(longer).collect();
-    stores_side_by_side(&storage, &later).await?;
+    stores_concurrently(&storage, &later).await?;
     found.extend(pages.try_collect::<Vec<_>>().await?.concat());
-    let found = once::<B>(found)?;
+    let found = by_key::<B>(found)?;
     for (key, head) in &found {
         let mut commits = streams.iter().chain(&later).filter(|commit| commit.key == *key);
         ensure!(
-            commits.any(|commit| to_the_microsecond(commit.head()) == *head),
+            commits.any(|commit| with_truncated_time(commit.head()) == *head),
             "{key:?} never had {head:?}"
         );
     }
@@ -102,8 +107,11 @@ pub async fn heads_beside_writers_deliver_every_stream_once<B: Backend<Storage: 
     Ok(())
 }
 
-/// A head is what `latest` answers: of commits of one event and of many, in every zone, with the time of the last.
-pub async fn heads_are_what_latest_answers<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// A head equals the answer of `latest`: for commits of one event and of many, in every zone, with the time of the
+/// last commit.
+pub(super) async fn heads_are_what_latest_answers<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 10).await?;
     let mut earlier = on.draft("back in time", 4, 1);
@@ -115,15 +123,15 @@ pub async fn heads_are_what_latest_answers<B: Backend<Storage: ScanStorage>>(on:
         storage.stores_all(stream).await?;
     }
     let heads = storage.heads(Segment::ALL).await?;
-    every_head::<B>(heads.clone(), &streams)?;
+    ensure_heads::<B>(heads.clone(), &streams)?;
     for (key, head) in heads {
         ensure_eq!(Some(head), storage.latest(&key).await?, "the head of {key:?}, and `latest`");
     }
     Ok(())
 }
 
-/// A head is never of a part of a commit.
-pub async fn a_head_never_lies_inside_a_commit<B: Backend<Storage: ScanStorage>>(
+/// A head is always the end of a commit.
+pub(super) async fn a_head_never_lies_inside_a_commit<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let (storage, reader) = (on.open().await, on.open().await);
@@ -139,8 +147,8 @@ pub async fn a_head_never_lies_inside_a_commit<B: Backend<Storage: ScanStorage>>
     writer.await.map_err(|panic| Violation::new(format!("the writer panicked: {panic}")))?
 }
 
-/// The segments of one total are disjoint, and together they are everything.
-pub async fn heads_of_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
+/// The segments of one total are disjoint and together complete.
+pub(super) async fn heads_of_segments_are_disjoint_and_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -150,13 +158,13 @@ pub async fn heads_of_segments_are_disjoint_and_everything<B: Backend<Storage: S
         for segment in Segment::split(total) {
             heads.extend(storage.heads(segment).await?);
         }
-        every_head::<B>(heads, &streams)?;
+        ensure_heads::<B>(heads, &streams)?;
     }
     Ok(())
 }
 
-/// The streams of a segment are those of a scan of the segment, through any handle.
-pub async fn heads_are_of_the_streams_that_a_scan_delivers<B: Backend<Storage: ScanStorage>>(
+/// The heads of a segment are those of the streams that a scan of the segment delivers, through every handle.
+pub(super) async fn heads_cover_the_streams_of_a_scan<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let (storage, other) = (on.open().await, on.open().await);
@@ -165,81 +173,83 @@ pub async fn heads_are_of_the_streams_that_a_scan_delivers<B: Backend<Storage: S
         let scanned: BTreeSet<_> =
             storage.scan(segment).await?.into_iter().map(|(commit, _)| commit.key.clone()).collect();
         let headed = other.heads(segment).await?.into_iter().map(|(key, _)| key).collect();
-        ensure_eq!(scanned, headed, "the streams of a scan and of the heads of {segment:?}");
+        ensure_eq!(scanned, headed, "the streams of the heads, compared with those of a scan of {segment:?}");
     }
     Ok(())
 }
 
-/// The heads of 2,000 streams come in pages, none of them of more than 1,000 streams.
-pub async fn heads_of_many_streams_come_in_several_pages<B: Backend<Storage: ScanStorage>>(
+/// The heads of 2,000 streams are delivered in pages of at most 1,000 streams.
+pub(super) async fn heads_of_many_streams_come_in_several_pages<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
     let streams: Vec<_> = (0..2_000).map(|at| on.commit(&*format!("stream {at}"), 1, 1)).collect();
-    stores_side_by_side(&storage, &streams).await?;
+    stores_concurrently(&storage, &streams).await?;
     let pages: Vec<_> = storage.storage().heads(Segment::ALL).try_collect().await?;
     let largest = pages.iter().map(Vec::len).max();
     ensure!(largest <= Some(1_000), "a page has the heads of {largest:?} streams");
     let streams: Vec<_> = streams.into_iter().map(|commit| vec![commit]).collect();
-    every_head::<B>(pages.concat(), &streams)
+    ensure_heads::<B>(pages.concat(), &streams)
 }
 
-/// Heads that are dropped early hold nobody up.
-pub async fn heads_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// Heads that are dropped early block no other call.
+pub(super) async fn heads_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 40).await?;
-    let mut waiting = storage.storage().heads(Segment::ALL);
-    waiting.try_next().await?;
+    let mut unread = storage.storage().heads(Segment::ALL);
+    unread.try_next().await?;
     for _ in 0..100 {
         let mut pages = storage.storage().heads(Segment::ALL);
-        ensure!(pages.try_next().await?.is_some(), "there is no page");
+        ensure!(pages.try_next().await?.is_some(), "the heads have no page");
     }
     let more = on.chain("more", [1, 2]);
     storage.stores_all(&more).await?;
     streams.push(more);
-    every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
+    ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-/// An unreadable event, also the last one, hides neither its stream nor others.
-pub async fn heads_do_not_decode<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// An unreadable event, also the last one, hides neither its stream nor another.
+pub(super) async fn heads_do_not_decode<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 10).await?;
     for (at, stream) in streams.iter_mut().enumerate().skip(3).take(4) {
         let number = 1 + stream[stream.len() - 1].last().number();
-        let mut broken = on.draft(&*format!("stream {at}"), number, 2);
-        broken.payloads[at % 2] = Sample::Unreadable(Unreadable);
-        stream.push(broken.into());
+        let mut unreadable = on.draft(&*format!("stream {at}"), number, 2);
+        unreadable.payloads[at % 2] = Sample::Unreadable(Unreadable);
+        stream.push(unreadable.into());
         storage.stores(&stream[stream.len() - 1]).await?;
     }
-    every_head::<B>(storage.heads(Segment::ALL).await?, &streams)
+    ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-async fn stores_side_by_side<B: Backend>(storage: &Handle<B>, commits: &[CommitOf<B>]) -> RuleResult {
+async fn stores_concurrently<B: Backend>(storage: &Handle<B>, commits: &[CommitOf<B>]) -> RuleResult {
     let writers = commits.chunks(50).map(|commits| {
         let (storage, commits) = (storage.clone(), commits.to_vec());
         async move { storage.stores_all(&commits).await }
     });
-    together(writers).await?.into_iter().collect()
+    run_concurrently(writers).await?.into_iter().collect()
 }
 
-/// Expects the heads to be those of `streams`, in any order.
-fn every_head<B: Backend>(heads: Vec<HeadOf<B>>, streams: &[Vec<CommitOf<B>>]) -> RuleResult {
-    let mut found = once::<B>(heads)?;
+/// Expects the heads of exactly `streams`, in any order.
+fn ensure_heads<B: Backend>(heads: Vec<HeadOf<B>>, streams: &[Vec<CommitOf<B>>]) -> RuleResult {
+    let mut found = by_key::<B>(heads)?;
     for stream in streams {
         let (key, head) = (&stream[0].key, stream[stream.len() - 1].head());
-        ensure_eq!(found.remove(key), Some(to_the_microsecond(head)), "the head of {key:?}");
+        ensure_eq!(found.remove(key), Some(with_truncated_time(head)), "the head of {key:?}");
     }
-    let strange = found.keys().next();
-    ensure!(strange.is_none(), "there is a head of {strange:?}, which nobody stored");
+    let unknown = found.keys().next();
+    ensure!(unknown.is_none(), "there is a head of {unknown:?}, which was never stored");
     Ok(())
 }
 
-/// The heads by their streams, each of which comes once.
-fn once<B: Backend>(heads: Vec<HeadOf<B>>) -> Result<BTreeMap<SampleKey, Head<SequenceOf<B>>>, Violation> {
+/// Returns the heads by their keys. Expects each key once.
+fn by_key<B: Backend>(heads: Vec<HeadOf<B>>) -> Result<BTreeMap<SampleKey, Head<SequenceOf<B>>>, Violation> {
     let mut found = BTreeMap::new();
     for (key, head) in heads {
-        let again = found.insert(key.clone(), to_the_microsecond(head));
-        ensure!(again.is_none(), "the head of {key:?} comes twice");
+        let again = found.insert(key.clone(), with_truncated_time(head));
+        ensure!(again.is_none(), "the head of {key:?} was delivered twice");
     }
     Ok(found)
 }

@@ -1,4 +1,4 @@
-//! Puts of a commit that is stored already: the reply to an earlier one was lost, or the command was sent twice.
+//! Puts of a commit that is already stored, because the reply was lost or the command was sent twice.
 
 use std::sync::Arc;
 
@@ -6,28 +6,28 @@ use eventsrc_core::EventStorage;
 use eventsrc_core::storage::Put;
 
 use super::backend::Backend;
-use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::Sample;
-use super::trial::{Trial, together};
+use super::trial::{Trial, run_concurrently};
+use super::violation::{RuleResult, Violation, ensure, ensure_eq};
 
-/// A put of the only commit of a stream again is repeated.
-pub async fn a_put_of_the_only_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put of the only commit of a stream is `Repeated`.
+pub(super) async fn a_second_put_of_the_only_commit_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 1);
     storage.stores(&stored).await?;
     storage.repeats(&stored).await
 }
 
-/// A put of the latest commit again is repeated.
-pub async fn a_put_of_the_latest_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put of the latest commit is `Repeated`.
+pub(super) async fn a_second_put_of_the_latest_commit_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2]);
     storage.stores_all(&stored).await?;
     storage.repeats(&stored[1]).await
 }
 
-/// A put of any earlier commit again, which others have followed, is repeated, with the last sequence of that commit.
-pub async fn a_put_of_an_earlier_commit_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put of an earlier commit is `Repeated`, with the last sequence of that commit.
+pub(super) async fn a_second_put_of_an_earlier_commit_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2, 1, 3]);
     storage.stores_all(&stored).await?;
@@ -37,8 +37,8 @@ pub async fn a_put_of_an_earlier_commit_again_is_repeated<B: Backend>(on: &Trial
     Ok(())
 }
 
-/// A put again changes nothing: no second copy is stored.
-pub async fn a_put_again_stores_no_second_copy<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put changes nothing and stores no second copy.
+pub(super) async fn a_second_put_stores_no_second_copy<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2]);
     storage.stores_all(&stored).await?;
@@ -49,8 +49,8 @@ pub async fn a_put_again_stores_no_second_copy<B: Backend>(on: &Trial<B>) -> Rul
     Ok(())
 }
 
-/// A put of a commit of many events again is repeated, and stores none of them twice.
-pub async fn a_put_of_many_events_again_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put of a commit of many events is `Repeated`, and none of them is stored twice.
+pub(super) async fn a_second_put_of_many_events_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [30]);
     storage.stores_all(&stored).await?;
@@ -58,8 +58,8 @@ pub async fn a_put_of_many_events_again_is_repeated<B: Backend>(on: &Trial<B>) -
     storage.holds("a", &stored).await
 }
 
-/// A put of a stored commit again through another handle is repeated: the writer may have been restarted.
-pub async fn a_put_again_through_another_handle_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put through another handle is `Repeated`. The writer may have been restarted.
+pub(super) async fn a_second_put_through_another_handle_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
     let stored = on.chain("a", [2, 1]);
     on.open().await.stores_all(&stored).await?;
     let other = on.open().await;
@@ -68,8 +68,8 @@ pub async fn a_put_again_through_another_handle_is_repeated<B: Backend>(on: &Tri
     other.holds("a", &stored).await
 }
 
-/// The same commit put by many at once is stored by one, repeated by the others, and there once.
-pub async fn the_same_commit_put_by_many_at_once_is_stored_once<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Of concurrent puts of one commit, one is `Stored` and the others are `Repeated`. The commit is stored once.
+pub(super) async fn concurrent_puts_of_one_commit_store_it_once<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commit = on.commit("a", 1, 3);
     let puts = (0..16).map(|_| {
@@ -77,19 +77,22 @@ pub async fn the_same_commit_put_by_many_at_once_is_stored_once<B: Backend>(on: 
         async move { storage.storage().put(commit).await }
     });
     let mut stored = 0;
-    for put in together(puts).await? {
+    for put in run_concurrently(puts).await? {
         match put? {
             Put::Stored => stored += 1,
             Put::Repeated { last } => ensure_eq!(last, commit.last(), "the last sequence"),
-            Put::Conflict(_) => return Err(Violation::new("a commit met itself as a conflict")),
+            Put::Conflict(_) => {
+                return Err(Violation::new("a put of a stored commit is a conflict with itself"));
+            }
         }
     }
     ensure_eq!(stored, 1, "puts that stored the commit");
     storage.holds("a", &[commit]).await
 }
 
-/// A commit is known by its id: put again with another time and other payloads it is repeated, and stays as it was.
-pub async fn a_put_again_is_known_by_its_commit_id<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A commit is recognised by its id. A second put with another time and other payloads is `Repeated`, and the stored
+/// commit does not change.
+pub(super) async fn a_second_put_is_recognised_by_its_commit_id<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 1);
     storage.stores(&stored).await?;
@@ -100,8 +103,9 @@ pub async fn a_put_again_is_known_by_its_commit_id<B: Backend>(on: &Trial<B>) ->
     storage.holds("a", &[stored]).await
 }
 
-/// A put again tells the last sequence that is stored, also where it was decided anew and came out longer.
-pub async fn a_put_again_tells_the_last_sequence_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put returns the last stored sequence, even if the operation decided again and the commit has another
+/// length.
+pub(super) async fn a_second_put_returns_the_last_stored_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.commit("a", 1, 3);
     storage.stores(&stored).await?;
@@ -110,14 +114,14 @@ pub async fn a_put_again_tells_the_last_sequence_stored<B: Backend>(on: &Trial<B
         again.metadata.commit_id = stored.metadata.commit_id;
         match storage.storage().put(again.into()).await? {
             Put::Repeated { last } => ensure_eq!(last, stored.last(), "the last sequence"),
-            other => ensure!(false, "a put again of {length} events came to {other:?}"),
+            other => ensure!(false, "the answer to a second put, of {length} events, is {other:?}"),
         }
     }
     storage.holds("a", &[stored]).await
 }
 
-/// After a put again, the stream goes on where it ended.
-pub async fn a_put_again_does_not_move_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A second put does not change the head: the next put is stored after the last commit.
+pub(super) async fn a_second_put_does_not_change_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut stored = on.chain("a", [2, 2]);
     storage.stores_all(&stored).await?;

@@ -1,4 +1,4 @@
-//! Reading streams, whole and from a sequence on.
+//! Reading whole streams, and streams from a sequence on.
 
 use std::sync::Arc;
 
@@ -7,21 +7,23 @@ use eventsrc_core::{EventStorage, Head, Sequence};
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::Sample;
-use super::trial::{SequenceOf, Trial, events_from, events_in, same, seen, sequence, together};
+use super::trial::{
+    SequenceOf, Trial, ensure_same_events, events_from, events_in, read_events, run_concurrently, sequence,
+};
+use super::violation::{RuleResult, Violation, ensure, ensure_eq};
 
-/// `latest` is none for a stream without events.
-pub async fn latest_is_none_without_events<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// `latest` is `None` for a stream without events.
+pub(super) async fn latest_is_none_without_events<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     ensure_eq!(storage.latest("a").await?, None, "latest of an empty storage");
     storage.stores(&on.commit("b", 1, 1)).await?;
-    ensure_eq!(storage.latest("a").await?, None, "latest of a stream beside others");
+    ensure_eq!(storage.latest("a").await?, None, "latest of a stream next to others");
     Ok(())
 }
 
-/// `latest` is the last sequence of a commit of several events, not the first.
-pub async fn latest_is_the_last_sequence_of_the_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// `latest` is the last sequence of a commit of several events.
+pub(super) async fn latest_is_the_last_sequence_of_the_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commit = on.commit("a", 1, 5);
     storage.stores(&commit).await?;
@@ -31,7 +33,7 @@ pub async fn latest_is_the_last_sequence_of_the_commit<B: Backend>(on: &Trial<B>
 }
 
 /// `latest` has the time of the last commit.
-pub async fn latest_has_the_time_of_the_last_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn latest_has_the_time_of_the_last_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 2]);
     storage.stores_all(&stored).await?;
@@ -39,8 +41,8 @@ pub async fn latest_has_the_time_of_the_last_commit<B: Backend>(on: &Trial<B>) -
     Ok(())
 }
 
-/// `latest` moves with each commit, over ten and a hundred: numbers are no texts.
-pub async fn latest_moves_with_each_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// `latest` advances with each commit, also past 10 and 100. A store that orders numbers as text violates it.
+pub(super) async fn latest_advances_with_each_commit<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     for commit in on.chain("a", [1; 120]) {
         storage.stores(&commit).await?;
@@ -49,8 +51,8 @@ pub async fn latest_moves_with_each_commit<B: Backend>(on: &Trial<B>) -> RuleRes
     Ok(())
 }
 
-/// `latest` is the last commit, also where an earlier one bears a later time.
-pub async fn latest_goes_by_sequence_and_not_by_time<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// `latest` is the head of the last commit, even if an earlier commit has a later time.
+pub(super) async fn latest_is_ordered_by_sequence_not_by_time<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let (second, first) = (on.draft("a", 2, 1), on.commit("a", 1, 1));
     let second = Arc::new(second);
@@ -61,20 +63,22 @@ pub async fn latest_goes_by_sequence_and_not_by_time<B: Backend>(on: &Trial<B>) 
 }
 
 /// Events are in order, without holes or repetitions, over a stream of many commits.
-pub async fn events_are_in_order_without_holes_or_repetitions<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn events_are_in_order_without_holes_or_repetitions<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", (0..130).map(|at| 1 + at % 4));
     storage.stores_all(&stored).await?;
     let events = storage.events("a", None).await?;
-    for (number, (commit, place)) in (1..).zip(&events) {
-        ensure_eq!(commit.first.number() + *place as u64, number, "the number of an event");
+    for (number, (commit, index)) in (1..).zip(&events) {
+        ensure_eq!(commit.first.number() + *index as u64, number, "the number of an event");
     }
     ensure_eq!(events.len(), stored.iter().map(|commit| commit.len()).sum::<usize>(), "the number of events");
     Ok(())
 }
 
-/// A long stream comes in several pages, so that a reader of any stream holds a part of it.
-pub async fn a_long_stream_comes_in_several_pages<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A long stream is read in several pages, so a reader holds only a part of it in memory.
+pub(super) async fn a_long_stream_comes_in_several_pages<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(30_000));
     let commits = (1..=300).map(|number| {
@@ -87,11 +91,13 @@ pub async fn a_long_stream_comes_in_several_pages<B: Backend>(on: &Trial<B>) -> 
     let pages: Vec<_> = storage.storage().events(&"a".into(), None).try_collect().await?;
     ensure!(pages.len() > 1, "300 events of 30,000 bytes came in one page");
     let events: Vec<_> = pages.iter().flat_map(|page| events_in::<B>(page)).collect();
-    same::<B>(&events, &events_from::<B>(&stored, None))
+    ensure_same_events::<B>(&events, &events_from::<B>(&stored, None))
 }
 
-/// A long stream is read the same from each of its sequences, whichever page it lies in.
-pub async fn a_long_stream_is_read_from_each_of_its_sequences<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A long stream can be read from each of its sequences, on whichever page it is.
+pub(super) async fn a_long_stream_is_read_from_each_of_its_sequences<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", (0..270).map(|at| 1 + at % 3));
     storage.stores_all(&stored).await?;
@@ -104,17 +110,17 @@ pub async fn a_long_stream_is_read_from_each_of_its_sequences<B: Backend>(on: &T
     Ok(())
 }
 
-/// Events from the first sequence are all events.
-pub async fn events_from_the_first_sequence_are_all<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from the first sequence returns all events.
+pub(super) async fn events_from_the_first_sequence_are_all<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 1, 3]);
     storage.stores_all(&stored).await?;
     let from = storage.events("a", Some(stored[0].first)).await?;
-    same::<B>(&from, &events_from::<B>(&stored, None))
+    ensure_same_events::<B>(&from, &events_from::<B>(&stored, None))
 }
 
-/// Events from the first sequence of any commit begin there.
-pub async fn events_from_the_first_of_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from the first sequence of a commit begins there.
+pub(super) async fn events_from_the_first_of_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 3, 1, 1, 4, 2]);
     storage.stores_all(&stored).await?;
@@ -124,8 +130,8 @@ pub async fn events_from_the_first_of_a_commit_begin_there<B: Backend>(on: &Tria
     Ok(())
 }
 
-/// Events from any sequence inside a commit begin at that very event.
-pub async fn events_from_inside_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from a sequence inside a commit begins at that event.
+pub(super) async fn events_from_inside_a_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [3, 5, 1, 2]);
     storage.stores_all(&stored).await?;
@@ -137,8 +143,10 @@ pub async fn events_from_inside_a_commit_begin_there<B: Backend>(on: &Trial<B>) 
     Ok(())
 }
 
-/// Events from every place of a commit of 101 events begin there.
-pub async fn events_from_every_place_of_a_long_commit_begin_there<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from any event of a commit of 101 events begins at that event.
+pub(super) async fn events_from_every_index_of_a_long_commit_begin_there<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [1, 101, 1]);
     storage.stores_all(&stored).await?;
@@ -148,8 +156,10 @@ pub async fn events_from_every_place_of_a_long_commit_begin_there<B: Backend>(on
     Ok(())
 }
 
-/// Events from the last sequence are the last event.
-pub async fn events_from_the_last_sequence_are_the_last_event<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from the last sequence returns the last event.
+pub(super) async fn events_from_the_last_sequence_are_the_last_event<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 3]);
     storage.stores_all(&stored).await?;
@@ -157,16 +167,16 @@ pub async fn events_from_the_last_sequence_are_the_last_event<B: Backend>(on: &T
     storage.holds_from("a", stored[1].last(), &stored).await
 }
 
-/// Events from right beyond the end are empty.
-pub async fn events_from_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from the sequence after the end is empty.
+pub(super) async fn events_from_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&on.chain("a", [2, 3])).await?;
     ensure_eq!(storage.events("a", Some(sequence(6))).await?.len(), 0, "the number of events");
     Ok(())
 }
 
-/// Events from far beyond the end are empty.
-pub async fn events_from_far_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from a sequence far beyond the end is empty.
+pub(super) async fn events_from_far_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&on.chain("a", [2, 3])).await?;
     for number in [1_000, u64::from(u32::MAX), i64::MAX as u64] {
@@ -175,8 +185,8 @@ pub async fn events_from_far_beyond_the_end_are_empty<B: Backend>(on: &Trial<B>)
     Ok(())
 }
 
-/// Events from before the beginning of a stream that begins later are all its events.
-pub async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// If a stream begins at a later sequence, a read from before it returns all events.
+pub(super) async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = [on.commit("a", 10, 2), on.commit("a", 12, 1)];
     storage.stores_all(&stored).await?;
@@ -186,23 +196,28 @@ pub async fn events_from_before_the_beginning_are_all<B: Backend>(on: &Trial<B>)
     Ok(())
 }
 
-/// Events after the end of a commit are those from the next sequence on, and all of them after no commit.
-pub async fn events_after_a_commit_are_those_from_the_next_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// `events_after` the end of a commit returns the events from the next sequence on, and all events if there is no
+/// end.
+pub(super) async fn events_after_a_commit_are_those_from_the_next_sequence<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [3, 1, 2, 1]);
     storage.stores_all(&stored).await?;
     let key = "a".into();
     for ended in 0..=stored.len() {
         let end = ended.checked_sub(1).map(|last| stored[last].last());
-        let events = seen::<B>(storage.storage().events_after(&key, end)).await?;
-        same::<B>(&events, &events_from::<B>(&stored[ended..], None))
+        let events = read_events::<B>(storage.storage().events_after(&key, end)).await?;
+        ensure_same_events::<B>(&events, &events_from::<B>(&stored[ended..], None))
             .map_err(|violation| Violation::new(format!("events after {end:?}: {violation}")))?;
     }
     Ok(())
 }
 
-/// Events from a sequence of another zone begin at the first event that is not less.
-pub async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from a sequence of another zone begins at the first event that is not less.
+pub(super) async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", [2, 3, 1]);
     storage.stores_all(&stored).await?;
@@ -217,7 +232,7 @@ pub async fn events_from_another_zone_begin_at_the_first_not_less<B: Backend>(on
 }
 
 /// A stream without events reads as empty.
-pub async fn a_stream_without_events_is_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_stream_without_events_is_empty<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.holds("a", &[]).await?;
     storage.stores(&on.commit("b", 1, 3)).await?;
@@ -225,7 +240,9 @@ pub async fn a_stream_without_events_is_empty<B: Backend>(on: &Trial<B>) -> Rule
 }
 
 /// A stream without events is empty from any sequence.
-pub async fn a_stream_without_events_is_empty_from_any_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_stream_without_events_is_empty_from_any_sequence<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     for number in [1, 2, 1_000, i64::MAX as u64] {
         ensure_eq!(storage.events("a", Some(sequence(number))).await?.len(), 0, "events from {number}");
@@ -233,16 +250,16 @@ pub async fn a_stream_without_events_is_empty_from_any_sequence<B: Backend>(on: 
     Ok(())
 }
 
-/// Reading a stream does not make it: it may begin anywhere afterwards.
-pub async fn reading_a_stream_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Reading a stream does not create it. It may begin at any sequence afterwards.
+pub(super) async fn reading_a_stream_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     storage.holds("a", &[]).await?;
     storage.events("a", Some(sequence(3))).await?;
-    storage.keeps(&[on.commit("a", 5, 1)]).await
+    storage.round_trips(&[on.commit("a", 5, 1)]).await
 }
 
-/// Events that have begun show all that was stored before, and later commits whole or not at all.
-pub async fn events_that_have_begun_go_on_beside_a_writer<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A running read returns all events that were stored before it began, and later commits completely or not at all.
+pub(super) async fn a_running_read_continues_during_writes<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(30_000));
     let commits = on.chain("a", [2; 90]).into_iter().map(|commit| {
@@ -257,14 +274,14 @@ pub async fn events_that_have_begun_go_on_beside_a_writer<B: Backend>(on: &Trial
     let mut pages = storage.storage().events(&key, None);
     let mut events = pages.try_next().await?.map_or_else(Vec::new, |page| events_in::<B>(&page));
     storage.stores_all(later).await?;
-    events.extend(seen::<B>(pages).await?);
+    events.extend(read_events::<B>(pages).await?);
     let (pairs, rest) = (events.len() / 2, events.len() % 2);
-    ensure!((80..=90).contains(&pairs) && rest == 0, "{} events, of 160 to 180 in pairs", events.len());
-    same::<B>(&events, &events_from::<B>(&commits[..pairs], None))
+    ensure!((80..=90).contains(&pairs) && rest == 0, "{} events; expected 160 to 180 in pairs", events.len());
+    ensure_same_events::<B>(&events, &events_from::<B>(&commits[..pairs], None))
 }
 
-/// Many may read one stream at once.
-pub async fn many_may_read_one_stream_at_once<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Concurrent reads of one stream all return every event.
+pub(super) async fn concurrent_reads_of_one_stream_are_complete<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let stored = on.chain("a", (0..60).map(|at| 1 + at % 5));
     storage.stores_all(&stored).await?;
@@ -272,11 +289,11 @@ pub async fn many_may_read_one_stream_at_once<B: Backend>(on: &Trial<B>) -> Rule
         let (storage, stored) = (storage.clone(), stored.clone());
         async move { storage.holds("a", &stored).await }
     });
-    together(readers).await?.into_iter().collect()
+    run_concurrently(readers).await?.into_iter().collect()
 }
 
-/// A head that was read is a head to write after.
-pub async fn a_put_right_after_latest_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A put at the sequence after `latest` is stored.
+pub(super) async fn a_put_right_after_latest_is_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let mut stored = Vec::new();
     for length in [1, 4, 2, 1, 7] {

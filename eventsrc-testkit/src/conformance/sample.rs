@@ -1,4 +1,4 @@
-//! What the rules store.
+//! Payloads and keys that the rules store.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,34 +6,34 @@ use std::fmt;
 use eventsrc_core::StreamKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The payload that the rules put. A backend stores it as it would store any payload that serde knows.
+/// The payload that the rules put. A backend stores it like any other serde payload.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sample {
-    /// No data at all.
+    /// No data.
     Nothing,
-    /// Text, from none to a megabyte.
+    /// A text of any length up to a megabyte.
     Text(String),
-    /// Bytes of any value.
+    /// Arbitrary bytes.
     Bytes(Vec<u8>),
-    /// Numbers at the ends of their range, and a list of parts.
+    /// Numbers at the limits of their range, and a list.
     Numbers {
-        /// With a sign.
+        /// A signed number.
         signed: i64,
-        /// Without.
+        /// An unsigned number.
         unsigned: u64,
-        /// Pairs.
+        /// A list of pairs.
         pairs: Vec<(u8, Option<bool>)>,
     },
-    /// Something that every codec writes and none can read, as a payload of a lost version would be.
+    /// A payload that every codec writes and none can read, like one of an unknown version.
     Unreadable(Unreadable),
 }
 
-/// See [`Sample::Unreadable`].
+/// The payload of [`Sample::Unreadable`]. Its deserialization always fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 
 impl Sample {
-    /// A text of this length.
+    /// Returns a text of `bytes` bytes.
     pub fn of_length(bytes: usize) -> Self {
         Self::Text("eventsrc ".chars().cycle().take(bytes).collect())
     }
@@ -47,7 +47,7 @@ impl Serialize for Unreadable {
 
 impl<'de> Deserialize<'de> for Unreadable {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom("this sample cannot be read"))
+        Err(de::Error::custom("this sample is unreadable"))
     }
 }
 
@@ -72,13 +72,14 @@ impl fmt::Debug for Sample {
     }
 }
 
-/// The key of the streams that the rules use. Unlike a [`StreamName`](eventsrc_core::StreamName) it can be malformed,
-/// which a storage has to refuse.
+/// Key of the streams that the rules use.
+///
+/// Unlike a [`StreamName`](eventsrc_core::StreamName), it can be malformed, and a storage must refuse it then.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SampleKey {
-    /// The kind of stream.
+    /// The category of the stream.
     pub category: String,
-    /// Which one of its kind.
+    /// The id of the stream within its category.
     pub id: String,
 }
 
@@ -96,7 +97,7 @@ impl StreamKey for SampleKey {
     }
 }
 
-/// A stream of the category `sample`.
+/// The key of a stream of the category `sample`.
 impl From<&str> for SampleKey {
     fn from(id: &str) -> Self {
         ("sample", id).into()

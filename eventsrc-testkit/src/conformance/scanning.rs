@@ -1,4 +1,4 @@
-//! Scanning all streams.
+//! Scans of all streams.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,17 @@ use eventsrc_core::storage::{ScanStorage, Segment};
 use futures::TryStreamExt;
 
 use super::backend::Backend;
-use super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::sample::{Sample, SampleKey};
-use super::trial::{CommitOf, Handle, Seen, Trial, events_from, events_in, same, together};
+use super::trial::{
+    CommitOf, Handle, ReadEvent, Trial, ensure_same_events, events_from, events_in, read_events,
+    run_concurrently,
+};
+use super::violation::{RuleResult, Violation, ensure, ensure_eq};
 
-/// A storage without events scans as empty, in one segment and in many.
-pub async fn an_empty_storage_scans_as_empty<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// A scan of a storage without events is empty, in one segment and in several.
+pub(super) async fn an_empty_storage_scans_as_empty<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     for segment in Segment::split(3).chain([Segment::ALL]) {
         ensure_eq!(storage.scan(segment).await?.len(), 0, "the number of events");
@@ -21,14 +26,16 @@ pub async fn an_empty_storage_scans_as_empty<B: Backend<Storage: ScanStorage>>(o
 }
 
 /// A scan delivers every event of every stream.
-pub async fn a_scan_delivers_every_event<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn a_scan_delivers_every_event<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
-    everything::<B>(storage.scan(Segment::ALL).await?, &streams)
+    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
-/// A scan delivers what was acknowledged right before, through any handle.
-pub async fn a_scan_delivers_what_was_just_stored<B: Backend<Storage: ScanStorage>>(
+/// A scan delivers a commit as soon as its put is answered, through every handle.
+pub(super) async fn a_scan_delivers_what_was_just_stored<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let (storage, other) = (on.open().await, on.open().await);
@@ -37,42 +44,42 @@ pub async fn a_scan_delivers_what_was_just_stored<B: Backend<Storage: ScanStorag
         let chain = on.chain(&*format!("stream {at}"), [1, 2]);
         storage.stores_all(&chain).await?;
         streams.push(chain);
-        everything::<B>(storage.scan(Segment::ALL).await?, &streams)?;
-        everything::<B>(other.scan(Segment::ALL).await?, &streams)?;
+        ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)?;
+        ensure_complete::<B>(other.scan(Segment::ALL).await?, &streams)?;
     }
     Ok(())
 }
 
-/// Two segments are disjoint, and together everything.
-pub async fn two_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
+/// Two segments are disjoint and together complete.
+pub(super) async fn two_segments_are_disjoint_and_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     segments(on, 2).await
 }
 
-/// Three segments are disjoint, and together everything.
-pub async fn three_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
+/// Three segments are disjoint and together complete.
+pub(super) async fn three_segments_are_disjoint_and_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     segments(on, 3).await
 }
 
-/// Seven segments are disjoint, and together everything.
-pub async fn seven_segments_are_disjoint_and_everything<B: Backend<Storage: ScanStorage>>(
+/// Seven segments are disjoint and together complete.
+pub(super) async fn seven_segments_are_disjoint_and_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     segments(on, 7).await
 }
 
-/// More segments than streams are disjoint, and together everything.
-pub async fn more_segments_than_streams_are_everything<B: Backend<Storage: ScanStorage>>(
+/// More segments than streams are disjoint and together complete.
+pub(super) async fn more_segments_than_streams_are_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     segments(on, 300).await
 }
 
-/// Segments that are scanned through different handles are disjoint, and together everything.
-pub async fn segments_through_different_handles_are_everything<B: Backend<Storage: ScanStorage>>(
+/// Segments that are scanned through different handles are disjoint and together complete.
+pub(super) async fn segments_through_different_handles_are_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let streams = stored(on, &on.open().await, 40).await?;
@@ -80,11 +87,11 @@ pub async fn segments_through_different_handles_are_everything<B: Backend<Storag
     for segment in Segment::split(4) {
         events.extend(on.open().await.scan(segment).await?);
     }
-    everything::<B>(events, &streams)
+    ensure_complete::<B>(events, &streams)
 }
 
-/// Segments that are scanned side by side are disjoint, and together everything.
-pub async fn segments_side_by_side_are_everything<B: Backend<Storage: ScanStorage>>(
+/// Segments that are scanned concurrently are disjoint and together complete.
+pub(super) async fn concurrent_segments_are_complete<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -94,14 +101,16 @@ pub async fn segments_side_by_side_are_everything<B: Backend<Storage: ScanStorag
         async move { storage.scan(segment).await }
     });
     let mut events = Vec::new();
-    for part in together(scans).await? {
+    for part in run_concurrently(scans).await? {
         events.extend(part?);
     }
-    everything::<B>(events, &streams)
+    ensure_complete::<B>(events, &streams)
 }
 
-/// A stream lies in one segment as a whole.
-pub async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// All events of a stream are in one segment.
+pub(super) async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     stored(on, &storage, 40).await?;
     let mut segment_of: BTreeMap<SampleKey, u32> = BTreeMap::new();
@@ -110,7 +119,7 @@ pub async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(on: 
             let first = *segment_of.entry(commit.key.clone()).or_insert(segment.index());
             ensure!(
                 first == segment.index(),
-                "{:?} lies in segments {first} and {}",
+                "{:?} is in segments {first} and {}",
                 commit.key,
                 segment.index()
             );
@@ -120,8 +129,10 @@ pub async fn a_stream_lies_in_one_segment<B: Backend<Storage: ScanStorage>>(on: 
     Ok(())
 }
 
-/// The events of each stream come in order, without holes or repetitions, also those of a stream of many pages.
-pub async fn scanned_streams_are_in_order<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// The events of each stream are in order, without holes or repetitions, also if the stream spans many pages.
+pub(super) async fn scanned_streams_are_in_order<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(30_000));
     let long = on.chain("long", [2; 100]).into_iter().map(|commit| {
@@ -131,18 +142,18 @@ pub async fn scanned_streams_are_in_order<B: Backend<Storage: ScanStorage>>(on: 
     });
     let long: Vec<_> = long.collect();
     let short = on.chain("short", (0..60).map(|at| 1 + at % 3));
-    // By turns, so that the two are mixed where events lie in the order in which they came.
+    // In turn, so that the two are interleaved in stores that keep the order of arrival.
     for (at, commit) in long.iter().enumerate() {
         storage.stores(commit).await?;
         if let Some(commit) = short.get(at) {
             storage.stores(commit).await?;
         }
     }
-    everything::<B>(storage.scan(Segment::ALL).await?, &[long, short])
+    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &[long, short])
 }
 
-/// A commit of 1,000 events is scanned whole.
-pub async fn a_scan_delivers_a_commit_of_1000_events<B: Backend<Storage: ScanStorage>>(
+/// A scan delivers a commit of 1,000 events completely.
+pub(super) async fn a_scan_delivers_a_commit_of_1000_events<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -150,11 +161,11 @@ pub async fn a_scan_delivers_a_commit_of_1000_events<B: Backend<Storage: ScanSto
     for stream in &streams {
         storage.stores_all(stream).await?;
     }
-    everything::<B>(storage.scan(Segment::ALL).await?, &streams)
+    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
-/// A stream that begins later than at its first sequence is scanned from where it begins.
-pub async fn a_scan_delivers_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
+/// A scan delivers a stream that begins after its first sequence from its beginning.
+pub(super) async fn a_scan_delivers_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -162,11 +173,11 @@ pub async fn a_scan_delivers_streams_that_begin_later<B: Backend<Storage: ScanSt
     for stream in &streams {
         storage.stores_all(stream).await?;
     }
-    everything::<B>(storage.scan(Segment::ALL).await?, &streams)
+    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
-/// Keys and all fields come back from a scan as they were put.
-pub async fn a_scan_gives_commits_back_as_they_were_put<B: Backend<Storage: ScanStorage>>(
+/// A scan returns keys and all fields exactly as they were put.
+pub(super) async fn a_scan_returns_commits_unchanged<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -181,11 +192,12 @@ pub async fn a_scan_gives_commits_back_as_they_were_put<B: Backend<Storage: Scan
         storage.stores_all(&stream).await?;
         streams.push(stream);
     }
-    everything::<B>(storage.scan(Segment::ALL).await?, &streams)
+    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
-/// A scan beside writers delivers all that was stored when it began, and of the rest no more than whole commits.
-pub async fn a_scan_beside_writers_delivers_what_was_there<B: Backend<Storage: ScanStorage>>(
+/// During writes, a scan delivers all commits that were stored when it began, and later ones completely or not at
+/// all.
+pub(super) async fn a_scan_during_writes_delivers_earlier_commits<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -205,23 +217,30 @@ pub async fn a_scan_beside_writers_delivers_what_was_there<B: Backend<Storage: S
         stream.push(on.commit(&*format!("stream {at}"), 5, 2));
         storage.stores(&stream[2]).await?;
     }
-    events.extend(super::trial::seen::<B>(pages).await?);
+    events.extend(read_events::<B>(pages).await?);
     let mut scanned = by_stream::<B>(events);
     for stream in &streams {
         let found = scanned.remove(&stream[0].key).unwrap_or_default();
-        ensure!(matches!(found.len(), 4 | 6), "{} events of {:?}, of 4 or 6", found.len(), stream[0].key);
-        same::<B>(&found, &events_from::<B>(&stream[..found.len() / 2], None))?;
+        ensure!(
+            matches!(found.len(), 4 | 6),
+            "{} events of {:?}; expected 4 or 6",
+            found.len(),
+            stream[0].key
+        );
+        ensure_same_events::<B>(&found, &events_from::<B>(&stream[..found.len() / 2], None))?;
     }
-    ensure_eq!(scanned.len(), 0, "streams that nobody wrote");
+    ensure_eq!(scanned.len(), 0, "streams that were never written");
     Ok(())
 }
 
-/// A scan may be dropped early, and holds nobody up.
-pub async fn a_scan_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// A scan may be dropped early, and blocks no other call.
+pub(super) async fn a_scan_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let mut streams = stored(on, &storage, 40).await?;
-    let mut waiting = storage.storage().scan(Segment::ALL);
-    waiting.try_next().await?;
+    let mut unread = storage.storage().scan(Segment::ALL);
+    unread.try_next().await?;
     for _ in 0..100 {
         let mut pages = storage.storage().scan(Segment::ALL);
         ensure!(pages.try_next().await?.is_some(), "a scan has no page");
@@ -229,11 +248,11 @@ pub async fn a_scan_may_be_dropped_early<B: Backend<Storage: ScanStorage>>(on: &
     let more = on.chain("more", [1, 2]);
     storage.stores_all(&more).await?;
     streams.push(more);
-    everything::<B>(storage.scan(Segment::ALL).await?, &streams)
+    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
-/// 2,000 streams are scanned, each once.
-pub async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorage>>(
+/// A scan delivers 2,000 streams, each once.
+pub(super) async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -243,23 +262,25 @@ pub async fn a_scan_delivers_two_thousand_streams<B: Backend<Storage: ScanStorag
         let (storage, commits) = (storage.clone(), streams.concat());
         async move { storage.stores_all(&commits).await }
     });
-    together(writers).await?.into_iter().collect::<RuleResult>()?;
+    run_concurrently(writers).await?.into_iter().collect::<RuleResult>()?;
     let mut events = Vec::new();
     for segment in Segment::split(4) {
         events.extend(storage.scan(segment).await?);
     }
-    everything::<B>(events, &streams)
+    ensure_complete::<B>(events, &streams)
 }
 
-/// A scan agrees with reading each stream.
-pub async fn a_scan_agrees_with_the_streams<B: Backend<Storage: ScanStorage>>(on: &Trial<B>) -> RuleResult {
+/// A scan returns the same events as reads of the streams.
+pub(super) async fn a_scan_agrees_with_the_streams<B: Backend<Storage: ScanStorage>>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     let scanned = by_stream::<B>(storage.scan(Segment::ALL).await?);
     for stream in &streams {
         let key = &stream[0].key;
         let found = scanned.get(key).ok_or_else(|| Violation::new(format!("{key:?} is not scanned")))?;
-        same::<B>(found, &storage.events(key, None).await?)?;
+        ensure_same_events::<B>(found, &storage.events(key, None).await?)?;
     }
     Ok(())
 }
@@ -268,7 +289,7 @@ async fn segments<B: Backend<Storage: ScanStorage>>(on: &Trial<B>, total: u32) -
     let storage = on.open().await;
     let streams = stored(on, &storage, 40).await?;
     let segments: Vec<_> = Segment::split(total).collect();
-    // Where there are many, several are scanned side by side.
+    // If there are many segments, some are scanned concurrently.
     let scans = segments.chunks(20).map(|segments| {
         let (storage, segments) = (storage.clone(), segments.to_vec());
         async move {
@@ -280,13 +301,13 @@ async fn segments<B: Backend<Storage: ScanStorage>>(on: &Trial<B>, total: u32) -
         }
     });
     let mut events = Vec::new();
-    for part in together(scans).await? {
+    for part in run_concurrently(scans).await? {
         events.extend(part?);
     }
-    everything::<B>(events, &streams)
+    ensure_complete::<B>(events, &streams)
 }
 
-/// Stores some streams of a few commits.
+/// Stores `streams` streams of a few commits each.
 pub(super) async fn stored<B: Backend>(
     on: &Trial<B>,
     storage: &Handle<B>,
@@ -298,26 +319,26 @@ pub(super) async fn stored<B: Backend>(
         let storage = storage.clone();
         async move { storage.stores_all(&stream).await }
     });
-    together(writers).await?.into_iter().collect::<RuleResult>()?;
+    run_concurrently(writers).await?.into_iter().collect::<RuleResult>()?;
     Ok(streams)
 }
 
-/// Expects the events to be those of `streams`, each stream in order; streams may be mixed.
-fn everything<B: Backend>(events: Vec<Seen<B>>, streams: &[Vec<CommitOf<B>>]) -> RuleResult {
+/// Expects exactly the events of `streams`, each stream in order. Streams may be interleaved.
+fn ensure_complete<B: Backend>(events: Vec<ReadEvent<B>>, streams: &[Vec<CommitOf<B>>]) -> RuleResult {
     let mut scanned = by_stream::<B>(events);
     for stream in streams {
         let found = scanned.remove(&stream[0].key).unwrap_or_default();
-        same::<B>(&found, &events_from::<B>(stream, None))?;
+        ensure_same_events::<B>(&found, &events_from::<B>(stream, None))?;
     }
-    let strange = scanned.keys().next();
-    ensure!(strange.is_none(), "the scan gives {strange:?}, which nobody stored");
+    let unknown = scanned.keys().next();
+    ensure!(unknown.is_none(), "the scan returned {unknown:?}, which was never stored");
     Ok(())
 }
 
-fn by_stream<B: Backend>(events: Vec<Seen<B>>) -> BTreeMap<SampleKey, Vec<Seen<B>>> {
-    let mut streams: BTreeMap<SampleKey, Vec<Seen<B>>> = BTreeMap::new();
-    for (commit, place) in events {
-        streams.entry(commit.key.clone()).or_default().push((commit, place));
+fn by_stream<B: Backend>(events: Vec<ReadEvent<B>>) -> BTreeMap<SampleKey, Vec<ReadEvent<B>>> {
+    let mut streams: BTreeMap<SampleKey, Vec<ReadEvent<B>>> = BTreeMap::new();
+    for (commit, index) in events {
+        streams.entry(commit.key.clone()).or_default().push((commit, index));
     }
     streams
 }

@@ -1,4 +1,4 @@
-//! What a rule for snapshots works with.
+//! Environment of a rule of a snapshot storage.
 
 use std::sync::Arc;
 
@@ -12,58 +12,58 @@ use eventsrc_core::{
 use uuid::Uuid;
 
 use super::backend::{SnapshotBackend, SnapshotCapabilities};
-use super::report::{RuleResult, Violation};
 use super::sample::{Sample, SampleKey};
 use super::trial::sequence;
+use super::violation::{RuleResult, Violation};
 
-/// The sequence of a backend's snapshot storage.
-pub type SnapshotSequenceOf<B> = <<B as SnapshotBackend>::Storage as SnapshotStorage>::Sequence;
+/// Sequence of a backend's snapshot storage.
+pub(super) type SnapshotSequenceOf<B> = <<B as SnapshotBackend>::Storage as SnapshotStorage>::Sequence;
 
-/// A snapshot for a backend's snapshot storage.
-pub type SnapshotOf<B> = Snapshot<SnapshotSequenceOf<B>, Sample>;
+/// Snapshot of a backend's snapshot storage.
+pub(super) type SnapshotOf<B> = Snapshot<SnapshotSequenceOf<B>, Sample>;
 
-/// A place of its own for one rule.
-pub struct SnapshotTrial<B: SnapshotBackend> {
+/// Environment of one rule: a location of its own.
+pub(super) struct SnapshotTrial<B: SnapshotBackend> {
     backend: Arc<B>,
-    place: B::Location,
+    location: B::Location,
 }
 
 impl<B: SnapshotBackend> SnapshotTrial<B> {
-    /// A trial at a new place.
-    pub async fn new(backend: Arc<B>) -> Self {
-        let place = backend.create().await;
-        Self { backend, place }
+    /// Creates an environment with a new location.
+    pub(super) async fn new(backend: Arc<B>) -> Self {
+        let location = backend.create().await;
+        Self { backend, location }
     }
 
-    /// A new handle on the snapshots of the name that most rules use.
-    pub async fn open(&self) -> SnapshotHandle<B> {
+    /// Opens a new handle on the snapshots of the default name.
+    pub(super) async fn open(&self) -> SnapshotHandle<B> {
         self.open_named("snapshots").await
     }
 
-    /// A new handle on the snapshots of this name.
-    pub async fn open_named(&self, name: &str) -> SnapshotHandle<B> {
-        SnapshotHandle(Arc::new(self.backend.open(&self.place, name).await))
+    /// Opens a new handle on the snapshots called `name`.
+    pub(super) async fn open_named(&self, name: &str) -> SnapshotHandle<B> {
+        SnapshotHandle(Arc::new(self.backend.open(&self.location, name).await))
     }
 
-    /// What the backend declares.
-    pub fn capabilities(&self) -> SnapshotCapabilities {
+    /// Returns the capabilities that the backend declares.
+    pub(super) fn capabilities(&self) -> SnapshotCapabilities {
         self.backend.capabilities()
     }
 }
 
-/// A snapshot of a small value at this number, which names it.
+/// Returns a snapshot at this number. Its value contains the number.
 pub(super) fn at<B: SnapshotBackend>(number: u64) -> SnapshotOf<B> {
     of::<B>(number, Some(Sample::Text(format!("value at {number}"))))
 }
 
-/// A snapshot of this value at this number.
+/// Returns a snapshot of this value at this number.
 pub(super) fn of<B: SnapshotBackend>(number: u64, value: Option<Sample>) -> SnapshotOf<B> {
     let microsecond = 1_767_225_600_000_001 + (number % 1_000_000) as i64 * 1_000_003;
     let time = Timestamp::from_microsecond(microsecond).expect("a time of this century is in range");
     Snapshot::new(value, Some(Head { sequence: sequence(number), time }))
 }
 
-/// A snapshot at number 8, which is the first of the two events of its commit.
+/// Returns a snapshot at number 8, which is the first of the two events of its commit.
 pub(super) async fn inside_a_commit<B: SnapshotBackend>() -> Result<SnapshotOf<B>, Violation> {
     let storage = MemoryStorage::<SampleKey, SnapshotSequenceOf<B>, Sample>::default();
     let key = SampleKey::from("a");
@@ -80,9 +80,9 @@ pub(super) async fn inside_a_commit<B: SnapshotBackend>() -> Result<SnapshotOf<B
     Ok(QueryApi::new(storage, fold).at_sequence(&key, sequence(8)).await?)
 }
 
-/// A handle on the snapshots of one name. Its calls end the rule with a violation where something else than expected
-/// comes back.
-pub struct SnapshotHandle<B: SnapshotBackend>(Arc<B::Storage>);
+/// Handle on the snapshots of one name. Its methods end the rule with a violation if the answer is not the expected
+/// one.
+pub(super) struct SnapshotHandle<B: SnapshotBackend>(Arc<B::Storage>);
 
 impl<B: SnapshotBackend> Clone for SnapshotHandle<B> {
     fn clone(&self) -> Self {
@@ -91,23 +91,23 @@ impl<B: SnapshotBackend> Clone for SnapshotHandle<B> {
 }
 
 impl<B: SnapshotBackend> SnapshotHandle<B> {
-    /// The storage itself.
-    pub fn storage(&self) -> &B::Storage {
+    /// Returns the storage.
+    pub(super) fn storage(&self) -> &B::Storage {
         &self.0
     }
 
-    /// Keeps a snapshot of version 1 as the cached one.
-    pub async fn caches(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> RuleResult {
+    /// Puts a snapshot of version 1 with mode `Cache`.
+    pub(super) async fn caches(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> RuleResult {
         self.put(key, 1, snapshot, SnapshotMode::Cache).await
     }
 
-    /// Keeps a snapshot of version 1 for good.
-    pub async fn keeps(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> RuleResult {
+    /// Puts a snapshot of version 1 with mode `Epoch`.
+    pub(super) async fn puts_epoch(&self, key: impl Into<SampleKey>, snapshot: &SnapshotOf<B>) -> RuleResult {
         self.put(key, 1, snapshot, SnapshotMode::Epoch).await
     }
 
-    /// Keeps a snapshot.
-    pub async fn put(
+    /// Puts a snapshot.
+    pub(super) async fn put(
         &self,
         key: impl Into<SampleKey>,
         version: u32,
@@ -117,8 +117,8 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         Ok(self.0.put(&key.into(), version, snapshot, mode).await?)
     }
 
-    /// What the storage gives.
-    pub async fn get(
+    /// Calls `get` of the storage.
+    pub(super) async fn get(
         &self,
         key: impl Into<SampleKey>,
         version: u32,
@@ -127,18 +127,18 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         self.0.get(&key.into(), version, which).await
     }
 
-    /// Expects this snapshot of version 1, with its time to the microsecond.
-    pub async fn gives(
+    /// Expects this snapshot of version 1, with its time truncated to the microsecond.
+    pub(super) async fn returns(
         &self,
         key: impl Into<SampleKey>,
         which: SnapshotAt<SnapshotSequenceOf<B>>,
         expected: Option<&SnapshotOf<B>>,
     ) -> RuleResult {
-        self.gives_version(key, 1, which, expected).await
+        self.returns_version(key, 1, which, expected).await
     }
 
-    /// Expects this snapshot of a version, with its time to the microsecond.
-    pub async fn gives_version(
+    /// Expects this snapshot of `version`, with its time truncated to the microsecond.
+    pub(super) async fn returns_version(
         &self,
         key: impl Into<SampleKey>,
         version: u32,
@@ -146,13 +146,13 @@ impl<B: SnapshotBackend> SnapshotHandle<B> {
         expected: Option<&SnapshotOf<B>>,
     ) -> RuleResult {
         let key = key.into();
-        let rounded = |mut snapshot: SnapshotOf<B>| {
+        let truncated = |mut snapshot: SnapshotOf<B>| {
             snapshot.head =
                 snapshot.head.map(|head| Head { time: truncate_to_microseconds(head.time), ..head });
             snapshot
         };
-        let found = self.get(&key, version, which).await?.map(rounded);
-        let expected = expected.cloned().map(rounded);
+        let found = self.get(&key, version, which).await?.map(truncated);
+        let expected = expected.cloned().map(truncated);
         if found == expected {
             return Ok(());
         }

@@ -1,48 +1,51 @@
-//! Streams are independent, whatever their names share.
+//! Independence of streams, whatever their names have in common.
 
 use super::backend::Backend;
-use super::report::{RuleResult, ensure_eq};
 use super::sample::SampleKey;
-use super::trial::{Trial, together};
+use super::trial::{Trial, run_concurrently};
+use super::violation::{RuleResult, ensure_eq};
 
 /// The same id in two categories names two streams.
-pub async fn the_same_id_in_two_categories_is_two_streams<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(on, [("user", "1"), ("group", "1"), ("users", "1")]).await
+pub(super) async fn the_same_id_in_two_categories_is_two_streams<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(on, [("user", "1"), ("group", "1"), ("users", "1")]).await
 }
 
-/// Categories that begin alike are apart, and so are ids.
-pub async fn names_that_begin_alike_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(on, [("user", "1"), ("user", "12"), ("user", "123"), ("user1", "2"), ("us", "er1")]).await
+/// Categories with a common prefix are distinct, and so are ids.
+pub(super) async fn names_with_a_common_prefix_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(on, [("user", "1"), ("user", "12"), ("user", "123"), ("user1", "2"), ("us", "er1")]).await
 }
 
-/// An id may have slashes, at any place.
-pub async fn ids_with_slashes_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(on, [("a", "b/c"), ("a", "b"), ("a", "/b"), ("a", "b/"), ("a", "//"), ("a", "/"), ("a", "c/b")])
-        .await
+/// An id may contain slashes at any position.
+pub(super) async fn ids_with_slashes_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
+        on,
+        [("a", "b/c"), ("a", "b"), ("a", "/b"), ("a", "b/"), ("a", "//"), ("a", "/"), ("a", "c/b")],
+    )
+    .await
 }
 
-/// Marks that stores put between the parts of their keys are ordinary letters in a name.
-pub async fn ids_with_separators_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Characters with which stores separate the parts of their keys are ordinary characters in a name.
+pub(super) async fn ids_with_separators_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
     let separators = ["#", ":", "|", "::", "--", ".", ",", ";", "\u{1}", "\u{1f}", "$", "@"];
     let keys = separators
         .iter()
         .flat_map(|mark| [("a".to_owned(), format!("b{mark}c")), (format!("a{mark}b"), "c".into())]);
     let keys: Vec<_> = keys.chain([("a".into(), "bc".into()), ("ab".into(), "c".into())]).collect();
-    apart(on, keys.iter().map(|(category, id)| (category.as_str(), id.as_str()))).await
+    ensure_distinct(on, keys.iter().map(|(category, id)| (category.as_str(), id.as_str()))).await
 }
 
-/// Upper and lower case are apart.
-pub async fn names_that_differ_in_case_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(
+/// Upper and lower case are distinct.
+pub(super) async fn names_that_differ_in_case_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
         on,
         [("user", "ada"), ("user", "Ada"), ("user", "ADA"), ("User", "ada"), ("user", "é"), ("user", "É")],
     )
     .await
 }
 
-/// Spaces count, before, after and within.
-pub async fn names_that_differ_in_spaces_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(
+/// Leading, trailing and inner spaces are significant.
+pub(super) async fn names_that_differ_in_spaces_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
         on,
         [
             ("a", "b"),
@@ -58,16 +61,19 @@ pub async fn names_that_differ_in_spaces_are_apart<B: Backend>(on: &Trial<B>) ->
     .await
 }
 
-/// Control characters count.
-pub async fn ids_with_control_characters_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(on, [("a", "b\nc"), ("a", "b\tc"), ("a", "b\rc"), ("a", "b\r\nc"), ("a", "bc"), ("a", "b\u{7f}c")])
-        .await
+/// Control characters are significant.
+pub(super) async fn ids_with_control_characters_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
+        on,
+        [("a", "b\nc"), ("a", "b\tc"), ("a", "b\rc"), ("a", "b\r\nc"), ("a", "bc"), ("a", "b\u{7f}c")],
+    )
+    .await
 }
 
-/// Letters of all scripts may name a stream; those that only look alike are apart.
-pub async fn unicode_names_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    // The two last are one letter and a letter with a combining mark.
-    apart(
+/// Letters of all scripts may name a stream. Names that only look alike are distinct.
+pub(super) async fn unicode_names_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    // The last two are one letter, and a letter with a combining mark.
+    ensure_distinct(
         on,
         [
             ("имя", "日本語"),
@@ -84,17 +90,17 @@ pub async fn unicode_names_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
 }
 
 /// Emoji, which are longer than two bytes in UTF-16, may name a stream.
-pub async fn emoji_names_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(
+pub(super) async fn emoji_names_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
         on,
         [("🙂", "🙂"), ("🙂", "🙃"), ("a", "👩\u{200d}💻"), ("a", "👩"), ("a", "👩💻"), ("a", "\u{feff}b")],
     )
     .await
 }
 
-/// Quotes and backslashes are ordinary letters.
-pub async fn ids_with_quotes_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(
+/// Quotes and backslashes are ordinary characters.
+pub(super) async fn ids_with_quotes_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
         on,
         [
             ("a", "'"),
@@ -110,9 +116,9 @@ pub async fn ids_with_quotes_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult 
     .await
 }
 
-/// The wildcards of query languages are ordinary letters.
-pub async fn ids_with_wildcards_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(
+/// The wildcards of query languages are ordinary characters.
+pub(super) async fn ids_with_wildcards_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
         on,
         [
             ("a", "%"),
@@ -129,9 +135,9 @@ pub async fn ids_with_wildcards_are_apart<B: Backend>(on: &Trial<B>) -> RuleResu
     .await
 }
 
-/// Ids that are the same number are apart.
-pub async fn ids_that_look_like_numbers_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
-    apart(
+/// Ids that denote the same number are distinct.
+pub(super) async fn ids_that_look_like_numbers_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
+    ensure_distinct(
         on,
         [
             ("a", "1"),
@@ -147,34 +153,36 @@ pub async fn ids_that_look_like_numbers_are_apart<B: Backend>(on: &Trial<B>) -> 
     .await
 }
 
-/// Ids of 1,000 bytes that differ in the last are apart.
-pub async fn very_long_ids_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Ids of 1,000 bytes that differ in the last byte are distinct.
+pub(super) async fn very_long_ids_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
     let long = "x".repeat(999);
     let ids = [format!("{long}a"), format!("{long}b"), long.clone(), "é".repeat(500)];
-    apart(on, ids.iter().map(|id| ("a", id.as_str()))).await
+    ensure_distinct(on, ids.iter().map(|id| ("a", id.as_str()))).await
 }
 
-/// A conflict on one stream is none on another.
-pub async fn a_sequence_taken_on_one_stream_is_free_on_another<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A sequence that is taken on one stream is free on another.
+pub(super) async fn a_sequence_taken_on_one_stream_is_free_on_another<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     storage.stores_all(&on.chain("a", [1, 2, 3])).await?;
     let others = on.chain("b", [3, 2, 1]);
-    storage.keeps(&others).await?;
+    storage.round_trips(&others).await?;
     storage.conflicts(&on.commit("a", 4, 1)).await.map(drop)
 }
 
-/// The same commit id on two streams is two commits: a command may touch both.
-pub async fn a_commit_id_may_be_stored_on_two_streams<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// The same commit id on two streams names two commits. A command may write to both.
+pub(super) async fn a_commit_id_may_be_stored_on_two_streams<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let one = on.commit("a", 1, 1);
     let mut other = on.draft("b", 1, 2);
     other.metadata = one.metadata.clone();
-    storage.keeps(&[one]).await?;
-    storage.keeps(&[other.into()]).await
+    storage.round_trips(&[one]).await?;
+    storage.round_trips(&[other.into()]).await
 }
 
-/// 2,000 streams are kept apart.
-pub async fn two_thousand_streams_are_apart<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// 2,000 streams are distinct.
+pub(super) async fn two_thousand_streams_are_distinct<B: Backend>(on: &Trial<B>) -> RuleResult {
     const WRITERS: usize = 50;
     const READERS: usize = 20;
     let storage = on.open().await;
@@ -183,7 +191,7 @@ pub async fn two_thousand_streams_are_apart<B: Backend>(on: &Trial<B>) -> RuleRe
         let (storage, commits) = (storage.clone(), commits.to_vec());
         async move { storage.stores_all(&commits).await }
     });
-    together(writers).await?.into_iter().collect::<RuleResult>()?;
+    run_concurrently(writers).await?.into_iter().collect::<RuleResult>()?;
     let readers = commits.chunks(commits.len() / READERS).map(|commits| {
         let (storage, commits) = (storage.clone(), commits.to_vec());
         async move {
@@ -193,11 +201,11 @@ pub async fn two_thousand_streams_are_apart<B: Backend>(on: &Trial<B>) -> RuleRe
             Ok(())
         }
     });
-    together(readers).await?.into_iter().collect()
+    run_concurrently(readers).await?.into_iter().collect()
 }
 
-/// Stores two commits on each stream, by turns, and expects each to be there and nothing else.
-async fn apart<'a, B: Backend>(
+/// Stores two commits on each stream, in turn, and expects each stream to hold only its own.
+async fn ensure_distinct<'a, B: Backend>(
     on: &Trial<B>,
     keys: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> RuleResult {

@@ -1,4 +1,4 @@
-//! What a rule works with: a place of its own, commits to put there, and reads that are compared.
+//! Environment of a rule of an event storage: a new location, unique commits, and reads that are compared.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,66 +14,67 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 
 use super::backend::{Backend, Capabilities};
-use super::report::{RuleResult, Violation, ensure_eq};
 use super::sample::{Sample, SampleKey};
+use super::violation::{RuleResult, Violation, ensure_eq};
 
-/// The sequence of a backend's storage.
-pub type SequenceOf<B> = <<B as Backend>::Storage as EventStorage>::Sequence;
+/// Sequence of a backend's storage.
+pub(super) type SequenceOf<B> = <<B as Backend>::Storage as EventStorage>::Sequence;
 
-/// A commit for a backend's storage.
-pub type CommitOf<B> = Arc<Commit<SampleKey, SequenceOf<B>, Sample>>;
+/// Commit of a backend's storage.
+pub(super) type CommitOf<B> = Arc<Commit<SampleKey, SequenceOf<B>, Sample>>;
 
-/// A conflict in a backend's storage.
-pub type ConflictOf<B> = Conflict<SampleKey, SequenceOf<B>, Sample>;
+/// Conflict of a backend's storage.
+pub(super) type ConflictOf<B> = Conflict<SampleKey, SequenceOf<B>, Sample>;
 
-/// A stream and its head.
-pub type HeadOf<B> = (SampleKey, Head<SequenceOf<B>>);
+/// Key of a stream, and its head.
+pub(super) type HeadOf<B> = (SampleKey, Head<SequenceOf<B>>);
 
-/// An event that was read: its commit, and its place there.
-pub type Seen<B> = (CommitOf<B>, usize);
+/// An event as it was read: its commit, and its index there.
+pub(super) type ReadEvent<B> = (CommitOf<B>, usize);
 
-/// A place of its own for one rule, and a source of commits that are all different.
-pub struct Trial<B: Backend> {
+/// Environment of one rule: a location of its own, and a source of unique commits.
+pub(super) struct Trial<B: Backend> {
     backend: Arc<B>,
-    place: B::Location,
+    location: B::Location,
     ids: Randomness,
     commits: AtomicU64,
 }
 
 impl<B: Backend> Trial<B> {
-    /// A trial at a new place.
-    pub async fn new(backend: Arc<B>) -> Self {
-        let place = backend.create().await;
-        Self { backend, place, ids: Randomness::seeded(1), commits: AtomicU64::new(0) }
+    /// Creates an environment with a new location.
+    pub(super) async fn new(backend: Arc<B>) -> Self {
+        let location = backend.create().await;
+        Self { backend, location, ids: Randomness::seeded(1), commits: AtomicU64::new(0) }
     }
 
-    /// A new handle on the place.
-    pub async fn open(&self) -> Handle<B> {
-        Handle(Arc::new(self.backend.open(&self.place).await))
+    /// Opens a new handle on the location.
+    pub(super) async fn open(&self) -> Handle<B> {
+        Handle(Arc::new(self.backend.open(&self.location).await))
     }
 
-    /// What the backend declares.
-    pub fn capabilities(&self) -> Capabilities {
+    /// Returns the capabilities that the backend declares.
+    pub(super) fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
     }
 
-    /// A commit that is like no other, of `events` small events from `number` on.
-    pub fn commit(&self, key: impl Into<SampleKey>, number: u64, events: usize) -> CommitOf<B> {
+    /// Returns a unique commit of `events` small events, starting at `number`.
+    pub(super) fn commit(&self, key: impl Into<SampleKey>, number: u64, events: usize) -> CommitOf<B> {
         Arc::new(self.draft(key, number, events))
     }
 
-    /// The same, to be changed before it is put.
-    pub fn draft(
+    /// Returns a commit like [`commit`](Self::commit), to be changed before it is put.
+    pub(super) fn draft(
         &self,
         key: impl Into<SampleKey>,
         number: u64,
         events: usize,
     ) -> Commit<SampleKey, SequenceOf<B>, Sample> {
-        let made = self.commits.fetch_add(1, Ordering::Relaxed);
-        // 2026-01-01 and some microseconds.
-        let time = Timestamp::from_microsecond(1_767_225_600_000_001 + made as i64 * 1_000_003)
+        let count = self.commits.fetch_add(1, Ordering::Relaxed);
+        // 2026-01-01 plus some microseconds.
+        let time = Timestamp::from_microsecond(1_767_225_600_000_001 + count as i64 * 1_000_003)
             .expect("a time of this century is in range");
-        let payloads = (0..events).map(|place| Sample::Text(format!("{number}+{place} of {made}"))).collect();
+        let payloads =
+            (0..events).map(|index| Sample::Text(format!("{number}+{index} of {count}"))).collect();
         Commit {
             key: key.into(),
             first: sequence::<SequenceOf<B>>(number),
@@ -83,8 +84,8 @@ impl<B: Backend> Trial<B> {
         }
     }
 
-    /// Commits of these lengths, one after the other from the first sequence.
-    pub fn chain(
+    /// Returns consecutive commits of these lengths, starting at the first sequence.
+    pub(super) fn chain(
         &self,
         key: impl Into<SampleKey>,
         lengths: impl IntoIterator<Item = usize>,
@@ -100,15 +101,15 @@ impl<B: Backend> Trial<B> {
     }
 }
 
-/// The sequence of this number: where the type knows zones, in one that changes from number to number.
+/// Returns the sequence of this number. If the type has zones, the zone differs from number to number.
 pub(super) fn sequence<S: Sequence>(number: u64) -> S {
     S::from_parts(number, Zone(1 + (number % 3) as u16))
         .or_else(|| S::from_parts(number, Zone::default()))
         .expect("the number is in range")
 }
 
-/// A handle on a place. Its calls end the rule with a violation where something else than expected comes back.
-pub struct Handle<B: Backend>(Arc<B::Storage>);
+/// Handle on a location. Its methods end the rule with a violation if the answer is not the expected one.
+pub(super) struct Handle<B: Backend>(Arc<B::Storage>);
 
 impl<B: Backend> Clone for Handle<B> {
     fn clone(&self) -> Self {
@@ -117,125 +118,134 @@ impl<B: Backend> Clone for Handle<B> {
 }
 
 impl<B: Backend> Handle<B> {
-    /// The storage itself.
-    pub fn storage(&self) -> &B::Storage {
+    /// Returns the storage.
+    pub(super) fn storage(&self) -> &B::Storage {
         &self.0
     }
 
-    /// Puts, and expects the commit to be stored.
-    pub async fn stores(&self, commit: &CommitOf<B>) -> RuleResult {
+    /// Puts the commit and expects `Stored`.
+    pub(super) async fn stores(&self, commit: &CommitOf<B>) -> RuleResult {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Stored) => Ok(()),
-            other => Err(Violation::new(format!("{} was to be stored: {other:?}", tell(commit)))),
+            other => Err(Violation::new(format!("{}: expected `Stored`, got {other:?}", describe(commit)))),
         }
     }
 
-    /// Puts, and expects the commit to have been stored before.
-    pub async fn repeats(&self, commit: &CommitOf<B>) -> RuleResult {
+    /// Puts the commit and expects `Repeated` with its last sequence.
+    pub(super) async fn repeats(&self, commit: &CommitOf<B>) -> RuleResult {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Repeated { last }) if last == commit.last() => Ok(()),
-            other => Err(Violation::new(format!("{} was to be repeated: {other:?}", tell(commit)))),
+            other => Err(Violation::new(format!("{}: expected `Repeated`, got {other:?}", describe(commit)))),
         }
     }
 
-    /// Puts, and expects the commit to be stored, now or before.
-    pub async fn settles(&self, commit: &CommitOf<B>) -> RuleResult {
+    /// Puts the commit and expects `Stored` or `Repeated`.
+    pub(super) async fn stores_or_repeats(&self, commit: &CommitOf<B>) -> RuleResult {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Stored) => Ok(()),
             Ok(Put::Repeated { last }) if last == commit.last() => Ok(()),
-            other => Err(Violation::new(format!("{} was to be settled: {other:?}", tell(commit)))),
+            other => Err(Violation::new(format!(
+                "{}: expected `Stored` or `Repeated`, got {other:?}",
+                describe(commit)
+            ))),
         }
     }
 
-    /// Puts one after the other, and expects all to be stored.
-    pub async fn stores_all(&self, commits: &[CommitOf<B>]) -> RuleResult {
+    /// Puts the commits one after the other and expects `Stored` each time.
+    pub(super) async fn stores_all(&self, commits: &[CommitOf<B>]) -> RuleResult {
         for commit in commits {
             self.stores(commit).await?;
         }
         Ok(())
     }
 
-    /// Puts, and expects a conflict.
-    pub async fn conflicts(&self, commit: &CommitOf<B>) -> Result<ConflictOf<B>, Violation> {
+    /// Puts the commit and expects a conflict, which it returns.
+    pub(super) async fn conflicts(&self, commit: &CommitOf<B>) -> Result<ConflictOf<B>, Violation> {
         match self.0.put(Arc::clone(commit)).await {
             Ok(Put::Conflict(conflict)) => Ok(conflict),
-            other => Err(Violation::new(format!("{} was to be a conflict: {other:?}", tell(commit)))),
+            other => Err(Violation::new(format!("{}: expected a conflict, got {other:?}", describe(commit)))),
         }
     }
 
-    /// Puts, and expects an error of kind `Invalid` that names the stream and the sequence.
-    pub async fn refuses(&self, commit: &CommitOf<B>) -> Result<StorageError, Violation> {
+    /// Puts the commit and expects an error of kind `Invalid`, which it returns.
+    pub(super) async fn refuses(&self, commit: &CommitOf<B>) -> Result<StorageError, Violation> {
         match self.0.put(Arc::clone(commit)).await {
             Err(error) if error.kind() == ErrorKind::Invalid => Ok(error),
-            other => Err(Violation::new(format!("{} was to be refused as invalid: {other:?}", tell(commit)))),
+            other => Err(Violation::new(format!(
+                "{}: expected an error of kind `Invalid`, got {other:?}",
+                describe(commit)
+            ))),
         }
     }
 
-    /// The head of the stream, to the microsecond.
-    pub async fn latest(&self, key: impl Into<SampleKey>) -> Result<Option<Head<SequenceOf<B>>>, Violation> {
+    /// Returns the head of the stream, truncated to the microsecond.
+    pub(super) async fn latest(
+        &self,
+        key: impl Into<SampleKey>,
+    ) -> Result<Option<Head<SequenceOf<B>>>, Violation> {
         let head = self.0.latest(&key.into()).await?;
-        Ok(head.map(to_the_microsecond))
+        Ok(head.map(with_truncated_time))
     }
 
-    /// The events of the stream from `from` on.
-    pub async fn events(
+    /// Returns the events of the stream, starting at `from`.
+    pub(super) async fn events(
         &self,
         key: impl Into<SampleKey>,
         from: Option<SequenceOf<B>>,
-    ) -> Result<Vec<Seen<B>>, Violation> {
-        Ok(seen::<B>(self.0.events(&key.into(), from)).await?)
+    ) -> Result<Vec<ReadEvent<B>>, Violation> {
+        Ok(read_events::<B>(self.0.events(&key.into(), from)).await?)
     }
 
-    /// Expects the stream to be these commits, as read whole and as its head says.
-    pub async fn holds(&self, key: impl Into<SampleKey>, commits: &[CommitOf<B>]) -> RuleResult {
+    /// Expects the stream to consist of these commits, by its events and its head.
+    pub(super) async fn holds(&self, key: impl Into<SampleKey>, commits: &[CommitOf<B>]) -> RuleResult {
         let key = key.into();
-        same::<B>(&self.events(&key, None).await?, &events_from::<B>(commits, None))?;
+        ensure_same_events::<B>(&self.events(&key, None).await?, &events_from::<B>(commits, None))?;
         let head = commits.last().map(|commit| commit.head());
-        let head = head.map(to_the_microsecond);
+        let head = head.map(with_truncated_time);
         ensure_eq!(self.latest(&key).await?, head, "latest of {key:?}");
         Ok(())
     }
 
     /// Puts the commits and expects to read them back.
-    pub async fn keeps(&self, commits: &[CommitOf<B>]) -> RuleResult {
+    pub(super) async fn round_trips(&self, commits: &[CommitOf<B>]) -> RuleResult {
         self.stores_all(commits).await?;
         self.holds(&commits[0].key, commits).await
     }
 
-    /// Expects to read what lies in `commits` from `from` on.
-    pub async fn holds_from(
+    /// Expects a read from `from` to return the events of `commits` from there on.
+    pub(super) async fn holds_from(
         &self,
         key: impl Into<SampleKey>,
         from: SequenceOf<B>,
         commits: &[CommitOf<B>],
     ) -> RuleResult {
         let (key, from) = (key.into(), Some(from));
-        same::<B>(&self.events(&key, from).await?, &events_from::<B>(commits, from))
+        ensure_same_events::<B>(&self.events(&key, from).await?, &events_from::<B>(commits, from))
             .map_err(|violation| Violation::new(format!("events from {from:?}: {violation}")))
     }
 }
 
 impl<B: Backend<Storage: ScanStorage>> Handle<B> {
-    /// The events of a segment, in the order in which they come.
-    pub async fn scan(&self, segment: Segment) -> Result<Vec<Seen<B>>, Violation> {
-        Ok(seen::<B>(self.0.scan(segment)).await?)
+    /// Returns the events of a segment, in the order of delivery.
+    pub(super) async fn scan(&self, segment: Segment) -> Result<Vec<ReadEvent<B>>, Violation> {
+        Ok(read_events::<B>(self.0.scan(segment)).await?)
     }
 
-    /// The heads of a segment, in the order in which they come.
-    pub async fn heads(&self, segment: Segment) -> Result<Vec<HeadOf<B>>, Violation> {
+    /// Returns the heads of a segment, in the order of delivery.
+    pub(super) async fn heads(&self, segment: Segment) -> Result<Vec<HeadOf<B>>, Violation> {
         Ok(self.0.heads(segment).try_collect::<Vec<_>>().await?.concat())
     }
 }
 
-/// The same head, with its time as precise as every backend keeps it.
-pub(super) fn to_the_microsecond<S>(head: Head<S>) -> Head<S> {
+/// Returns the head with its time truncated to the microsecond, the precision of every backend.
+pub(super) fn with_truncated_time<S>(head: Head<S>) -> Head<S> {
     Head { time: truncate_to_microseconds(head.time), ..head }
 }
 
-/// The events of all pages.
-pub(super) async fn seen<B: Backend>(
+/// Collects the events of all pages.
+pub(super) async fn read_events<B: Backend>(
     mut pages: BoxStream<'_, Result<Page<SampleKey, SequenceOf<B>, Sample>, StorageError>>,
-) -> Result<Vec<Seen<B>>, StorageError> {
+) -> Result<Vec<ReadEvent<B>>, StorageError> {
     let mut events = Vec::new();
     while let Some(page) = pages.try_next().await? {
         events.extend(events_in::<B>(&page));
@@ -243,13 +253,16 @@ pub(super) async fn seen<B: Backend>(
     Ok(events)
 }
 
-/// The events of one page.
-pub(super) fn events_in<B: Backend>(page: &Page<SampleKey, SequenceOf<B>, Sample>) -> Vec<Seen<B>> {
-    page.parts().flat_map(|(commit, places)| places.map(move |place| (Arc::clone(commit), place))).collect()
+/// Returns the events of one page.
+pub(super) fn events_in<B: Backend>(page: &Page<SampleKey, SequenceOf<B>, Sample>) -> Vec<ReadEvent<B>> {
+    page.parts().flat_map(|(commit, indices)| indices.map(move |index| (Arc::clone(commit), index))).collect()
 }
 
-/// The events that lie in `commits` at `from` or after it.
-pub(super) fn events_from<B: Backend>(commits: &[CommitOf<B>], from: Option<SequenceOf<B>>) -> Vec<Seen<B>> {
+/// Returns the events of `commits` at `from` or later.
+pub(super) fn events_from<B: Backend>(
+    commits: &[CommitOf<B>],
+    from: Option<SequenceOf<B>>,
+) -> Vec<ReadEvent<B>> {
     let of = |commit: &CommitOf<B>| {
         let events = commit.events().filter(|event| Some(event.sequence()) >= from);
         events.map(|event| (Arc::clone(commit), event.index)).collect::<Vec<_>>()
@@ -257,55 +270,58 @@ pub(super) fn events_from<B: Backend>(commits: &[CommitOf<B>], from: Option<Sequ
     commits.iter().flat_map(of).collect()
 }
 
-/// Expects the same events, in the same commits, in the same order; the first difference is told.
-pub(super) fn same<B: Backend>(found: &[Seen<B>], expected: &[Seen<B>]) -> RuleResult {
-    // Events of one commit are compared as parts of one comparison of the commits.
+/// Expects the same events, in the same commits and in the same order. The violation describes the first difference.
+pub(super) fn ensure_same_events<B: Backend>(
+    found: &[ReadEvent<B>],
+    expected: &[ReadEvent<B>],
+) -> RuleResult {
+    // Each pair of commits is compared once, not once for each of its events.
     let mut compared = None;
-    for (at, ((found, place), (expected, expected_place))) in found.iter().zip(expected).enumerate() {
+    for (at, ((found, index), (expected, expected_index))) in found.iter().zip(expected).enumerate() {
         let pair = (Arc::as_ptr(found), Arc::as_ptr(expected));
         if compared != Some(pair) {
-            same_commit::<B>(found, expected)?;
+            ensure_same_commit::<B>(found, expected)?;
             compared = Some(pair);
         }
-        ensure_eq!(place, expected_place, "event {at}, the place in {}", tell(expected));
+        ensure_eq!(index, expected_index, "the index of event {at} in {}", describe(expected));
     }
-    if let Some((commit, place)) = expected.get(found.len()) {
+    if let Some((commit, index)) = expected.get(found.len()) {
         let left_out = expected.len() - found.len();
         return Err(Violation::new(format!(
-            "{left_out} events are missing, from place {place} of {}",
-            tell(commit)
+            "{left_out} events are missing, from index {index} of {}",
+            describe(commit)
         )));
     }
-    if let Some((commit, place)) = found.get(expected.len()) {
+    if let Some((commit, index)) = found.get(expected.len()) {
         let more = found.len() - expected.len();
         return Err(Violation::new(format!(
-            "{more} events too many, from place {place} of {}",
-            tell(commit)
+            "{more} events too many, from index {index} of {}",
+            describe(commit)
         )));
     }
     Ok(())
 }
 
-/// Expects the same commit, with its time to the microsecond.
-pub(super) fn same_commit<B: Backend>(found: &CommitOf<B>, expected: &CommitOf<B>) -> RuleResult {
-    let what = tell(expected);
-    ensure_eq!(found.key, expected.key, "the key of {what}");
-    ensure_eq!(found.first, expected.first, "the first sequence of {what}");
-    ensure_eq!(found.metadata, expected.metadata, "the metadata of {what}");
+/// Expects the same commit, with its time truncated to the microsecond.
+pub(super) fn ensure_same_commit<B: Backend>(found: &CommitOf<B>, expected: &CommitOf<B>) -> RuleResult {
+    let commit = describe(expected);
+    ensure_eq!(found.key, expected.key, "the key of {commit}");
+    ensure_eq!(found.first, expected.first, "the first sequence of {commit}");
+    ensure_eq!(found.metadata, expected.metadata, "the metadata of {commit}");
     ensure_eq!(
         truncate_to_microseconds(found.time),
         truncate_to_microseconds(expected.time),
-        "the time of {what}"
+        "the time of {commit}"
     );
-    ensure_eq!(found.len(), expected.len(), "the number of events in {what}");
-    for (place, (found, expected)) in found.payloads.iter().zip(&expected.payloads).enumerate() {
-        ensure_eq!(found, expected, "the payload at place {place} of {what}");
+    ensure_eq!(found.len(), expected.len(), "the number of events in {commit}");
+    for (index, (found, expected)) in found.payloads.iter().zip(&expected.payloads).enumerate() {
+        ensure_eq!(found, expected, "the payload at index {index} of {commit}");
     }
     Ok(())
 }
 
-/// Runs the tasks side by side and gives what each came to, in the order given.
-pub(super) async fn together<T: Send + 'static>(
+/// Runs the tasks concurrently and returns their results in the order of the tasks.
+pub(super) async fn run_concurrently<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Result<Vec<T>, Violation> {
     let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
@@ -316,7 +332,7 @@ pub(super) async fn together<T: Send + 'static>(
     Ok(results)
 }
 
-fn tell<S: Sequence>(commit: &Commit<SampleKey, S, Sample>) -> String {
+fn describe<S: Sequence>(commit: &Commit<SampleKey, S, Sample>) -> String {
     format!(
         "commit {} of {} from {} of {:?}",
         commit.metadata.commit_id,

@@ -1,7 +1,7 @@
-//! What holds when calls fail: callers that try again end where they would have ended without faults.
+//! Rules for storages whose calls fail: callers that retry must reach the same state as without faults.
 //!
-//! The backend is wrapped in [`Faulty`], and the rules do what the contract allows on an error: put the same commit again,
-//! read on from where it broke off. What was left behind is then read without faults.
+//! [`Faulty`](crate::Faulty) wraps the backend. The rules do what the contract allows after an error: put the same
+//! commit again, and continue a read where it ended. The stored state is then read without faults.
 
 use std::sync::Arc;
 
@@ -10,183 +10,127 @@ use eventsrc_core::storage::Put;
 use eventsrc_core::{ErrorKind, EventStorage, Sequence, StorageError};
 use futures::TryStreamExt;
 
-use super::backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
-use super::contract::rules;
-use super::report::{RuleResult, Suite, Violation, ensure, ensure_eq};
+use super::backend::{Backend, SnapshotBackend};
+use super::faulty_backend::{FaultyBackend, FaultySnapshotBackend};
+use super::rule::{Rule, rules};
 use super::sample::{Sample, SampleKey};
 use super::snapshot_trial::{SnapshotOf, SnapshotTrial, at};
-use super::trial::{CommitOf, Handle, Seen, Trial, events_from, events_in, same, sequence, together};
-use crate::faulty::{FaultSource, Faulty, FaultySnapshots};
+use super::suite::Suite;
+use super::trial::{
+    CommitOf, Handle, ReadEvent, Trial, ensure_same_events, events_from, events_in, read_events,
+    run_concurrently, sequence,
+};
+use super::violation::{RuleResult, Violation, ensure, ensure_eq};
 
-/// A backend whose storages fail now and then.
-///
-/// All handles draw from one source, so the faults of a whole suite come from one seed.
-#[derive(Debug)]
-pub struct FaultyBackend<B> {
-    backend: Arc<B>,
-    source: Arc<FaultSource>,
-}
-
-impl<B> FaultyBackend<B> {
-    /// `backend` with faults from `source`.
-    pub fn new(backend: Arc<B>, source: Arc<FaultSource>) -> Self {
-        Self { backend, source }
-    }
-}
-
-impl<B: Backend> Backend for FaultyBackend<B> {
-    type Storage = Faulty<B::Storage>;
-    type Location = B::Location;
-
-    fn capabilities(&self) -> Capabilities {
-        self.backend.capabilities()
-    }
-
-    async fn create(&self) -> Self::Location {
-        self.backend.create().await
-    }
-
-    async fn open(&self, place: &Self::Location) -> Self::Storage {
-        Faulty::with(self.backend.open(place).await, Arc::clone(&self.source))
-    }
-}
-
-/// A snapshot backend whose storages fail now and then.
-#[derive(Debug)]
-pub struct FaultySnapshotBackend<B> {
-    backend: Arc<B>,
-    source: Arc<FaultSource>,
-}
-
-impl<B> FaultySnapshotBackend<B> {
-    /// `backend` with faults from `source`.
-    pub fn new(backend: Arc<B>, source: Arc<FaultSource>) -> Self {
-        Self { backend, source }
-    }
-}
-
-impl<B: SnapshotBackend> SnapshotBackend for FaultySnapshotBackend<B> {
-    type Storage = FaultySnapshots<B::Storage>;
-    type Location = B::Location;
-
-    fn capabilities(&self) -> SnapshotCapabilities {
-        self.backend.capabilities()
-    }
-
-    async fn create(&self) -> Self::Location {
-        self.backend.create().await
-    }
-
-    async fn open(&self, place: &Self::Location, name: &str) -> Self::Storage {
-        FaultySnapshots::with(self.backend.open(place, name).await, Arc::clone(&self.source))
-    }
-}
-
-/// The rules for an event storage that fails now and then.
+/// Returns the rules for an event storage under faults.
 pub fn fault_suite<B: Backend>() -> Suite<FaultyBackend<B>> {
     Suite::new(fault_rules())
 }
 
-/// The rules for a snapshot storage that fails now and then.
+/// Returns the rules for a snapshot storage under faults.
 pub fn snapshot_fault_suite<B: SnapshotBackend>() -> Suite<FaultySnapshotBackend<B>> {
     Suite::new(snapshot_fault_rules())
 }
 
-fn fault_rules<B: Backend>() -> Vec<super::Rule<FaultyBackend<B>>> {
+fn fault_rules<B: Backend>() -> Vec<Rule<FaultyBackend<B>>> {
     use super::under_faults as faults;
     rules! { Trial;
-        "An `Err` from a put means unknown: it may be stored. Putting the same commit again settles it." => faults [
+        "An `Err` from a put means unknown: the commit may or may not be stored. A put of the same commit again settles it."
+            => faults [
             putting_again_settles_every_error,
             a_commit_whose_put_failed_is_stored_whole_or_not_at_all,
             a_writer_who_was_restarted_settles_its_puts,
-            writers_of_many_streams_lose_and_repeat_nothing,
-            racing_writers_lose_and_repeat_nothing,
+            writers_of_many_streams_store_every_commit_once,
+            racing_writers_store_every_commit_once,
         ];
-        "`events` are in order, without holes or repetitions, in pages of a bounded size." => faults [
-            a_reader_who_reads_on_after_errors_reads_everything,
+        "`events` delivers events in order, without holes or repetitions, in pages of bounded size." => faults [
+            a_reader_that_resumes_after_errors_reads_everything,
         ];
     }
 }
 
-fn snapshot_fault_rules<B: SnapshotBackend>() -> Vec<super::Rule<FaultySnapshotBackend<B>>> {
+fn snapshot_fault_rules<B: SnapshotBackend>() -> Vec<Rule<FaultySnapshotBackend<B>>> {
     use super::under_faults as faults;
     rules! { SnapshotTrial;
-        "A put with mode `Cache` replaces the cached snapshot of the key unless that one has a greater sequence: a slow \
-         writer never sets a cache back." => faults [
+        "A put with mode `Cache` replaces the cached snapshot of the key, unless the cached one has a greater sequence. A \
+         slow writer therefore never moves a cache backwards." => faults [
             the_cache_ends_at_the_greatest,
         ];
-        "A put with mode `Epoch` keeps the snapshot beside all others; at a sequence that has one already, it replaces it." => faults [
-            epochs_put_again_are_all_kept,
+        "A put with mode `Epoch` stores the snapshot in addition to all others, and replaces an epoch of the same sequence."
+            => faults [
+            retried_epochs_are_all_kept,
         ];
     }
 }
 
 type Faults<B> = Trial<FaultyBackend<B>>;
 
-/// A writer who puts again on every error is alone in the end as it was before: no conflict, no copy, no hole.
-pub async fn putting_again_settles_every_error<B: Backend>(on: &Faults<B>) -> RuleResult {
+/// A single writer that puts again after every error gets no conflict, and leaves no copy and no hole.
+pub(super) async fn putting_again_settles_every_error<B: Backend>(on: &Faults<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", (0..60).map(|at| 1 + at % 4));
     for commit in &commits {
-        settles(&storage, commit).await?;
+        stores_or_repeats(&storage, commit).await?;
     }
-    leaves(&storage, &commits).await
+    ensure_stored(&storage, &commits).await
 }
 
-/// After an error, and before anything is put again, the commit is there whole or not at all.
-pub async fn a_commit_whose_put_failed_is_stored_whole_or_not_at_all<B: Backend>(
+/// After an error, and before the put is retried, the commit is stored completely or not at all.
+pub(super) async fn a_commit_whose_put_failed_is_stored_whole_or_not_at_all<B: Backend>(
     on: &Faults<B>,
 ) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [5; 50]);
     for (at, commit) in commits.iter().enumerate() {
         let failed = storage.storage().put(Arc::clone(commit)).await.is_err();
-        let found = without_faults(&storage, &commit.key).await?.len();
+        let found = read_without_faults(&storage, &commit.key).await?.len();
         let (before, after) = (at * 5, at * 5 + 5);
         let whole = found == after || (failed && found == before);
-        ensure!(whole, "{found} events after a put that would lead from {before} to {after}");
-        settles(&storage, commit).await?;
+        ensure!(whole, "{found} events are stored after a put between {before} and {after} events");
+        stores_or_repeats(&storage, commit).await?;
     }
-    leaves(&storage, &commits).await
+    ensure_stored(&storage, &commits).await
 }
 
-/// A writer who comes back after an error, with no more than the commit, settles it.
-pub async fn a_writer_who_was_restarted_settles_its_puts<B: Backend>(on: &Faults<B>) -> RuleResult {
+/// A writer that restarts after an error and knows only the commit can put it again.
+pub(super) async fn a_writer_who_was_restarted_settles_its_puts<B: Backend>(on: &Faults<B>) -> RuleResult {
     let commits = on.chain("a", (0..30).map(|at| 1 + at % 3));
     for commit in &commits {
         loop {
             match on.open().await.storage().put(Arc::clone(commit)).await {
                 Ok(Put::Stored | Put::Repeated { .. }) => break,
-                Ok(Put::Conflict(_)) => return Err(met_itself(commit)),
-                Err(error) => injected(error)?,
+                Ok(Put::Conflict(_)) => return Err(conflicts_with_itself(commit)),
+                Err(error) => ensure_injected(error)?,
             }
         }
     }
-    leaves(&on.open().await, &commits).await
+    ensure_stored(&on.open().await, &commits).await
 }
 
-/// Writers side by side on streams of their own store every commit once.
-pub async fn writers_of_many_streams_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) -> RuleResult {
+/// Concurrent writers on separate streams store every commit once.
+pub(super) async fn writers_of_many_streams_store_every_commit_once<B: Backend>(
+    on: &Faults<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let chains: Vec<_> = (0..12).map(|writer| on.chain(&*format!("{writer}"), [1, 3, 2, 1, 5])).collect();
     let writers = chains.clone().into_iter().map(|chain| {
         let storage = storage.clone();
         async move {
             for commit in &chain {
-                settles(&storage, commit).await?;
+                stores_or_repeats(&storage, commit).await?;
             }
             Ok(())
         }
     });
-    together(writers).await?.into_iter().collect::<RuleResult>()?;
+    run_concurrently(writers).await?.into_iter().collect::<RuleResult>()?;
     for chain in &chains {
-        leaves(&storage, chain).await?;
+        ensure_stored(&storage, chain).await?;
     }
     Ok(())
 }
 
-/// Writers who race on one stream, put again on errors, and go on after conflicts store every commit once.
-pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) -> RuleResult {
+/// Writers that race on one stream, retry after errors and continue after conflicts store every commit once.
+pub(super) async fn racing_writers_store_every_commit_once<B: Backend>(on: &Faults<B>) -> RuleResult {
     let mut writers = Vec::new();
     for writer in 0..6 {
         let storage = on.open().await;
@@ -195,10 +139,10 @@ pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) 
             let mut stored = Vec::new();
             for mut draft in drafts {
                 loop {
-                    let head = again(async || storage.storage().latest(&draft.key).await).await?;
+                    let head = retry(async || storage.storage().latest(&draft.key).await).await?;
                     draft.first = sequence(head.map_or(1, |head| head.sequence.number() + 1));
                     let commit = Arc::new(draft.clone());
-                    let put = again(async || storage.storage().put(Arc::clone(&commit)).await).await?;
+                    let put = retry(async || storage.storage().put(Arc::clone(&commit)).await).await?;
                     if let Put::Stored | Put::Repeated { .. } = put {
                         stored.push(commit);
                         break;
@@ -209,15 +153,17 @@ pub async fn racing_writers_lose_and_repeat_nothing<B: Backend>(on: &Faults<B>) 
         });
     }
     let mut acknowledged = Vec::new();
-    for stored in together(writers).await? {
+    for stored in run_concurrently(writers).await? {
         acknowledged.extend(stored?);
     }
     acknowledged.sort_by_key(|commit| commit.first);
-    leaves(&on.open().await, &acknowledged).await
+    ensure_stored(&on.open().await, &acknowledged).await
 }
 
-/// A reader who goes on right after the last event it got reads every event once.
-pub async fn a_reader_who_reads_on_after_errors_reads_everything<B: Backend>(on: &Faults<B>) -> RuleResult {
+/// A reader that resumes after the last event it received reads every event once.
+pub(super) async fn a_reader_that_resumes_after_errors_reads_everything<B: Backend>(
+    on: &Faults<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let text = Sample::of_length(on.capabilities().largest_commit.min(20_000));
     let mut long = on.chain("long", [2; 150]);
@@ -226,32 +172,32 @@ pub async fn a_reader_who_reads_on_after_errors_reads_everything<B: Backend>(on:
     }
     let short = on.chain("short", [1, 3, 2]);
     for commit in long.iter().chain(&short) {
-        settles(&storage, commit).await?;
+        stores_or_repeats(&storage, commit).await?;
     }
     for (stream, times) in [(&long, 5), (&short, 60)] {
         for _ in 0..times {
-            let events = read_on(&storage, &stream[0].key).await?;
-            same::<FaultyBackend<B>>(&events, &events_from::<FaultyBackend<B>>(stream, None))?;
+            let events = read_resuming(&storage, &stream[0].key).await?;
+            ensure_same_events::<FaultyBackend<B>>(&events, &events_from::<FaultyBackend<B>>(stream, None))?;
         }
     }
     Ok(())
 }
 
-/// The events of a stream, read on from where a read broke off until one comes to its end.
-async fn read_on<B: Backend>(
+/// Returns the events of a stream. A read that fails is resumed after its last event.
+async fn read_resuming<B: Backend>(
     storage: &Handle<FaultyBackend<B>>,
     key: &SampleKey,
-) -> Result<Vec<Seen<FaultyBackend<B>>>, Violation> {
-    let mut events: Vec<Seen<FaultyBackend<B>>> = Vec::new();
+) -> Result<Vec<ReadEvent<FaultyBackend<B>>>, Violation> {
+    let mut events: Vec<ReadEvent<FaultyBackend<B>>> = Vec::new();
     loop {
-        let last = events.last().and_then(|(commit, place)| Some(commit.events().nth(*place)?.sequence()));
+        let last = events.last().and_then(|(commit, index)| Some(commit.events().nth(*index)?.sequence()));
         let mut pages = storage.storage().events(key, last.and_then(Sequence::least_greater));
         loop {
             match pages.try_next().await {
                 Ok(Some(page)) => events.extend(events_in::<FaultyBackend<B>>(&page)),
                 Ok(None) => return Ok(events),
                 Err(error) => {
-                    injected(error)?;
+                    ensure_injected(error)?;
                     break;
                 }
             }
@@ -259,8 +205,8 @@ async fn read_on<B: Backend>(
     }
 }
 
-/// Of many that cache at once, and again on errors, the greatest is kept.
-pub async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
+/// Of concurrent puts to the cache that are retried after errors, the greatest is kept.
+pub(super) async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
     on: &SnapshotTrial<FaultySnapshotBackend<B>>,
 ) -> RuleResult {
     let storage = on.open().await;
@@ -268,10 +214,10 @@ pub async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
         let (storage, number) = (storage.clone(), 1 + turn * 37 % 64);
         async move {
             let (key, snapshot): (SampleKey, SnapshotOf<B>) = ("a".into(), at::<B>(number));
-            again(async || storage.storage().put(&key, 1, &snapshot, SnapshotMode::Cache).await).await
+            retry(async || storage.storage().put(&key, 1, &snapshot, SnapshotMode::Cache).await).await
         }
     });
-    together(puts).await?.into_iter().collect::<RuleResult>()?;
+    run_concurrently(puts).await?.into_iter().collect::<RuleResult>()?;
     for which in [SnapshotAt::Latest, SnapshotAt::Earliest] {
         let kept = storage.storage().snapshots().get(&"a".into(), 1, which).await?;
         ensure_eq!(kept, Some(at::<B>(64)), "{which:?}");
@@ -279,65 +225,71 @@ pub async fn the_cache_ends_at_the_greatest<B: SnapshotBackend>(
     Ok(())
 }
 
-/// Epochs that are put again on errors are all kept, and got again on errors they are all found.
-pub async fn epochs_put_again_are_all_kept<B: SnapshotBackend>(
+/// Epochs whose puts are retried after errors are all kept, and retried gets find all of them.
+pub(super) async fn retried_epochs_are_all_kept<B: SnapshotBackend>(
     on: &SnapshotTrial<FaultySnapshotBackend<B>>,
 ) -> RuleResult {
     let storage = on.open().await;
     let key = SampleKey::from("a");
     for number in 1..=60 {
         let snapshot = at::<B>(number);
-        again(async || storage.storage().put(&key, 1, &snapshot, SnapshotMode::Epoch).await).await?;
+        retry(async || storage.storage().put(&key, 1, &snapshot, SnapshotMode::Epoch).await).await?;
     }
     for number in 1..=60 {
         let which = SnapshotAt::Before(sequence(number + 1));
-        let found = again(async || storage.storage().get(&key, 1, which).await).await?;
+        let found = retry(async || storage.storage().get(&key, 1, which).await).await?;
         ensure_eq!(found, Some(at::<B>(number)), "{which:?}");
     }
     Ok(())
 }
 
-/// Puts until there is an answer, and expects the commit to be stored: nobody else writes.
-async fn settles<B: Backend>(storage: &Handle<FaultyBackend<B>>, commit: &CommitOf<B>) -> RuleResult {
-    match again(async || storage.storage().put(Arc::clone(commit)).await).await? {
+/// Retries a put until it is answered, and expects the commit to be stored. There is no other writer.
+async fn stores_or_repeats<B: Backend>(
+    storage: &Handle<FaultyBackend<B>>,
+    commit: &CommitOf<B>,
+) -> RuleResult {
+    match retry(async || storage.storage().put(Arc::clone(commit)).await).await? {
         Put::Stored => Ok(()),
         Put::Repeated { last } => {
-            ensure_eq!(last, commit.last(), "the last sequence of a put again");
+            ensure_eq!(last, commit.last(), "the last sequence of a repeated put");
             Ok(())
         }
-        Put::Conflict(_) => Err(met_itself(commit)),
+        Put::Conflict(_) => Err(conflicts_with_itself(commit)),
     }
 }
 
-fn met_itself<S: Sequence>(commit: &eventsrc_core::Commit<SampleKey, S, Sample>) -> Violation {
+fn conflicts_with_itself<S: Sequence>(commit: &eventsrc_core::Commit<SampleKey, S, Sample>) -> Violation {
     let id = commit.metadata.commit_id;
-    Violation::new(format!("commit {id} at {} was put again and met itself as a conflict", commit.first))
+    Violation::new(format!("the second put of commit {id} at {} is a conflict with itself", commit.first))
 }
 
-/// Calls until there is an answer. An error that was not injected is a violation.
-async fn again<T, F: Future<Output = Result<T, StorageError>>>(call: impl Fn() -> F) -> Result<T, Violation> {
+/// Retries a call until it succeeds. An error that was not injected is a violation.
+async fn retry<T, F: Future<Output = Result<T, StorageError>>>(call: impl Fn() -> F) -> Result<T, Violation> {
     loop {
         match call().await {
             Ok(answer) => return Ok(answer),
-            Err(error) => injected(error)?,
+            Err(error) => ensure_injected(error)?,
         }
     }
 }
 
-fn injected(error: StorageError) -> RuleResult {
-    let injected = error.kind() == ErrorKind::Unavailable && error.to_string().starts_with("injected");
-    if injected { Ok(()) } else { Err(error.into()) }
+fn ensure_injected(error: StorageError) -> RuleResult {
+    let is_injected = error.kind() == ErrorKind::Unavailable && error.to_string().starts_with("injected");
+    if is_injected { Ok(()) } else { Err(error.into()) }
 }
 
-/// Expects the stream to be these commits, as read without faults.
-async fn leaves<B: Backend>(storage: &Handle<FaultyBackend<B>>, commits: &[CommitOf<B>]) -> RuleResult {
-    let found = without_faults(storage, &commits[0].key).await?;
-    same::<FaultyBackend<B>>(&found, &events_from::<FaultyBackend<B>>(commits, None))
+/// Expects the stream to hold exactly these commits, as read without faults.
+async fn ensure_stored<B: Backend>(
+    storage: &Handle<FaultyBackend<B>>,
+    commits: &[CommitOf<B>],
+) -> RuleResult {
+    let found = read_without_faults(storage, &commits[0].key).await?;
+    ensure_same_events::<FaultyBackend<B>>(&found, &events_from::<FaultyBackend<B>>(commits, None))
 }
 
-async fn without_faults<B: Backend>(
+async fn read_without_faults<B: Backend>(
     storage: &Handle<FaultyBackend<B>>,
     key: &SampleKey,
-) -> Result<Vec<Seen<FaultyBackend<B>>>, Violation> {
-    Ok(super::trial::seen::<FaultyBackend<B>>(storage.storage().storage().events(key, None)).await?)
+) -> Result<Vec<ReadEvent<FaultyBackend<B>>>, Violation> {
+    Ok(read_events::<FaultyBackend<B>>(storage.storage().storage().events(key, None)).await?)
 }

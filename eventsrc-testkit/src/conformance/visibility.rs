@@ -1,11 +1,11 @@
-//! What has been acknowledged is there for everybody.
+//! Visibility of acknowledged commits.
 
 use super::backend::Backend;
-use super::report::{RuleResult, ensure_eq};
-use super::trial::{Trial, together};
+use super::trial::{Trial, run_concurrently};
+use super::violation::{RuleResult, ensure_eq};
 
-/// A commit is there to read as soon as its put has answered.
-pub async fn a_stored_commit_is_read_at_once<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A commit can be read as soon as its put is answered.
+pub(super) async fn a_stored_commit_is_read_at_once<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [1, 2, 1, 3, 1]);
     for stored in 1..=commits.len() {
@@ -15,8 +15,10 @@ pub async fn a_stored_commit_is_read_at_once<B: Backend>(on: &Trial<B>) -> RuleR
     Ok(())
 }
 
-/// A commit is there for reads from inside the stream as soon as its put has answered.
-pub async fn a_stored_commit_is_read_at_once_from_its_sequence<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A read from the sequence of a commit returns the commit as soon as its put is answered.
+pub(super) async fn a_stored_commit_is_read_at_once_from_its_sequence<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [1, 2, 1, 3, 1]);
     for (at, commit) in commits.iter().enumerate() {
@@ -26,14 +28,14 @@ pub async fn a_stored_commit_is_read_at_once_from_its_sequence<B: Backend>(on: &
     Ok(())
 }
 
-/// A commit is there for another task.
-pub async fn a_stored_commit_is_read_from_another_task<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A stored commit is visible to another task.
+pub(super) async fn a_stored_commit_is_read_from_another_task<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let commits = on.chain("a", [1, 2, 1]);
     for stored in 1..=commits.len() {
         storage.stores(&commits[stored - 1]).await?;
         let (storage, commits) = (storage.clone(), commits[..stored].to_vec());
-        together([async move { storage.holds("a", &commits).await }])
+        run_concurrently([async move { storage.holds("a", &commits).await }])
             .await?
             .into_iter()
             .collect::<RuleResult>()?;
@@ -41,8 +43,10 @@ pub async fn a_stored_commit_is_read_from_another_task<B: Backend>(on: &Trial<B>
     Ok(())
 }
 
-/// A commit is there through a handle that was opened before it was put.
-pub async fn a_stored_commit_is_read_through_an_earlier_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A stored commit is visible through a handle that was opened before the put.
+pub(super) async fn a_stored_commit_is_read_through_an_earlier_handle<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
     let (writer, reader) = (on.open().await, on.open().await);
     reader.holds("a", &[]).await?;
     let commits = on.chain("a", [1, 2, 1]);
@@ -53,8 +57,8 @@ pub async fn a_stored_commit_is_read_through_an_earlier_handle<B: Backend>(on: &
     Ok(())
 }
 
-/// A commit is there through a handle that was opened after it was put, when the writer's is gone.
-pub async fn a_stored_commit_outlives_the_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// A stored commit is visible through a handle that is opened after the writer's handle was dropped.
+pub(super) async fn a_stored_commit_outlives_the_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
     let commits = on.chain("a", [1, 2, 1]);
     for stored in 1..=commits.len() {
         on.open().await.stores(&commits[stored - 1]).await?;
@@ -64,7 +68,7 @@ pub async fn a_stored_commit_outlives_the_handle<B: Backend>(on: &Trial<B>) -> R
 }
 
 /// `latest` is up to date through every handle.
-pub async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &Trial<B>) -> RuleResult {
     let handles = [on.open().await, on.open().await, on.open().await];
     for (turn, commit) in on.chain("a", [1, 3, 2, 1, 1, 2]).into_iter().enumerate() {
         handles[turn % 3].stores(&commit).await?;
@@ -75,8 +79,8 @@ pub async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &Trial<B>
     Ok(())
 }
 
-/// Each of many writers reads its own commit at once, while the others go on.
-pub async fn writers_side_by_side_read_what_they_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Each of many concurrent writers can read its own commit as soon as its put is answered.
+pub(super) async fn concurrent_writers_read_their_own_commits<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
     let writers = (0..24).map(|writer| {
         let (storage, commits) = (storage.clone(), on.chain(&*format!("{writer}"), [1, 2, 1, 3]));
@@ -88,5 +92,5 @@ pub async fn writers_side_by_side_read_what_they_stored<B: Backend>(on: &Trial<B
             Ok(())
         }
     });
-    together(writers.collect::<Vec<_>>()).await?.into_iter().collect()
+    run_concurrently(writers.collect::<Vec<_>>()).await?.into_iter().collect()
 }

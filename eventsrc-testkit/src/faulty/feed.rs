@@ -1,4 +1,4 @@
-//! A change feed that repeats, reorders, loses and delays what it carries, from a seed.
+//! A change feed that repeats, reorders, loses and delays changes, from a seed.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,30 +13,30 @@ use futures::FutureExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// What a feed does to the changes that it carries. Rates are between 0 (never) and 1 (always).
+/// Rates and kinds of faults of a feed. Rates are between 0 (never) and 1 (always).
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedFaults {
-    /// The source of all that is drawn.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// Changes that are handed over, and again later.
+    /// Rate of changes that are delivered twice.
     pub repeated: f64,
-    /// Changes that are handed over after later ones.
+    /// Rate of changes that are delivered after later ones.
     pub reordered: f64,
-    /// By how many changes a repeated or reordered one is late, at most.
+    /// Largest number of later changes that precede a repeated or reordered one.
     pub window: usize,
-    /// Changes that are lost, without a word.
+    /// Rate of changes that are lost silently.
     pub dropped: f64,
-    /// Changes with which their stream falls silent: they are lost, and so is whatever comes of the stream later. This is how
-    /// a tail is lost, which leaves no gap.
+    /// Rate of changes at which their stream falls silent: the change and all later ones of the stream are lost. The
+    /// tail of a stream is lost in this way, which leaves no gap.
     pub silenced: f64,
-    /// Deliveries that come after a while.
+    /// Rate of deliveries that are delayed.
     pub delayed: f64,
-    /// The longest delay.
+    /// Longest delay.
     pub longest_delay: Duration,
 }
 
 impl FeedFaults {
-    /// No faults at all.
+    /// Returns rates without any faults.
     pub fn none() -> Self {
         Self {
             seed: 0,
@@ -50,7 +50,7 @@ impl FeedFaults {
         }
     }
 
-    /// Faults of every kind, each often enough that some hundred changes meet many.
+    /// Returns rates at which some hundred changes get many faults of every kind.
     pub fn seeded(seed: u64) -> Self {
         Self {
             seed,
@@ -65,20 +65,20 @@ impl FeedFaults {
     }
 }
 
-/// How many faults were injected into a feed.
+/// Numbers of faults injected into a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InjectedInFeed {
-    /// Changes that were handed over again.
+    /// Changes that were to be delivered twice.
     pub repeated: u64,
-    /// Changes that were to come after later ones.
+    /// Changes that were to be delivered after later ones.
     pub reordered: u64,
-    /// Changes that were lost by themselves.
+    /// Changes that were lost on their own.
     pub dropped: u64,
     /// Streams that fell silent.
     pub silenced: u64,
     /// Changes that were lost because their stream was silent.
     pub unheard: u64,
-    /// Deliveries that took a while.
+    /// Delays of deliveries.
     pub delayed: u64,
 }
 
@@ -87,13 +87,15 @@ impl fmt::Display for InjectedInFeed {
         let Self { repeated, reordered, dropped, silenced, unheard, delayed } = self;
         write!(
             f,
-            "{repeated} changes repeated, {reordered} reordered, {dropped} dropped, {unheard} unheard of {silenced} streams \
-             that fell silent, {delayed} deliveries delayed"
+            "{repeated} changes repeated, {reordered} reordered, {dropped} dropped, {unheard} lost after {silenced} streams fell \
+             silent, {delayed} deliveries delayed"
         )
     }
 }
 
-/// Draws faults for feeds and counts them. A feed that takes over from another shares its source, so as not to begin anew.
+/// Draws faults for feeds and counts them.
+///
+/// A feed that replaces another one shares its source, so that it does not repeat the same faults.
 pub struct FeedFaultSource {
     faults: FeedFaults,
     clock: Arc<dyn Clock>,
@@ -107,7 +109,7 @@ pub struct FeedFaultSource {
 }
 
 impl FeedFaultSource {
-    /// Draws these faults; delays are on this clock.
+    /// Creates a source with these rates. Delays use `clock`.
     pub fn new(faults: FeedFaults, clock: Arc<dyn Clock>) -> Self {
         let draws = Mutex::new(StdRng::seed_from_u64(faults.seed));
         let zero = AtomicU64::default;
@@ -124,7 +126,7 @@ impl FeedFaultSource {
         }
     }
 
-    /// What was injected so far.
+    /// Returns the numbers of faults injected so far.
     pub fn injected(&self) -> InjectedInFeed {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         InjectedInFeed {
@@ -137,17 +139,17 @@ impl FeedFaultSource {
         }
     }
 
-    fn strikes(&self, rate: f64, count: &AtomicU64) -> bool {
-        // Nothing is drawn for what never happens, so that a fault that is switched off does not move the others.
-        let strikes = rate > 0.0 && self.draw(|draws| draws.random::<f64>()) < rate;
-        if strikes {
+    fn draw_fault(&self, rate: f64, count: &AtomicU64) -> bool {
+        // No draw at rate 0, so that a disabled fault does not shift the draws of the others.
+        let is_fault = rate > 0.0 && self.draw(|draws| draws.random::<f64>()) < rate;
+        if is_fault {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        strikes
+        is_fault
     }
 
-    /// By how many changes one is late, at least 1.
-    fn lateness(&self) -> usize {
+    /// Draws the number of changes by which one is late, at least 1.
+    fn draw_delay(&self) -> usize {
         self.draw(|draws| draws.random_range(1..=self.faults.window.max(1)))
     }
 
@@ -165,11 +167,11 @@ impl fmt::Debug for FeedFaultSource {
     }
 }
 
-/// A feed that hands over what another one brings, but repeats, reorders, loses and delays changes.
+/// A feed that forwards the changes of another feed, and repeats, reorders, loses and delays some of them.
 ///
-/// Every fault is one that a [`ChangeFeed`] may have, and losses are silent: whatever keeps a view has to find them by
-/// itself. Changes are held back only while the other feed brings more at once, so that none waits for what may never
-/// come. A change that is lost counts as dealt with when the delivery that had it is acknowledged.
+/// The contract of [`ChangeFeed`] allows every one of these faults. Losses are silent, so the receiver must find them.
+/// A change is held back only while the other feed has more changes ready, so that no change waits for one that may never
+/// come. A lost change counts as processed when its delivery is acknowledged.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -187,67 +189,71 @@ pub struct FaultyFeed<F: ChangeFeed> {
     feed: F,
     source: Arc<FeedFaultSource>,
     held: Vec<Held<F>>,
-    /// How many changes the other feed has brought.
-    brought: usize,
+    /// Number of changes received from the other feed.
+    received: usize,
     ended: bool,
     silent: HashSet<StreamName>,
-    /// Whether the delay before the next delivery is over.
-    rested: bool,
+    /// True if the delay before the next delivery is over.
+    has_delayed: bool,
 }
 
-/// A change that is to be handed over once the other feed has brought `due` changes.
+/// A change to deliver once the other feed has delivered `due` changes.
 struct Held<F: ChangeFeed> {
     due: usize,
     change: Change<F::Key, F::Sequence, F::Payload>,
-    /// There unless this is a repetition.
-    part: Option<Part>,
+    /// `None` for a repetition.
+    part: Option<PendingChange>,
 }
 
 impl<F: ChangeFeed> FaultyFeed<F> {
-    /// `feed` with these faults; delays are on this clock.
+    /// Wraps `feed` with these faults. Delays use `clock`.
     pub fn new(feed: F, faults: FeedFaults, clock: Arc<dyn Clock>) -> Self {
         Self::with(feed, Arc::new(FeedFaultSource::new(faults, clock)))
     }
 
-    /// `feed` with faults from a source that others draw from as well.
+    /// Wraps `feed` with faults from `source`, which several feeds may share.
     pub fn with(feed: F, source: Arc<FeedFaultSource>) -> Self {
         Self {
             feed,
             source,
             held: Vec::new(),
-            brought: 0,
+            received: 0,
             ended: false,
             silent: HashSet::new(),
-            rested: false,
+            has_delayed: false,
         }
     }
 
-    /// Where the faults come from, and are counted.
+    /// Returns the source of the faults, which also counts them.
     pub fn source(&self) -> &Arc<FeedFaultSource> {
         &self.source
     }
 
-    /// Takes in what the other feed brought.
-    fn take(&mut self, delivery: Delivery<F::Key, F::Sequence, F::Payload>) {
+    /// Takes in a delivery of the other feed.
+    fn receive(&mut self, delivery: Delivery<F::Key, F::Sequence, F::Payload>) {
         let source = Arc::clone(&self.source);
         let faults = &source.faults;
-        let parts = Parts::of(delivery.changes.len(), delivery.acknowledgement);
+        let parts = SharedAcknowledgement::of(delivery.changes.len(), delivery.acknowledgement);
         for (change, part) in delivery.changes.into_iter().zip(parts) {
-            self.brought += 1;
-            if self.is_unheard(&change) || source.strikes(faults.dropped, &source.dropped) {
-                part.settle();
+            self.received += 1;
+            if self.is_unheard(&change) || source.draw_fault(faults.dropped, &source.dropped) {
+                part.acknowledge();
                 continue;
             }
-            let reordered = faults.window > 0 && source.strikes(faults.reordered, &source.reordered);
-            let due = self.brought + if reordered { source.lateness() } else { 0 };
-            if source.strikes(faults.repeated, &source.repeated) {
-                self.held.push(Held { due: due + source.lateness(), change: again(&change), part: None });
+            let reordered = faults.window > 0 && source.draw_fault(faults.reordered, &source.reordered);
+            let due = self.received + if reordered { source.draw_delay() } else { 0 };
+            if source.draw_fault(faults.repeated, &source.repeated) {
+                self.held.push(Held {
+                    due: due + source.draw_delay(),
+                    change: clone_change(&change),
+                    part: None,
+                });
             }
             self.held.push(Held { due, change, part: Some(part) });
         }
     }
 
-    /// Whether the change is lost because its stream is silent, or falls silent with it.
+    /// Returns true if the change is lost because its stream is silent, or falls silent with this change.
     fn is_unheard(&mut self, change: &Change<F::Key, F::Sequence, F::Payload>) -> bool {
         let key: &F::Key = match change {
             Change::Commit(commit) => &commit.key,
@@ -257,25 +263,25 @@ impl<F: ChangeFeed> FaultyFeed<F> {
         let Ok(stream) = StreamName::of(key) else { return false };
         let source = &self.source;
         let unheard = self.silent.contains(&stream) || {
-            let falls_silent = source.strikes(source.faults.silenced, &source.silenced);
+            let falls_silent = source.draw_fault(source.faults.silenced, &source.silenced);
             falls_silent && self.silent.insert(stream)
         };
         source.unheard.fetch_add(unheard.into(), Ordering::Relaxed);
         unheard
     }
 
-    /// The changes that are held back until now, or all of them.
-    fn hand_over(&mut self, all: bool) -> Option<Delivery<F::Key, F::Sequence, F::Payload>> {
-        let until = if all { usize::MAX } else { self.brought };
+    /// Returns the changes that are due, or all of them.
+    fn deliver(&mut self, all: bool) -> Option<Delivery<F::Key, F::Sequence, F::Payload>> {
+        let until = if all { usize::MAX } else { self.received };
         let mut due: Vec<_> = self.held.extract_if(.., |held| held.due <= until).collect();
         if due.is_empty() {
             return None;
         }
         due.sort_by_key(|held| held.due);
         let (changes, parts): (_, Vec<_>) = due.into_iter().map(|held| (held.change, held.part)).unzip();
-        let tell = move || parts.into_iter().flatten().for_each(Part::settle);
-        self.rested = false;
-        Some(Delivery { changes, acknowledgement: Acknowledgement::new(tell) })
+        let acknowledge_all = move || parts.into_iter().flatten().for_each(PendingChange::acknowledge);
+        self.has_delayed = false;
+        Some(Delivery { changes, acknowledgement: Acknowledgement::new(acknowledge_all) })
     }
 }
 
@@ -285,16 +291,16 @@ impl<F: ChangeFeed> ChangeFeed for FaultyFeed<F> {
     type Payload = F::Payload;
 
     async fn next(&mut self) -> Result<Option<Delivery<F::Key, F::Sequence, F::Payload>>, StorageError> {
-        if !self.rested && self.source.strikes(self.source.faults.delayed, &self.source.delayed) {
+        if !self.has_delayed && self.source.draw_fault(self.source.faults.delayed, &self.source.delayed) {
             let part = self.source.draw(|draws| draws.random::<f64>());
-            // Drawn once for each delivery, whoever stops waiting for it.
-            self.rested = true;
+            // Drawn once for each delivery, even if a caller stops waiting for it.
+            self.has_delayed = true;
             self.source.clock.sleep(self.source.faults.longest_delay.mul_f64(part)).await;
         }
-        self.rested = true;
+        self.has_delayed = true;
         loop {
             if self.ended {
-                return Ok(self.hand_over(true));
+                return Ok(self.deliver(true));
             }
             let next = if self.held.is_empty() {
                 Some(self.feed.next().await)
@@ -303,14 +309,14 @@ impl<F: ChangeFeed> ChangeFeed for FaultyFeed<F> {
             };
             match next {
                 Some(Ok(Some(delivery))) => {
-                    self.take(delivery);
-                    if let Some(delivery) = self.hand_over(false) {
+                    self.receive(delivery);
+                    if let Some(delivery) = self.deliver(false) {
                         return Ok(Some(delivery));
                     }
                 }
                 Some(Ok(None)) => self.ended = true,
                 Some(Err(error)) => return Err(error),
-                None => return Ok(self.hand_over(true)),
+                None => return Ok(self.deliver(true)),
             }
         }
     }
@@ -322,7 +328,7 @@ impl<F: ChangeFeed> fmt::Debug for FaultyFeed<F> {
     }
 }
 
-fn again<K: Clone, S, E>(change: &Change<K, S, E>) -> Change<K, S, E> {
+fn clone_change<K: Clone, S, E>(change: &Change<K, S, E>) -> Change<K, S, E> {
     match change {
         Change::Commit(commit) => Change::Commit(Arc::clone(commit)),
         Change::Stream(key) => Change::Stream(key.clone()),
@@ -330,31 +336,31 @@ fn again<K: Clone, S, E>(change: &Change<K, S, E>) -> Change<K, S, E> {
     }
 }
 
-/// One change of a delivery, until it is dealt with. The delivery is acknowledged once all are.
-struct Part(Arc<Parts>);
+/// One change of a delivery until it is processed. The delivery is acknowledged once all its changes are.
+struct PendingChange(Arc<SharedAcknowledgement>);
 
-struct Parts {
-    unsettled: AtomicUsize,
+struct SharedAcknowledgement {
+    pending: AtomicUsize,
     acknowledgement: Option<Acknowledgement>,
 }
 
-impl Parts {
-    fn of(changes: usize, acknowledgement: Acknowledgement) -> impl Iterator<Item = Part> {
-        let unsettled = AtomicUsize::new(changes);
-        let parts = Arc::new(Self { unsettled, acknowledgement: Some(acknowledgement) });
-        std::iter::repeat_with(move || Part(Arc::clone(&parts))).take(changes)
+impl SharedAcknowledgement {
+    fn of(changes: usize, acknowledgement: Acknowledgement) -> impl Iterator<Item = PendingChange> {
+        let pending = AtomicUsize::new(changes);
+        let parts = Arc::new(Self { pending, acknowledgement: Some(acknowledgement) });
+        std::iter::repeat_with(move || PendingChange(Arc::clone(&parts))).take(changes)
     }
 }
 
-impl Part {
-    fn settle(self) {
-        self.0.unsettled.fetch_sub(1, Ordering::AcqRel);
+impl PendingChange {
+    fn acknowledge(self) {
+        self.0.pending.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-impl Drop for Parts {
+impl Drop for SharedAcknowledgement {
     fn drop(&mut self) {
-        if *self.unsettled.get_mut() == 0
+        if *self.pending.get_mut() == 0
             && let Some(acknowledgement) = self.acknowledgement.take()
         {
             acknowledgement.acknowledge();

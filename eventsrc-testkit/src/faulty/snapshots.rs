@@ -1,4 +1,4 @@
-//! A snapshot storage that fails now and then.
+//! A snapshot storage that injects faults.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use eventsrc_core::clock::Clock;
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::{Snapshot, StorageError};
 
-use super::{FaultSource, Faults, Injected};
+use super::source::{FaultSource, Faults, Injected};
 
-/// A snapshot storage that passes calls on, and now and then fails, loses a reply or takes its time.
+/// A snapshot storage that forwards calls and injects faults: failed calls, lost replies, delays.
 #[derive(Debug)]
 pub struct FaultySnapshots<Sn> {
     snapshots: Sn,
@@ -16,22 +16,22 @@ pub struct FaultySnapshots<Sn> {
 }
 
 impl<Sn> FaultySnapshots<Sn> {
-    /// `snapshots` with these faults; delays are on this clock.
+    /// Wraps `snapshots` with these faults. Delays use `clock`.
     pub fn new(snapshots: Sn, faults: Faults, clock: Arc<dyn Clock>) -> Self {
         Self::with(snapshots, Arc::new(FaultSource::new(faults, clock)))
     }
 
-    /// `snapshots` with faults from a source that others draw from as well.
+    /// Wraps `snapshots` with faults from `source`, which several wrappers may share.
     pub fn with(snapshots: Sn, source: Arc<FaultSource>) -> Self {
         Self { snapshots, source }
     }
 
-    /// What was injected so far.
+    /// Returns the numbers of faults injected so far.
     pub fn injected(&self) -> Injected {
         self.source.injected()
     }
 
-    /// The snapshot storage without faults.
+    /// Returns the snapshot storage without faults.
     pub fn snapshots(&self) -> &Sn {
         &self.snapshots
     }

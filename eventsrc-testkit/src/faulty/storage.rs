@@ -1,4 +1,4 @@
-//! An event storage that fails now and then.
+//! An event storage that injects faults.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use eventsrc_core::{EventStorage, Head, StorageError};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{FaultSource, Faults, Injected};
+use super::source::{FaultSource, Faults, Injected};
 
-/// A storage that passes calls on, and now and then fails, loses a reply, breaks a read off, or takes its time.
+/// A storage that forwards calls and injects faults: failed calls, lost replies, reads that fail between pages, delays.
 ///
-/// Every fault is one that the contract of [`EventStorage`] allows: an `Err` from a put means unknown, and a read that
-/// breaks off ends with an error. So what is built on a storage has to bear them all.
+/// The contract of [`EventStorage`] allows every one of these faults: an `Err` from a put means unknown, and a read may
+/// end with an error. Code that is built on a storage must handle all of them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -34,28 +34,28 @@ pub struct Faulty<St> {
 }
 
 impl<St> Faulty<St> {
-    /// `storage` with these faults; delays are on this clock.
+    /// Wraps `storage` with these faults. Delays use `clock`.
     pub fn new(storage: St, faults: Faults, clock: Arc<dyn Clock>) -> Self {
         Self::with(storage, Arc::new(FaultSource::new(faults, clock)))
     }
 
-    /// `storage` with faults from a source that others draw from as well.
+    /// Wraps `storage` with faults from `source`, which several wrappers may share.
     pub fn with(storage: St, source: Arc<FaultSource>) -> Self {
         Self { storage, source }
     }
 
-    /// What was injected so far.
+    /// Returns the numbers of faults injected so far.
     pub fn injected(&self) -> Injected {
         self.source.injected()
     }
 
-    /// The storage without faults.
+    /// Returns the storage without faults.
     pub fn storage(&self) -> &St {
         &self.storage
     }
 
-    /// The pages, unless the read fails at once or breaks off between two of them.
-    fn broken<'a, P: Send + 'a>(
+    /// Returns the pages, unless a fault is drawn at the start or between two pages.
+    fn faulty_pages<'a, P: Send + 'a>(
         &'a self,
         mut pages: BoxStream<'a, Result<P, StorageError>>,
     ) -> BoxStream<'a, Result<P, StorageError>>
@@ -80,12 +80,12 @@ impl<St: EventStorage> EventStorage for Faulty<St> {
     type Payload = St::Payload;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        let lost = |error: StorageError, commit: &CommitOf<Self>| error.on(&commit.key).at(commit.first);
+        let at_commit = |error: StorageError, commit: &CommitOf<Self>| error.on(&commit.key).at(commit.first);
         self.source.delay().await;
-        self.source.fail_before().map_err(|error| lost(error, &commit))?;
+        self.source.fail_before().map_err(|error| at_commit(error, &commit))?;
         let put = self.storage.put(Arc::clone(&commit)).await?;
         self.source.delay().await;
-        self.source.lose_reply().map_err(|error| lost(error, &commit))?;
+        self.source.lose_reply().map_err(|error| at_commit(error, &commit))?;
         Ok(put)
     }
 
@@ -100,7 +100,7 @@ impl<St: EventStorage> EventStorage for Faulty<St> {
         key: &Self::Key,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        self.broken(self.storage.events(key, from))
+        self.faulty_pages(self.storage.events(key, from))
     }
 
     fn events_after(
@@ -108,16 +108,111 @@ impl<St: EventStorage> EventStorage for Faulty<St> {
         key: &Self::Key,
         end: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        self.broken(self.storage.events_after(key, end))
+        self.faulty_pages(self.storage.events_after(key, end))
     }
 }
 
 impl<St: ScanStorage> ScanStorage for Faulty<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        self.broken(self.storage.scan(segment))
+        self.faulty_pages(self.storage.scan(segment))
     }
 
     fn heads(&self, segment: Segment) -> BoxStream<'_, Result<HeadsOf<Self>, StorageError>> {
-        self.broken(self.storage.heads(segment))
+        self.faulty_pages(self.storage.heads(segment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use eventsrc_core::clock::{Randomness, SystemClock};
+    use eventsrc_core::commit::vec1;
+    use eventsrc_core::storage::Put;
+    use eventsrc_core::{Commit, ErrorKind, MemoryStorage, Metadata, StreamName, Timestamp};
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    type Memory = MemoryStorage<StreamName, u64, u32>;
+
+    fn commit(number: u64) -> Arc<Commit<StreamName, u64, u32>> {
+        let metadata = Metadata::new(Randomness::seeded(number).commit_id(Timestamp::UNIX_EPOCH));
+        let key = StreamName::new("sample", "a").unwrap();
+        Arc::new(Commit { key, first: number, time: Timestamp::UNIX_EPOCH, metadata, payloads: vec1![7] })
+    }
+
+    fn faulty(faults: Faults) -> Faulty<Memory> {
+        Faulty::new(Memory::default(), faults, Arc::new(SystemClock))
+    }
+
+    #[tokio::test]
+    async fn a_put_that_fails_before_its_effect_stores_nothing() {
+        let storage = faulty(Faults { seed: 7, failed_before: 1.0, ..Faults::none() });
+        let error = storage.put(commit(1)).await.unwrap_err();
+        assert_eq!((error.kind(), error.sequence()), (ErrorKind::Unavailable, Some("1")));
+        assert!(error.to_string().contains("seed 7"), "{error}");
+        assert_eq!(storage.storage().latest(&commit(1).key).await.unwrap(), None);
+        assert_eq!(storage.injected(), Injected { failed_before: 1, ..Injected::default() });
+    }
+
+    #[tokio::test]
+    async fn a_put_whose_reply_is_lost_is_stored() {
+        let storage = faulty(Faults { reply_lost: 1.0, ..Faults::none() });
+        storage.put(commit(1)).await.unwrap_err();
+        assert_eq!(storage.storage().latest(&commit(1).key).await.unwrap(), Some(commit(1).head()));
+        assert_eq!(storage.injected(), Injected { replies_lost: 1, ..Injected::default() });
+    }
+
+    #[tokio::test]
+    async fn a_read_fails_after_a_page() {
+        let storage = faulty(Faults { broken_off: 1.0, ..Faults::none() });
+        for number in 1..=600 {
+            assert!(matches!(storage.put(commit(number)).await, Ok(Put::Stored)));
+        }
+        let pages: Vec<_> = storage.events(&commit(1).key, None).map(|page| page.is_ok()).collect().await;
+        assert_eq!(pages, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn delays_use_the_given_clock() {
+        #[derive(Default)]
+        struct Waits(Mutex<Vec<Duration>>);
+        impl Clock for Waits {
+            fn now(&self) -> Timestamp {
+                Timestamp::UNIX_EPOCH
+            }
+            fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+                self.0.lock().unwrap().push(duration);
+                Box::pin(std::future::ready(()))
+            }
+        }
+        let clock = Arc::new(Waits::default());
+        let limit = Duration::from_secs(3_600);
+        let faults = Faults { delayed: 1.0, longest_delay: limit, ..Faults::none() };
+        let storage = Faulty::new(Memory::default(), faults, Arc::clone(&clock) as Arc<dyn Clock>);
+        assert!(matches!(storage.put(commit(1)).await, Ok(Put::Stored)));
+        let waits = clock.0.lock().unwrap().clone();
+        assert_eq!(waits.len(), 2, "one delay before the put, and one before its reply");
+        assert!(waits.iter().all(|wait| *wait <= limit), "{waits:?}");
+    }
+
+    #[tokio::test]
+    async fn the_same_seed_causes_the_same_faults() {
+        async fn failures(seed: u64) -> Vec<bool> {
+            let storage = faulty(Faults { delayed: 0.0, ..Faults::seeded(seed) });
+            let mut failures = Vec::new();
+            for number in 1..=100 {
+                let mut failed = storage.put(commit(number)).await.is_err();
+                failures.push(failed);
+                while failed {
+                    failed = storage.put(commit(number)).await.is_err();
+                }
+            }
+            failures
+        }
+        assert_eq!(failures(1).await, failures(1).await);
+        assert_ne!(failures(1).await, failures(2).await);
     }
 }

@@ -1,14 +1,15 @@
-//! The checker. The argument that it rests on is in the documentation of the module.
+//! The checker. The docs of [`history`](crate::history) explain why it is exact.
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
 
 use eventsrc_core::{CommitId, Sequence};
 
-use super::{Action, Call, Part, PutAnswer, Violation, ViolationKind};
+use super::call::{Action, Call, Part, PutAnswer};
+use super::violation::{Violation, ViolationKind};
 
-/// Whether the calls on one stream, which began without events, could have been answered one at a time. `last` is what
-/// a read of the whole stream shows when all of them are done.
+/// Checks that the calls on one stream are linearizable. The stream had no events at first. `last` is a read of the
+/// whole stream after all calls have ended.
 ///
 /// # Errors
 ///
@@ -23,22 +24,22 @@ pub fn check<S: Sequence>(stream: &str, calls: &[Call<S>], last: &[Part<S>]) -> 
     Ok(commits.count(calls))
 }
 
-/// What a history without violation was made of.
+/// Counts of a history without a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Streams.
     pub streams: u64,
-    /// Commits that were stored.
+    /// Stored commits.
     pub commits: u64,
-    /// Events in them.
+    /// Events in the stored commits.
     pub events: u64,
     /// Puts.
     pub puts: u64,
-    /// Puts that came to a conflict.
+    /// Puts with the answer `Conflict`.
     pub conflicts: u64,
-    /// Puts that were not answered, or with an error.
+    /// Puts without an answer, or with an error.
     pub unknown: u64,
-    /// Reads that were answered, of the latest sequence or of events.
+    /// Answered reads, of the latest sequence or of events.
     pub reads: u64,
     /// Reads that failed.
     pub failed_reads: u64,
@@ -57,27 +58,27 @@ impl AddAssign for Checked {
     }
 }
 
-/// The commits of a stream in order, and what is known of the points at which they were stored.
+/// The commits of a stream in order, and bounds of the points at which they were stored.
 struct Commits<'a, S> {
     stream: &'a str,
     commits: &'a [Part<S>],
-    place: HashMap<CommitId, usize>,
-    /// For each commit, a call that was made before its point, the latest of those found.
+    indices: HashMap<CommitId, usize>,
+    /// For each commit, the latest known call that started before the commit's point.
     after: Vec<Option<&'a Call<S>>>,
-    /// For each commit, a call that was answered after its point, the earliest of those found.
+    /// For each commit, the earliest known call that was answered after the commit's point.
     before: Vec<Option<&'a Call<S>>>,
 }
 
 impl<'a, S: Sequence> Commits<'a, S> {
     fn of(stream: &'a str, commits: &'a [Part<S>]) -> Result<Self, Violation> {
-        let mut place = HashMap::with_capacity(commits.len());
+        let mut indices = HashMap::with_capacity(commits.len());
         let mut number = 1;
         for (index, commit) in commits.iter().enumerate() {
             let wrong = |kind, what| Err(Violation { kind, stream: stream.into(), what });
             if commit.places != (0..commit.length) {
                 return wrong(
                     ViolationKind::HalfCommit,
-                    format!("in the end there is half a commit, {commit}"),
+                    format!("in the end there is a part of a commit, {commit}"),
                 );
             }
             if commit.begin() > number {
@@ -88,10 +89,10 @@ impl<'a, S: Sequence> Commits<'a, S> {
             }
             if commit.begin() < number {
                 let other = &commits[index - 1];
-                let what = format!("in the end {other} and {commit} are at the same place");
+                let what = format!("in the end {other} and {commit} are at the same sequence");
                 return wrong(ViolationKind::Duplicate, what);
             }
-            if let Some(other) = place.insert(commit.commit_id, index) {
+            if let Some(other) = indices.insert(commit.commit_id, index) {
                 let other = &commits[other];
                 return wrong(
                     ViolationKind::Duplicate,
@@ -101,20 +102,20 @@ impl<'a, S: Sequence> Commits<'a, S> {
             number = commit.end();
         }
         let (after, before) = (vec![None; commits.len()], vec![None; commits.len()]);
-        Ok(Self { stream, commits, place, after, before })
+        Ok(Self { stream, commits, indices, after, before })
     }
 
-    /// Finds the puts that can have stored each commit.
+    /// Finds the puts that may have stored each commit.
     fn find_puts(&mut self, calls: &'a [Call<S>]) -> Result<(), Violation> {
-        let mut halves = vec![None; self.commits.len()];
+        let mut partial_puts = vec![None; self.commits.len()];
         for call in calls {
             let Action::Put { commit_id, first, length, answer } = &call.action else { continue };
-            let Some(&place) = self.place.get(commit_id) else { continue };
-            let (commit, known) = (&self.commits[place], self.after[place]);
+            let Some(&index) = self.indices.get(commit_id) else { continue };
+            let (commit, known) = (&self.commits[index], self.after[index]);
             let here = commit.first == *first;
             let stored = *answer == PutAnswer::Stored;
             if here && let PutAnswer::Conflict { .. } = answer {
-                let what = format!("the commit is stored, and it is no other's: {call}");
+                let what = format!("the put is a conflict with its own commit: {call}");
                 return Err(self.violation(ViolationKind::ConflictWithItself, what));
             }
             if here && commit.length == *length {
@@ -125,32 +126,32 @@ impl<'a, S: Sequence> Commits<'a, S> {
                     }
                     Some(_) => {}
                     None if stored || known.is_none_or(|known| call.called < known.called) => {
-                        self.after[place] = Some(call);
+                        self.after[index] = Some(call);
                     }
                     None => {}
                 }
             } else if first.number() <= commit.begin() && commit.end() <= first.number() + u64::from(*length)
             {
-                halves[place] = Some(call);
+                partial_puts[index] = Some(call);
             }
         }
-        let unfounded = self.after.iter().position(Option::is_none);
-        unfounded.map_or(Ok(()), |place| {
-            let commit = &self.commits[place];
-            Err(match halves[place] {
+        let without_put = self.after.iter().position(Option::is_none);
+        without_put.map_or(Ok(()), |index| {
+            let commit = &self.commits[index];
+            Err(match partial_puts[index] {
                 Some(put) => self.violation(
                     ViolationKind::HalfCommit,
-                    format!("in the end there is {commit}, which is a part of this: {put}"),
+                    format!("in the end there is {commit}, which is a part of the commit of this put: {put}"),
                 ),
                 None => self.violation(
                     ViolationKind::Invented,
-                    format!("in the end there is {commit}, which nobody put there"),
+                    format!("in the end there is {commit}, which no caller put"),
                 ),
             })
         })
     }
 
-    /// Adds what one call says about the points.
+    /// Adds the bounds that one call gives.
     fn add(&mut self, call: &'a Call<S>) -> Result<(), Violation> {
         match &call.action {
             Action::Put { commit_id, first, length, answer } => {
@@ -163,19 +164,19 @@ impl<'a, S: Sequence> Commits<'a, S> {
                     }
                 };
                 let there = self.holder(first.number());
-                let own = |place: &usize| {
-                    let commit = &self.commits[*place];
+                let own = |index: &usize| {
+                    let commit = &self.commits[*index];
                     (commit.commit_id, commit.first) == (*commit_id, *first)
                 };
-                let Some(place) = there.filter(own) else {
-                    let what = self.instead(call, there);
+                let Some(index) = there.filter(own) else {
+                    let what = self.contradicting(call, there);
                     return Err(self.violation(ViolationKind::LostCommit, what));
                 };
-                if self.commits[place].end() != last + 1 {
-                    let what = self.instead(call, there);
+                if self.commits[index].end() != last + 1 {
+                    let what = self.contradicting(call, there);
                     return Err(self.violation(ViolationKind::HalfCommit, what));
                 }
-                self.seen(place, call);
+                self.seen(index, call);
                 Ok(())
             }
             Action::Latest { sequence } => self.add_latest(call, *sequence),
@@ -191,10 +192,10 @@ impl<'a, S: Sequence> Commits<'a, S> {
         head: Option<S>,
     ) -> Result<(), Violation> {
         let holder = self.holder(first.number());
-        let Some(place) =
-            holder.filter(|place| existing.is_none_or(|id| id == self.commits[*place].commit_id))
+        let Some(index) =
+            holder.filter(|index| existing.is_none_or(|id| id == self.commits[*index].commit_id))
         else {
-            let what = self.instead(call, holder);
+            let what = self.contradicting(call, holder);
             return Err(self.violation(ViolationKind::FalseConflict, what));
         };
         if let Some(head) = head {
@@ -204,7 +205,7 @@ impl<'a, S: Sequence> Commits<'a, S> {
             }
             return self.add_latest(call, Some(head));
         }
-        self.seen(place, call);
+        self.seen(index, call);
         Ok(())
     }
 
@@ -213,21 +214,21 @@ impl<'a, S: Sequence> Commits<'a, S> {
             self.missed(0, call);
             return Ok(());
         };
-        let Some(place) = self.holder(sequence.number()) else {
-            let what = self.instead(call, None);
+        let Some(index) = self.holder(sequence.number()) else {
+            let what = self.contradicting(call, None);
             return Err(self.violation(ViolationKind::LostCommit, what));
         };
-        let commit = &self.commits[place];
+        let commit = &self.commits[index];
         if commit.end() != sequence.number() + 1 {
-            let what = format!("the latest event is not the last of {commit}: {call}");
+            let what = format!("the latest sequence is not the last of {commit}: {call}");
             return Err(self.violation(ViolationKind::HalfCommit, what));
         }
         if commit.first.zone() != sequence.zone() {
-            let what = self.instead(call, Some(place));
+            let what = self.contradicting(call, Some(index));
             return Err(self.violation(ViolationKind::LostCommit, what));
         }
-        self.seen(place, call);
-        self.missed(place + 1, call);
+        self.seen(index, call);
+        self.missed(index + 1, call);
         Ok(())
     }
 
@@ -259,7 +260,7 @@ impl<'a, S: Sequence> Commits<'a, S> {
         }
         if let Some(last) = parts.last() {
             if last.places.end != last.length && ended {
-                let what = format!("a reader saw half a commit: {call}");
+                let what = format!("a reader saw a part of a commit: {call}");
                 return Err(self.violation(ViolationKind::HalfCommit, what));
             }
             self.seen(next - 1, call);
@@ -270,57 +271,56 @@ impl<'a, S: Sequence> Commits<'a, S> {
         Ok(())
     }
 
-    /// The number at which a read from `from` begins: of the first event that is not less.
+    /// Returns the number at which a read from `from` begins: that of the first event that is not less.
     fn first_number(&self, from: S) -> u64 {
-        let holder = self.holder(from.number()).map(|place| self.commits[place].first.zone());
+        let holder = self.holder(from.number()).map(|index| self.commits[index].first.zone());
         from.number() + u64::from(holder.is_some_and(|zone| zone < from.zone()))
     }
 
-    /// The commit that holds `number` in the end.
+    /// Returns the index of the commit that holds `number` in the last read.
     fn holder(&self, number: u64) -> Option<usize> {
-        let place = self.commits.partition_point(|commit| commit.end() <= number);
-        self.commits.get(place).filter(|commit| commit.begin() <= number).map(|_| place)
+        let index = self.commits.partition_point(|commit| commit.end() <= number);
+        self.commits.get(index).filter(|commit| commit.begin() <= number).map(|_| index)
     }
 
-    /// The commit was stored before `call` was answered.
-    fn seen(&mut self, place: usize, call: &'a Call<S>) {
-        let before = &mut self.before[place];
+    /// Records that the commit was stored before `call` was answered.
+    fn seen(&mut self, index: usize, call: &'a Call<S>) {
+        let before = &mut self.before[index];
         if before.is_none_or(|earliest| instant(call) < instant(earliest)) {
             *before = Some(call);
         }
     }
 
-    /// The commit, if it is there in the end, was stored after `call` was made.
-    fn missed(&mut self, place: usize, call: &'a Call<S>) {
-        if let Some(after) = self.after.get_mut(place)
+    /// Records that the commit, if the last read shows it, was stored after `call` started.
+    fn missed(&mut self, index: usize, call: &'a Call<S>) {
+        if let Some(after) = self.after.get_mut(index)
             && after.is_none_or(|latest| latest.called < call.called)
         {
             *after = Some(call);
         }
     }
 
-    /// Whether every commit can have a point, not after that of a later one: no commit was stored after a later one was
-    /// there.
+    /// Checks that every commit can have a point that is not after that of a later commit.
     fn find_points(&self) -> Result<(), Violation> {
         let mut limit: Option<(usize, &Call<S>)> = None;
         let mut wrong = Ok(());
-        for place in (0..self.commits.len()).rev() {
-            if let Some(before) = self.before[place]
+        for index in (0..self.commits.len()).rev() {
+            if let Some(before) = self.before[index]
                 && limit.is_none_or(|(_, earliest)| instant(before) < instant(earliest))
             {
-                limit = Some((place, before));
+                limit = Some((index, before));
             }
-            if let (Some(after), Some((there, before))) = (self.after[place], limit)
+            if let (Some(after), Some((there, before))) = (self.after[index], limit)
                 && after.called > instant(before)
             {
-                wrong = Err(self.contradiction((place, after), (there, before)));
+                wrong = Err(self.contradiction((index, after), (there, before)));
             }
         }
         wrong
     }
 
-    /// `missing` was stored after the call beside it was made, yet `there`, which is not before it, was there when the
-    /// other was answered, and that was earlier.
+    /// Describes a contradiction: commit `missing` was stored after the start of call `after`, yet commit `there`,
+    /// the same or a later one, was stored before the answer of call `before`, which came earlier.
     fn contradiction(
         &self,
         (missing, after): (usize, &Call<S>),
@@ -341,9 +341,9 @@ impl<'a, S: Sequence> Commits<'a, S> {
         )
     }
 
-    /// That `call` told of something else than what is there.
-    fn instead(&self, call: &Call<S>, there: Option<usize>) -> String {
-        let there = there.map_or_else(|| "nothing".into(), |place| self.commits[place].to_string());
+    /// Returns a text about a `call` whose answer contradicts the last read.
+    fn contradicting(&self, call: &Call<S>, there: Option<usize>) -> String {
+        let there = there.map_or_else(|| "nothing".into(), |index| self.commits[index].to_string());
         format!("in the end there is {there} where this was answered: {call}")
     }
 
@@ -372,13 +372,13 @@ impl<'a, S: Sequence> Commits<'a, S> {
     }
 }
 
-/// When the call was answered; after everything else if it never was.
+/// Returns the instant of the answer, or the greatest instant if the call was never answered.
 fn instant<S>(call: &Call<S>) -> u64 {
     call.answered.unwrap_or(u64::MAX)
 }
 
 impl<S> Call<S> {
-    /// What it came to, if it is a put.
+    /// Returns the answer, if the call is a put.
     fn answer(&self) -> Option<&PutAnswer<S>> {
         match &self.action {
             Action::Put { answer, .. } => Some(answer),

@@ -1,4 +1,4 @@
-//! Callers that race.
+//! Racing callers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,34 +19,35 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 
-/// How many callers race over how many streams, and how often they call.
+/// Numbers of callers, streams and operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// What each caller tries follows from it; how they interleave does not.
+    /// The seed of the operations that each caller chooses. The interleaving of the callers does not depend on it.
     pub seed: u64,
-    /// Tasks that call at the same time.
+    /// Tasks that call concurrently.
     pub tasks: u64,
-    /// Streams that they call on.
+    /// Streams that the tasks share.
     pub streams: u64,
-    /// Operations of all tasks together; one may take several calls.
+    /// Operations of all tasks together. One operation may take several calls.
     pub operations: u64,
 }
 
-/// Races `load` on `storage`, which is most often [`Recorded`](super::Recorded), and returns when all tasks are done.
+/// Runs `load` on `storage`, usually a [`Recorded`](crate::history::Recorded), and returns when all tasks have ended.
 ///
-/// An operation is a put where the caller thinks that the stream ends, of one event or of a few, sent again at times; a
-/// save by a [`SaveApi`], plain, conditional or in a batch; a call of `latest`; or a read of events from some place on. A
-/// put or save without an answer is sent again until it has one. Four `SaveApi`s, as of four processes, serve all tasks.
+/// An operation is one of: a put of one or a few events at the sequence that the caller expects to be free, sometimes
+/// sent twice; a save by a [`SaveApi`], plain, conditional or in a batch; a call of `latest`; a read of events from
+/// some sequence on. A put or save without an answer is sent again until it gets one. Four `SaveApi`s, like those of
+/// four processes, serve all tasks.
 ///
 /// # Panics
 ///
-/// If a task does.
+/// If a task panics.
 pub async fn hammer<St>(storage: &Arc<St>, load: Load)
 where
     St: EventStorage<Key = StreamName, Payload = u64>,
 {
-    let clock = Arc::new(Ticks(AtomicI64::new(0)));
-    let services: Vec<_> = (0..4).map(|service| service_of(storage, &clock, load.seed ^ service)).collect();
+    let clock = Arc::new(TickingClock(AtomicI64::new(0)));
+    let services: Vec<_> = (0..4).map(|service| save_api(storage, &clock, load.seed ^ service)).collect();
     let mut tasks = JoinSet::new();
     for task in 0..load.tasks {
         let caller = Caller {
@@ -55,7 +56,7 @@ where
             clock: Arc::clone(&clock),
             random: StdRng::seed_from_u64(load.seed.wrapping_mul(load.tasks).wrapping_add(task)),
             ids: Randomness::seeded(!load.seed.wrapping_mul(load.tasks).wrapping_add(task)),
-            streams: (0..load.streams).map(Location::of_stream).collect(),
+            streams: (0..load.streams).map(StreamEnd::of_stream).collect(),
             events: 0,
         };
         let operations = load.operations / load.tasks + u64::from(task < load.operations % load.tasks);
@@ -66,21 +67,25 @@ where
     }
 }
 
-/// Sent so often, a put or save that still has no answer is given up.
-const MOST_SENDS: u32 = 50;
+/// Number of attempts after which a put or save without an answer is given up.
+const MAX_ATTEMPTS: u32 = 50;
 
-/// A read of the whole of a longer stream is made once in so many reads.
-const LONG_READS: u64 = 400;
+/// One in this many reads is a read of a whole long stream.
+const LONG_READ_INTERVAL: u64 = 400;
 
-fn service_of<St: EventStorage>(storage: &Arc<St>, clock: &Arc<Ticks>, seed: u64) -> Arc<SaveApi<Arc<St>>> {
+fn save_api<St: EventStorage>(
+    storage: &Arc<St>,
+    clock: &Arc<TickingClock>,
+    seed: u64,
+) -> Arc<SaveApi<Arc<St>>> {
     let randomness = Arc::new(Randomness::seeded(seed));
     Arc::new(SaveApi::with(Arc::clone(storage), SaveSettings::default(), Arc::clone(clock) as _, randomness))
 }
 
-/// A clock that moves on when it is looked at; to wait on it is to let others go first.
-struct Ticks(AtomicI64);
+/// A clock that advances by a microsecond with each reading. `sleep` only yields to other tasks.
+struct TickingClock(AtomicI64);
 
-impl Clock for Ticks {
+impl Clock for TickingClock {
     fn now(&self) -> Timestamp {
         let tick = self.0.fetch_add(1, Ordering::Relaxed);
         Timestamp::from_microsecond(1_800_000_000_000_000 + tick).expect("a run ends before time does")
@@ -94,20 +99,20 @@ impl Clock for Ticks {
 struct Caller<St: EventStorage> {
     storage: Arc<St>,
     saves: Arc<SaveApi<Arc<St>>>,
-    clock: Arc<Ticks>,
+    clock: Arc<TickingClock>,
     random: StdRng,
     ids: Randomness,
-    streams: Vec<Location<St::Sequence>>,
+    streams: Vec<StreamEnd<St::Sequence>>,
     events: u64,
 }
 
-/// A stream, and where the caller last saw its end.
-struct Location<S> {
+/// A stream, and the end that the caller saw last.
+struct StreamEnd<S> {
     key: StreamName,
     end: Option<S>,
 }
 
-impl<S> Location<S> {
+impl<S> StreamEnd<S> {
     fn of_stream(stream: u64) -> Self {
         let key = StreamName::new("raced", &stream.to_string()).expect("a number names a stream");
         Self { key, end: None }
@@ -121,24 +126,25 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
             match self.random.random_range(0..100) {
                 0..35 => self.put(stream).await,
                 35..60 => self.save(stream).await,
-                60..80 => self.look(stream).await,
+                60..80 => self.read_latest(stream).await,
                 _ => self.read(stream).await,
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Puts where the stream seems to end: most often after a look, so that about as many are stored as are not.
+    /// Puts at the expected end of the stream, usually after a call of `latest`, so that about half of the puts are
+    /// stored.
     async fn put(&mut self, stream: usize) {
         if self.random.random_bool(0.7) {
-            self.look(stream).await;
+            self.read_latest(stream).await;
             tokio::task::yield_now().await;
         }
         let Some(commit) = self.commit(stream) else { return };
-        let again = self.random.random_bool(0.1);
-        for sent in 0..MOST_SENDS {
+        let send_twice = self.random.random_bool(0.1);
+        for attempt in 0..MAX_ATTEMPTS {
             match self.storage.put(Arc::clone(&commit)).await {
-                Ok(Put::Stored) if again && sent == 0 => {}
+                Ok(Put::Stored) if send_twice && attempt == 0 => {}
                 Ok(Put::Stored | Put::Repeated { .. }) => {
                     self.streams[stream].end = Some(commit.last());
                     return;
@@ -157,7 +163,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
 
     async fn save(&mut self, stream: usize) {
         if self.random.random_bool(0.5) {
-            self.look(stream).await;
+            self.read_latest(stream).await;
         }
         let key = self.streams[stream].key.clone();
         let end = self.streams[stream].end;
@@ -172,13 +178,13 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
         };
         let known = end.and_then(|end| Token::claimed(&key, end).ok()).unwrap_or_default();
         let mut context = Context { token: known.vouched(), ..Context::default() };
-        let mut again = self.random.random_bool(0.1);
-        for _ in 0..MOST_SENDS {
+        let mut send_twice = self.random.random_bool(0.1);
+        for _ in 0..MAX_ATTEMPTS {
             match self.saves.save_all(&key, &context, &operations).await {
                 Ok(Outcome::Saved(saved)) => {
                     self.streams[stream].end = Some(saved.sequence);
                     context.commit_id = Some(saved.commit_id);
-                    if !std::mem::take(&mut again) {
+                    if !std::mem::take(&mut send_twice) {
                         return;
                     }
                 }
@@ -189,20 +195,20 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
         }
     }
 
-    async fn look(&mut self, stream: usize) {
-        let place = &mut self.streams[stream];
-        if let Ok(head) = self.storage.latest(&place.key).await {
-            place.end = head.map(|head| head.sequence);
+    async fn read_latest(&mut self, stream: usize) {
+        let stream = &mut self.streams[stream];
+        if let Ok(head) = self.storage.latest(&stream.key).await {
+            stream.end = head.map(|head| head.sequence);
         }
     }
 
-    /// Reads from near the end, from past it, or all, and gives up early at times.
+    /// Reads from near the end, from beyond it, or the whole stream, and sometimes stops early.
     async fn read(&mut self, stream: usize) {
-        let Location { key, end } = &self.streams[stream];
+        let StreamEnd { key, end } = &self.streams[stream];
         let end = end.map_or(0, Sequence::number);
-        let from = match self.random.random_range(0..LONG_READS) {
+        let from = match self.random.random_range(0..LONG_READ_INTERVAL) {
             0 => None,
-            1..40 if end < LONG_READS => None,
+            1..40 if end < LONG_READ_INTERVAL => None,
             _ => {
                 let number = (end + 3).saturating_sub(self.random.random_range(0..20));
                 St::Sequence::from_parts(number.max(1), Zone::default())
@@ -216,7 +222,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
     }
 
     fn commit(&mut self, stream: usize) -> Option<Arc<CommitOf<St>>> {
-        let Location { key, end } = &self.streams[stream];
+        let StreamEnd { key, end } = &self.streams[stream];
         let first = St::Sequence::following(*end, Zone::default())?;
         let length = if self.random.random_bool(0.7) { 1 } else { self.random.random_range(2..5) };
         let time = self.clock.now();

@@ -1,4 +1,4 @@
-//! A storage that records what is asked of it.
+//! A storage that records its calls.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use eventsrc_core::{EventStorage, Head, StorageError, StreamKey};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{Action, Call, Checked, Part, PutAnswer, Violation, ViolationKind, check, push_part};
+use super::call::{Action, Call, Part, PutAnswer, push_part};
+use super::check::{Checked, check};
+use super::violation::{Violation, ViolationKind};
 
-/// A storage that passes every call on and records it, to be [checked](Recorded::check) when all are done.
+/// A storage that forwards every call and records it, to be [checked](Recorded::check) when all callers have ended.
 ///
-/// Wrap it around what callers use, faults included: what they are told is what is checked. The streams must be without
-/// events at first. Scans, and the heads of all streams, are not recorded.
+/// Wrap it around the storage that callers use, faults included, because the answers that callers get are checked. The
+/// streams must have no events at first. Scans, and the heads of all streams, are not recorded.
 #[derive(Debug)]
 pub struct Recorded<St: EventStorage> {
     storage: St,
@@ -25,19 +27,20 @@ pub struct Recorded<St: EventStorage> {
 }
 
 impl<St: EventStorage> Recorded<St> {
-    /// `storage`, with an empty history.
+    /// Wraps `storage`, with an empty history.
     pub fn new(storage: St) -> Self {
         Self { storage, clock: AtomicU64::new(0), streams: Mutex::default(), failed_reads: AtomicU64::new(0) }
     }
 
-    /// The storage.
+    /// Returns the storage.
     pub fn storage(&self) -> &St {
         &self.storage
     }
 
-    /// Reads each stream to its end, from `last`, and checks its history. `last` is the storage itself, without faults.
+    /// Reads each stream to its end from `last`, and checks its history. `last` is the storage itself, without
+    /// faults.
     ///
-    /// Calls that are still under way count as not answered.
+    /// Calls that have not ended count as not answered.
     ///
     /// # Errors
     ///
@@ -61,7 +64,7 @@ impl<St: EventStorage> Recorded<St> {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        let what = format!("cannot be read in the end: {error:?}");
+                        let what = format!("cannot be read at the end: {error:?}");
                         return Err(Violation { kind: ViolationKind::Unreadable, stream, what });
                     }
                 }
@@ -71,7 +74,7 @@ impl<St: EventStorage> Recorded<St> {
         Ok(checked)
     }
 
-    /// The calls on one stream, in the order in which puts were made and reads were answered.
+    /// Returns the calls on one stream: puts in the order of their starts, and reads in the order of their answers.
     pub fn calls(&self, key: &St::Key) -> Vec<Call<St::Sequence>> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.get(key).cloned().unwrap_or_default()
@@ -109,7 +112,7 @@ impl<St: EventStorage> EventStorage for Recorded<St> {
     type Sequence = St::Sequence;
     type Payload = St::Payload;
 
-    /// The call is recorded before it is made: a caller that stops waiting leaves a put without an answer.
+    /// Records the call before it runs, so that a caller that stops waiting leaves a put without an answer.
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = commit.key.clone();
         let put = |answer| Action::Put {
@@ -119,7 +122,7 @@ impl<St: EventStorage> EventStorage for Recorded<St> {
             answer,
         };
         let unknown = Call { called: self.instant(), answered: None, action: put(PutAnswer::Unknown) };
-        let place = self.push(&key, unknown);
+        let index = self.push(&key, unknown);
         let result = self.storage.put(Arc::clone(&commit)).await;
         let answered = Some(self.instant());
         let answer = match &result {
@@ -132,7 +135,7 @@ impl<St: EventStorage> EventStorage for Recorded<St> {
             Err(_) => return result,
         };
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(call) = streams.get_mut(&key).and_then(|calls| calls.get_mut(place)) {
+        if let Some(call) = streams.get_mut(&key).and_then(|calls| calls.get_mut(index)) {
             (call.answered, call.action) = (answered, put(answer));
         }
         result
@@ -177,7 +180,7 @@ impl<St: ScanStorage> ScanStorage for Recorded<St> {
     }
 }
 
-/// A read of events under way.
+/// A running read of events.
 struct Reader<'a, St: EventStorage> {
     recorded: &'a Recorded<St>,
     key: St::Key,
@@ -195,7 +198,7 @@ impl<St: EventStorage> Reader<'_, St> {
     }
 }
 
-/// A read that was given up, or failed, has seen what it has seen.
+/// Records the events that a dropped or failed read has returned so far.
 impl<St: EventStorage> Drop for Reader<'_, St> {
     fn drop(&mut self) {
         if !self.parts.is_empty() {

@@ -1,14 +1,15 @@
-//! What is wrong with a history.
+//! Violations of a history.
 
-/// The first thing in the history of a stream that no correct storage can have answered.
+/// The first contradiction in the history of a stream. No correct storage can give these answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("stream {stream}: {what}")]
 pub struct Violation {
-    /// What kind of wrong it is.
+    /// The kind of the violation.
     pub kind: ViolationKind,
     /// The stream, as `category/id`.
     pub stream: String,
-    /// The calls and commits that contradict each other; `[3, 9]` is a call made at instant 3 and answered at 9.
+    /// The calls and commits that contradict each other. `[3, 9]` marks a call that started at instant 3 and was
+    /// answered at 9.
     pub what: String,
 }
 
@@ -20,20 +21,21 @@ pub enum ViolationKind {
     Duplicate,
     /// A sequence is missing between two others, or before the first.
     Hole,
-    /// A part of a commit is stored, or was seen.
+    /// A part of a commit is stored, or was read.
     HalfCommit,
-    /// A commit that was acknowledged or seen is not there in the end, or another one is there.
+    /// A commit that was acknowledged or read is missing at the end, or another one is in its place.
     LostCommit,
-    /// A commit is there that nobody put.
+    /// A commit is stored that no caller put.
     Invented,
-    /// A conflict with a commit that is not there.
+    /// A conflict with a commit that is not stored.
     FalseConflict,
-    /// A put met its own commit and was told that it is a conflict: a lost reply, not recognised.
+    /// A put of a stored commit is a conflict with itself: the storage did not recognise a repetition after a lost
+    /// reply.
     ConflictWithItself,
-    /// A read missed what was there before it was called.
+    /// A read missed a commit that was stored before the read started.
     StaleRead,
-    /// Something was there before it was put, or was stored in another order than it is kept in.
+    /// A commit was read before it was put, or commits were stored in another order than they are read.
     OutOfOrder,
-    /// The stream cannot be read when all is done.
+    /// The stream cannot be read after all calls have ended.
     Unreadable,
 }

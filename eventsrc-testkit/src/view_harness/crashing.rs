@@ -1,4 +1,4 @@
-//! A view store as seen by a process that crashes.
+//! A view store as a process sees it that crashes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -6,40 +6,41 @@ use eventsrc_core::view::{Applied, BatchOf, QuarantinedCommit, SkippedCommits, S
 use eventsrc_core::{ErrorKind, StorageError, StreamName, ViewDefinition};
 use tokio::sync::Notify;
 
-use super::schedule::{Crash, How};
+use super::schedule::{Crash, CrashStage};
 
-/// Passes calls on until the process crashes. From then on nothing comes through, whatever is left of the process.
+/// Forwards calls until the process crashes. After that, every call fails without effect, even if tasks of the
+/// process still run.
 pub(super) struct Crashing<V> {
     view: V,
     crash: Option<Crash>,
     applies: AtomicUsize,
     crashed: AtomicBool,
-    tell: Notify,
+    crash_notice: Notify,
 }
 
 impl<V> Crashing<V> {
     pub(super) fn new(view: V, crash: Option<Crash>) -> Self {
         let (applies, crashed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { view, crash, applies, crashed, tell: Notify::new() }
+        Self { view, crash, applies, crashed, crash_notice: Notify::new() }
     }
 
     /// Waits until the process has crashed.
     pub(super) async fn crashed(&self) {
-        self.tell.notified().await;
+        self.crash_notice.notified().await;
     }
 
     fn crash(&self) -> StorageError {
         self.crashed.store(true, Ordering::Relaxed);
-        self.tell.notify_one();
+        self.crash_notice.notify_one();
         StorageError::new(ErrorKind::Unavailable, "the process has crashed")
     }
 
-    fn alive(&self) -> Result<(), StorageError> {
+    fn ensure_alive(&self) -> Result<(), StorageError> {
         if self.crashed.load(Ordering::Relaxed) { Err(self.crash()) } else { Ok(()) }
     }
 
     async fn call<T>(&self, call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
-        self.alive()?;
+        self.ensure_alive()?;
         call.await
     }
 }
@@ -54,16 +55,16 @@ impl<V: ViewStore> ViewStore for Crashing<V> {
     }
 
     async fn apply(&self, batch: &BatchOf<Self>) -> Result<Applied, StorageError> {
-        self.alive()?;
+        self.ensure_alive()?;
         let apply = self.applies.fetch_add(1, Ordering::Relaxed) + 1;
-        let how = self.crash.filter(|crash| crash.apply == apply).map(|crash| crash.how);
-        if how == Some(How::Before) {
+        let stage = self.crash.filter(|crash| crash.apply == apply).map(|crash| crash.stage);
+        if stage == Some(CrashStage::Before) {
             return Err(self.crash());
         }
         let applied = self.view.apply(batch).await;
-        match how {
-            Some(How::Unknown) => Err(self.crash()),
-            Some(How::Known) => {
+        match stage {
+            Some(CrashStage::Unknown) => Err(self.crash()),
+            Some(CrashStage::Known) => {
                 self.crash();
                 applied
             }
@@ -86,8 +87,8 @@ impl<V: ViewStore> ViewStore for Crashing<V> {
         self.call(self.view.positions(after, limit)).await
     }
 
-    async fn quarantine(&self, poison: &QuarantinedCommit<Self::Sequence>) -> Result<(), StorageError> {
-        self.call(self.view.quarantine(poison)).await
+    async fn quarantine(&self, commit: &QuarantinedCommit<Self::Sequence>) -> Result<(), StorageError> {
+        self.call(self.view.quarantine(commit)).await
     }
 
     async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<Self::Sequence>>, StorageError> {

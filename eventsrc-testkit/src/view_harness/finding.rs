@@ -1,4 +1,4 @@
-//! What is wrong with a view.
+//! Defects of a view that the harness finds.
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -8,61 +8,61 @@ use similar::{ChangeTag, TextDiff};
 
 use super::schedule::Schedule;
 
-/// What is wrong with a view, and how that was found.
+/// A defect of a view, and the disturbance under which it showed.
 #[non_exhaustive]
 pub enum Finding {
-    /// The view cannot apply a commit, though it comes in order.
+    /// The view cannot apply a commit that is in order.
     Refused {
         /// The stream.
         stream: StreamName,
-        /// Where the commit begins.
+        /// The first sequence of the commit.
         sequence: String,
-        /// What the view store answered.
+        /// The answer of the view store.
         answer: String,
     },
-    /// Two new views to which the same events were applied in the same order have other rows: the view looks at a clock, draws
-    /// lots, or remembers something from one view to the next.
+    /// Two new views to which the same events were applied in the same order have different rows: the view reads a
+    /// clock, uses randomness, or keeps state outside of its rows.
     NotAFunction {
-        /// How the rows differ.
+        /// The difference between the rows.
         diff: String,
     },
-    /// The rows are other than those of the plain fold.
+    /// The rows differ from those of the plain fold.
     Rows {
-        /// What was done around the view.
+        /// The disturbances of the view.
         schedule: Schedule,
-        /// How the rows differ.
+        /// The difference between the rows.
         diff: String,
     },
-    /// A stream went into quarantine, though its commits can be applied.
+    /// A stream went into quarantine although its commits can be applied.
     Quarantined {
-        /// What was done around the view.
+        /// The disturbances of the view.
         schedule: Schedule,
         /// The stream.
         stream: StreamName,
-        /// Why.
+        /// The recorded error.
         error: String,
     },
-    /// A position is not that of the stream's last event in the end, so that events are missing.
+    /// The final position of a stream is not that of its last event, so that events are missing.
     Behind {
-        /// What was done around the view.
+        /// The disturbances of the view.
         schedule: Schedule,
         /// The stream.
         stream: StreamName,
-        /// Where the view has it, and where it ends.
+        /// The position in the view, and the last sequence of the stream.
         positions: (Option<String>, String),
     },
-    /// A run did not end in time.
+    /// A run did not end within the time limit.
     Stuck {
-        /// What was done around the view.
+        /// The disturbances of the view.
         schedule: Schedule,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
     },
-    /// The view store failed, and not by what was done around it.
+    /// The view store failed, and the harness injected no fault.
     Failed {
-        /// What was done.
+        /// The action that failed.
         doing: &'static str,
-        /// How it failed.
+        /// The error.
         source: StorageError,
     },
 }
@@ -73,30 +73,33 @@ impl fmt::Display for Finding {
             Self::Refused { stream, sequence, answer } => {
                 write!(
                     f,
-                    "the view cannot apply the commit at {sequence} of {stream}, which comes in order: {answer}"
+                    "the view cannot apply the commit at {sequence} of {stream}, although it is in order: {answer}"
                 )
             }
             Self::NotAFunction { diff } => write!(
                 f,
-                "the same events in the same order gave other rows: the view looks at a clock, draws lots, or remembers \
-                 something from one view to the next\n{diff}"
+                "the same events in the same order gave different rows: the view reads a clock, uses randomness, or keeps \
+                 state outside of its rows\n{diff}"
             ),
             Self::Rows { schedule, diff } => {
                 write!(
                     f,
-                    "the rows are not those of the plain fold: {}\n{schedule}\n{diff}",
+                    "the rows differ from those of the plain fold: {}\n{schedule}\n{diff}",
                     schedule.disturbance.hint()
                 )
             }
             Self::Quarantined { schedule, stream, error } => {
                 write!(
                     f,
-                    "{stream} went into quarantine, though its commits can be applied: {error}\n{schedule}"
+                    "{stream} went into quarantine, although its commits can be applied: {error}\n{schedule}"
                 )
             }
             Self::Behind { schedule, stream, positions: (found, expected) } => {
-                let found = found.as_deref().unwrap_or("its beginning");
-                write!(f, "the view has {stream} up to {found}, which ends at {expected}\n{schedule}")
+                let found = found.as_deref().unwrap_or("missing");
+                write!(
+                    f,
+                    "the position of {stream} in the view is {found}, but the stream ends at {expected}\n{schedule}"
+                )
             }
             Self::Stuck { schedule, limit } => write!(f, "the run did not end within {limit:?}\n{schedule}"),
             Self::Failed { doing, source } => write!(f, "the view store failed in {doing}: {source:?}"),
@@ -104,7 +107,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The same as its text, so that `unwrap` shows all of it.
+/// Prints the same text as `Display`, so that `unwrap` shows all of it.
 impl Debug for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -120,7 +123,7 @@ impl std::error::Error for Finding {
     }
 }
 
-/// How rows differ: lines that are missing with a minus, those that are too many with a plus.
+/// Returns the difference between rows: missing lines with a minus, additional lines with a plus.
 pub(super) fn diff(expected: &impl Debug, found: &impl Debug) -> String {
     let (expected, found) = (format!("{expected:#?}\n"), format!("{found:#?}\n"));
     let mut text = String::from("(- the plain fold, + this run)\n");

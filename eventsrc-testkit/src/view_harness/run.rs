@@ -1,4 +1,4 @@
-//! One run: processes that keep a view under a schedule.
+//! One run: processes that keep a view up to date under a schedule.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -13,31 +13,34 @@ use eventsrc_core::view::ViewStore;
 use eventsrc_core::{ErrorKind, EventStorage, MemoryStorage, StorageError, StreamName, Synchronizer, Token};
 use futures::future::{Either, join_all, select};
 
+use super::checked::Checked;
+use super::commits::{CommitOf, followed, named};
 use super::crashing::Crashing;
+use super::finding::Finding;
+use super::harness::ViewHarness;
 use super::schedule::{Disturbance, Schedule};
 use super::script::Script;
-use super::{Checked, CommitOf, Finding, ViewHarness, followed, named};
 use crate::faulty::{FaultSource, FaultyFeed, FaultyView, FeedFaultSource};
 
 type Storage<V> =
     Arc<MemoryStorage<<V as ViewStore>::Key, <V as ViewStore>::Sequence, <V as ViewStore>::Payload>>;
 
-/// What the view is kept with by one process: a handle of its own, on a database that fails now and then.
-type Kept<V> = Arc<Crashing<FaultyView<Arc<V>>>>;
+/// The view store of one process: a separate handle on a database that injects faults.
+type ProcessView<V> = Arc<Crashing<FaultyView<Arc<V>>>>;
 
-/// What the processes of a run share.
-struct Around<'s, V: ViewStore> {
+/// The state that the processes of a run share.
+struct Run<'s, V: ViewStore> {
     schedule: &'s Schedule,
     storage: Storage<V>,
     commits: Vec<CommitOf<V>>,
-    /// All that is stored.
+    /// A token of all stored commits.
     token: Token,
     database: Arc<FaultSource>,
     feed: Arc<FeedFaultSource>,
 }
 
 impl<V: ViewStore, R: PartialEq + Debug> ViewHarness<'_, V, R> {
-    /// Keeps a new view as the schedule says, and gives its rows in the end.
+    /// Keeps a new view up to date under the schedule, and returns its final rows.
     pub(super) async fn run(
         &self,
         schedule: &Schedule,
@@ -45,27 +48,27 @@ impl<V: ViewStore, R: PartialEq + Debug> ViewHarness<'_, V, R> {
         checked: &mut Checked,
     ) -> Result<R, Finding> {
         let view = Arc::new((self.fresh)().await);
-        let around = Around::new(schedule, &*view, commits).await;
+        let run = Run::new(schedule, &*view, commits).await;
         let mut handles = vec![Arc::clone(&view)];
         for _ in 1..schedule.processes {
             handles.push(self.reopened(&view).await);
         }
         let processes = handles.into_iter().enumerate();
-        let processes = processes.map(|(process, handle)| self.process(process, &view, handle, &around));
+        let processes = processes.map(|(process, handle)| self.process(process, &view, handle, &run));
         for crashes in join_all(processes).await {
             checked.crashes += crashes?;
         }
-        let (feed, database) = (around.feed.injected(), around.database.injected());
+        let (feed, database) = (run.feed.injected(), run.database.injected());
         checked.racing += if schedule.processes > 1 { schedule.processes } else { 0 };
         checked.repeated += feed.repeated;
         checked.reordered += feed.reordered;
         checked.lost += feed.dropped + feed.unheard;
         checked.failed += database.failed_before + database.replies_lost;
-        around.is_applied_to(&*view).await?;
+        run.ensure_applied(&*view).await?;
         Ok((self.rows)(view).await)
     }
 
-    /// The view as the next process opens it.
+    /// Returns the handle that the next process opens.
     async fn reopened(&self, view: &Arc<V>) -> Arc<V> {
         match &self.reopen {
             Some(reopen) => Arc::new(reopen(Arc::clone(view)).await),
@@ -73,26 +76,27 @@ impl<V: ViewStore, R: PartialEq + Debug> ViewHarness<'_, V, R> {
         }
     }
 
-    /// Keeps the view until all is applied, first with `handle`, through any number of crashes; gives their number.
+    /// Keeps the view up to date until all commits are applied, first with `handle`, through any number of crashes.
+    /// Returns the number of crashes.
     async fn process(
         &self,
         process: usize,
         view: &Arc<V>,
         mut handle: Arc<V>,
-        around: &Around<'_, V>,
+        run: &Run<'_, V>,
     ) -> Result<usize, Finding> {
-        let script = Script::new(&around.told(process), around.schedule.changes_per_delivery);
+        let script = Script::new(&run.delivery_order(process), run.schedule.changes_per_delivery);
         for crashes in 0.. {
-            let database = FaultyView::with(handle, Arc::clone(&around.database));
-            let kept = Arc::new(Crashing::new(database, around.schedule.crash(process, crashes)));
-            let synchronizer = around.start(Arc::clone(&kept), process + crashes);
-            let feed = FaultyFeed::with(script.feed(), Arc::clone(&around.feed));
-            let works = Box::pin(async {
-                // It ends early only if the process has crashed.
+            let database = FaultyView::with(handle, Arc::clone(&run.database));
+            let store = Arc::new(Crashing::new(database, run.schedule.crash(process, crashes)));
+            let synchronizer = run.start(Arc::clone(&store), process + crashes);
+            let feed = FaultyFeed::with(script.feed(), Arc::clone(&run.feed));
+            let work = Box::pin(async {
+                // `follow` ends early only if the process has crashed.
                 let _ = synchronizer.follow(feed).await;
-                around.catches_up(&synchronizer).await
+                run.catch_up(&synchronizer).await
             });
-            let ended = match select(works, Box::pin(kept.crashed())).await {
+            let ended = match select(work, Box::pin(store.crashed())).await {
                 Either::Left((ended, _)) => Some(ended),
                 Either::Right(..) => None,
             };
@@ -103,16 +107,16 @@ impl<V: ViewStore, R: PartialEq + Debug> ViewHarness<'_, V, R> {
             }
             handle = self.reopened(view).await;
         }
-        unreachable!("a process that does not crash any more ends")
+        unreachable!("a process without further crashes ends")
     }
 }
 
-impl<'s, V: ViewStore> Around<'s, V> {
+impl<'s, V: ViewStore> Run<'s, V> {
     async fn new(schedule: &'s Schedule, view: &V, commits: &[CommitOf<V>]) -> Self {
         let storage = Storage::<V>::default();
         for commit in commits {
             let put = storage.put(Arc::clone(commit)).await;
-            assert!(matches!(put, Ok(Put::Stored)), "the commits make whole streams: {put:?}");
+            assert!(matches!(put, Ok(Put::Stored)), "the commits form complete streams: {put:?}");
         }
         let commits: Vec<_> = followed(view, commits).cloned().collect();
         let mut token = Token::default();
@@ -130,18 +134,18 @@ impl<'s, V: ViewStore> Around<'s, V> {
         }
     }
 
-    /// The commits in the order in which this process is told of them.
-    fn told(&self, process: usize) -> Vec<CommitOf<V>> {
+    /// Returns the commits in the order in which this process receives them.
+    fn delivery_order(&self, process: usize) -> Vec<CommitOf<V>> {
         let streams: Vec<_> = self.commits.iter().map(|commit| named(commit)).collect();
         let order = self.schedule.order(process, &streams);
         order.into_iter().map(|index| Arc::clone(&self.commits[index])).collect()
     }
 
-    fn start(&self, view: Kept<V>, which: usize) -> Synchronizer<Kept<V>> {
+    fn start(&self, view: ProcessView<V>, which: usize) -> Synchronizer<ProcessView<V>> {
         let settings = SynchronizerSettings {
             workers: self.schedule.workers,
             events_per_batch: self.schedule.events_per_batch,
-            // The harness sweeps where it is about that.
+            // The harness itself sweeps in schedules that lose changes.
             sweep_every: None,
             retry: BackoffSettings {
                 first_wait: Duration::from_millis(1),
@@ -156,21 +160,21 @@ impl<'s, V: ViewStore> Around<'s, V> {
         Synchronizer::start_with(Arc::clone(&self.storage), view, settings, environment)
     }
 
-    /// Waits until all is applied: by a sweep where changes were lost, which nothing else would tell of, and by token.
-    async fn catches_up(&self, synchronizer: &Synchronizer<Kept<V>>) -> Result<(), StorageError> {
+    /// Waits until all commits are applied: by a sweep if changes were lost, otherwise by token.
+    async fn catch_up(&self, synchronizer: &Synchronizer<ProcessView<V>>) -> Result<(), StorageError> {
         if matches!(self.schedule.disturbance, Disturbance::Holes | Disturbance::Everything) {
             while let Err(error) = synchronizer.sweep().await {
-                may_be_tried_again(error)?;
-                // A process that has crashed is told so at once, and has to let whoever ends it come to its turn.
+                retryable(error)?;
+                // Calls of a crashed process fail at once. Yield, so that the task that ends the process can run.
                 tokio::task::yield_now().await;
             }
             return Ok(());
         }
-        // The limit of the whole run is what ends a wait.
-        while let Err(error) = synchronizer.catch_up(&self.token, A_TURN).await {
+        // The time limit of the run ends this loop.
+        while let Err(error) = synchronizer.catch_up(&self.token, WAIT_LIMIT).await {
             match error {
-                AtLeastError::Storage(error) => may_be_tried_again(error)?,
-                // A stream in quarantine is told of by name later.
+                AtLeastError::Storage(error) => retryable(error)?,
+                // `ensure_applied` reports the stream in quarantine by name.
                 _ if self.is_stopped_by_quarantine(synchronizer).await => return Ok(()),
                 _ => {}
             }
@@ -179,12 +183,12 @@ impl<'s, V: ViewStore> Around<'s, V> {
         Ok(())
     }
 
-    async fn is_stopped_by_quarantine(&self, synchronizer: &Synchronizer<Kept<V>>) -> bool {
+    async fn is_stopped_by_quarantine(&self, synchronizer: &Synchronizer<ProcessView<V>>) -> bool {
         synchronizer.view().quarantined().await.is_ok_and(|quarantined| !quarantined.is_empty())
     }
 
-    /// Finds out whether the view has everything.
-    async fn is_applied_to(&self, view: &V) -> Result<(), Finding> {
+    /// Checks that the view has all commits.
+    async fn ensure_applied(&self, view: &V) -> Result<(), Finding> {
         let failed = |source| Finding::Failed { doing: "reading positions", source };
         let schedule = self.schedule.clone();
         if let Some(poison) = view.quarantined().await.map_err(failed)?.into_iter().next() {
@@ -204,9 +208,9 @@ impl<'s, V: ViewStore> Around<'s, V> {
     }
 }
 
-/// How long a wait is before it is looked whether waiting is any use.
-const A_TURN: Duration = Duration::from_secs(1);
+/// Limit of one wait. After it, the run checks whether a quarantine makes the wait pointless.
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
-fn may_be_tried_again(error: StorageError) -> Result<(), StorageError> {
+fn retryable(error: StorageError) -> Result<(), StorageError> {
     if error.kind() == ErrorKind::Unavailable { Ok(()) } else { Err(error) }
 }

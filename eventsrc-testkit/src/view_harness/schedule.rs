@@ -1,4 +1,4 @@
-//! What is done around a view, expanded from a seed.
+//! Disturbances of a view, derived from a seed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -11,43 +11,44 @@ use rand::{RngExt, SeedableRng};
 
 use crate::faulty::{Faults, FeedFaults};
 
-/// What is done around a view in one run.
+/// Disturbances of a view in one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// What it was expanded from; it is all that is needed to run it again.
+    /// The seed from which the schedule is derived. It suffices to run the schedule again.
     pub seed: u64,
-    /// What it is about.
+    /// The kind of disturbance.
     pub disturbance: Disturbance,
-    /// How many processes keep the view at once.
+    /// Number of processes that keep the view up to date concurrently.
     pub processes: usize,
-    /// How many workers each of them has.
+    /// Number of workers of each process.
     pub workers: usize,
-    /// How many events a transaction applies at most.
+    /// Largest number of events in one transaction.
     pub events_per_batch: usize,
-    /// How many changes a delivery has at most.
+    /// Largest number of changes in one delivery.
     pub changes_per_delivery: usize,
     pub(super) feed: FeedFaults,
     pub(super) database: Faults,
 }
 
-/// What a [`Schedule`] is about.
+/// Kind of disturbance of a [`Schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disturbance {
-    /// Everything comes once and in order.
+    /// Every change is delivered once and in order.
     Nothing,
-    /// Changes come again, at once and later.
+    /// Changes are delivered again, at once and later.
     Repeats,
-    /// Streams come in another order; each by itself is in order.
+    /// Streams are delivered in another order. Each stream on its own is in order.
     StreamsReordered,
-    /// Changes of a stream come in another order.
+    /// Changes of a stream are delivered in another order.
     Reordered,
     /// Changes are lost, in the middle of streams and at their ends, and repaired by a sweep.
     Holes,
-    /// The process crashes at each step: before a batch is applied, after it and before that is known, and after it is known.
+    /// The process crashes at each step: before a batch is applied, after it but before the process knows, and after
+    /// the process knows.
     Crashes,
     /// Several processes race.
     Races,
-    /// The view's database fails before or after it has done what it was asked for.
+    /// Calls of the view's database fail, before or after they take effect.
     Failures,
     /// All of these at once.
     Everything,
@@ -66,20 +67,20 @@ impl Disturbance {
         Self::Everything,
     ];
 
-    /// What a difference that shows under this one, and under none before it, tells of the view.
+    /// Returns the likely defect if rows differ under this disturbance and under none before it.
     pub(super) fn hint(self) -> &'static str {
         match self {
-            Self::Nothing => "the rows depend on how events are put together in batches",
-            Self::Repeats => "a change that comes again has an effect",
+            Self::Nothing => "the rows depend on how events are grouped into batches",
+            Self::Repeats => "a repeated change has an effect",
             Self::StreamsReordered => {
                 "the rows depend on the order in which streams are applied, and streams have no order"
             }
-            Self::Reordered => "the rows depend on the order in which changes come",
-            Self::Holes => "the rows depend on how changes come, by the feed or by repair",
-            Self::Crashes => {
-                "the view remembers something outside of its rows, or has effects outside of them"
+            Self::Reordered => "the rows depend on the order in which changes are delivered",
+            Self::Holes => "the rows depend on how changes are delivered, by the feed or by repair",
+            Self::Crashes => "the view keeps state outside of its rows, or has effects outside of them",
+            Self::Races => {
+                "the rows depend on which process applies a batch: the view keeps state outside of its rows"
             }
-            Self::Races => "the rows depend on which process applies what: something is kept outside of them",
             Self::Failures => "a batch whose reply was lost has another effect",
             Self::Everything => "the rows depend on several of the above at once",
         }
@@ -87,7 +88,7 @@ impl Disturbance {
 }
 
 impl Schedule {
-    /// What the seed stands for.
+    /// Returns the schedule of a seed.
     pub(super) fn of(seed: u64) -> Self {
         let disturbance = Disturbance::ALL[(seed % Disturbance::ALL.len() as u64) as usize];
         let mut draws = StdRng::seed_from_u64(seed);
@@ -110,10 +111,10 @@ impl Schedule {
             longest_delay: Duration::ZERO,
             ..Faults::none()
         };
-        // What has to happen at many steps has small ones.
-        let steps = is(&[Disturbance::Crashes, Disturbance::Races, Disturbance::Failures]);
+        // Small steps for disturbances that must occur at many steps.
+        let small_steps = is(&[Disturbance::Crashes, Disturbance::Races, Disturbance::Failures]);
         let (batches, deliveries) =
-            if steps { ([1, 2, 5], [1, 2, 4]) } else { ([1, 5, 10_000], [1, 4, 1_000]) };
+            if small_steps { ([1, 2, 5], [1, 2, 4]) } else { ([1, 5, 10_000], [1, 4, 1_000]) };
         let one_of = |draws: &mut StdRng, sizes: [usize; 3]| sizes[draws.random_range(0..3)];
         Self {
             seed,
@@ -127,26 +128,26 @@ impl Schedule {
         }
     }
 
-    /// Whether the processes that begin one after the other crash, the `index`th among them; where, and how.
+    /// Returns the crash of the `index`th of consecutive processes, if it crashes.
     pub(super) fn crash(&self, process: usize, index: usize) -> Option<Crash> {
-        let how = [How::Before, How::Unknown, How::Known][index % 3];
+        let stage = [CrashStage::Before, CrashStage::Unknown, CrashStage::Known][index % 3];
         match self.disturbance {
-            Disturbance::Crashes => Some(Crash { apply: 1, how }),
-            // Some processes are left to bring things to an end.
+            Disturbance::Crashes => Some(Crash { apply: 1, stage }),
+            // The other processes do not crash, so that the run ends.
             Disturbance::Everything if process == 0 && index < 6 => {
                 let mut draws = StdRng::seed_from_u64(self.seed.wrapping_mul(31).wrapping_add(index as u64));
-                Some(Crash { apply: draws.random_range(1..=3), how })
+                Some(Crash { apply: draws.random_range(1..=3), stage })
             }
             _ => None,
         }
     }
 
-    /// The order in which `process` is told of the changes of these streams.
+    /// Returns the order in which `process` receives the changes of these streams.
     pub(super) fn order(&self, process: usize, streams: &[StreamName]) -> Vec<usize> {
         let in_order: Vec<usize> = (0..streams.len()).collect();
         let reorders = match self.disturbance {
             Disturbance::StreamsReordered | Disturbance::Everything => true,
-            // Otherwise the one that begins first would always be ahead.
+            // In the same order, the process that starts first would always be ahead.
             Disturbance::Races => process > 0,
             _ => false,
         };
@@ -164,26 +165,27 @@ impl Schedule {
     }
 }
 
-/// When a process crashes, and how.
+/// A crash of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Crash {
-    /// At which call that applies a batch, from 1.
+    /// The number of the call of `apply` at which the process crashes, from 1.
     pub(super) apply: usize,
-    pub(super) how: How,
+    /// The progress of that call.
+    pub(super) stage: CrashStage,
 }
 
-/// How far the call came.
+/// Progress of a call at the moment of a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    /// Nothing was done.
+pub(super) enum CrashStage {
+    /// The batch is not applied.
     Before,
-    /// The batch is applied, and the process never learned of it.
+    /// The batch is applied, and the process did not get the answer.
     Unknown,
-    /// The batch is applied, the process knows, and could tell nobody.
+    /// The batch is applied, and the process got the answer but could not act on it.
     Known,
 }
 
-/// The seed, and all that it stands for.
+/// Prints the seed and everything that is derived from it.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -197,19 +199,19 @@ impl fmt::Display for Schedule {
             database,
         } = self;
         writeln!(f, "seed {seed}: {disturbance:?}")?;
-        writeln!(f, "  processes: {processes}, of {workers} workers")?;
+        writeln!(f, "  processes: {processes}, each with {workers} workers")?;
         writeln!(
             f,
-            "  at most {events_per_batch} events a batch, {changes_per_delivery} changes a delivery"
+            "  at most {events_per_batch} events per batch and {changes_per_delivery} changes per delivery"
         )?;
         writeln!(
             f,
-            "  of the changes {} are repeated, {} reordered by up to {}, {} lost; with {} the stream falls silent",
+            "  rates of changes: {} repeated, {} reordered by up to {} changes, {} lost, {} silence their stream",
             feed.repeated, feed.reordered, feed.window, feed.dropped, feed.silenced
         )?;
         write!(
             f,
-            "  of the calls {} fail before they are done, {} lose their reply",
+            "  rates of calls: {} fail before they take effect, {} lose their reply",
             database.failed_before, database.reply_lost
         )
     }

@@ -1,4 +1,4 @@
-//! A feed that hands over what it was told, and again what was not acknowledged.
+//! A feed that delivers given commits, and repeats deliveries that were not acknowledged.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,20 @@ use eventsrc_core::commit::Payload;
 use eventsrc_core::feed::{Acknowledgement, Change, ChangeFeed, Delivery};
 use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 
-/// Deliveries, and which of them were acknowledged. Processes that run one after the other share it.
+/// Deliveries, and which of them were acknowledged. Processes that run one after the other share a script.
 pub(super) struct Script<K, S, E> {
     deliveries: Vec<Vec<Arc<Commit<K, S, E>>>>,
     acknowledged: Mutex<BTreeSet<usize>>,
 }
 
 impl<K, S, E> Script<K, S, E> {
-    /// Hands over `commits`, so many at a time.
+    /// Delivers `commits` in groups of `changes_per_delivery`.
     pub(super) fn new(commits: &[Arc<Commit<K, S, E>>], changes_per_delivery: usize) -> Arc<Self> {
         let deliveries = commits.chunks(changes_per_delivery).map(<[_]>::to_vec).collect();
         Arc::new(Self { deliveries, acknowledged: Mutex::default() })
     }
 
-    /// A feed of all that is not acknowledged.
+    /// Returns a feed of all deliveries that are not acknowledged.
     pub(super) fn feed(self: &Arc<Self>) -> ScriptFeed<K, S, E> {
         ScriptFeed { script: Arc::clone(self), next: 0 }
     }

@@ -1,41 +1,41 @@
-//! Requests, made by the program that everybody has.
+//! HTTP requests, sent by the program `curl`.
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// What the service answered.
+/// A response of the service.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(super) struct Response {
     /// The first line, such as `HTTP/1.1 200 OK`.
     pub(super) status: String,
     headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Answer {
-    /// The value of a header.
+impl Response {
+    /// Returns the value of a header.
     pub(super) fn header(&self, name: &str) -> Result<&str> {
         let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str()).with_context(|| format!("the answer has no {name}"))
+        found.map(|(_, value)| value.as_str()).with_context(|| format!("the response has no header {name}"))
     }
 
-    /// Whether it was done.
-    pub(super) fn is_good(&self) -> bool {
+    /// True if the status is 2xx.
+    pub(super) fn is_success(&self) -> bool {
         self.status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'))
     }
 }
 
-/// Makes one request.
-pub(super) async fn curl(arguments: &[&str]) -> Result<Answer> {
+/// Sends one request.
+pub(super) async fn curl(arguments: &[&str]) -> Result<Response> {
     let output = Command::new("curl").arg("-sSi").args(arguments).kill_on_drop(true).output().await;
     let output = output.context("cannot run curl")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "curl: {}", said.trim());
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "curl: {}", message.trim());
     let text = String::from_utf8(output.stdout)?.replace('\r', "");
-    let (head, body) = text.split_once("\n\n").context("the answer has no end")?;
+    let (head, body) = text.split_once("\n\n").context("the head of the response has no end")?;
     let mut lines = head.lines();
-    let status = lines.next().context("the answer is empty")?.to_owned();
+    let status = lines.next().context("the response is empty")?.to_owned();
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Ok(Answer { status, headers, body: body.trim_end().to_owned() })
+    Ok(Response { status, headers, body: body.trim_end().to_owned() })
 }

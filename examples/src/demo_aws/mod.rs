@@ -1,35 +1,36 @@
-//! `demo-aws`: the processes of `identity --aws` on servers of this machine, and what becomes of a write when they are stopped and
-//! killed. Begin with `story.rs`.
+//! `demo-aws`: the processes of `identity --aws` on local servers. It follows a write while processes are stopped and
+//! killed. Start with `demo.rs`.
 
 mod curl;
-mod local;
+mod demo;
 mod program;
 mod rows;
-mod story;
+mod servers;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use local::Local;
-use story::Story;
+use demo::Demo;
+use servers::LocalServers;
 
-/// Tells the story, and takes everything away again. The program `identity` has to be beside this one.
+/// Runs the demonstration and removes everything that it created. The program `identity` must be in the folder of this
+/// program.
 pub async fn run(out: &mut (dyn Write + Send)) -> ExitCode {
-    match tell(out).await {
+    match demo(out).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where nobody listens, the exit code still says it.
+            // If the error cannot be written, the exit code still reports it.
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn tell(out: &mut (dyn Write + Send)) -> Result<()> {
-    let own = std::env::current_exe().context("cannot find this program")?;
-    let folder = tempfile::tempdir().context("cannot make a folder")?;
-    let local = Local::start().await?;
-    Story::new(&local, own.with_file_name("identity"), folder.path(), out).tell().await
+async fn demo(out: &mut (dyn Write + Send)) -> Result<()> {
+    let own = std::env::current_exe().context("cannot find the path of this program")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let servers = LocalServers::start().await?;
+    Demo::new(&servers, own.with_file_name("identity"), folder.path(), out).run().await
 }

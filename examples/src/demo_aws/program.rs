@@ -1,21 +1,19 @@
-//! A process of the story.
+//! A process of the demonstration.
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+pub(super) use eventsrc_test_servers::HANG;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// A running `identity`, which is killed when this is dropped.
+/// A running `identity`, which is killed on drop.
 pub(super) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
-
-pub(super) use eventsrc_test_servers::HANG;
 
 impl Program {
     pub(super) fn start(
@@ -27,15 +25,15 @@ impl Program {
         command.args(arguments).envs(environment).stdin(Stdio::null()).stdout(Stdio::piped());
         let child = command.kill_on_drop(true).spawn();
         let mut child = child.with_context(|| format!("cannot run {}", program.display()))?;
-        let out = child.stdout.take().context("its output is ours")?;
+        let out = child.stdout.take().context("the program has no output")?;
         Ok(Self { child, lines: BufReader::new(out).lines() })
     }
 
-    /// The next line that it says.
+    /// Returns the next line of its output.
     pub(super) async fn line(&mut self) -> Result<String> {
         match timeout(HANG, self.lines.next_line()).await {
             Ok(line) => line?.context("the program has ended"),
-            Err(_) => bail!("the program says nothing for {} seconds", HANG.as_secs()),
+            Err(_) => bail!("the program printed nothing for {} seconds", HANG.as_secs()),
         }
     }
 
@@ -47,23 +45,23 @@ impl Program {
         Ok(())
     }
 
-    /// Kills it in the middle of whatever it does.
+    /// Kills it with SIGKILL.
     pub(super) async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 
-    /// Tells it to end, and gives what it says until it has.
+    /// Stops it with SIGTERM, waits for its end, and returns the lines that it prints until then.
     pub(super) async fn stop(mut self) -> Result<Vec<String>> {
         self.signal("TERM").await?;
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         let ending = async {
             while let Some(line) = self.lines.next_line().await? {
-                said.push(line);
+                lines.push(line);
             }
             anyhow::Ok(self.child.wait().await?)
         };
-        let ended = timeout(HANG, ending).await.context("the program does not end")??;
+        let ended = timeout(HANG, ending).await.context("the program does not end after SIGTERM")??;
         ensure!(ended.success(), "the program ended with {ended}");
-        Ok(said)
+        Ok(lines)
     }
 }

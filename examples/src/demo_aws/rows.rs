@@ -1,4 +1,4 @@
-//! What the view has, and what it should have.
+//! The rows of the view, and the fold that they must equal.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use eventsrc_postgres::tokio_postgres::{Client, NoTls};
 use futures::TryStreamExt;
 use uuid::Uuid;
 
-use super::local::Local;
+use super::servers::LocalServers;
 use crate::identity::{Storages, UserById, UserId};
 
-/// The rows of users, by id: name, address, and the sequence that they are as new as.
+/// The rows of users by id: name, address and sequence.
 pub(super) type Rows = BTreeMap<Uuid, (Option<String>, Option<String>, u64)>;
 
-/// Somebody who asks the database, past everything else.
+/// A connection to the database of the view that bypasses the service.
 pub(super) struct Database(Client);
 
 impl Database {
-    pub(super) async fn connect(local: &Local) -> Result<Self> {
-        let (client, connection) = eventsrc_postgres::tokio_postgres::connect(&local.views, NoTls).await?;
+    pub(super) async fn connect(servers: &LocalServers) -> Result<Self> {
+        let (client, connection) = eventsrc_postgres::tokio_postgres::connect(&servers.views, NoTls).await?;
         tokio::spawn(connection);
         Ok(Self(client))
     }
 
-    /// The names, addresses and sequences of those called `name`.
+    /// Returns the name, address and sequence of each user called `name`, formatted as by psql.
     pub(super) async fn called(&self, name: &str) -> Result<Vec<String>> {
         let rows = self.0.query("SELECT name, email, sequence FROM users WHERE name = $1", &[&name]).await?;
         let line = |row: &eventsrc_postgres::tokio_postgres::Row| {
@@ -35,12 +35,12 @@ impl Database {
         rows.iter().map(line).collect()
     }
 
-    /// How many users have a row.
+    /// Returns the number of users that have a row.
     pub(super) async fn count(&self) -> Result<i64> {
         Ok(self.0.query_one("SELECT count(*) FROM users WHERE name IS NOT NULL", &[]).await?.try_get(0)?)
     }
 
-    /// All rows.
+    /// Returns all rows.
     pub(super) async fn rows(&self) -> Result<Rows> {
         let rows = self.0.query("SELECT id, name, email, sequence FROM users", &[]).await?;
         let row = |row: &eventsrc_postgres::tokio_postgres::Row| {
@@ -51,9 +51,9 @@ impl Database {
     }
 }
 
-/// What the rows have to be: the fold of every event that is stored.
-pub(super) async fn folded(local: &Local) -> Result<Rows> {
-    let users = local.streams().users();
+/// Returns the expected rows: the fold of all stored events.
+pub(super) async fn folded(servers: &LocalServers) -> Result<Rows> {
+    let users = servers.streams().users();
     let mut pages = users.scan(Segment::ALL);
     let mut folded: BTreeMap<Uuid, (_, u64)> = BTreeMap::new();
     while let Some(page) = pages.try_next().await? {
@@ -66,7 +66,7 @@ pub(super) async fn folded(local: &Local) -> Result<Rows> {
         }
     }
     let rows = folded.into_iter().map(|(id, (user, sequence))| {
-        let user = user.context("nobody is deleted in this story")?;
+        let user = user.context("no user is deleted in the demonstration")?;
         let (name, email) =
             (user.name.map(|name| name.to_string()), user.email.map(|email| email.to_string()));
         Ok((id, (name, email, sequence)))

@@ -1,4 +1,4 @@
-//! What `git-history` answers.
+//! The commands of `git-history`.
 
 use std::ffi::OsStr;
 use std::io::{self, Write, stdout};
@@ -18,7 +18,7 @@ use super::git::Repository;
 use super::path::FilePath;
 use super::progress::count;
 
-/// Prints what `command` asks for.
+/// Runs `command` and prints its result. Without a command, prints a summary.
 pub(super) async fn answer(
     repository: &Repository,
     archive: &Archive,
@@ -35,13 +35,13 @@ pub(super) async fn answer(
             print_tree(archive, find(repository, archive, point).await?).await
         }
         Some(Command::Log { file }) => print_log(archive, file).await,
-        Some(Command::Churn(which)) => {
-            let at = find_some(repository, archive, which.at.as_deref()).await?;
-            counts::print_churn(archive, db, which.top, at).await
+        Some(Command::Churn(selection)) => {
+            let at = find_some(repository, archive, selection.at.as_deref()).await?;
+            counts::print_churn(archive, db, selection.top, at).await
         }
-        Some(Command::Authors(which)) => {
-            let at = find_some(repository, archive, which.at.as_deref()).await?;
-            counts::print_authors(archive, db, which.top, at).await
+        Some(Command::Authors(selection)) => {
+            let at = find_some(repository, archive, selection.at.as_deref()).await?;
+            counts::print_authors(archive, db, selection.top, at).await
         }
         Some(Command::Rebuild { retire_old: true, .. }) => counts::retire_old(archive).await,
         Some(Command::Rebuild { up_to: None, .. }) => counts::rebuild(archive).await,
@@ -55,25 +55,25 @@ async fn summary(repository: &Repository, archive: &Archive, head: Option<&Marke
     let mut out = stdout().lock();
     let repository = repository.path().display();
     let Some(Marker { ordinal, commit }) = head else {
-        return Ok(writeln!(out, "{repository} has no commits at its head")?);
+        return Ok(writeln!(out, "{repository} has no commits.")?);
     };
     let (changes, tree) = (archive.changes().await?, archive.tree(*ordinal).await?);
     let (commits, changes, files) =
         (count(*ordinal, "commit"), count(changes, "change"), count(tree.0.len() as u64, "file"));
-    writeln!(out, "{commits} with {changes}, {files} at the head, in {}", db.display())?;
-    writeln!(out, "\nNext, after `cargo run --example git-history --`:")?;
+    writeln!(out, "Imported {commits} with {changes} into {}; {files} at the head.", db.display())?;
+    writeln!(out, "\nTo continue, append one of these to `cargo run --example git-history --`:")?;
     let (at, log) = (format!("tree {}", commit.time), tree.0.keys().next().map(|file| format!("log {file}")));
     let next = [
-        (Some("tree HEAD~1"), "the files before the last commit, as `git ls-tree -r` prints them"),
-        (Some(&at), "the files at a time"),
-        (log.as_deref(), "every change of a file"),
-        (Some("churn --top 10"), "the files that were changed most often"),
-        (Some("authors"), "who changed how much, and when"),
-        (Some("rebuild"), "all of it counted anew, and compared"),
+        (Some("tree HEAD~1"), "print the files before the last commit, as `git ls-tree -r` does"),
+        (Some(&at), "print the files at a time"),
+        (log.as_deref(), "print every change of a file"),
+        (Some("churn --top 10"), "print the files that were changed most often"),
+        (Some("authors"), "print who changed how many files, and when"),
+        (Some("rebuild"), "rebuild the counts from all events and compare them"),
     ];
-    for (command, what) in next {
+    for (command, effect) in next {
         if let Some(command) = command {
-            writeln!(out, "  {repository} {command:27}  {what}")?;
+            writeln!(out, "  {repository} {command:27}  {effect}")?;
         }
     }
     Ok(())
@@ -109,10 +109,10 @@ async fn print_log(archive: &Archive, file: &OsStr) -> Result<()> {
             return Ok(out.flush()?);
         }
     }
-    bail!("no commit has a file {}", file.display())
+    bail!("no commit contains a file {}", file.display())
 }
 
-/// The number of the last commit at what the user calls `point`.
+/// Returns the number of the last commit at `point`, as the user wrote it.
 async fn find(repository: &Repository, archive: &Archive, point: &OsStr) -> Result<u64> {
     if let Some(commit) = repository.commit(point).await? {
         let ordinal = archive.ordinal(&Point::Commit(commit.clone())).await?;
@@ -125,11 +125,11 @@ async fn find(repository: &Repository, archive: &Archive, point: &OsStr) -> Resu
     }
     let time = point.to_str().and_then(parse_time).with_context(|| {
         let repository = repository.path().display();
-        format!("{point:?} is no commit in {repository}, nor a time such as 2024-02-29T12:00:00Z")
+        format!("{point:?} is not a commit in {repository}, nor a time such as 2024-02-29T12:00:00Z")
     })?;
     let ordinal = archive.ordinal(&Point::Time(time)).await?;
     if ordinal.is_none() {
-        eprintln!("no commit was made by {time}; there are no files");
+        eprintln!("No commit was made by {time}; there are no files.");
     }
     Ok(ordinal.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The database: what was imported, and what is asked of it.
+//! The database of imported events, and the queries on it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,18 +15,18 @@ use super::event::{
 };
 use super::path::FilePath;
 
-/// The events of one repository: a stream for each file that there ever was, and one of the imported commits.
+/// The events of one repository: one stream for each file that ever existed, and one stream of imported commits.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// What happened to each file.
+    /// Streams of files.
     pub files: SqliteStorage<FilePath, u64, FileEvent>,
-    /// The commits that are imported whole, in order.
+    /// Stream of the commits that are imported completely, in order.
     pub history: SqliteStorage<History, u64, CommitImported>,
-    /// The file that has them.
+    /// The SQLite file with both.
     pub database: Database,
 }
 
-/// Which files there are at one point, and what they hold. As text: what `git ls-tree -r` prints.
+/// The files at one point of the history, with their content. `Display` prints what `git ls-tree -r` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tree(pub BTreeMap<FilePath, Content>);
 
@@ -36,30 +36,31 @@ impl fmt::Display for Tree {
     }
 }
 
-/// The last commit that is imported whole, and its number.
+/// The last commit that is imported completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
-    /// Which of the first-parent commits it is, from 1.
+    /// Number of the commit among the first-parent commits, from 1.
     pub ordinal: u64,
-    /// What was noted of it.
+    /// Its event in the history.
     pub commit: CommitImported,
 }
 
 impl Archive {
-    /// Opens the database at `path`, and makes it if there is none.
+    /// Opens the database at `path`, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// If there is a file that is no such database, or one in use, or none can be made.
+    /// If the file is not such a database or is in use, or if it cannot be created.
     pub async fn open(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
         let database = Database::open(path).await?;
         Ok(Self { files: SqliteStorage::new(&database), history: SqliteStorage::new(&database), database })
     }
 
-    /// How far the import is; `None` before the first commit.
+    /// Returns the last imported commit; `None` before the first one.
     pub async fn marker(&self) -> Result<Option<Marker>, StorageError> {
         let head = self.history.latest(&History).await?;
         let mut pages = self.history.events(&History, head.map(|head| head.sequence));
@@ -72,26 +73,27 @@ impl Archive {
         Ok(marker)
     }
 
-    /// What was noted of commit number `ordinal`; `None` if it is not imported whole.
+    /// Returns the event of commit number `ordinal`; `None` if the commit is not imported completely.
     pub async fn commit(&self, ordinal: u64) -> Result<Option<CommitImported>, StorageError> {
         let page = self.history.events(&History, Some(ordinal)).try_next().await?;
         Ok(page.and_then(|page| page.events().next().map(|event| event.payload.clone())))
     }
 
-    /// The number of the last commit at `point`; `None` if there is none so early, or no such commit.
+    /// Returns the number of the last commit at `point`; `None` if the point is before the first commit or names an
+    /// unknown commit.
     pub async fn ordinal(&self, point: &Point) -> Result<Option<u64>, StorageError> {
         let query = QueryApi::keyed(self.history.clone(), OrdinalAt, |_| History);
         query.get(point, Consistency::LatestEvent).await
     }
 
-    /// How many changes the imported commits made.
+    /// Returns the number of changes that the imported commits made.
     pub async fn changes(&self) -> Result<u64, StorageError> {
         let query = QueryApi::new(self.history.clone(), Changes);
         Ok(query.get(&History, Consistency::LatestEvent).await?.unwrap_or_default())
     }
 
-    /// The tree once commit number `upto` was made: every file's events up to it, folded. Holds a page of events, and
-    /// the tree.
+    /// Returns the tree after commit number `upto`: the events of every file up to it, folded. Holds one page of events
+    /// and the tree in memory.
     pub async fn tree(&self, upto: u64) -> Result<Tree, StorageError> {
         let fold = ContentAt { upto };
         let mut tree = BTreeMap::new();
@@ -111,7 +113,7 @@ impl Archive {
         Ok(Tree(tree))
     }
 
-    /// Where the streams of all files were once commit number `upto` was made.
+    /// Returns the token of the streams of all files after commit number `upto`.
     pub async fn token(&self, upto: u64) -> Result<Token> {
         let mut token = Token::default();
         let mut pages = self.files.scan(Segment::ALL);
@@ -123,7 +125,7 @@ impl Archive {
         Ok(token)
     }
 
-    /// The query of a file's events, whose `history` is every change of it, oldest first.
+    /// Returns the query whose `history` is every change of a file, oldest first.
     pub fn log(&self) -> QueryApi<SqliteStorage<FilePath, u64, FileEvent>, LatestChange> {
         QueryApi::new(self.files.clone(), LatestChange)
     }

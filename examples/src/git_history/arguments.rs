@@ -1,4 +1,4 @@
-//! What `git-history` is told on the command line.
+//! The command line of `git-history`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use clap::{Args, Parser, Subcommand, value_parser};
 
 /// Imports the history of a git repository as events, shows its files at any point of it, and counts their changes.
 ///
-/// Every command imports first what is new since the last one. An import that is interrupted, or killed, goes on from
-/// where it was.
+/// Every command first imports the commits that are new since the last one. An import that is interrupted or killed
+/// continues where it stopped.
 #[derive(Debug, Parser)]
 #[command(name = "git-history")]
 pub(super) struct Arguments {
     /// The top of a work tree, or a bare repository.
     #[arg(value_name = "REPO")]
     pub(super) repository: PathBuf,
-    /// The database [default: one for each repository, in target/git-history].
+    /// Database file [default: one for each repository, in target/git-history].
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) db: Option<PathBuf>,
     #[command(subcommand)]
@@ -24,54 +24,54 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Import what is new, and no more.
+    /// Only import new commits.
     Import,
     /// Print the files as `git ls-tree -r` does.
     Tree {
-        /// A commit, in any way that git understands, or a time: `2024-02-29T12:00:00Z`, or in UTC `2024-02-29 12:00`
-        /// or `2024-02-29`. A time means the last commit, in the order of the history, not made later
+        /// A commit in any notation of git, or a time: `2024-02-29T12:00:00Z`, or in UTC `2024-02-29 12:00` or
+        /// `2024-02-29`. A time selects the last commit, in the order of the history, that was not made later
         /// [default: the head].
         #[arg(value_name = POINT)]
         point: Option<OsString>,
     },
     /// Print every change of one file, oldest first.
     Log {
-        /// The path from the top of the repository, as it is or as git prints it.
+        /// Path from the top of the repository, unquoted or quoted as git prints it.
         file: OsString,
     },
     /// Print how often each file was changed, most often first.
     ///
-    /// The columns are: how many first-parent commits changed the file, `deleted` if the last of them took it away, that
-    /// commit, when its author made it, and the path. The counts come from a view, which every call brings up to date.
-    Churn(Which),
-    /// Print who changed files, and how many, most changes first.
+    /// Columns: number of first-parent commits that changed the file; `deleted` if the last of them deleted it; that
+    /// commit; its author time; the path. The counts come from a view, which every call brings up to date.
+    Churn(Selection),
+    /// Print the number of changes and files of each author, most changes first.
     ///
-    /// The columns are: how many changes of a file the author made, how many files that were, when the first and the last
-    /// change were made, and the author. The counts come from a view, which every call brings up to date.
-    Authors(Which),
-    /// Build the counts of `churn` and `authors` anew from all events, and use them from then on.
+    /// Columns: number of changes, each of one file; number of files; author times of the first and the last change; the
+    /// author. The counts come from a view, which every call brings up to date.
+    Authors(Selection),
+    /// Rebuild the counts of `churn` and `authors` from all events.
     ///
-    /// They are built beside those that are in use, as the next version of the view; then both are compared, and the new
-    /// one takes over. The old one is kept until the next rebuild. A rebuild that is interrupted, or killed, goes on from
-    /// where it was when it is run again.
+    /// Builds the next version of the view while the current one stays in use, compares both, and lets the new one take
+    /// over. The old version is kept until the next rebuild. A rebuild that is interrupted or killed continues where it
+    /// stopped when it is run again.
     Rebuild {
-        /// Build them in a file of their own as they were at a commit or a time, as for `tree`, and leave those that are
-        /// in use alone. `churn --at` and `authors --at` read that file.
+        /// Build the counts as of a commit or a time (see `tree`) in a separate file, and leave the current version
+        /// unchanged. `churn --at` and `authors --at` read that file.
         #[arg(long, value_name = POINT)]
         up_to: Option<OsString>,
-        /// Build nothing, and remove the versions that are not in use any more.
+        /// Build nothing; remove the versions that no longer serve.
         #[arg(long, conflicts_with = "up_to")]
         retire_old: bool,
     },
 }
 
-/// Which rows to print.
+/// Selection of the rows to print.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Which {
-    /// No more than the first so many.
+pub(super) struct Selection {
+    /// Maximum number of rows.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub(super) top: Option<u32>,
-    /// As it was at a commit or a time, as for `tree`. The counts are built in a file of their own, beside the database.
+    /// Counts as of a commit or a time (see `tree`). They are built in a separate file next to the database.
     #[arg(long, value_name = POINT)]
     pub(super) at: Option<OsString>,
 }
@@ -79,11 +79,11 @@ pub(super) struct Which {
 const POINT: &str = "COMMIT | TIME";
 
 impl Command {
-    /// What to say of an answer that was interrupted.
+    /// Message for a command that was interrupted.
     pub(super) fn interrupted(command: Option<&Self>) -> &'static str {
         match command {
             Some(Self::Churn(_) | Self::Authors(_) | Self::Rebuild { .. }) => {
-                "interrupted: what was counted is kept; run it again to go on from there"
+                "interrupted: the counts so far are kept; run the command again to continue"
             }
             _ => "interrupted",
         }

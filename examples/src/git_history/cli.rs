@@ -1,4 +1,4 @@
-//! The command line of `git-history`.
+//! The program `git-history`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::answers::answer;
 use super::archive::{Archive, Marker};
 use super::arguments::{Arguments, Command};
 use super::git::Repository;
-use super::import::{Imported, Progress, import};
+use super::import::{ImportProgress, Imported, import};
 use super::progress::{Display, count};
 
 /// Runs the program with the arguments of the process.
@@ -25,11 +25,11 @@ pub fn main() -> ExitCode {
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start")
+        .context("cannot start the tokio runtime")
         .and_then(|runtime| runtime.block_on(run(arguments)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough.
+        // The reader of the output, such as `head`, has closed the pipe.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("git-history: {error:#}");
@@ -51,7 +51,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     let archive = Archive::open(&db).await.with_context(|| format!("cannot use {}", db.display()))?;
     let mut interrupt = pin!(interrupted());
-    // From here on Ctrl-C is heard, and does not end the process where it stands.
+    // The first poll installs the handler: from here on Ctrl-C does not end the process at once.
     let _ = poll!(&mut interrupt);
     let marker = bring_up_to_date(&repository, &archive, &db, &mut interrupt).await?;
     tokio::select! {
@@ -60,7 +60,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// Imports what is new, and gives the last commit.
+/// Imports the new commits, and returns the last commit.
 async fn bring_up_to_date(
     repository: &Repository,
     archive: &Archive,
@@ -68,7 +68,7 @@ async fn bring_up_to_date(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Option<Marker>> {
     let mut display = Display::new("commit", "import");
-    let report = |Progress { commits, total, changes }| {
+    let report = |ImportProgress { commits, total, changes }| {
         display.show(commits, total, format_args!(", {}", count(changes, "change")));
     };
     let began = SystemClock.now();
@@ -78,32 +78,32 @@ async fn bring_up_to_date(
     if commits > 0 {
         let seconds = SystemClock.now().duration_since(began).as_secs_f64();
         let (commits, changes) = (count(commits, "commit"), count(changes, "change"));
-        eprintln!("imported {commits} with {changes} in {seconds:.1} s, into {}", db.display());
+        eprintln!("Imported {commits} with {changes} in {seconds:.1} s into {}.", db.display());
     }
     if repeated > 0 {
-        eprintln!("{} of the changes had been saved by an import before", HumanCount(repeated));
+        eprintln!("{} of the changes were saved by an earlier import.", HumanCount(repeated));
     }
     if left > 0 {
         let done = match marker {
             Some(Marker { ordinal, commit }) => {
                 format!("imported {} so far, up to {}", count(ordinal, "commit"), commit.commit)
             }
-            None => "no commit is imported whole yet".into(),
+            None => "no commit is imported completely yet".into(),
         };
-        bail!("interrupted: {done}; {} left: run it again to go on from there", count(left, "commit"));
+        bail!("interrupted: {done}; {} left; run the command again to continue", count(left, "commit"));
     }
     Ok(marker)
 }
 
-/// `target/git-history/`, the name of the repository, and a mark of where it is.
+/// Default database: a file in `target/git-history` with the name of the repository and a hash of its path.
 fn default_db(repository: &Path) -> Result<PathBuf> {
     let path = repository.canonicalize().with_context(|| format!("cannot find {}", repository.display()))?;
-    let mark = Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_os_str().as_encoded_bytes()).simple().to_string();
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_os_str().as_encoded_bytes()).simple().to_string();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Ok(Path::new("target/git-history").join(format!("{name}-{}.db", &mark[..8])))
+    Ok(Path::new("target/git-history").join(format!("{name}-{}.db", &hash[..8])))
 }
 
-/// Ready when the user presses Ctrl-C; never where that cannot be known.
+/// Completes when the user presses Ctrl-C; never completes if no handler can be installed.
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! What `git-history` answers from the view.
+//! The commands that read or rebuild the view.
 
 use std::fmt::Display;
 use std::io::{self, Write, stdout};
@@ -11,7 +11,9 @@ use eventsrc_core::view::QuarantinedCommit;
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use indicatif::HumanCount;
 
-use super::activity::{AuthorRow, Built, Comparison, FileRow, Replaced, Versions, as_of, authors, churn};
+use super::activity::{
+    AuthorRow, BuildReport, Comparison, FileRow, ReplacedVersion, Versions, as_of, authors, churn,
+};
 use super::archive::Archive;
 use super::progress::{self, count};
 
@@ -29,7 +31,7 @@ pub(super) async fn print_churn(
     }))
 }
 
-/// Prints the authors who made most changes, up to commit number `at` or to the head.
+/// Prints the authors with the most changes, up to commit number `at` or to the head.
 pub(super) async fn print_authors(
     archive: &Archive,
     db: &Path,
@@ -49,7 +51,7 @@ async fn read<T: Send + 'static>(
     query: impl Fn(&Connection) -> rusqlite::Result<Vec<T>> + Clone + Send + 'static,
 ) -> Result<Vec<T>> {
     match at {
-        // There are no files, and that was said.
+        // No commit is that early. The caller has reported it.
         Some(0) => Ok(Vec::new()),
         Some(upto) => {
             let (_, view) = as_of(archive, db, upto, reporting()).await?;
@@ -76,67 +78,67 @@ fn reporting() -> impl FnMut(RebuildProgress) {
     let mut display = progress::Display::new("event", "count");
     move |RebuildProgress { read, total, last_error }| {
         display.show(read, total, "");
-        display.trouble(last_error.map(|error| format!("{:#}", anyhow::Error::new(error))));
+        display.set_last_error(last_error.map(|error| format!("{:#}", anyhow::Error::new(error))));
     }
 }
 
-/// Says which files are not counted in full.
+/// Reports the files in quarantine.
 fn warn(quarantined: &[QuarantinedCommit<u64>]) {
     if let [QuarantinedCommit { stream, sequence, error, .. }, ..] = quarantined {
         let files = count(quarantined.len() as u64, "file");
-        eprintln!("{files} not counted in full; the first is {stream}, from {sequence} on: {error}");
+        eprintln!("{files} not counted completely; the first is {stream}, from {sequence} on: {error}");
     }
 }
 
-/// Builds the next version, has it serve, and says so.
+/// Builds the next version, lets it take over, and prints a report.
 pub(super) async fn rebuild(archive: &Archive) -> Result<()> {
     let versions = Versions::open(archive).await?;
     let began = SystemClock.now();
-    let Built { version, events, replaced } = versions.rebuild(reporting()).await?;
+    let BuildReport { version, events, replaced } = versions.rebuild(reporting()).await?;
     let seconds = SystemClock.now().duration_since(began).as_secs_f64();
     let mut out = stdout().lock();
-    writeln!(out, "built version {version}, counting {}, in {seconds:.1} s", count(events, "event"))?;
-    if let Some(Replaced { version: old, comparison, removed }) = replaced {
+    writeln!(out, "Built version {version} from {} in {seconds:.1} s.", count(events, "event"))?;
+    if let Some(ReplacedVersion { version: old, comparison, removed }) = replaced {
         match comparison {
             Comparison::Equal(digest) => {
-                writeln!(out, "its {} rows equal those of version {old}", HumanCount(digest.rows))?;
+                writeln!(out, "Its {} rows equal those of version {old}.", HumanCount(digest.rows))?;
             }
             Comparison::Different { old: before, new } => {
                 let (before, new) = (HumanCount(before.rows), HumanCount(new.rows));
-                writeln!(out, "its {new} rows differ from the {before} of version {old}")?;
+                writeln!(out, "Its {new} rows differ from the {before} rows of version {old}.")?;
             }
             Comparison::Unreadable(error) => {
-                writeln!(out, "version {old} cannot be read any more, and was not compared: {error:#}")?;
+                writeln!(out, "Version {old} cannot be read and was not compared: {error:#}")?;
             }
         }
         for removed in removed {
-            writeln!(out, "removed version {removed}")?;
+            writeln!(out, "Removed version {removed}.")?;
         }
-        writeln!(out, "version {version} is in use; version {old} is kept until `rebuild --retire-old`")?;
+        writeln!(out, "Version {version} serves. To remove version {old}, run `rebuild --retire-old`.")?;
     }
     drop(out);
     warn(&versions.quarantined().await?);
     Ok(())
 }
 
-/// Removes the versions that are not in use any more, and says which.
+/// Removes the versions that no longer serve, and prints their numbers.
 pub(super) async fn retire_old(archive: &Archive) -> Result<()> {
     let removed = Versions::open(archive).await?.retire_old().await?;
     if removed.is_empty() {
-        eprintln!("there is no old version");
+        eprintln!("There is no old version.");
     }
-    print(removed.into_iter().map(|version| format!("removed version {version}")))
+    print(removed.into_iter().map(|version| format!("Removed version {version}.")))
 }
 
-/// Builds the view as of commit number `upto` in a file of its own, and says so.
+/// Builds the view as of commit number `upto` in a separate file, and prints the path.
 pub(super) async fn build_as_of(archive: &Archive, db: &Path, upto: u64) -> Result<()> {
-    ensure!(upto > 0, "there is nothing to build");
+    ensure!(upto > 0, "there is nothing to build before the first commit");
     let (path, view) = as_of(archive, db, upto, reporting()).await?;
-    let both = |connection: &Connection| {
+    let row_counts = |connection: &Connection| {
         let sql = "SELECT (SELECT count(*) FROM churn), (SELECT count(*) FROM authors)";
         connection.query_row(sql, [], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?)))
     };
-    let (_, (files, authors)) = view.read(&[], both).await?;
+    let (_, (files, authors)) = view.read(&[], row_counts).await?;
     let (files, authors) = (count(files.into(), "file"), count(authors.into(), "author"));
-    print([format!("counted {files} and {authors}, in {}", path.display())].into_iter())
+    print([format!("Counted {files} and {authors} in {}.", path.display())].into_iter())
 }

@@ -1,4 +1,4 @@
-//! What happens to files, and the folds of it.
+//! The events of files and commits, and their folds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::path::FilePath;
 
-/// What a commit did to one file.
+/// A change of one file by one commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileEvent {
-    /// The file was given this content; before, it had another, or was not there.
+    /// The file was added, or its content or mode was changed.
     ContentSet {
-        /// The content.
+        /// The new content.
         content: Content,
         /// The commit that did it.
         by: Arc<Origin>,
     },
-    /// The file was taken away.
+    /// The file was deleted.
     Deleted {
         /// The commit that did it.
         by: Arc<Origin>,
@@ -34,7 +34,7 @@ impl FileEvent {
         by
     }
 
-    /// What the file holds afterwards.
+    /// Returns the content after the event; `None` if the file was deleted.
     pub fn content(&self) -> Option<&Content> {
         match self {
             Self::ContentSet { content, .. } => Some(content),
@@ -43,12 +43,12 @@ impl FileEvent {
     }
 }
 
-/// What a file holds. As text: mode, type and object, as `git ls-tree` prints them.
+/// Content of a file. `Display` prints mode, type and object as `git ls-tree` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// Plain, executable, a symbolic link or a submodule.
+    /// Mode of git: a plain file, an executable, a symbolic link or a submodule.
     pub mode: u32,
-    /// The blob, or the commit of a submodule.
+    /// Id of the blob, or of the commit of a submodule.
     pub object: ObjectId,
 }
 
@@ -63,30 +63,31 @@ impl fmt::Display for Content {
 /// The commit that an event comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Its number among the first-parent commits, from 1. Times of commits may run backwards; this does not.
+    /// Number of the commit among the first-parent commits, from 1. Unlike commit times, it never decreases.
     pub ordinal: u64,
     /// Its id.
     pub commit: ObjectId,
-    /// Who made the change, as `name <address>`.
+    /// Author of the change, as `name <address>`.
     pub author: String,
-    /// When the author made it.
+    /// Author time of the change.
     pub time: Timestamp,
 }
 
-/// That a commit is imported, with everything it did to files. Event n of the history is the n-th first-parent commit.
+/// A commit was imported completely, with all its changes of files. Event n of the history is the n-th first-parent
+/// commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitImported {
     /// Its id.
     pub commit: ObjectId,
-    /// When it was made, which need not be later than the one before.
+    /// Commit time, which can be earlier than that of the commit before.
     pub time: Timestamp,
-    /// The first line of its message.
+    /// First line of its message.
     pub summary: String,
-    /// How many files it changed.
+    /// Number of files that it changed.
     pub changes: u64,
 }
 
-/// The key of the stream of imported commits, of which a database has one.
+/// Key of the stream of imported commits. A database has one such stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct History;
 
@@ -104,25 +105,25 @@ impl StreamKey for History {
     }
 }
 
-/// The id of an object in git, in hexadecimal digits.
+/// Id of a git object, in hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ObjectId(Box<str>);
 
 impl ObjectId {
-    /// The id that `text` is, in full length; `None` if it is none.
+    /// Parses an id in full length; `None` if `text` is not one.
     pub fn new(text: &str) -> Option<Self> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         // SHA-1 or SHA-256.
         (digits && matches!(text.len(), 40 | 64)).then(|| Self(text.into()))
     }
 
-    /// The digits.
+    /// Returns the digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first ten digits, for people.
+    /// Returns the first ten digits, for display.
     pub fn short(&self) -> &str {
         &self.0[..10]
     }
@@ -140,10 +141,10 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// What a file holds once commit number `upto` is made; none if it is not there then.
+/// Folds a file into its content after commit number `upto`; no value if the file does not exist then.
 #[derive(Debug, Clone, Copy)]
 pub struct ContentAt {
-    /// The last commit that counts.
+    /// Number of the last commit that is applied.
     pub upto: u64,
 }
 
@@ -158,7 +159,7 @@ impl Fold<FilePath, u64, FileEvent> for ContentAt {
     }
 }
 
-/// The latest event of a file itself, also where it is a deletion.
+/// Folds a file into its latest event, including a deletion.
 #[derive(Debug, Clone, Copy)]
 pub struct LatestChange;
 
@@ -179,13 +180,13 @@ impl Fold<FilePath, u64, FileEvent> for LatestChange {
 /// A point in the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Point {
-    /// Right after this commit.
+    /// Directly after this commit.
     Commit(ObjectId),
-    /// After the last commit, in the order of the history, that was not made later than this.
+    /// After the last commit, in the order of the history, that was not made later than this time.
     Time(Timestamp),
 }
 
-/// The number of the last commit at a point: one stream, folded for many keys.
+/// Folds the history into the number of the last commit at a point. One stream is folded for many keys.
 #[derive(Debug, Clone, Copy)]
 pub struct OrdinalAt;
 
@@ -209,7 +210,7 @@ impl Fold<History, u64, CommitImported> for OrdinalAt {
     }
 }
 
-/// How many file changes all imported commits made.
+/// Folds the history into the number of changes that all imported commits made.
 #[derive(Debug, Clone, Copy)]
 pub struct Changes;
 

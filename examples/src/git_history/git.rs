@@ -1,4 +1,4 @@
-//! A git repository, read by running `git`.
+//! A git repository, read by running the program `git`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,47 +13,52 @@ use tokio::task::JoinHandle;
 use super::event::{Content, ObjectId};
 use super::path::FilePath;
 
-/// A repository: a work tree, or a bare one.
+/// A repository with a work tree, or a bare one.
 #[derive(Debug, Clone)]
 pub struct Repository {
     path: PathBuf,
 }
 
 impl Repository {
-    /// The repository whose top is `path`.
+    /// Opens the repository whose top directory is `path`.
     ///
     /// # Errors
     ///
-    /// If there is no directory, or no repository, or if `path` is a directory inside a work tree.
+    /// If `path` is not a directory, not a repository, or a directory inside a work tree.
     pub async fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
-            // An address may have a password in it, and is not repeated.
+            // A URL may contain a password, so the error does not repeat it.
             let is_address = path.to_string_lossy().contains("://");
-            ensure!(!is_address, "a repository is a directory here: clone what is at that address first");
+            ensure!(!is_address, "a URL is not a directory; clone the repository first");
             bail!("{}: there is no such directory", path.display());
         }
         let repository = Self { path: path.into() };
-        repository.ask(["rev-parse", "--git-dir"]).await?;
-        // `git ls-tree` prints a part of the tree there, which is not what is asked for.
-        let up = repository.ask(["rev-parse", "--show-cdup"]).await?;
+        repository.output(["rev-parse", "--git-dir"]).await?;
+        // In a subdirectory, `git ls-tree` prints only that part of the tree.
+        let up = repository.output(["rev-parse", "--show-cdup"]).await?;
         let top = path.join(&up);
-        ensure!(up.is_empty(), "{} is inside the work tree {}: give that", path.display(), top.display());
+        ensure!(
+            up.is_empty(),
+            "{} is inside the work tree {}; pass the work tree instead",
+            path.display(),
+            top.display()
+        );
         Ok(repository)
     }
 
-    /// Where it is.
+    /// Returns the path of the repository.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The commit that is checked out, or that a clone would check out; `None` if there is none yet.
+    /// Returns the commit of `HEAD`; `None` in a repository without commits.
     pub async fn head(&self) -> Result<Option<ObjectId>> {
         self.commit(OsStr::new("HEAD")).await
     }
 
-    /// The commit that git understands by `revision`, which may be a tag too.
+    /// Returns the commit that `revision` names, also through a tag; `None` if it names no commit.
     pub async fn commit(&self, revision: &OsStr) -> Result<Option<ObjectId>> {
-        // In two steps: some revisions take whatever stands behind them for a part of them.
+        // In two steps, because `:/text` takes an appended `^{commit}` as a part of the text.
         let Some(object) = self.resolve(revision).await? else { return Ok(None) };
         self.resolve(format!("{object}^{{commit}}").as_ref()).await
     }
@@ -64,14 +69,14 @@ impl Repository {
         Ok(std::str::from_utf8(&output.stdout).ok().and_then(|text| ObjectId::new(text.trim_end())))
     }
 
-    /// How many first-parent commits there are up to `head`.
+    /// Returns the number of first-parent commits up to `head`.
     pub async fn count(&self, head: &ObjectId) -> Result<u64> {
-        let count = self.ask(["rev-list", "--first-parent", "--count", head.as_str(), "--"]).await?;
-        count.parse().with_context(|| format!("git counts {count:?} commits"))
+        let count = self.output(["rev-list", "--first-parent", "--count", head.as_str(), "--"]).await?;
+        count.parse().with_context(|| format!("git printed {count:?} instead of a number of commits"))
     }
 
-    /// The first-parent commits after `after`, up to `head`, oldest first, with what each changed against its first
-    /// parent. Nothing is held in memory but the entry at hand.
+    /// Reads the first-parent commits after `after` up to `head`, oldest first, each with its changes against its first
+    /// parent. Holds one entry in memory.
     pub fn log(&self, after: Option<&ObjectId>, head: &ObjectId) -> Result<Log> {
         let mut list = self.git();
         list.args(["rev-list", "--first-parent", "--reverse", head.as_str()]);
@@ -79,7 +84,7 @@ impl Repository {
         let mut list = Process::start(list)?;
         let commits: Stdio = list.stdout.take().context("git has no output")?.try_into()?;
 
-        // Plumbing, told everything, so that no configuration changes what it prints.
+        // A plumbing command with every option set, so that no configuration changes its output.
         let mut diff = self.git();
         diff.args([
             "diff-tree",
@@ -98,20 +103,20 @@ impl Repository {
         Ok(Log { list, diff, text, field: Vec::new() })
     }
 
-    /// What git answers, without the end of the line.
-    async fn ask<const N: usize>(&self, arguments: [&str; N]) -> Result<String> {
+    /// Runs git and returns its output without the final line break.
+    async fn output<const N: usize>(&self, arguments: [&str; N]) -> Result<String> {
         let output = self.git().args(arguments).output().await.context("cannot run git")?;
         if !output.status.success() {
-            let complaints = String::from_utf8_lossy(&output.stderr);
-            let complaints = complaints.trim().trim_start_matches("fatal: ");
-            bail!("{}: {complaints}", self.path.display());
+            let message = String::from_utf8_lossy(&output.stderr);
+            let message = message.trim().trim_start_matches("fatal: ");
+            bail!("{}: {message}", self.path.display());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().into())
     }
 
     fn git(&self) -> Command {
         let mut git = Command::new("git");
-        // What the caller's environment says of another repository is not meant here.
+        // The caller's environment may name another repository.
         for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE"] {
             git.env_remove(variable);
         }
@@ -121,14 +126,14 @@ impl Repository {
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        // Ctrl-C is for us: what is in flight is saved, and git goes when it is dropped.
+        // Ctrl-C must not reach git: this process first saves what is in flight, then drops and so kills git.
         #[cfg(unix)]
         git.process_group(0);
         git
     }
 }
 
-/// Git would map all of a repository's packs into memory, and is not slower for mapping a little at a time.
+/// Options that limit git's memory. Without them git maps all packs of a repository; it is not slower with them.
 const BOUNDED: [&str; 6] = [
     "-c",
     "core.packedGitWindowSize=1m",
@@ -138,7 +143,7 @@ const BOUNDED: [&str; 6] = [
     "core.deltaBaseCacheLimit=16m",
 ];
 
-/// Commits and their changes, as git prints them.
+/// A stream of commits and their changes, parsed from the output of git.
 #[derive(Debug)]
 pub struct Log {
     list: Process,
@@ -147,47 +152,47 @@ pub struct Log {
     field: Vec<u8>,
 }
 
-/// A part of a [`Log`].
+/// One entry of a [`Log`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// A commit; its changes follow.
     Commit(CommitHeader),
-    /// A change of the last commit: the file has this content now, or none.
+    /// A change by the last commit: the new content of the file, or `None` if it was deleted.
     Change(FilePath, Option<Content>),
 }
 
-/// What a commit says of itself.
+/// Header of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitHeader {
-    /// Its id.
+    /// Id of the commit.
     pub id: ObjectId,
-    /// Who made the change, as `name <address>`.
+    /// Author of the change, as `name <address>`.
     pub author: String,
-    /// When the author made it.
+    /// Author time.
     pub authored: Timestamp,
-    /// When the commit was made.
+    /// Commit time.
     pub committed: Timestamp,
-    /// The first line of its message.
+    /// First line of the message.
     pub summary: String,
 }
 
 impl Log {
-    /// The next entry; `None` when git said everything, and said that it did.
+    /// Returns the next entry; `None` after the last one, once git has exited with success.
     ///
     /// # Errors
     ///
-    /// If git fails; what came before it is right, but the last commit may have more changes.
+    /// If git fails. The entries before the failure are valid, but the last commit can have more changes.
     pub async fn next(&mut self) -> Result<Option<Entry>> {
         if !self.read().await? {
             self.diff.finish().await?;
             self.list.finish().await?;
             return Ok(None);
         }
-        // A line break sets the header apart from the changes.
+        // A line break separates the header from the changes.
         let field = self.field.strip_prefix(b"\n").unwrap_or(&self.field);
         if let Some(change) = field.strip_prefix(b":") {
             let content = content(change)?;
-            ensure!(self.read().await?, "git broke off after a change");
+            ensure!(self.read().await?, "the output of git ended after a change");
             return Ok(Some(Entry::Change(FilePath::new(&self.field), content)));
         }
         let id = ObjectId::new(&self.text()).with_context(|| format!("git printed {:?}", self.text()))?;
@@ -198,19 +203,19 @@ impl Log {
         Ok(Some(Entry::Commit(CommitHeader { id, author, authored, committed, summary })))
     }
 
-    /// Reads a field up to its NUL; false at the end.
+    /// Reads a field up to its NUL. Returns false at the end of the output.
     async fn read(&mut self) -> Result<bool> {
         self.field.clear();
         self.text.read_until(0, &mut self.field).await.context("cannot read from git")?;
         match self.field.pop() {
             Some(0) => Ok(true),
-            Some(_) => bail!("git broke off"),
+            Some(_) => bail!("the output of git ended within a field"),
             None => Ok(false),
         }
     }
 
     async fn following(&mut self) -> Result<String> {
-        ensure!(self.read().await?, "git broke off within a commit");
+        ensure!(self.read().await?, "the output of git ended within a commit");
         Ok(self.text())
     }
 
@@ -219,10 +224,10 @@ impl Log {
     }
 }
 
-/// Some programs write whole novels into the first line.
+/// Maximum number of characters of a summary; some programs write very long first lines.
 const SUMMARY_LENGTH: usize = 200;
 
-/// What a file holds after a change that git prints as `100644 100755 1111… 2222… M`; nothing if it is deleted.
+/// Parses the new content of a file from a change such as `100644 100755 1111… 2222… M`; `None` if it was deleted.
 fn content(change: &[u8]) -> Result<Option<Content>> {
     let parse = || {
         let mut fields = std::str::from_utf8(change).ok()?.split(' ').skip(1);
@@ -233,19 +238,20 @@ fn content(change: &[u8]) -> Result<Option<Content>> {
     parse().with_context(|| format!("git printed the change {:?}", String::from_utf8_lossy(change)))
 }
 
-/// The time that git prints in seconds since 1970, as near as can be: there are commits from the year 33658.
+/// Parses a time in seconds since 1970, and clamps it to the range of [`Timestamp`]: there are commits from the year
+/// 33658.
 fn time(seconds: &str) -> Timestamp {
     let seconds: i64 = seconds.parse().unwrap_or_default();
     let within = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(within).unwrap_or_default()
 }
 
-/// A `git` at work, whose complaints are kept.
+/// A running `git`, whose error output is collected.
 #[derive(Debug)]
 struct Process {
     child: Child,
     stdout: Option<ChildStdout>,
-    complaints: Option<JoinHandle<String>>,
+    error_output: Option<JoinHandle<String>>,
 }
 
 impl Process {
@@ -253,24 +259,24 @@ impl Process {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot run git")?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        Ok(Self { child, stdout, complaints: stderr.map(|stderr| tokio::spawn(complaints(stderr))) })
+        Ok(Self { child, stdout, error_output: stderr.map(|stderr| tokio::spawn(beginning_of(stderr))) })
     }
 
     async fn finish(&mut self) -> Result<()> {
         let status = self.child.wait().await.context("cannot wait for git")?;
-        let complaints = match self.complaints.take() {
-            Some(complaints) => complaints.await.unwrap_or_default(),
+        let message = match self.error_output.take() {
+            Some(error_output) => error_output.await.unwrap_or_default(),
             None => String::new(),
         };
-        ensure!(status.success(), "git failed ({status}): {}", complaints.trim());
+        ensure!(status.success(), "git failed ({status}): {}", message.trim());
         Ok(())
     }
 }
 
-/// The beginning of what is written; the rest is read too, or git would wait for ever.
-async fn complaints(mut stderr: impl AsyncRead + Unpin) -> String {
+/// Returns the beginning of the error output. Reads the rest too, so that git does not block on a full pipe.
+async fn beginning_of(mut stderr: impl AsyncRead + Unpin) -> String {
     let mut text = Vec::new();
-    // Complaints that cannot be read do not change whether git failed.
+    // The exit status decides whether git failed, so errors of these reads are ignored.
     let _ = (&mut stderr).take(4096).read_to_end(&mut text).await;
     let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&text).into_owned()

@@ -1,4 +1,4 @@
-//! Importing: every first-parent commit becomes events, and a marker says how far it is.
+//! The import: every first-parent commit becomes events, and a marker records the progress.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
@@ -15,57 +15,59 @@ use super::event::{CommitImported, FileEvent, History, ObjectId, Origin};
 use super::git::{CommitHeader, Entry, Repository};
 use super::path::FilePath;
 
-/// Changes, or commits, that are saved together: many files at once, each file's events in order.
+/// Number of changes, or of commits, that are saved together. Files are saved concurrently, the events of one file in
+/// order.
 const WINDOW: usize = 4096;
 
-/// Saves under way at once; the database makes few disk commits of many.
+/// Number of concurrent saves. The database groups them into few disk commits.
 const IN_FLIGHT: usize = 256;
 
-/// What the ids of our commits are made in; any fixed number does.
+/// Namespace of the commit ids. Any fixed number works.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5ad1_a6c4_9a6d_4d5c_8f43_0f5e_6f0f_6b1e);
 
-/// How an import ended.
+/// Outcome of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// The last commit that is imported whole; `None` in a repository without commits.
+    /// The last commit that is imported completely; `None` in a repository without commits.
     pub marker: Option<Marker>,
-    /// How many commits it added.
+    /// Number of commits that this import added.
     pub commits: u64,
-    /// How many changes it saved.
+    /// Number of changes that this import saved.
     pub changes: u64,
-    /// How many of them an earlier import had saved without coming to the end of their commit.
+    /// Number of these changes that an earlier, interrupted import had already saved.
     pub repeated: u64,
-    /// How many commits are left, because it was interrupted.
+    /// Number of commits that are left because the import was interrupted.
     pub left: u64,
 }
 
-/// How far an import is.
+/// Progress of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// First-parent commits that are imported whole.
+pub struct ImportProgress {
+    /// Number of first-parent commits that are imported completely.
     pub commits: u64,
-    /// First-parent commits that there are.
+    /// Number of first-parent commits in the repository.
     pub total: u64,
-    /// Changes that this import saved.
+    /// Number of changes that this import has saved.
     pub changes: u64,
 }
 
-/// Imports what `archive` does not have yet, up to the head of `repository`.
+/// Imports the commits that `archive` lacks, up to the head of `repository`.
 ///
-/// A commit's events are saved file by file, many at once, and after them the commit itself, to the history: that is
-/// the marker from which the next import goes on. The id of every save is made of the commit and the path, so what a
-/// killed import saved after its marker is recognised, not saved again.
+/// The events of a commit are saved to the streams of its files, many streams concurrently. After them the commit is
+/// saved to the history; this is the marker after which the next import continues. The commit id of every save is
+/// derived from the git commit and the path. Saves that a killed import made after its marker are therefore recognised
+/// and not repeated.
 ///
-/// `report` hears how far it is. When `interrupt` is ready, what is in flight is saved, and the import ends there.
+/// `report` receives the progress. When `interrupt` completes, the import saves what it has read and ends.
 ///
 /// # Errors
 ///
-/// If git or the database fails, if the repository's history is not one that the archive's goes on from, or if
-/// another import is at work on it. What was saved stays, and another import goes on from there.
+/// If git or the database fails, if the history of the repository does not continue that of the archive, or if another
+/// import writes to the archive at the same time. What was saved stays, and the next import continues from there.
 pub async fn import(
     repository: &Repository,
     archive: &Archive,
-    mut report: impl FnMut(Progress),
+    mut report: impl FnMut(ImportProgress),
     interrupt: impl Future<Output = ()>,
 ) -> Result<Imported> {
     let marker = archive.marker().await?;
@@ -106,7 +108,7 @@ pub async fn import(
     Ok(Imported { marker, commits, changes, repeated, left })
 }
 
-/// Whether the first-parent commits up to `head` begin with all that are imported.
+/// Checks that the first-parent commits up to `head` begin with the imported ones.
 async fn check(
     repository: &Repository,
     head: Option<&ObjectId>,
@@ -114,45 +116,45 @@ async fn check(
     marker: Option<&Marker>,
 ) -> Result<()> {
     let Some(Marker { ordinal, commit }) = marker else { return Ok(()) };
-    let there = match head {
+    let found = match head {
         Some(head) if *ordinal <= total => {
             repository.commit(format!("{head}~{}", total - ordinal).as_ref()).await?
         }
         _ => None,
     };
-    if there.as_ref() == Some(&commit.commit) {
+    if found.as_ref() == Some(&commit.commit) {
         return Ok(());
     }
     let repository = repository.path().display();
     let head = head.map_or("nothing".into(), ToString::to_string);
     bail!(
-        "the import ends at {} ({}), which is not commit number {ordinal} on the way to {head}, the head of \
-         {repository}: the branch was rewritten, or it is another one; import it into a file of its own with --db",
+        "the last imported commit {} ({}) is not commit number {ordinal} up to {head}, the head of {repository}: \
+         the branch was rewritten, or it is another branch; import it into a separate file with --db",
         commit.commit,
         commit.summary,
     );
 }
 
-/// An import under way.
+/// A running import.
 struct Import {
     files: SaveApi<SqliteStorage<FilePath, u64, FileEvent>>,
     history: SaveApi<SqliteStorage<History, u64, CommitImported>>,
     marker: Option<Marker>,
-    /// The commit whose changes are coming in.
+    /// The commit whose changes are being read.
     open: Option<Open>,
     /// Commits after the marker whose changes are all saved or pending.
     complete: Vec<CommitImported>,
-    /// Events that are to be saved, file by file.
+    /// Events to save, by file.
     pending: BTreeMap<FilePath, Vec<FileEvent>>,
     pending_changes: usize,
-    /// Where the streams of the files are that this import saved to: it neither reads them again nor looks there for
-    /// what may have been saved before.
+    /// Last sequences of the streams that this import saved to. Later saves to them need no read and no search for
+    /// repeated commits.
     sequences: HashMap<FilePath, u64>,
     changes: u64,
     repeated: u64,
 }
 
-/// A commit of which there may be more.
+/// A commit that can have more changes.
 struct Open {
     origin: Arc<Origin>,
     imported: CommitImported,
@@ -174,25 +176,25 @@ impl Import {
         }
     }
 
-    /// How many commits are imported whole.
+    /// Returns the number of commits that are imported completely.
     fn done(&self) -> u64 {
         self.marker.as_ref().map_or(0, |marker| marker.ordinal)
     }
 
-    fn progress(&self, total: u64) -> Progress {
-        Progress { commits: self.done(), total, changes: self.changes }
+    fn progress(&self, total: u64) -> ImportProgress {
+        ImportProgress { commits: self.done(), total, changes: self.changes }
     }
 
-    /// Whether it is time to save.
+    /// True if enough is pending for a save.
     fn is_full(&self) -> bool {
         self.pending_changes >= WINDOW || self.complete.len() >= WINDOW
     }
 
-    /// Takes the next entry of the log; the end of it is the end of the open commit.
+    /// Takes the next entry of the log. The next header, or the end of the log, ends the open commit.
     fn take(&mut self, entry: Option<Entry>) -> Result<()> {
         match entry {
             Some(Entry::Change(path, content)) => {
-                let open = self.open.as_mut().context("git printed a change of no commit")?;
+                let open = self.open.as_mut().context("git printed a change before the first commit")?;
                 open.imported.changes += 1;
                 let by = Arc::clone(&open.origin);
                 let event = match content {
@@ -216,7 +218,7 @@ impl Import {
         self.complete.extend(self.open.take().map(|open| open.imported));
     }
 
-    /// Saves what is pending, and after it the commits that it completes.
+    /// Saves the pending changes, and then the commits that are complete with them.
     async fn save(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         self.pending_changes = 0;
@@ -234,7 +236,7 @@ impl Import {
         self.mark().await
     }
 
-    /// Adds the complete commits to the history, all or none.
+    /// Appends the complete commits to the history, all or none.
     async fn mark(&mut self) -> Result<()> {
         let complete = std::mem::take(&mut self.complete);
         let Some(last) = complete.last().cloned() else { return Ok(()) };
@@ -254,7 +256,7 @@ impl Import {
                 Ok(())
             }
             _ => bail!(
-                "another import is at work on this database; it is safe, try again when that one is done"
+                "another import is writing to this database; no data is lost; try again when it has finished"
             ),
         }
     }
@@ -270,17 +272,17 @@ impl Open {
     }
 }
 
-/// What was saved to one file's stream.
+/// Result of the saves to the stream of one file.
 struct SavedFile {
     path: FilePath,
-    /// The last of it.
+    /// Last sequence of the stream.
     sequence: u64,
     changes: u64,
     repeated: u64,
 }
 
-/// Saves the events of one file, one after the other. A save knows the sequence of the one before it and is one
-/// request; the first in an import looks the stream through for itself, unless it is empty.
+/// Saves the events of one file, one after the other. Each save knows the sequence of the one before it and is one
+/// request. The first save of an import to a stream searches the stream for its commit id, unless the stream is empty.
 async fn save_file(
     files: &SaveApi<SqliteStorage<FilePath, u64, FileEvent>>,
     path: FilePath,
@@ -292,16 +294,17 @@ async fn save_file(
         let context = context(&path, known, &event.origin().commit)?;
         let operation: Operation<FileEvent> = Operation::insert(event);
         let outcome = files.save_with(&path, &context, operation).await?;
-        let saved = outcome.saved().with_context(|| format!("too many imports at work on {path}"))?;
+        let saved =
+            outcome.saved().with_context(|| format!("too many imports write to {path} at the same time"))?;
         known = Some(saved.sequence);
         changes += 1;
         repeated += u64::from(saved.repeated);
     }
-    let sequence = known.context("there was nothing to save")?;
+    let sequence = known.context("a file without events was to be saved")?;
     Ok(SavedFile { path, sequence, changes, repeated })
 }
 
-/// The context of the save that git commit `commit` leads to on the stream `key`, whose sequence `known` is stored.
+/// Context of the save of git commit `commit` to the stream `key`, whose last known sequence is `known`.
 fn context<K: StreamKey>(key: &K, known: Option<u64>, commit: &ObjectId) -> Result<Context> {
     let name = format!("{commit} {}/{}", key.category(), key.id());
     let commit_id = Some(CommitId(Uuid::new_v5(&NAMESPACE, name.as_bytes())));

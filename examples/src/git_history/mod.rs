@@ -1,4 +1,4 @@
-//! A git repository as events: a stream for each file, folded into the tree of any commit.
+//! A git repository as events: one stream for each file, folded into the tree of any commit.
 
 mod activity;
 mod answers;
@@ -13,7 +13,8 @@ mod path;
 mod progress;
 
 pub use activity::{
-    Activity, ActivityView, AuthorRow, Built, Comparison, FileRow, Replaced, Versions, as_of, authors, churn,
+    Activity, ActivityView, AuthorRow, BuildReport, Comparison, FileRow, ReplacedVersion, Versions, as_of,
+    authors, churn,
 };
 pub use archive::{Archive, Marker, Tree};
 pub use cli::main;
@@ -22,5 +23,5 @@ pub use event::{
     Origin, Point,
 };
 pub use git::{CommitHeader, Entry, Log, Repository};
-pub use import::{Imported, Progress, import};
+pub use import::{ImportProgress, Imported, import};
 pub use path::FilePath;

@@ -1,18 +1,18 @@
-//! Paths of files in git, which are bytes, as names of streams, which are text.
+//! Paths of files in git (bytes) as names of streams (text).
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use eventsrc_core::StreamKey;
 
-/// The path of a file in a repository: any bytes without NUL. Each is a stream of its own.
+/// Path of a file in a repository: any bytes without NUL. Each path names one stream.
 ///
-/// Paths are in the order of their bytes, which is git's. As text a path is what `git ls-tree` prints: as it is, or
-/// between double quotes, with escapes, if it has bytes other than plain ASCII. That text is read back exactly.
+/// Paths are ordered by their bytes, as in git. The text of a path is what `git ls-tree` prints: the path itself if it
+/// is plain ASCII, otherwise the path between double quotes and with escapes. Parsing the text returns the same path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(Box<[u8]>);
 
-/// The bytes with an escape of one letter, and that letter.
+/// The bytes that are escaped with one letter, and the letter.
 const LETTERS: [(u8, u8); 9] = [
     (7, b'a'),
     (8, b'b'),
@@ -26,20 +26,20 @@ const LETTERS: [(u8, u8); 9] = [
 ];
 
 impl FilePath {
-    /// The category of the streams.
+    /// Category of the streams.
     pub const CATEGORY: &str = "file";
 
-    /// The path of these bytes.
+    /// Creates a path from its bytes.
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The path that git prints as `text`; `None` if git prints none so.
+    /// Parses a path as git prints it; `None` if git prints no path as `text`.
     pub fn from_quoted(text: &str) -> Option<Self> {
         let path = match text.strip_prefix('"') {
             Some(rest) => Self(unescape(rest.strip_suffix('"')?.as_bytes())?.into()),
@@ -48,7 +48,7 @@ impl FilePath {
         (path.quoted() == text).then_some(path)
     }
 
-    /// The path as git prints it.
+    /// Returns the path as git prints it.
     pub fn quoted(&self) -> Cow<'_, str> {
         match std::str::from_utf8(&self.0) {
             Ok(text) if self.0.iter().all(|byte| is_plain(*byte)) => text.into(),
@@ -94,7 +94,7 @@ fn escape(bytes: &[u8]) -> String {
         match LETTERS.iter().find(|(special, _)| special == byte) {
             Some((_, letter)) => text.extend(['\\', char::from(*letter)]),
             None if is_plain(*byte) => text.push(char::from(*byte)),
-            None => write!(text, "\\{byte:03o}").expect("a string takes any text"),
+            None => write!(text, "\\{byte:03o}").expect("writing to a string cannot fail"),
         }
     }
     text.push('"');

@@ -1,42 +1,42 @@
-//! Showing how far something is: a bar where a person looks on, a line now and then elsewhere.
+//! Progress display: a bar on a terminal, a few lines elsewhere.
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-/// "1 commit", "1,000 commits".
-pub(super) fn count(number: u64, what: &str) -> String {
-    format!("{} {what}{}", HumanCount(number), if number == 1 { "" } else { "s" })
+/// Formats a number with its unit: "1 commit", "1,000 commits".
+pub(super) fn count(number: u64, unit: &str) -> String {
+    format!("{} {unit}{}", HumanCount(number), if number == 1 { "" } else { "s" })
 }
 
-/// Shows on standard error how far something is, until it is dropped.
+/// Shows progress on standard error until it is dropped.
 #[derive(Debug)]
 pub(super) struct Display {
-    /// What one of those is called that are counted.
+    /// Name of one counted item.
     unit: &'static str,
-    /// What happens to it.
-    doing: &'static str,
-    /// What was said to be in the way, since something is.
-    trouble: Vec<String>,
+    /// Verb for what is done with the items.
+    action: &'static str,
+    /// Errors that were reported since the last success.
+    reported_errors: Vec<String>,
     shown: Shown,
 }
 
 #[derive(Debug)]
 enum Shown {
     Bar(ProgressBar),
-    /// The next line is due at this count.
+    /// Count at which the next line is printed.
     Lines {
         next: Option<u64>,
     },
 }
 
-/// So many lines are written where there is no terminal.
+/// Number of lines that are printed if standard error is not a terminal.
 const LINES: u64 = 10;
 
 impl Display {
-    /// "1 `commit` to `import`", or "300 commits to import", and then how far that is.
-    pub(super) fn new(unit: &'static str, doing: &'static str) -> Self {
+    /// Creates a display for, say, "300 commits to import", with the unit `commit` and the action `import`.
+    pub(super) fn new(unit: &'static str, action: &'static str) -> Self {
         let shown = if stderr().is_terminal() {
             let template = format!(
                 "{{bar:40}} {{human_pos}} of {{human_len}} {unit}s{{msg}}, {{elapsed}}, {{eta}} to go"
@@ -47,22 +47,22 @@ impl Display {
         } else {
             Shown::Lines { next: None }
         };
-        Self { unit, doing, trouble: Vec::new(), shown }
+        Self { unit, action, reported_errors: Vec::new(), shown }
     }
 
-    /// Says what is in the way, once, and when it is over.
-    pub(super) fn trouble(&mut self, trouble: Option<String>) {
-        let line = match trouble {
-            Some(trouble) if self.trouble.contains(&trouble) => return,
-            Some(trouble) => {
-                let line = format!("waiting, and trying again: {trouble}");
-                self.trouble.push(trouble);
+    /// Reports each error that is being retried once, and its end.
+    pub(super) fn set_last_error(&mut self, last_error: Option<String>) {
+        let line = match last_error {
+            Some(error) if self.reported_errors.contains(&error) => return,
+            Some(error) => {
+                let line = format!("Retrying after an error: {error}");
+                self.reported_errors.push(error);
                 line
             }
-            None if self.trouble.is_empty() => return,
+            None if self.reported_errors.is_empty() => return,
             None => {
-                self.trouble.clear();
-                "going on".into()
+                self.reported_errors.clear();
+                "Resumed.".into()
             }
         };
         match &self.shown {
@@ -71,8 +71,8 @@ impl Display {
         }
     }
 
-    /// `done` of `total` are done, and there is something to add to that.
-    pub(super) fn show(&mut self, done: u64, total: u64, more: impl fmt::Display) {
+    /// Shows that `done` of `total` items are done, followed by `suffix`.
+    pub(super) fn show(&mut self, done: u64, total: u64, suffix: impl fmt::Display) {
         let unit = self.unit;
         match &mut self.shown {
             Shown::Bar(bar) => {
@@ -82,15 +82,15 @@ impl Display {
                     bar.reset_eta();
                 }
                 bar.set_position(done);
-                bar.set_message(more.to_string());
+                bar.set_message(suffix.to_string());
             }
             Shown::Lines { next } => {
                 match next {
                     None if done < total => {
-                        eprintln!("{} to {}", count(total - done, unit), self.doing);
+                        eprintln!("{} to {}", count(total - done, unit), self.action);
                     }
                     Some(next) if done >= *next => {
-                        eprintln!("{} of {}{more}", HumanCount(done), count(total, unit));
+                        eprintln!("{} of {}{suffix}", HumanCount(done), count(total, unit));
                     }
                     _ => return,
                 }

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of `identity`.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,130 +15,124 @@ use eventsrc_core::token::TokenCodec;
 use eventsrc_postgres::Postgres;
 use eventsrc_sqlite::Database;
 
-use super::draw::Pen;
-use super::scenario::play;
+use super::part::Part;
+use super::print::Printer;
+use super::scenario::run_scenario;
 use super::serve::serve;
 use super::service::Service;
-use super::show::{Stream, Valued, log, show};
-use super::signing::{signed_anew, signed_beside};
+use super::show::{Stream, Value, log, show};
+use super::signing::{signed_with_key_file, signed_with_new_key};
 use super::storages::{InMemory, InSqlite, Storages};
-use super::views::{Kept, Questions, in_memory, in_postgres, in_sqlite};
+use super::views::{SyncedView, ViewQueries, in_memory, in_postgres, in_sqlite};
 
-/// Users, groups and memberships on eventsrc. Without a command it plays a story and leaves its data behind.
+/// Users, groups and memberships on eventsrc. Without a command, runs a scenario and keeps its data.
 #[derive(Debug, Parser)]
 #[command(name = "identity")]
 struct Arguments {
-    /// Where the events are kept
+    /// Storage of the events
     #[arg(long, value_enum, default_value_t = Storage::Sqlite, global = true)]
     storage: Storage,
-    /// The file of SQLite, made if it is not there; beside events in DynamoDB, that of the view [default:
-    /// target/identity.db, or target/identity-in-TABLE.db]
+    /// SQLite file of the events, or only of the view if the events are in DynamoDB; created if it does not exist
+    /// [default: target/identity.db, or target/identity-in-TABLE.db]
     #[arg(long, value_name = "FILE", global = true)]
     db: Option<PathBuf>,
-    /// The table of events in DynamoDB, made if it is not there [default: identity]
+    /// DynamoDB table of the events, created if it does not exist [default: identity]
     #[arg(long, value_name = "NAME", global = true)]
     table: Option<String>,
-    /// Where DynamoDB is; it takes precedence over the configuration of the AWS SDK, which says all the rest
+    /// Endpoint of DynamoDB; takes precedence over the configuration of the AWS SDK, which supplies all other settings
     #[arg(long, value_name = "URL", global = true)]
     endpoint: Option<String>,
-    /// Keep the view in this Postgres database, and not in a file; that of no other events may be kept there
+    /// Postgres database of the view, instead of a file; it must not contain the view of other events
     #[arg(long, value_name = "URL")]
     views: Option<String>,
-    /// Take the whole way: events in DynamoDB, over its stream and Kinesis to the view in Postgres; with endpoints from the
-    /// configuration of the AWS SDK, and all of it in this process, or only one part
+    /// Run the whole path on AWS, or one part of it: events in DynamoDB, over its stream and Kinesis to the view in
+    /// Postgres. Endpoints come from the configuration of the AWS SDK
     #[arg(long, value_name = "PART", value_enum, num_args = 0..=1, default_missing_value = "all", conflicts_with_all = ["storage", "endpoint"])]
     aws: Option<Part>,
-    /// The stream of Kinesis, made if it is not there [default: identity]
+    /// Kinesis stream, created if it does not exist [default: identity]
     #[arg(long, value_name = "NAME", requires = "aws")]
     stream: Option<String>,
-    /// Serve it over HTTP, at this address or at 127.0.0.1:8080; port 0 is any that is free
+    /// Serve over HTTP at this address, or at 127.0.0.1:8080 if none is given; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = ADDRESS, value_parser = address)]
     serve: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// Where it is served if nothing else is said.
+/// Default address of the service.
 const ADDRESS: &str = "127.0.0.1:8080";
 
-/// What a process does on the way through AWS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Part {
-    /// All of it: the story, or the service with --serve
-    All,
-    /// Commands to DynamoDB, and questions to the view, over HTTP
-    Api,
-    /// From DynamoDB to Kinesis
-    Bridge,
-    /// From Kinesis into the view
-    Synchronizer,
-}
-
-/// Where the events are kept.
+/// Storage of the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Storage {
-    /// In a file of this machine
+    /// In a local file
     Sqlite,
     /// In memory, until the program ends
     Memory,
-    /// In a table of DynamoDB, if the program was built with `--features aws`
+    /// In a DynamoDB table, if the program was built with `--features aws`
     Dynamo,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The value that a stream is folded into
+    /// Print the folded value of a stream
     Show {
         #[command(subcommand)]
-        what: Valued,
+        value: Value,
     },
-    /// The events of a stream
+    /// Print the events of a stream
     Log {
         #[command(subcommand)]
-        what: Stream,
+        stream: Stream,
     },
 }
 
-/// Does what `arguments` say, of which the first is the program's name. The answer goes to `out`; what is wrong goes to
-/// `err`, cause by cause, and makes the exit code 1.
+/// Runs the program with `arguments`, of which the first is its name. Writes results to `out`. Writes an error with its
+/// causes to `err`; the exit code is then 1.
 pub async fn run(
     arguments: impl IntoIterator<Item = OsString>,
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
 ) -> ExitCode {
-    let told = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => match obey(arguments, out).await {
+    let reported = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => match execute(arguments, out).await {
             Ok(()) => return ExitCode::SUCCESS,
-            Err(error) if reader_is_gone(&error) => return ExitCode::SUCCESS,
-            Err(error) => tell(&error, err),
+            Err(error) if is_broken_pipe(&error) => return ExitCode::SUCCESS,
+            Err(error) => print_error(&error, err),
         },
         Err(error) if error.use_stderr() => write!(err, "{}", error.render()),
         Err(help) => {
             return write!(out, "{}", help.render()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
     };
-    // Where nobody listens to what is wrong, the exit code still says it.
-    drop(told);
+    // If the error cannot be written, the exit code still reports it.
+    drop(reported);
     ExitCode::FAILURE
 }
 
-async fn obey(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+async fn execute(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
     let Arguments { storage, db, table, endpoint, views, aws, serve, command, .. } = &arguments;
     if let Some(part) = *aws {
-        ensure!(command.is_none(), "what is stored is looked at with --storage dynamo");
+        ensure!(
+            command.is_none(),
+            "`show` and `log` cannot be used with --aws; use them with --storage dynamo"
+        );
         return on_aws(part, arguments, out).await;
     }
-    let only_looks = serve.is_none() && views.is_none();
-    ensure!(command.is_none() || only_looks, "looking at what is stored takes no view and no server");
+    let only_reads = serve.is_none() && views.is_none();
+    ensure!(command.is_none() || only_reads, "`show` and `log` take no --views and no --serve");
     let names_none = table.is_none() && endpoint.is_none();
-    ensure!(*storage == Storage::Dynamo || names_none, "a table and an endpoint are for --storage dynamo");
+    ensure!(*storage == Storage::Dynamo || names_none, "--table and --endpoint are for --storage dynamo");
     match storage {
         Storage::Memory => {
-            ensure!(command.is_none(), "nothing is left in memory to look at");
-            ensure!(db.is_none() && views.is_none(), "what is in memory cannot be used with a database");
+            ensure!(
+                command.is_none(),
+                "--storage memory keeps nothing between runs; there is nothing to print"
+            );
+            ensure!(db.is_none() && views.is_none(), "--storage memory cannot be used with --db or --views");
             writeln!(out, "identity: users, groups and memberships, in memory.")?;
-            let tokens = || Ok(signed_anew(&SystemClock, &Randomness::from_system()));
-            tell_or_serve(&InMemory::default(), in_memory(), tokens, serve.as_deref(), out).await
+            let tokens = || Ok(signed_with_new_key(&SystemClock, &Randomness::from_system()));
+            run_or_serve(&InMemory::default(), in_memory(), tokens, serve.as_deref(), out).await
         }
         Storage::Sqlite => on_sqlite(arguments, out).await,
         Storage::Dynamo => on_dynamo(arguments, out).await,
@@ -149,82 +143,90 @@ async fn on_sqlite(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result
     let Arguments { db, views, serve, command, .. } = arguments;
     let db = db.unwrap_or_else(|| "target/identity.db".into());
     if let Some(command) = command {
-        let there_is_none =
-            || format!("there is no database at {}; a run without a command makes one", db.display());
-        ensure!(db.exists(), there_is_none());
-        return look(&InSqlite::new(&open(&db).await?), command, out).await;
+        let missing = || {
+            format!(
+                "there is no database at {}; run the program without a command to create one",
+                db.display()
+            )
+        };
+        ensure!(db.exists(), missing());
+        return print(&InSqlite::new(&open(&db).await?), command, out).await;
     }
     let database = open(&db).await?;
-    let place = if views.is_some() { "; the view is in Postgres" } else { "" };
-    writeln!(out, "identity: users, groups and memberships, in {}{place}.", db.display())?;
+    let view_location = if views.is_some() { "; the view is in Postgres" } else { "" };
+    writeln!(out, "identity: users, groups and memberships, in {}{view_location}.", db.display())?;
     let storages = InSqlite::new(&database);
-    let tokens = || signed_beside(&db, &SystemClock, &Randomness::from_system());
+    let tokens = || signed_with_key_file(&db, &SystemClock, &Randomness::from_system());
     match views {
-        None => tell_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?,
+        None => run_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?,
         Some(url) => {
             let view = in_postgres(&Postgres::connect(&url).await?).await?;
-            tell_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
+            run_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
         }
     }
-    if serve.is_none() { tell_more(out) } else { Ok(()) }
+    if serve.is_none() { print_next_steps(out) } else { Ok(()) }
 }
 
 #[cfg(feature = "aws")]
 async fn on_aws(part: Part, arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
     let Arguments { db, table, stream, views, serve, .. } = arguments;
     let table = table.unwrap_or_else(|| "identity".into());
-    let secret = db.unwrap_or_else(|| beside(&table));
-    make_folder_of(&secret)?;
+    let db = db.unwrap_or_else(|| default_db(&table));
+    create_folder_of(&db)?;
     let stream = stream.unwrap_or_else(|| "identity".into());
     let address = match part {
         Part::Api => serve.or_else(|| Some(ADDRESS.into())),
         _ => serve,
     };
-    super::aws::travel(part, super::aws::Way { table, stream, views, secret, address }, out).await
+    super::aws::run_part(part, super::aws::Deployment { table, stream, views, db, address }, out).await
 }
 
 #[cfg(feature = "aws")]
 async fn on_dynamo(arguments: Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
     use eventsrc_core::EventStorage;
 
-    use super::aws::{Aws, InDynamo};
+    use super::aws::{AwsConfig, InDynamo};
     use super::keys::DirectoryKey;
 
     let Arguments { db, table, endpoint, views, serve, command, .. } = arguments;
     let table = table.unwrap_or_else(|| "identity".into());
-    let dynamo = Aws::configured().await?.tables(&table, endpoint.as_deref())?;
+    let dynamo = AwsConfig::load().await?.tables(&table, endpoint.as_deref())?;
     let storages = InDynamo::new(&dynamo);
     if let Some(command) = command {
         dynamo.check_tables().await?;
-        return look(&storages, command, out).await;
+        return print(&storages, command, out).await;
     }
     dynamo.create_tables().await?;
-    let db = db.unwrap_or_else(|| beside(&table));
-    let place = if views.is_some() { "Postgres".into() } else { db.display().to_string() };
+    let db = db.unwrap_or_else(|| default_db(&table));
+    let view_location = if views.is_some() { "Postgres".into() } else { db.display().to_string() };
     writeln!(
         out,
-        "identity: users, groups and memberships, in the table {table} of DynamoDB; the view is in {place}."
+        "identity: users, groups and memberships, in the DynamoDB table {table}; the view is in {view_location}."
     )?;
-    make_folder_of(&db)?;
-    let tokens = || signed_beside(&db, &SystemClock, &Randomness::from_system());
+    create_folder_of(&db)?;
+    let tokens = || signed_with_key_file(&db, &SystemClock, &Randomness::from_system());
     match views {
         None => {
             let database = open(&db).await?;
             let has_events = InSqlite::new(&database).directory.latest(&DirectoryKey).await?.is_some();
-            ensure!(!has_events, "{} holds events of its own, and the view of them", db.display());
-            tell_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?;
+            ensure!(
+                !has_events,
+                "{} contains events of its own; choose another file with --db",
+                db.display()
+            );
+            run_or_serve(&storages, in_sqlite(&database).await?, tokens, serve.as_deref(), out).await?;
         }
         Some(url) => {
             let view = in_postgres(&Postgres::connect(&url).await?).await?;
-            tell_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
+            run_or_serve(&storages, view, tokens, serve.as_deref(), out).await?;
         }
     }
-    if serve.is_none() { tell_more(out) } else { Ok(()) }
+    if serve.is_none() { print_next_steps(out) } else { Ok(()) }
 }
 
-/// Where the view of a table is, or what belongs to it.
+/// Default file of the view of a DynamoDB table. The key file of the tokens is next to it.
 #[cfg(feature = "aws")]
-fn beside(table: &str) -> PathBuf {
+fn default_db(table: &str) -> PathBuf {
     format!("target/identity-in-{table}.db").into()
 }
 
@@ -239,38 +241,39 @@ async fn on_dynamo(_: Arguments, _: &mut (dyn Write + Send)) -> Result<()> {
 }
 
 #[cfg(not(feature = "aws"))]
-fn without_aws(what: &str) -> Result<()> {
+fn without_aws(arguments: &str) -> Result<()> {
     anyhow::bail!(
-        "this program was built without AWS; with it: cargo run --example identity --features aws -- {what}"
+        "this program was built without AWS; run: cargo run --example identity --features aws -- {arguments}"
     )
 }
 
-fn tell_more(out: &mut (dyn Write + Send)) -> Result<()> {
-    writeln!(out, "Run it again to go on from here, or look at what is stored: `show user ada`,")?;
-    writeln!(out, "`show group readers`, `log user ada`, `log directory`.")?;
+fn print_next_steps(out: &mut (dyn Write + Send)) -> Result<()> {
+    writeln!(out, "Run it again to continue from here. To inspect the stored data, append `show user ada`,")?;
+    writeln!(out, "`show group readers`, `log user ada` or `log directory`.")?;
     Ok(())
 }
 
-/// A host, by name or number, and a port.
+/// Parses a host, by name or number, and a port.
 fn address(text: &str) -> Result<String, &'static str> {
-    let is_whole = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
-    let is_address = text.rsplit_once(':').is_some_and(is_whole);
+    let is_complete = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
+    let is_address = text.rsplit_once(':').is_some_and(is_complete);
     is_address.then(|| text.into()).ok_or("an address has a host and a port, such as 127.0.0.1:8080")
 }
 
 async fn open(path: &Path) -> Result<Database> {
-    make_folder_of(path)?;
+    create_folder_of(path)?;
     Ok(Database::open(path).await?)
 }
 
-fn make_folder_of(path: &Path) -> Result<()> {
+fn create_folder_of(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     }
     Ok(())
 }
 
-async fn tell_or_serve<S, V>(
+async fn run_or_serve<S, V>(
     storages: &S,
     view: V,
     tokens: impl FnOnce() -> Result<TokenCodec>,
@@ -279,35 +282,35 @@ async fn tell_or_serve<S, V>(
 ) -> Result<()>
 where
     S: Storages<Users: ScanStorage, Groups: ScanStorage>,
-    V: Questions,
+    V: ViewQueries,
 {
-    let kept = Kept::start(storages, view, SynchronizerSettings::default(), Environment::default());
+    let view = SyncedView::start(storages, view, SynchronizerSettings::default(), Environment::default());
     match address {
-        Some(address) => serve(&kept, tokens()?, address, out, async || kept.synchronizer.stop().await).await,
+        Some(address) => serve(&view, tokens()?, address, out, async || view.synchronizer.stop().await).await,
         None => {
             let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
-            let told = play(storages, &kept, clock, randomness, &mut Pen::new(out)).await;
-            kept.stop().await;
-            told
+            let result = run_scenario(storages, &view, clock, randomness, &mut Printer::new(out)).await;
+            view.stop().await;
+            result
         }
     }
 }
 
-async fn look<S: Storages>(storages: &S, command: Command, out: &mut (dyn Write + Send)) -> Result<()> {
+async fn print<S: Storages>(storages: &S, command: Command, out: &mut (dyn Write + Send)) -> Result<()> {
     let service = Service::new(storages, Arc::new(SystemClock), Arc::new(Randomness::from_system()));
-    let pen = &mut Pen::new(out);
+    let printer = &mut Printer::new(out);
     match command {
-        Command::Show { what } => show(&service, &what, pen).await,
-        Command::Log { what } => log(storages, &service, &what, pen).await,
+        Command::Show { value } => show(&service, &value, printer).await,
+        Command::Log { stream } => log(storages, &service, &stream, printer).await,
     }
 }
 
-fn tell(error: &anyhow::Error, err: &mut (dyn Write + Send)) -> io::Result<()> {
+fn print_error(error: &anyhow::Error, err: &mut (dyn Write + Send)) -> io::Result<()> {
     writeln!(err, "error: {error}")?;
     error.chain().skip(1).try_for_each(|cause| writeln!(err, "  because: {cause}"))
 }
 
-/// Whether nobody reads the output to its end, as with `| head`.
-fn reader_is_gone(error: &anyhow::Error) -> bool {
+/// True if the reader of the output, such as `head`, has closed the pipe.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,4 +1,4 @@
-//! Commands, which may be sent more than once, and what can come of them.
+//! Commands, which can be sent more than once, and their outcomes.
 
 use eventsrc_core::commit::Vec1;
 use eventsrc_core::save::{PreconditionFailed, SaveError};
@@ -7,23 +7,23 @@ use uuid::Uuid;
 
 use super::keys::{Entry, GroupId, UserId};
 
-/// One command of a caller.
+/// A command of a caller.
 ///
-/// A caller that got no answer sends the same command again, as it is, until it has one: what was done of it is found
-/// by its commit ids, and the rest is done.
+/// A caller that gets no answer sends the same command again, unchanged, until it gets one. The service recognises the
+/// steps that were carried out by their commit ids, and carries out the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Made by the caller, and unique to the command.
+    /// Unique id of the command, chosen by the caller.
     pub id: Uuid,
-    /// What the caller had seen when it made the command. It is where the search for an earlier try begins: with an
-    /// empty token, whole streams are searched.
+    /// Token of what the caller had seen when it made the command. The search for an earlier attempt begins after it; with
+    /// an empty token, whole streams are searched.
     pub seen: Token,
-    /// The sequences at one of which its user or group has to be for the command to be carried out; `None` if it is
-    /// meant for any. A command that makes a user or a group has nothing to be meant for.
+    /// Precondition: the stream of the user or group is at one of these sequences. `None` for no precondition. Commands
+    /// that create a user or a group ignore it.
     pub only_at: Option<Vec<u64>>,
 }
 
-/// The commits that a command makes. They are in different streams, and each has an id of its own.
+/// A step of a command. Each step is a commit to another stream, with its own commit id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Claim,
@@ -31,42 +31,42 @@ pub(super) enum Step {
 }
 
 impl Command {
-    /// A command of a caller that has seen nothing yet.
+    /// Creates a command of a caller that has seen nothing.
     pub fn new(id: CommitId) -> Self {
         Self { id: id.0, seen: Token::default(), only_at: None }
     }
 
-    /// The same command of a caller that has seen `token`.
+    /// Adds `token` to what the caller has seen.
     #[must_use]
     pub fn having_seen(self, token: &Token) -> Self {
         Self { seen: self.seen.join(token), ..self }
     }
 
-    /// The same command, meant for a stream that is at one of these sequences.
+    /// Requires that the stream is at one of these sequences.
     #[must_use]
     pub fn only_at(self, sequences: impl IntoIterator<Item = u64>) -> Self {
         Self { only_at: Some(Vec::from_iter(sequences)), ..self }
     }
 
-    /// The same command, meant for a stream to which nothing was saved since `token`.
+    /// Requires that nothing was saved to the stream of `key` since `token`.
     #[must_use]
     pub fn only_since<K: StreamKey>(self, token: &Token, key: &K) -> Self {
         self.only_at(token.sequence(key))
     }
 
-    /// Why the command is not meant for the stream that is `known`; `None` if it is.
-    pub(super) fn unmet<V>(&self, known: &Snapshot<u64, V>) -> Option<Reason> {
+    /// Returns the reason why the precondition fails on `known`; `None` if it is met.
+    pub(super) fn failed_precondition<V>(&self, known: &Snapshot<u64, V>) -> Option<Reason> {
         let expected = self.only_at.as_ref()?;
-        let met = known.sequence().is_some_and(|sequence| expected.contains(&sequence));
+        let is_met = known.sequence().is_some_and(|sequence| expected.contains(&sequence));
         let text = |sequence: Option<u64>| sequence.map(|sequence| sequence.to_string());
-        let moved = || PreconditionFailed::Moved {
+        let failed = || PreconditionFailed::Moved {
             expected: text(expected.first().copied()),
             actual: text(known.sequence()),
         };
-        (!met).then(|| Reason::Precondition(moved()))
+        (!is_met).then(|| Reason::Precondition(failed()))
     }
 
-    /// The id of the commit that is this step, the same at every try.
+    /// Returns the commit id of a step, which is the same in every attempt.
     fn commit_id(&self, step: Step) -> CommitId {
         let step = match step {
             Step::Claim => "claim",
@@ -79,16 +79,16 @@ impl Command {
         Context { commit_id: Some(self.commit_id(step)), token: self.seen.clone(), ..self.follow_up() }
     }
 
-    /// For a step that does nothing when it is done again, and needs no id for that.
+    /// Context of a step that has no effect when it is repeated, and so needs no commit id.
     pub(super) fn follow_up(&self) -> Context {
         Context { causation_id: Some(self.id.to_string()), ..Context::default() }
     }
 }
 
-/// Why the service says no.
+/// Reason for the rejection of a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Somebody else has the name or the address.
+    /// Another user or group has the name or the address.
     #[error("the {0} is taken")]
     Taken(Entry),
     /// The user never signed up, or was deleted.
@@ -97,19 +97,19 @@ pub enum Reason {
     /// The group was never created.
     #[error("there is no group {}", .0.0)]
     NoGroup(GroupId),
-    /// The user is in the group already.
+    /// The user is already a member of the group.
     #[error("user {} is a member already", .0.0)]
     Member(UserId),
-    /// The user is not in the group.
+    /// The user is not a member of the group.
     #[error("user {} is not a member", .0.0)]
     NoMember(UserId),
-    /// The caller's condition is not met.
+    /// The precondition of the command is not met.
     #[error("{0}")]
     Precondition(#[from] PreconditionFailed),
-    /// A change of the same kind was claimed later, and saved first.
+    /// A change of the same kind was claimed later and saved first.
     #[error("a later change was saved first")]
     Overtaken,
-    /// The id was that of another command, or of one that was rejected; a new command needs a new id.
+    /// The id belongs to another command or to a rejected one. A new command needs a new id.
     #[error("the command's id was used before")]
     SpentCommand,
 }
@@ -117,16 +117,16 @@ pub enum Reason {
 /// A command that was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The service says no, and nothing was changed.
+    /// The command was rejected, and nothing was changed.
     #[error("{}", .0.iter().map(Reason::to_string).collect::<Vec<_>>().join("; "))]
     Rejected(Vec1<Reason>),
-    /// Others were faster at every try. Send the command again, later.
-    #[error("other writers were faster at each of {attempts} tries")]
+    /// Other writers appended first in every attempt. Send the command again later.
+    #[error("other writers appended first in each of {attempts} attempts")]
     Busy {
-        /// How many tries there were.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// Nobody knows how far the command got. Send it again.
+    /// The outcome is unknown. Send the command again.
     #[error("the command may be carried out in part; send it again")]
     Unknown(#[from] SaveError),
     /// The storage cannot be read.
@@ -134,8 +134,8 @@ pub enum Failure {
     Unreadable(#[from] StorageError),
 }
 
-/// A save that was rejected is one that failed, here where a command has several.
-pub(super) fn carried_out(outcome: Outcome<Reason, u64>) -> Result<Saved, Failure> {
+/// Converts the outcome of a save; rejection and contention become failures of the command.
+pub(super) fn into_result(outcome: Outcome<Reason, u64>) -> Result<Saved, Failure> {
     match outcome {
         Outcome::Saved(saved) => Ok(saved),
         Outcome::Rejected { reasons, .. } => Err(Failure::Rejected(reasons)),

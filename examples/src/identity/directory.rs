@@ -1,4 +1,4 @@
-//! What has to be unique: claims on the one master stream, and their release.
+//! Uniqueness: claims of names and addresses on one directory stream, and their release.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use eventsrc_core::{
     Snapshot, StorageError, StreamName,
 };
 
-use super::command::{Command, Failure, Reason, Step, carried_out};
+use super::command::{Command, Failure, Reason, Step, into_result};
 use super::events::DirectoryEvent;
 use super::folds::{Claim, ClaimsOf, ClaimsOn};
 use super::keys::{DirectoryKey, Entry};
 
-/// Says who has which address and which name.
+/// The directory of unique names and addresses.
 ///
-/// A claim is named by the sequence of the commit that made it, and a release names the claim that it gives up. So a
-/// release that comes late, or twice, never takes an entry away that was claimed again since.
+/// The sequence of the commit that makes a claim identifies it, and a release names the claim that it ends. A release
+/// that is late or repeated therefore never ends a later claim of the same entry.
 pub(super) struct Directory<D>
 where
     D: EventStorage<Key = DirectoryKey, Sequence = u64, Payload = DirectoryEvent>,
@@ -26,11 +26,11 @@ where
     by_owner: Decider<Arc<D>, ClaimsOf>,
 }
 
-/// Entries that were claimed for a command.
-pub(super) struct Entries {
+/// Entries that a command has claimed.
+pub(super) struct ClaimedEntries {
     pub(super) saved: Saved,
-    /// Whether all of them are still held by this very claim.
-    pub(super) held: bool,
+    /// True if this claim still holds all of them.
+    pub(super) is_held: bool,
 }
 
 type ByEntry = Snapshot<u64, BTreeMap<Entry, Claim>>;
@@ -49,16 +49,16 @@ where
         }
     }
 
-    /// Claims all of `entries` for `owner`, in one commit, or none of them. One that the owner has already is claimed
-    /// anew.
+    /// Claims all of `entries` for `owner` in one commit, or none of them. An entry that the owner already has is claimed
+    /// again.
     pub(super) async fn claim(
         &self,
         command: &Command,
         owner: &StreamName,
         entries: &[Entry],
-    ) -> Result<Entries, Failure> {
-        let asked = BTreeSet::from_iter(entries.iter().cloned());
-        let (owner, wanted) = (owner.clone(), asked.clone());
+    ) -> Result<ClaimedEntries, Failure> {
+        let entries = BTreeSet::from_iter(entries.iter().cloned());
+        let (owner, wanted) = (owner.clone(), entries.clone());
         let operation = Operation::new(move |known: &ByEntry| {
             let claims = known.value.as_ref();
             let taken = |entry: &&Entry| {
@@ -71,23 +71,23 @@ where
                 .collect();
             match Vec1::try_from_vec(taken) {
                 Ok(reasons) => Decision::Reject(reasons),
-                Err(_) => Decision::Save(Vec1::try_from_vec(claimed).expect("an entry is asked for")),
+                Err(_) => Decision::Save(Vec1::try_from_vec(claimed).expect("there is at least one entry")),
             }
         });
-        let saved =
-            carried_out(self.by_entry.save_with(&asked, &command.context(Step::Claim), operation).await?)?;
-        // A command that is sent again may find its claim released, or the claim of another command with its id.
-        let held = !saved.repeated || {
+        let outcome = self.by_entry.save_with(&entries, &command.context(Step::Claim), operation).await?;
+        let saved = into_result(outcome)?;
+        // The claim of a repeated command can be released already, or belong to another command with the same id.
+        let is_held = !saved.repeated || {
             let claims =
-                self.by_entry.query().get(&asked, Consistency::LatestEvent).await?.unwrap_or_default();
-            asked.iter().all(|entry| claims.get(entry).is_some_and(|claim| claim.at == saved.sequence))
+                self.by_entry.query().get(&entries, Consistency::LatestEvent).await?.unwrap_or_default();
+            entries.iter().all(|entry| claims.get(entry).is_some_and(|claim| claim.at == saved.sequence))
         };
-        Ok(Entries { saved, held })
+        Ok(ClaimedEntries { saved, is_held })
     }
 
-    /// Gives up one claim; does nothing if it was given up before.
+    /// Releases one claim. Has no effect if it was released before.
     pub(super) async fn release(&self, command: &Command, entry: Entry, claim: u64) -> Result<(), Failure> {
-        let asked = BTreeSet::from([entry.clone()]);
+        let entries = BTreeSet::from([entry.clone()]);
         let operation = Operation::new(move |known: &ByEntry| {
             let current = known.value.as_ref().and_then(|claims| claims.get(&entry));
             if current.is_some_and(|current| current.at == claim) {
@@ -95,10 +95,10 @@ where
             }
             Decision::reject(NothingToDo)
         });
-        done(&self.by_entry.save_with(&asked, &command.follow_up(), operation).await?)
+        done(&self.by_entry.save_with(&entries, &command.follow_up(), operation).await?)
     }
 
-    /// Gives up all that `owner` has; does nothing if that is nothing.
+    /// Releases all claims of `owner`. Has no effect if there are none.
     pub(super) async fn release_all(&self, command: &Command, owner: &StreamName) -> Result<(), Failure> {
         let operation = Operation::new(|known: &ByOwner| {
             let claims = known.value.iter().flatten();
@@ -110,15 +110,15 @@ where
         done(&self.by_owner.save_with(owner, &command.follow_up(), operation).await?)
     }
 
-    /// Who has `entry`.
+    /// Returns the owner of `entry`.
     pub(super) async fn owner(&self, entry: Entry) -> Result<Option<StreamName>, StorageError> {
-        let asked = BTreeSet::from([entry]);
-        let claims = self.by_entry.query().get(&asked, Consistency::LatestEvent).await?;
+        let entries = BTreeSet::from([entry]);
+        let claims = self.by_entry.query().get(&entries, Consistency::LatestEvent).await?;
         Ok(claims.and_then(|claims| claims.into_values().next()).map(|claim| claim.owner))
     }
 }
 
-/// Why a release is not saved, which is no failure.
+/// Reason for a release that is not saved, because there is nothing to release. It is not a failure.
 struct NothingToDo;
 
 fn done(outcome: &Outcome<NothingToDo, u64>) -> Result<(), Failure> {

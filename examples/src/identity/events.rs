@@ -1,7 +1,7 @@
-//! The events: small facts, each of which sets or unsets one thing.
+//! The events: small facts. Each of them sets or removes one thing.
 //!
-//! There is no event that creates: a sign-up sets a name and an address like any later change, so whoever follows
-//! addresses follows one kind of event.
+//! No event creates a user or a group: a sign-up sets a name and an address, like any later change. A reader of addresses
+//! therefore needs one kind of event.
 
 use eventsrc_core::StreamName;
 use serde::{Deserialize, Serialize};
@@ -9,58 +9,58 @@ use serde::{Deserialize, Serialize};
 use super::keys::{Entry, UserId};
 use super::text::{DisplayName, Email, Name};
 
-/// What happens to a user.
+/// An event of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserEvent {
-    /// Is called so from now on.
+    /// The name was set.
     NameSet(Claimed<Name>),
-    /// Has this address from now on.
+    /// The e-mail address was set.
     EmailSet(Claimed<Email>),
-    /// Is addressed so from now on.
+    /// The display name was set.
     DisplayNameSet(DisplayName),
-    /// Is gone, for good. Nothing follows.
+    /// The user was deleted. No event follows.
     Deleted,
 }
 
-/// What happens to a group.
+/// An event of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupEvent {
-    /// Is called so from now on.
+    /// The name was set.
     NameSet(Claimed<Name>),
     /// The user was added to the group.
     MemberAdded(UserId),
-    /// The user left the group.
+    /// The user was removed from the group.
     MemberRemoved(UserId),
 }
 
-/// What happens in the directory.
+/// An event of the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DirectoryEvent {
-    /// The entry belongs to a stream. The last sequence of this commit names the claim.
+    /// The entry was claimed for a stream. The last sequence of this commit identifies the claim.
     Claimed {
-        /// What is claimed.
+        /// The claimed entry.
         entry: Entry,
-        /// Whose it is.
+        /// The stream that has the entry.
         owner: StreamName,
     },
-    /// A claim was given up. An entry that was claimed again since stays with the later claim.
+    /// A claim was released. If the entry was claimed again since, the later claim stays.
     Released {
-        /// What was claimed.
+        /// The claimed entry.
         entry: Entry,
-        /// The claim that is given up.
+        /// The released claim.
         claim: u64,
     },
 }
 
-/// A text that the directory holds for its owner.
+/// A text that is claimed in the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed<T> {
     /// The text.
     pub text: T,
-    /// The sequence in the directory of the commit that claimed it: a later claim is a greater one.
+    /// Sequence in the directory of the commit that claimed the text. A later claim has a greater sequence.
     pub claim: u64,
 }
 

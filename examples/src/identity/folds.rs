@@ -1,4 +1,4 @@
-//! The folds, which make users, groups and claims of events.
+//! The folds of events into users, groups and claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,33 +11,33 @@ use super::text::{DisplayName, Email, Name};
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct User {
-    /// What the user is called.
+    /// Unique name.
     pub name: Option<Claimed<Name>>,
-    /// Where the user is reached.
+    /// Unique e-mail address.
     pub email: Option<Claimed<Email>>,
-    /// How the user is addressed.
+    /// Name that is shown to others.
     pub display_name: Option<DisplayName>,
 }
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
-    /// What the group is called.
+    /// Unique name.
     pub name: Option<Claimed<Name>>,
-    /// Who was added and did not leave. Some may have been deleted since: ids are never used again, so it does no harm.
+    /// Users that were added and not removed. Some can be deleted users; ids are never reused, so this is harmless.
     pub members: BTreeSet<UserId>,
 }
 
-/// Who has an entry of the directory, and since when.
+/// The claim of an entry of the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The stream it belongs to.
+    /// Stream that has the entry.
     pub owner: StreamName,
-    /// The last sequence of the commit that claimed it, which names the claim.
+    /// Last sequence of the commit that made the claim, which identifies it.
     pub at: u64,
 }
 
-/// A user's stream as a user; none once deleted.
+/// Folds the stream of a user into a [`User`]; no value after it is deleted.
 #[derive(Debug, Clone, Copy)]
 pub struct UserById;
 
@@ -55,7 +55,7 @@ impl Fold<UserId, u64, UserEvent> for UserById {
     }
 }
 
-/// A group's stream as a group.
+/// Folds the stream of a group into a [`Group`].
 #[derive(Debug, Clone, Copy)]
 pub struct GroupById;
 
@@ -73,7 +73,7 @@ impl Fold<GroupId, u64, GroupEvent> for GroupById {
     }
 }
 
-/// The directory as the claims on the entries asked for: one stream, as many answers as there are questions.
+/// Folds the directory into the claims of some entries. One stream is folded for many keys.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimsOn;
 
@@ -83,24 +83,24 @@ impl Fold<DirectoryKey, u64, DirectoryEvent> for ClaimsOn {
 
     fn apply(
         &self,
-        asked: &BTreeSet<Entry>,
+        entries: &BTreeSet<Entry>,
         claims: &mut Option<BTreeMap<Entry, Claim>>,
         event: Event<'_, DirectoryKey, u64, DirectoryEvent>,
     ) {
         let claims = claims.get_or_insert_default();
         match event.payload {
-            DirectoryEvent::Claimed { entry, owner } if asked.contains(entry) => {
+            DirectoryEvent::Claimed { entry, owner } if entries.contains(entry) => {
                 claims.insert(entry.clone(), Claim { owner: owner.clone(), at: event.commit.last() });
             }
             DirectoryEvent::Released { entry, claim } => {
-                claims.retain(|held, current| held != entry || current.at != *claim);
+                claims.retain(|claimed, current| claimed != entry || current.at != *claim);
             }
             DirectoryEvent::Claimed { .. } => {}
         }
     }
 }
 
-/// The directory as the claims of one owner.
+/// Folds the directory into the claims of one owner.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimsOf;
 
@@ -110,13 +110,13 @@ impl Fold<DirectoryKey, u64, DirectoryEvent> for ClaimsOf {
 
     fn apply(
         &self,
-        asked: &StreamName,
+        key: &StreamName,
         claims: &mut Option<BTreeMap<Entry, u64>>,
         event: Event<'_, DirectoryKey, u64, DirectoryEvent>,
     ) {
         let claims = claims.get_or_insert_default();
         match event.payload {
-            DirectoryEvent::Claimed { entry, owner } if owner == asked => {
+            DirectoryEvent::Claimed { entry, owner } if owner == key => {
                 claims.insert(entry.clone(), event.commit.last());
             }
             DirectoryEvent::Released { entry, claim } if claims.get(entry) == Some(claim) => {

@@ -1,4 +1,4 @@
-//! What names the streams: one stream a user, one a group, and one directory for all.
+//! The keys of the streams: one stream for each user and each group, and one directory.
 
 use std::borrow::Cow;
 
@@ -8,24 +8,24 @@ use uuid::Uuid;
 
 use super::text::{Email, Name};
 
-/// A user, for good: names and addresses change, and this does not.
+/// Id of a user. It never changes, unlike the name and the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub Uuid);
 
-/// A group, for good.
+/// Id of a group. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GroupId(pub Uuid);
 
-/// The master stream of everything that has to be unique.
+/// Key of the directory, the stream of everything that must be unique.
 ///
-/// An invariant over many users is kept by one stream: whoever wants a name or an address claims it here first, and
-/// of two who want the same, one finds it taken.
+/// One stream enforces an invariant over many users: a command first claims a name or an address here, and of two racing
+/// claims of the same text one is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DirectoryKey;
 
-/// What can be claimed in the directory, by one at a time.
+/// An entry of the directory. Each entry has at most one owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back_from_their_parts_and_from_no_other_kind() {
+    fn keys_are_parsed_from_the_parts_of_their_own_category_only() {
         let uuid = Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_002a);
         let (user, group) = (UserId(uuid), GroupId(uuid));
         assert_eq!(UserId::from_parts(user.category(), &user.id()), Some(user));

@@ -1,20 +1,21 @@
-//! `identity`: the users, groups and memberships of a service, and the first program to read.
+//! `identity`: a service for users, groups and memberships, and the first program to read.
 //!
-//! In the order in which to read: [`UserEvent`] and its like are the facts, [`UserById`] and its like fold them into
-//! values, [`Service`] decides which to save. [`views`] keep tables of all users and groups up to date, and [`http`] serves
-//! both. [`play`] tells it all as a story; [`run`] is the command line.
+//! Read it in this order: [`UserEvent`] and the other events are the facts, [`UserById`] and the other folds turn them
+//! into values, and [`Service`] decides which events to save. [`views`] has the tables of all users and groups, and
+//! [`http`] serves commands and queries. [`run_scenario`] shows everything in one run; [`run`] is the command line.
 
 mod arguments;
 #[cfg(feature = "aws")]
 mod aws;
 mod command;
 mod directory;
-mod draw;
 mod events;
 mod folds;
 pub mod http;
 mod keys;
-mod questions;
+mod part;
+mod print;
+mod queries;
 mod scenario;
 mod serve;
 mod service;
@@ -28,13 +29,13 @@ pub use arguments::run;
 #[cfg(feature = "aws")]
 pub use aws::InDynamo;
 pub use command::{Command, Failure, Reason};
-pub use draw::Pen;
 pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
 pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
 pub use keys::{DirectoryKey, Entry, GroupId, UserId};
-pub use questions::Answer;
-pub use scenario::play;
+pub use print::Printer;
+pub use queries::SnapshotWithToken;
+pub use scenario::run_scenario;
 pub use service::Service;
-pub use signing::{signed_anew, signed_beside};
+pub use signing::{signed_with_key_file, signed_with_new_key};
 pub use storages::{InMemory, InSqlite, Storages, Streams};
 pub use text::{DisplayName, Email, InvalidText, Name};

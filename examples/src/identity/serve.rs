@@ -1,4 +1,4 @@
-//! Serving until somebody says stop.
+//! The service as a process: it serves until it is shut down.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use eventsrc_core::token::TokenCodec;
 use super::http::{Api, Server};
 use super::service::Service;
 use super::storages::Storages;
-use super::views::{Kept, Questions};
+use super::views::{SyncedView, ViewQueries};
 
-/// Serves what is in the streams of `kept` at `address` until SIGINT or SIGTERM, then ends in good order, with `end` as the last
-/// thing; at the second one, at once.
+/// Serves the streams of `view` at `address` until SIGINT or SIGTERM. Then finishes the open requests and calls `end`; a
+/// second signal ends the process immediately.
 pub(super) async fn serve<S, V>(
-    kept: &Kept<S, V>,
+    view: &SyncedView<S, V>,
     tokens: TokenCodec,
     address: &str,
     out: &mut (dyn Write + Send),
@@ -24,36 +24,36 @@ pub(super) async fn serve<S, V>(
 ) -> Result<()>
 where
     S: Storages<Users: ScanStorage, Groups: ScanStorage>,
-    V: Questions,
+    V: ViewQueries,
 {
-    // Before anything can be asked, so that no signal is missed.
-    let mut stop = Stop::new()?;
-    let service = Service::new(&kept.streams, Arc::new(SystemClock), Arc::new(Randomness::from_system()));
-    let api = Api { service, synchronizer: kept.synchronizer.clone(), tokens };
+    // Installed before the server listens, so that no signal is missed.
+    let mut shutdown = Shutdown::new()?;
+    let service = Service::new(&view.streams, Arc::new(SystemClock), Arc::new(Randomness::from_system()));
+    let api = Api { service, synchronizer: view.synchronizer.clone(), tokens };
     let server = Server::start(address, api).await.with_context(|| format!("cannot listen at {address}"))?;
     writeln!(out, "listening on http://{}", server.address())?;
     out.flush()?;
-    stop.said().await;
-    let in_order = async {
+    shutdown.requested().await;
+    let drain = async {
         server.stop(&SystemClock).await;
         end().await;
     };
-    stop.unless_said_again("requests that were taken are answered first", in_order, out).await
+    shutdown.drain("requests", drain, out).await
 }
 
-/// What says stop.
-pub(super) struct Stop {
+/// The signals that request a shutdown: SIGINT and SIGTERM.
+pub(super) struct Shutdown {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
 
-impl Stop {
+impl Shutdown {
     #[cfg(unix)]
     pub(super) fn new() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let on = |kind| signal(kind).context("cannot wait for signals");
+        let on = |kind| signal(kind).context("cannot install a signal handler");
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
     }
 
@@ -62,8 +62,9 @@ impl Stop {
         Ok(Self {})
     }
 
+    /// Completes at the next signal.
     #[cfg(unix)]
-    pub(super) async fn said(&mut self) {
+    pub(super) async fn requested(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -71,24 +72,24 @@ impl Stop {
     }
 
     #[cfg(not(unix))]
-    pub(super) async fn said(&mut self) {
+    pub(super) async fn requested(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Ends in good order, which `first` describes, or at once if stop is said a second time.
-    pub(super) async fn unless_said_again(
+    /// Waits for `drain`, or until a second signal arrives. `unit` names what is in flight.
+    pub(super) async fn drain(
         &mut self,
-        first: &str,
-        in_order: impl Future<Output = ()>,
+        unit: &str,
+        drain: impl Future<Output = ()>,
         out: &mut (dyn Write + Send),
     ) -> Result<()> {
-        writeln!(out, "stopping: {first}, unless it is said again")?;
+        writeln!(out, "Draining in-flight {unit}. Press Ctrl-C again to stop immediately.")?;
         out.flush()?;
         tokio::select! {
-            () = in_order => writeln!(out, "stopped")?,
-            () = self.said() => writeln!(out, "stopped at once")?,
+            () = drain => writeln!(out, "Stopped.")?,
+            () = self.requested() => writeln!(out, "Stopped immediately.")?,
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The service: what can be done. What can be asked is in `questions.rs`.
+//! The commands of the service. Its queries are in `queries.rs`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use eventsrc_core::{
     StreamName, Token,
 };
 
-use super::command::{Command, Failure, Reason, Step, carried_out};
+use super::command::{Command, Failure, Reason, Step, into_result};
 use super::directory::Directory;
 use super::events::{Claimed, GroupEvent, UserEvent};
 use super::folds::{Group, GroupById, User, UserById};
@@ -18,25 +18,26 @@ use super::keys::{Entry, GroupId, UserId};
 use super::storages::Storages;
 use super::text::{DisplayName, Email, Name};
 
-/// Users, groups and memberships.
+/// A service for users, groups and memberships.
 ///
-/// A command that is [meant](Command::only_at) for one state of its user or group is rejected with [`Reason::Precondition`] in
-/// any other: it is decided where the commit is put, so of two commands that are meant for one state, one is carried out.
+/// A command with a [precondition](Command::only_at) is rejected with [`Reason::Precondition`] if its user or group is at
+/// another sequence. The conditional write itself checks this, so of two commands with one precondition, one is carried
+/// out.
 ///
-/// Each rule is kept by one stream, because only that is decided at once:
-/// - a name or an address belongs to one at a time: the directory;
-/// - a deleted user stays deleted, and nothing is set on it: the user's stream;
-/// - a user is in a group once: the group's stream. (In which groups a user is, is a question to many streams, for a
-///   view to answer. A deleted user's membership is left standing, and not listed.)
+/// One stream enforces each rule, because only a single stream is changed atomically:
+/// - A name or an address has one owner at a time: the directory.
+/// - A deleted user stays deleted, and no event follows: the user's stream.
+/// - A user is a member of a group once: the group's stream. The groups of a user are a query over many streams, which a
+///   view answers. The membership of a deleted user stays and is not listed.
 ///
-/// A command that touches two streams has an order that is safe to break off anywhere and to begin anew:
-/// 1. *claim* the new text in the directory, for the user (whose id a sign-up takes from the command's);
-/// 2. *save* it on the user's stream, which is the moment from which it holds;
-/// 3. *release* the text that it replaced, last, so that nobody gets an address while another is still reached by it.
+/// A command that changes two streams has steps that can be interrupted anywhere and repeated:
+/// 1. *Claim* the new text in the directory for the user. The id of a new user is the id of the command.
+/// 2. *Save* the text to the user's stream. It is in effect from this moment on.
+/// 3. *Release* the replaced text, last, so that no other user gets an address that is still in use.
 ///
-/// Broken off after the first step, the text is taken and nobody has it yet: the same command, sent again, goes on
-/// there. One that is never sent again keeps the text from all but that user, until it is deleted; of a sign-up there is no
-/// user to delete, so its address stays taken until the same command is sent again.
+/// A command that is interrupted after the first step leaves a text that is claimed and not in use. The same command, sent
+/// again, continues from there. If it is never sent again, only that user can use the text, until the user is deleted. A
+/// sign-up leaves no user to delete, so its texts stay claimed until the same command is sent again.
 pub struct Service<S: Storages> {
     pub(super) users: Decider<Arc<S::Users>, UserById>,
     pub(super) groups: Decider<Arc<S::Groups>, GroupById>,
@@ -49,7 +50,7 @@ type OnUser = Operation<UserEvent, Reason, Snapshot<u64, User>>;
 type OnGroup = Operation<GroupEvent, Reason, Snapshot<u64, Group>>;
 
 impl<S: Storages> Service<S> {
-    /// The service on these storages.
+    /// Creates the service on these storages.
     pub fn new(storages: &S, clock: Arc<dyn Clock>, randomness: Arc<Randomness>) -> Self {
         fn saves<St: eventsrc_core::EventStorage>(
             storage: St,
@@ -74,16 +75,16 @@ impl<S: Storages> Service<S> {
         }
     }
 
-    /// A new command.
+    /// Creates a command with a new id.
     pub fn command(&self) -> Command {
         Command::new(self.randomness.commit_id(self.clock.now()))
     }
 
-    /// A new user, with a name and an address that nobody has.
+    /// Creates a user with an unused name and address.
     ///
     /// # Errors
     ///
-    /// [`Failure`], as for every command; rejected for [`Reason::Taken`].
+    /// [`Failure`], as for every command. Rejected with [`Reason::Taken`].
     pub async fn sign_up(
         &self,
         command: &Command,
@@ -95,24 +96,24 @@ impl<S: Storages> Service<S> {
         let claimed = self.directory.claim(command, &stream_of(&id), &entries).await?;
         let claim = claimed.saved.sequence;
         let (name, email) = (Claimed { text: name, claim }, Claimed { text: email, claim });
-        let made = User { name: Some(name.clone()), email: Some(email.clone()), display_name: None };
+        let created = User { name: Some(name.clone()), email: Some(email.clone()), display_name: None };
         let operation = OnUser::new(move |known| {
-            if known.head.is_some() || !claimed.held {
+            if known.head.is_some() || !claimed.is_held {
                 return Decision::reject(Reason::SpentCommand);
             }
             Decision::Save(vec1![UserEvent::NameSet(name.clone()), UserEvent::EmailSet(email.clone())])
         });
         let saved = self.users.save_with(&id, &command.context(Step::Save), operation).await?;
-        let saved = carried_out(saved)?;
-        self.check_user(id, &saved, |user| user == Some(&made)).await?;
+        let saved = into_result(saved)?;
+        self.check_user(id, &saved, |user| user == Some(&created)).await?;
         Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
     }
 
-    /// Another name for a user, that nobody has.
+    /// Gives a user another, unused name.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::Taken`] or [`Reason::NoUser`].
+    /// Rejected with [`Reason::Taken`] or [`Reason::NoUser`].
     pub async fn rename(&self, command: &Command, user: UserId, name: Name) -> Result<Saved, Failure> {
         let current = |user: &User| user.name.clone().map(|name| (Entry::UserName(name.text), name.claim));
         let wanted = Entry::UserName(name.clone());
@@ -120,11 +121,11 @@ impl<S: Storages> Service<S> {
         self.replace(command, user, wanted, event, current).await
     }
 
-    /// Another address for a user, that nobody has.
+    /// Gives a user another, unused address.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::Taken`] or [`Reason::NoUser`].
+    /// Rejected with [`Reason::Taken`] or [`Reason::NoUser`].
     pub async fn change_email(
         &self,
         command: &Command,
@@ -137,11 +138,11 @@ impl<S: Storages> Service<S> {
         self.replace(command, user, wanted, event, current).await
     }
 
-    /// How a user wants to be addressed.
+    /// Sets the display name of a user.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::NoUser`].
+    /// Rejected with [`Reason::NoUser`].
     pub async fn set_display_name(
         &self,
         command: &Command,
@@ -149,72 +150,72 @@ impl<S: Storages> Service<S> {
         name: DisplayName,
     ) -> Result<Saved, Failure> {
         let event = UserEvent::DisplayNameSet(name.clone());
-        let operation = as_meant(command, user, OnUser::new(move |_| Decision::save(event.clone())));
+        let operation = with_precondition(command, user, OnUser::new(move |_| Decision::save(event.clone())));
         let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
-        let saved = carried_out(saved)?;
+        let saved = into_result(saved)?;
         self.check_user(user, &saved, |user| user.is_some_and(|user| user.display_name == Some(name)))
             .await?;
         Ok(saved)
     }
 
-    /// Deletes a user. The name and the address are free again.
+    /// Deletes a user, and releases the name and the address.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::NoUser`].
+    /// Rejected with [`Reason::NoUser`].
     pub async fn delete(&self, command: &Command, user: UserId) -> Result<Saved, Failure> {
-        let operation = as_meant(command, user, OnUser::new(|_| Decision::save(UserEvent::Deleted)));
+        let operation = with_precondition(command, user, OnUser::new(|_| Decision::save(UserEvent::Deleted)));
         let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
-        let saved = carried_out(saved)?;
+        let saved = into_result(saved)?;
         self.check_user(user, &saved, |user| user.is_none()).await?;
-        // Nothing is set on a deleted user, so whatever was claimed for it is of no use.
+        // No event follows for a deleted user, so its claims have no further use.
         self.directory.release_all(command, &stream_of(&user)).await?;
         Ok(saved)
     }
 
-    /// A new group, with a name that no other has.
+    /// Creates a group with an unused name.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::Taken`].
+    /// Rejected with [`Reason::Taken`].
     pub async fn create_group(&self, command: &Command, name: Name) -> Result<(GroupId, Saved), Failure> {
         let id = GroupId(command.id);
         let entry = Entry::GroupName(name.clone());
         let claimed = self.directory.claim(command, &stream_of(&id), &[entry]).await?;
         let named = Claimed { text: name, claim: claimed.saved.sequence };
-        let made = Some(named.clone());
+        let created = Some(named.clone());
         let operation = OnGroup::new(move |known| {
-            if known.head.is_some() || !claimed.held {
+            if known.head.is_some() || !claimed.is_held {
                 return Decision::reject(Reason::SpentCommand);
             }
             Decision::save(GroupEvent::NameSet(named.clone()))
         });
         let saved = self.groups.save_with(&id, &command.context(Step::Save), operation).await?;
-        let saved = carried_out(saved)?;
-        self.check_group(id, &saved, |group| group.name == made).await?;
+        let saved = into_result(saved)?;
+        self.check_group(id, &saved, |group| group.name == created).await?;
         Ok((id, Saved { token: saved.token.join(&claimed.saved.token), ..saved }))
     }
 
-    /// Adds all of `users` to a group, or none of them. The token says as what users they were added, too.
+    /// Adds all of `users` to a group, or none of them. The token of the result includes the sequences of the users.
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::NoGroup`], [`Reason::NoUser`] or [`Reason::Member`].
+    /// Rejected with [`Reason::NoGroup`], [`Reason::NoUser`] or [`Reason::Member`].
     pub async fn join(&self, command: &Command, group: GroupId, users: &[UserId]) -> Result<Saved, Failure> {
         let (mut additions, mut seen) = (Vec::new(), Token::default());
         for user in users {
-            // A user who is deleted right after this is listed nowhere, so it does no harm.
+            // A user that is deleted after this read is not listed as a member, so the race is harmless.
             let known = self.users.query().snapshot(user, Consistency::LatestEvent).await?;
             seen = seen.join(&self.users.query().token(user, &known));
-            // Those after the first are added to a group that is no longer as the caller saw it.
+            // The precondition holds for the first addition only; the others see the group after it.
             let command = additions.is_empty().then(|| command.clone());
-            let (user, there) = (*user, known.value.is_some());
+            let (user, exists) = (*user, known.value.is_some());
             additions.push(OnGroup::new(move |known| {
-                let unmet = command.as_ref().and_then(|command| command.unmet(known));
-                match (&known.value, unmet) {
+                let failed = command.as_ref().and_then(|command| command.failed_precondition(known));
+                match (&known.value, failed) {
                     (None, _) => Decision::reject(Reason::NoGroup(group)),
-                    (Some(_), Some(unmet)) => Decision::reject(unmet),
-                    (Some(_), None) if !there => Decision::reject(Reason::NoUser(user)),
+                    (Some(_), Some(reason)) => Decision::reject(reason),
+                    (Some(_), None) if !exists => Decision::reject(Reason::NoUser(user)),
                     (Some(group), None) if group.members.contains(&user) => {
                         Decision::reject(Reason::Member(user))
                     }
@@ -223,7 +224,7 @@ impl<S: Storages> Service<S> {
             }));
         }
         let saved = self.groups.save_all(&group, &command.context(Step::Save), &additions).await?;
-        let saved = carried_out(saved)?;
+        let saved = into_result(saved)?;
         self.check_group(group, &saved, |group| users.iter().all(|user| group.members.contains(user)))
             .await?;
         Ok(Saved { token: saved.token.join(&seen), ..saved })
@@ -233,27 +234,28 @@ impl<S: Storages> Service<S> {
     ///
     /// # Errors
     ///
-    /// Rejected for [`Reason::NoGroup`] or [`Reason::NoMember`].
+    /// Rejected with [`Reason::NoGroup`] or [`Reason::NoMember`].
     pub async fn leave(&self, command: &Command, group: GroupId, user: UserId) -> Result<Saved, Failure> {
-        let meant = command.clone();
-        let operation = OnGroup::new(move |known| match (&known.value, meant.unmet(known)) {
-            (None, _) => Decision::reject(Reason::NoGroup(group)),
-            (Some(_), Some(unmet)) => Decision::reject(unmet),
-            (Some(group), None) if group.members.contains(&user) => {
-                Decision::save(GroupEvent::MemberRemoved(user))
-            }
-            (Some(_), None) => Decision::reject(Reason::NoMember(user)),
-        });
+        let condition = command.clone();
+        let operation =
+            OnGroup::new(move |known| match (&known.value, condition.failed_precondition(known)) {
+                (None, _) => Decision::reject(Reason::NoGroup(group)),
+                (Some(_), Some(reason)) => Decision::reject(reason),
+                (Some(group), None) if group.members.contains(&user) => {
+                    Decision::save(GroupEvent::MemberRemoved(user))
+                }
+                (Some(_), None) => Decision::reject(Reason::NoMember(user)),
+            });
         let saved = self.groups.save_with(&group, &command.context(Step::Save), operation).await?;
-        let saved = carried_out(saved)?;
+        let saved = into_result(saved)?;
         self.check_group(group, &saved, |group| !group.members.contains(&user)).await?;
         Ok(saved)
     }
 
-    /// Claims `wanted`, saves it on the user's stream, and releases what it replaced, which `current` says.
+    /// Claims `wanted`, saves it to the user's stream, and releases the replaced entry, which `current` returns.
     ///
-    /// Of two changes at once, the one that claimed later wins, whatever the order in which they get to the user's
-    /// stream: so no claim is saved on a user after it was released.
+    /// Of two concurrent changes, the one with the later claim wins, whatever the order of their saves. A released claim is
+    /// therefore never saved to the user's stream.
     async fn replace(
         &self,
         command: &Command,
@@ -267,11 +269,12 @@ impl<S: Storages> Service<S> {
         let event = event(claim);
         let set = OnUser::new(move |known| match known.value.as_ref().and_then(current) {
             Some((_, later)) if later > claim => Decision::reject(Reason::Overtaken),
-            _ if !claimed.held => Decision::reject(Reason::SpentCommand),
+            _ if !claimed.is_held => Decision::reject(Reason::SpentCommand),
             _ => Decision::save(event.clone()),
         });
         let context = command.context(Step::Save);
-        let saved = carried_out(self.users.save_with(&user, &context, as_meant(command, user, set)).await?);
+        let saved =
+            into_result(self.users.save_with(&user, &context, with_precondition(command, user, set)).await?);
         let saved = match saved {
             Ok(saved) => {
                 let is_set = |user: Option<&User>| user.and_then(current) == Some((wanted.clone(), claim));
@@ -280,11 +283,11 @@ impl<S: Storages> Service<S> {
             Err(failure) => Err(failure),
         };
         if let Err(Failure::Rejected(_)) = saved {
-            // None of the reasons can pass, so nobody will ever save this claim.
+            // All of these reasons are permanent, so this claim will never be saved.
             self.directory.release(command, wanted, claim).await?;
         }
         let saved = saved?;
-        // A user's first commit is a sign-up, so there is an event before this one.
+        // The first commit of a user is the sign-up, so there is an event before this one.
         let before = self.users.query().at_sequence(&user, saved.sequence - 1).await?;
         if let Some((entry, replaced)) = before.value.as_ref().and_then(current)
             && replaced != claim
@@ -294,45 +297,45 @@ impl<S: Storages> Service<S> {
         Ok(Saved { token: saved.token.join(&claimed.saved.token), ..saved })
     }
 
-    /// A commit that was found, and did not do to the user what this command does, is that of another command.
+    /// Rejects a repeated commit that did not have the effect of this command: it belongs to another command.
     async fn check_user(
         &self,
         user: UserId,
         saved: &Saved,
-        did: impl FnOnce(Option<&User>) -> bool,
+        has_effect: impl FnOnce(Option<&User>) -> bool,
     ) -> Result<(), Failure> {
         if saved.repeated {
             let after = self.users.query().at_sequence(&user, saved.sequence).await?;
-            return spent_unless(did(after.value.as_ref()));
+            return spent_unless(has_effect(after.value.as_ref()));
         }
         Ok(())
     }
 
-    /// The same for a group.
+    /// Checks a commit to a group in the same way.
     async fn check_group(
         &self,
         group: GroupId,
         saved: &Saved,
-        did: impl FnOnce(&Group) -> bool,
+        has_effect: impl FnOnce(&Group) -> bool,
     ) -> Result<(), Failure> {
         if saved.repeated {
             let after = self.groups.query().at_sequence(&group, saved.sequence).await?;
-            return spent_unless(after.value.as_ref().is_some_and(did));
+            return spent_unless(after.value.as_ref().is_some_and(has_effect));
         }
         Ok(())
     }
 }
 
-fn spent_unless(did: bool) -> Result<(), Failure> {
-    if did { Ok(()) } else { Err(Failure::Rejected(vec1![Reason::SpentCommand])) }
+fn spent_unless(has_effect: bool) -> Result<(), Failure> {
+    if has_effect { Ok(()) } else { Err(Failure::Rejected(vec1![Reason::SpentCommand])) }
 }
 
-/// `operation`, unless the user never signed up or was deleted, or is not as the command expects.
-fn as_meant(command: &Command, user: UserId, operation: OnUser) -> OnUser {
+/// Adds checks to `operation`: the user exists, and the precondition of the command is met.
+fn with_precondition(command: &Command, user: UserId, operation: OnUser) -> OnUser {
     let command = command.clone();
-    OnUser::new(move |known| match (&known.value, command.unmet(known)) {
+    OnUser::new(move |known| match (&known.value, command.failed_precondition(known)) {
         (None, _) => Decision::reject(Reason::NoUser(user)),
-        (Some(_), Some(unmet)) => Decision::reject(unmet),
+        (Some(_), Some(reason)) => Decision::reject(reason),
         (Some(_), None) => operation.decide(known),
     })
 }

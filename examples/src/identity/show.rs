@@ -1,85 +1,89 @@
-//! What is stored, asked from the command line.
+//! The commands `show` and `log`.
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use eventsrc_core::StreamKey;
 
-use super::draw::{Pen, Short, in_short};
 use super::keys::{DirectoryKey, GroupId, UserId};
+use super::print::{Printer, Short, user_line};
 use super::service::Service;
 use super::storages::Storages;
 use super::text::Name;
 
-/// What has a value.
+/// A folded value.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub(super) enum Valued {
+pub(super) enum Value {
     /// A user
     User {
-        /// The name, or the id
+        /// Name or id
         name: String,
     },
     /// The members of a group
     Group {
-        /// The name, or the id
+        /// Name or id
         name: String,
     },
 }
 
-/// What has events.
+/// A stream.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(super) enum Stream {
     /// The stream of a user
     User {
-        /// The name, or the id
+        /// Name or id
         name: String,
     },
     /// The stream of a group
     Group {
-        /// The name, or the id
+        /// Name or id
         name: String,
     },
-    /// The directory of all that is unique
+    /// The directory of unique names and addresses
     Directory,
 }
 
-/// Draws the value that is asked for.
-pub(super) async fn show<S: Storages>(service: &Service<S>, asked: &Valued, pen: &mut Pen<'_>) -> Result<()> {
-    match asked {
-        Valued::User { name } => {
+/// Prints a value.
+pub(super) async fn show<S: Storages>(
+    service: &Service<S>,
+    value: &Value,
+    printer: &mut Printer<'_>,
+) -> Result<()> {
+    match value {
+        Value::User { name } => {
             let user = service.user(user(service, name).await?).await?.snapshot;
             let user = user.value.with_context(|| format!("user {name} was deleted"))?;
-            pen.margin(in_short(Some(&user)))?;
+            printer.margin(user_line(Some(&user)))?;
         }
-        Valued::Group { name } => {
+        Value::Group { name } => {
             for (_, user) in service.members(group(service, name).await?).await? {
-                pen.margin(in_short(Some(&user)))?;
+                printer.margin(user_line(Some(&user)))?;
             }
         }
     }
     Ok(())
 }
 
-/// Draws the events of the stream that is asked for.
+/// Prints the events of a stream.
 pub(super) async fn log<S: Storages>(
     storages: &S,
     service: &Service<S>,
-    asked: &Stream,
-    pen: &mut Pen<'_>,
+    stream: &Stream,
+    printer: &mut Printer<'_>,
 ) -> Result<()> {
-    match asked {
+    match stream {
         Stream::User { name } => {
             let user = user(service, name).await?;
-            pen.stream(&user.short(), &*storages.users(), &user, 1).await
+            printer.stream(&user.short(), &*storages.users(), &user, 1).await
         }
         Stream::Group { name } => {
             let group = group(service, name).await?;
-            pen.stream(&group.short(), &*storages.groups(), &group, 1).await
+            printer.stream(&group.short(), &*storages.groups(), &group, 1).await
         }
-        Stream::Directory => pen.stream("directory", &*storages.directory(), &DirectoryKey, 1).await,
+        Stream::Directory => printer.stream("directory", &*storages.directory(), &DirectoryKey, 1).await,
     }
 }
 
-/// By name; or by id, as which a deleted user is still found.
+/// Finds a user by name or id. A deleted user is found by id only.
 async fn user<S: Storages>(service: &Service<S>, text: &str) -> Result<UserId> {
     if let Some(id) = UserId::from_parts("user", text)
         && service.user(id).await?.snapshot.head.is_some()

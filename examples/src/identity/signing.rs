@@ -1,4 +1,4 @@
-//! The secret that signs tokens, kept beside the data: what was signed before a restart is good after it.
+//! The key that signs tokens. It is stored next to the data, so tokens stay valid after a restart.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -9,28 +9,29 @@ use anyhow::{Context, Result};
 use eventsrc_core::clock::{Clock, Randomness};
 use eventsrc_core::token::{TokenCodec, TokenKey};
 
-/// Signs with the secret in `PATH.key`, which only the owner may read; a new one is made if there is none.
+/// Returns a codec that signs with the secret in the file `PATH.key`. Creates the file, readable for its owner only, if
+/// it does not exist.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or made, or holds no secret.
-pub fn signed_beside(path: &Path, clock: &dyn Clock, randomness: &Randomness) -> Result<TokenCodec> {
-    let path = &with_end(path, ".key");
+/// If the file cannot be read or created, or contains no secret.
+pub fn signed_with_key_file(path: &Path, clock: &dyn Clock, randomness: &Randomness) -> Result<TokenCodec> {
+    let path = &with_suffix(path, ".key");
     let secret = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = new_secret(clock, randomness);
-            make(path, &secret).with_context(|| format!("cannot make {}", path.display()))?;
-            // Another process may have been faster.
+            create(path, &secret).with_context(|| format!("cannot create {}", path.display()))?;
+            // Another process may have created it first.
             fs::read_to_string(path)
         }
         read => read,
     };
     let secret = secret.with_context(|| format!("cannot read {}", path.display()))?;
-    signed(secret.trim()).with_context(|| format!("there is no secret in {}", path.display()))
+    signed(secret.trim()).with_context(|| format!("{} contains no secret", path.display()))
 }
 
-/// Signs with a secret of this process.
-pub fn signed_anew(clock: &dyn Clock, randomness: &Randomness) -> TokenCodec {
+/// Returns a codec that signs with a new secret, which lasts as long as the process.
+pub fn signed_with_new_key(clock: &dyn Clock, randomness: &Randomness) -> TokenCodec {
     signed(&new_secret(clock, randomness)).expect("a new secret is long enough")
 }
 
@@ -38,32 +39,32 @@ fn signed(secret: &str) -> Result<TokenCodec> {
     Ok(TokenCodec::signed(TokenKey::new("identity", secret)?, []))
 }
 
-/// Each id has 74 bits that nobody can foretell.
+/// Each of the four ids has 74 random bits.
 fn new_secret(clock: &dyn Clock, randomness: &Randomness) -> String {
     Vec::from_iter((0..4).map(|_| randomness.commit_id(clock.now()).0.simple().to_string())).concat()
 }
 
-/// Makes the file whole, or not at all; one that is there stays.
-fn make(path: &Path, secret: &str) -> io::Result<()> {
-    let own = with_end(path, &format!(".{}", std::process::id()));
+/// Creates the file atomically. An existing file stays.
+fn create(path: &Path, secret: &str) -> io::Result<()> {
+    let temporary = with_suffix(path, &format!(".{}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&own)?;
+    let mut file = options.open(&temporary)?;
     writeln!(file, "{secret}")?;
     file.sync_all()?;
-    let linked = fs::hard_link(&own, path);
-    fs::remove_file(&own)?;
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
     }
 }
 
-fn with_end(path: &Path, end: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = OsString::from(path);
-    path.push(end);
+    path.push(suffix);
     path.into()
 }
 
@@ -76,10 +77,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_outlives_the_process_that_signed_it_and_is_worth_nothing_elsewhere() {
+    fn a_token_is_valid_after_a_restart_and_invalid_with_another_key() {
         let folder = tempfile::tempdir().unwrap();
         let codec = |name: &str| {
-            signed_beside(&folder.path().join(name), &SystemClock, &Randomness::from_system()).unwrap()
+            signed_with_key_file(&folder.path().join(name), &SystemClock, &Randomness::from_system()).unwrap()
         };
         let token = Token::claimed(&"user/1".parse::<StreamName>().unwrap(), 3_u64).unwrap();
         let text = codec("here").encode(&token).unwrap();
@@ -88,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_secret_is_refused_and_left_as_it_is() {
+    fn a_key_file_without_a_secret_is_an_error_and_stays_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("identity.db");
-        fs::write(with_end(&path, ".key"), "short\n").unwrap();
-        let error = signed_beside(&path, &SystemClock, &Randomness::from_system()).unwrap_err();
+        fs::write(with_suffix(&path, ".key"), "short\n").unwrap();
+        let error = signed_with_key_file(&path, &SystemClock, &Randomness::from_system()).unwrap_err();
         assert!(!format!("{error:#}").contains("short\n"), "{error:#}");
-        assert_eq!(fs::read_to_string(with_end(&path, ".key")).unwrap(), "short\n");
+        assert_eq!(fs::read_to_string(with_suffix(&path, ".key")).unwrap(), "short\n");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the streams are kept. The service is written against this, and does not know on what it runs.
+//! The storages of the streams. The service depends on the trait [`Storages`] only, not on a database.
 
 use std::sync::Arc;
 
@@ -8,49 +8,49 @@ use eventsrc_sqlite::{Database, SqliteStorage};
 use super::events::{DirectoryEvent, GroupEvent, UserEvent};
 use super::keys::{DirectoryKey, GroupId, UserId};
 
-/// A storage for each kind of stream.
+/// One storage for each kind of stream.
 pub trait Storages: Send + Sync + 'static {
-    /// Keeps the users' streams.
+    /// Storage of the users' streams.
     type Users: EventStorage<Key = UserId, Sequence = u64, Payload = UserEvent>;
-    /// Keeps the groups' streams.
+    /// Storage of the groups' streams.
     type Groups: EventStorage<Key = GroupId, Sequence = u64, Payload = GroupEvent>;
-    /// Keeps the directory.
+    /// Storage of the directory.
     type Directory: EventStorage<Key = DirectoryKey, Sequence = u64, Payload = DirectoryEvent>;
 
-    /// The users' streams.
+    /// Returns the storage of the users' streams.
     fn users(&self) -> Arc<Self::Users>;
-    /// The groups' streams.
+    /// Returns the storage of the groups' streams.
     fn groups(&self) -> Arc<Self::Groups>;
-    /// The directory.
+    /// Returns the storage of the directory.
     fn directory(&self) -> Arc<Self::Directory>;
 }
 
-/// Three storages, side by side.
+/// Three storages.
 #[derive(Debug)]
 pub struct Streams<U, G, D> {
-    /// Keeps the users' streams.
+    /// Storage of the users' streams.
     pub users: Arc<U>,
-    /// Keeps the groups' streams.
+    /// Storage of the groups' streams.
     pub groups: Arc<G>,
-    /// Keeps the directory.
+    /// Storage of the directory.
     pub directory: Arc<D>,
 }
 
-/// Streams that live as long as the process.
+/// Streams in memory, which last as long as the process.
 pub type InMemory = Streams<
     MemoryStorage<UserId, u64, UserEvent>,
     MemoryStorage<GroupId, u64, GroupEvent>,
     MemoryStorage<DirectoryKey, u64, DirectoryEvent>,
 >;
 
-/// Streams in a file.
+/// Streams in an SQLite file.
 pub type InSqlite = Streams<
     SqliteStorage<UserId, u64, UserEvent>,
     SqliteStorage<GroupId, u64, GroupEvent>,
     SqliteStorage<DirectoryKey, u64, DirectoryEvent>,
 >;
 
-/// In memory, empty.
+/// Creates empty storages.
 impl Default for InMemory {
     fn default() -> Self {
         Self { users: Arc::default(), groups: Arc::default(), directory: Arc::default() }
@@ -58,7 +58,7 @@ impl Default for InMemory {
 }
 
 impl InSqlite {
-    /// In this database, which may hold other streams as well.
+    /// Creates the storages in this database, which can hold other streams as well.
     pub fn new(database: &Database) -> Self {
         Self {
             users: Arc::new(SqliteStorage::new(database)),

@@ -1,8 +1,8 @@
-//! `cqrs-es` with `postgres-es`: an aggregate in an event store, without snapshots (those of 0.5.0 are wrong).
+//! `cqrs-es` with `postgres-es`: an aggregate in an event store, without snapshots (those of 0.5.0 are incorrect).
 //!
-//! Its projection is a `Query`: what is stored is replayed to it, and what is stored from then on is dispatched to it in
-//! the process and after the commit of the command. Nothing ties the two together. So that none is applied twice, the
-//! writers wait until the replay has taken its snapshot of the table.
+//! Its projection is a `Query`. Stored events are replayed to it; new events are dispatched to it in the process, after
+//! the commit of the command. Nothing coordinates the two, so the writers wait until the replay has taken its snapshot of
+//! the table, and no event is applied twice.
 
 use std::convert::Infallible;
 
@@ -44,7 +44,7 @@ async fn open(url: String) -> Result<Box<dyn Peer>> {
     }))
 }
 
-/// The table as the package's `db/init.sql` has it.
+/// The table of the package's `db/init.sql`.
 const EVENTS: &str = "CREATE TABLE events (
     aggregate_type text NOT NULL,
     aggregate_id text NOT NULL,
@@ -63,9 +63,9 @@ fn store(pool: &PgPool) -> Store {
 }
 
 struct CqrsEs {
-    /// For commands while nothing is projected.
+    /// Framework for commands without a projection.
     quiet: CqrsFramework<Ledger, Store>,
-    /// For commands that are.
+    /// Framework for commands with a projection.
     dispatching: CqrsFramework<Ledger, Store>,
     loads: Store,
     projecting: CancellationToken,
@@ -144,7 +144,7 @@ impl DomainEvent for Entered {
 
 struct Totals {
     pool: PgPool,
-    /// Set by the first event.
+    /// Set at the first event.
     seen: CancellationToken,
 }
 
@@ -153,7 +153,7 @@ impl Query<Ledger> for Totals {
     async fn dispatch(&self, stream: &str, events: &[EventEnvelope<Ledger>]) {
         self.seen.cancel();
         let amount: i64 = events.iter().map(|event| event.payload.0.amount).sum();
-        // A query has no way to say that it failed: the event is lost to it.
+        // A query cannot report a failure: it loses the event.
         if let Err(error) = sqlx::query(UPSERT).bind(stream).bind(amount).execute(&self.pool).await {
             eprintln!("cqrs-es: a query failed: {error}");
         }

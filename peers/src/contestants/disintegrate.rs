@@ -1,8 +1,7 @@
 //! `disintegrate` with its Postgres store.
 //!
-//! Its appends are serializable transactions that fail among each other even on unrelated streams, and it has no retry of
-//! its own: each command is made again until it succeeds. Its listener is at least once: an effect and the place that it
-//! has come to are in two transactions.
+//! Its appends are serializable transactions that conflict even on unrelated streams, and it does not retry: each command
+//! is repeated until it succeeds. Its listener is at-least-once: an effect and the checkpoint are in two transactions.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -35,8 +34,8 @@ pub(crate) const CONTESTANT: Contestant = Contestant {
 };
 
 async fn open(url: String) -> Result<Box<dyn Peer>> {
-    // Its functions have a literal that Postgres learned with version 16: they are taken as they are, and the one that
-    // has it is replaced.
+    // One of its functions has a literal that needs Postgres 16. The functions are created unchecked, and that one is
+    // replaced.
     let options = url.parse::<PgConnectOptions>()?.options([("check_function_bodies", "off")]);
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
     sqlx::query(TABLE).execute(&pool).await?;
@@ -63,7 +62,7 @@ struct Disintegrate {
 #[async_trait]
 impl Peer for Disintegrate {
     async fn command(&self, stream: &str, entry: Entry) -> Result<u64> {
-        for failures in 0..MOST_TRIES {
+        for failures in 0..MAX_ATTEMPTS {
             let made = self.decisions.make(Enter { stream: stream.to_owned(), entry: entry.clone() }).await;
             match made {
                 Ok(_) => return Ok(failures),
@@ -71,7 +70,7 @@ impl Peer for Disintegrate {
                 Err(error) => return Err(error.into()),
             }
         }
-        bail!("a command was made {MOST_TRIES} times in vain")
+        bail!("a command failed {MAX_ATTEMPTS} times")
     }
 
     async fn fill(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
@@ -102,10 +101,10 @@ impl Peer for Disintegrate {
     }
 }
 
-const MOST_TRIES: u64 = 10_000;
+const MAX_ATTEMPTS: u64 = 10_000;
 const POLL: Duration = Duration::from_secs(1);
 
-/// Whether it is a failure to serialize or a deadlock, for which Postgres says to try again.
+/// True for a serialization failure or a deadlock, which Postgres recommends to retry.
 fn is_contention(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<Error>() {
         Some(Error::Concurrency) => true,

@@ -1,8 +1,8 @@
-//! `eventcore` with its Postgres store: plain, and with the delivery frontier, which its exactly-once projection needs and
-//! every append then pays for.
+//! `eventcore` with its Postgres store: plain, and with the delivery frontier. Its exactly-once projection needs the
+//! frontier, which adds a cost to each append.
 //!
-//! The plain store has no projection here: its older one keeps effect and checkpoint in two transactions, and its
-//! handlers are not asynchronous.
+//! The plain store has no projection here: its older projection keeps effect and checkpoint in two transactions, and has
+//! synchronous handlers.
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;

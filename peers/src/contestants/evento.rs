@@ -1,7 +1,7 @@
-//! `evento` on Postgres, without snapshots, so that a load reads the stream as it does for the others.
+//! `evento` on Postgres without snapshots, so that a load reads the stream as with the other libraries.
 //!
-//! Its subscription is at least once: an effect and the place that it has come to are in two transactions. It reads no
-//! event that is younger than its margin of one second, here as in its default.
+//! Its subscription is at-least-once: an effect and the checkpoint are in two transactions. It reads no event that is
+//! younger than its margin of one second, which is the default.
 
 use anyhow::Result;
 use async_trait::async_trait;

@@ -1,4 +1,4 @@
-//! The libraries, each in a file of its own.
+//! The libraries, one per file.
 
 pub(crate) mod cqrs_es;
 mod disintegrate;
@@ -8,7 +8,7 @@ pub(crate) mod ours;
 
 use crate::peer::Contestant;
 
-/// All of them, ours first.
+/// All libraries, ours first.
 pub(crate) const ALL: &[Contestant] = &[
     self::ours::SET_WISE,
     self::ours::REMEMBERING,

@@ -1,9 +1,10 @@
 //! eventsrc on Postgres, without snapshots.
 //!
-//! A command is decided on the loaded stream, and saved on condition that nothing was saved since. By default a `Decider`
-//! remembers the values of streams, and loads only what it does not; that is measured beside. The view is exactly
-//! once, and is told by the storage in this process what is stored. As recommended, it writes its table with one
-//! statement a batch; and, as the others' handlers do, with one an event.
+//! A command is decided on the loaded stream, and saved on the condition that nothing was saved since. By default a
+//! `Decider` remembers the values of streams and loads only the others; this is measured separately. The view is
+//! exactly-once, and a feed from the storage in this process delivers what is stored. The view writes its table with one
+//! statement per batch, as recommended, and in a separate entry with one per event, as the handlers of the other
+//! libraries do.
 
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ async fn open(url: String, remembered: usize, each: bool) -> Result<Box<dyn Peer
 
 struct Ours {
     decider: Decider<Arc<NotifyingStorage<Storage>>, Ledger>,
-    /// For filling.
+    /// Saves the events of `fill`.
     saves: Arc<SaveApi<Arc<NotifyingStorage<Storage>>>>,
     storage: Arc<NotifyingStorage<Storage>>,
     postgres: Postgres,
@@ -81,26 +82,26 @@ struct Ours {
 impl Peer for Ours {
     async fn command(&self, stream: &str, entry: Entry) -> Result<u64> {
         let outcome = self.decider.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
-        ensure!(matches!(outcome, Outcome::Saved(_)), "nobody else saves to this stream");
+        ensure!(matches!(outcome, Outcome::Saved(_)), "a save to a stream with one writer was not stored");
         Ok(outcome.retries().into())
     }
 
-    /// Each in a commit of its own, as commands would store them.
+    /// Saves each event in its own commit, as commands would.
     async fn fill(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
             let saved = self.saves.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
-            ensure!(matches!(saved, Outcome::Saved(_)), "nobody else saves to this stream");
+            ensure!(matches!(saved, Outcome::Saved(_)), "a save to a stream with one writer was not stored");
         }
         Ok(())
     }
 
     async fn load(&self, stream: &str) -> Result<Account> {
         let account = self.decider.query().get(&key(stream)?, Consistency::LatestEvent).await?;
-        account.context("the stream is there")
+        account.context("the stream does not exist")
     }
 
     async fn project(&self, run: Run) -> Result<()> {
-        let feed = self.storage.subscribe(WAITING);
+        let feed = self.storage.subscribe(CAPACITY);
         let view = PostgresView::open(&self.postgres, Totals { each: self.each }).await?;
         let settings = SynchronizerSettings::default();
         let synchronizer = Synchronizer::start(Arc::clone(&self.storage), view, settings);
@@ -120,9 +121,9 @@ impl Peer for Ours {
     }
 }
 
-/// How many commits wait for the view.
-const WAITING: usize = 10_000;
-/// In how many parts what is stored is read.
+/// Capacity of the feed of the view, in commits.
+const CAPACITY: usize = 10_000;
+/// Number of segments of the scan.
 const SEGMENTS: u32 = 2;
 
 pub(crate) fn key(stream: &str) -> Result<StreamName> {

@@ -1,6 +1,6 @@
-//! What the same work costs on DynamoDB: requests and capacity units, counted from the requests themselves.
+//! The cost of the same work on DynamoDB: requests and capacity units, counted from the requests.
 //!
-//! Nothing is timed: the server is DynamoDB Local, which is nothing like as fast as the service.
+//! Nothing is timed, because the speed of DynamoDB Local says nothing about the service.
 
 mod contestants;
 mod recorder;
@@ -20,40 +20,40 @@ use recorder::Recorder;
 use server::{Database, Server};
 use table::Row;
 
-/// A library that takes part.
+/// A library in the comparison.
 struct Contestant {
     name: &'static str,
-    /// The package whose version is reported.
+    /// Package whose version is reported.
     package: &'static str,
-    /// How it is used, in a few words.
+    /// Description of its use, in a few words.
     about: &'static str,
-    /// Makes its tables in an empty database.
+    /// Creates its tables in an empty database.
     open: fn(database: Database) -> LocalBoxFuture<'static, Result<Box<dyn Peer>>>,
 }
 
-/// The library at work in one database.
+/// A library in one database.
 #[async_trait]
 trait Peer: Send + Sync {
-    /// Decides on the stream as the library does it, and appends these events to it.
+    /// Loads the stream if the library needs it for a decision, and appends these events.
     async fn command(&self, stream: &str, entries: Vec<Entry>) -> Result<()>;
 
-    /// Loads the stream, which is there.
+    /// Loads an existing stream.
     async fn load(&self, stream: &str) -> Result<Account>;
 }
 
-/// The events that a stream has when it is measured.
+/// Events of a stream before the measurement.
 const LENGTH: u64 = 100;
-/// The events of each command that stored them.
+/// Events of each command that stores them.
 const SIZE: u64 = 10;
-/// The bytes of an event as JSON.
+/// Size of an event as JSON, in bytes.
 const BYTES: usize = 300;
-/// The events of a command that is measured.
+/// Numbers of events of the measured commands.
 const COMMANDS: [u64; 3] = [1, 3, 10];
-/// Of the stream above a megabyte.
+/// Size of an event in the stream of more than 1 MB, in bytes.
 const LARGE_BYTES: usize = 30_000;
 const LARGE_LENGTH: u64 = 40;
 
-/// Has every library do the same work, and prints what it cost as a table.
+/// Runs the same work with each library, and prints a table of the costs.
 pub(crate) async fn run() -> Result<()> {
     let server = Server::start().await?;
     let mut conditions = measure::machine();
@@ -62,7 +62,7 @@ pub(crate) async fn run() -> Result<()> {
          commands of {SIZE}"
     ));
     conditions.push(
-        "units by the service's rules, from each request and its answer; beside them what DynamoDB Local reports"
+        "units by the service's rules, from each request and its response; next to them the units that DynamoDB Local reports"
             .into(),
     );
     conditions.extend(ALL.iter().map(|it| format!("{} {}: {}", it.name, version(it.package), it.about)));
@@ -80,16 +80,16 @@ pub(crate) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// What the commands and the load cost.
+/// Measures the cost of the commands and of the load.
 async fn measured(server: &Server, contestant: &Contestant) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (place, count) in COMMANDS.into_iter().enumerate() {
+    for (work, count) in COMMANDS.into_iter().enumerate() {
         let (peer, recorder) = open(server, contestant).await?;
         fill(&*peer).await?;
         recorder.take();
         peer.command(STREAM, entries(LENGTH, count)).await?;
         let what = format!("command of {count}");
-        rows.push(Row { work: place, what, peer: contestant.name, spent: recorder.take() });
+        rows.push(Row { work, what, peer: contestant.name, spent: recorder.take() });
         check(peer.load(STREAM).await?, LENGTH + count)?;
     }
     let (peer, recorder) = open(server, contestant).await?;
@@ -101,27 +101,27 @@ async fn measured(server: &Server, contestant: &Contestant) -> Result<Vec<Row>> 
     Ok(rows)
 }
 
-/// What becomes of a stream that is larger than what one answer of the service has room for.
+/// Stores and loads a stream that is larger than one response of the service can be.
 async fn above_a_megabyte(server: &Server, contestant: &Contestant) -> Result<String> {
     let (peer, _) = open(server, contestant).await?;
     let mut stored = 0;
-    let mut refused = None;
+    let mut rejected = None;
     for number in 0..LARGE_LENGTH {
         match peer.command(STREAM, vec![entry(number, LARGE_BYTES)]).await {
             Ok(()) => stored += 1,
             Err(error) => {
-                refused = Some(format!("{error:#}"));
+                rejected = Some(format!("{error:#}"));
                 break;
             }
         }
     }
     let loaded = peer.load(STREAM).await?.events;
     let mut outcome = format!("{stored} stored, {loaded} loaded");
-    if let Some(error) = refused {
+    if let Some(error) = rejected {
         outcome += &format!("; the next command, and each after it, fails: {error}");
         ensure!(
             peer.command(STREAM, vec![entry(stored, LARGE_BYTES)]).await.is_err(),
-            "a command failed once, and then did not"
+            "a command failed, and the next one succeeded"
         );
     }
     Ok(outcome)
@@ -146,7 +146,7 @@ fn entries(first: u64, count: u64) -> Vec<Entry> {
     (first..first + count).map(|number| entry(number, BYTES)).collect()
 }
 
-/// An event that takes so many bytes as JSON.
+/// Returns an event that takes `bytes` bytes as JSON.
 fn entry(number: u64, bytes: usize) -> Entry {
     let around = r#"{"amount":12345,"note":""}"#.len();
     let text = format!("invoice {number:06} of the analytical engine, ");
@@ -158,7 +158,7 @@ fn check(account: Account, events: u64) -> Result<()> {
     let total = (0..events).map(|number| 10_000 + number as i64).sum();
     ensure!(
         account == Account { events, total },
-        "{events} events were stored, and a load came to {account:?}"
+        "{events} events were stored, but a load returned {account:?}"
     );
     Ok(())
 }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_takes_its_bytes() {
+    fn an_event_has_the_requested_size() {
         for number in [0, 7, 109] {
             assert_eq!(serde_json::to_string(&entry(number, BYTES)).unwrap().len(), BYTES);
         }

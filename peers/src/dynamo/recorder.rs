@@ -1,4 +1,4 @@
-//! What a client sends and is answered, and what that costs.
+//! The requests and responses of a client, and their cost.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,24 +24,24 @@ pub(super) struct Spent {
     pub(super) requests: u64,
     /// By the service's rules.
     pub(super) by_rule: Units,
-    /// As the server reports them.
+    /// As reported by the server.
     pub(super) reported: Units,
 }
 
-/// Adds up what a client spends. It sees one request at a time.
+/// Adds up the cost of a client's requests. It supports one request at a time.
 #[derive(Clone, Default)]
 pub(super) struct Recorder(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// The operation and the body of the request that is under way.
+    /// Operation and body of the request in flight.
     request: Option<(String, Value)>,
     stored: Stored,
     spent: Spent,
 }
 
 impl Recorder {
-    /// What was spent since the last time.
+    /// Returns the cost since the last call.
     pub(super) fn take(&self) -> Spent {
         std::mem::take(&mut self.inner().spent)
     }
@@ -52,13 +52,13 @@ impl Recorder {
 }
 
 impl Inner {
-    fn answered(&mut self, answer: &Value) -> Result<()> {
-        let (operation, request) = self.request.take().context("nothing was asked")?;
-        let units = self.stored.units(&operation, &request, answer)?;
+    fn record(&mut self, response: &Value) -> Result<()> {
+        let (operation, request) = self.request.take().context("there is no request in flight")?;
+        let units = self.stored.units(&operation, &request, response)?;
         let Some(units) = units else { return Ok(()) };
         self.spent.requests += 1;
         self.spent.by_rule += units;
-        let reported = match &answer["ConsumedCapacity"] {
+        let reported = match &response["ConsumedCapacity"] {
             Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
             table => table["CapacityUnits"].as_f64().unwrap_or_default(),
         };
@@ -82,7 +82,7 @@ impl Intercept for Recorder {
         "Recorder"
     }
 
-    /// Has the server report the units, also to a library that does not ask for them.
+    /// Requests the units from the server, also for a library that does not.
     fn modify_before_serialization(
         &self,
         context: &mut BeforeSerializationInterceptorContextMut<'_>,
@@ -108,9 +108,9 @@ impl Intercept for Recorder {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request();
-        let target = request.headers().get("x-amz-target").context("a request has a target")?;
-        let (_, operation) = target.split_once('.').context("a target names an operation")?;
-        let body = serde_json::from_slice(request.body().bytes().context("a request has a body")?)?;
+        let target = request.headers().get("x-amz-target").context("the request has no target")?;
+        let (_, operation) = target.split_once('.').context("the target names no operation")?;
+        let body = serde_json::from_slice(request.body().bytes().context("the request has no body")?)?;
         self.inner().request = Some((operation.to_owned(), body));
         Ok(())
     }
@@ -122,7 +122,7 @@ impl Intercept for Recorder {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body = context.response().and_then(|response| response.body().bytes());
-        let answer = serde_json::from_slice(body.context("a request is answered")?)?;
-        Ok(self.inner().answered(&answer)?)
+        let response = serde_json::from_slice(body.context("the request has no response")?)?;
+        Ok(self.inner().record(&response)?)
     }
 }

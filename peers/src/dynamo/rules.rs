@@ -1,8 +1,8 @@
-//! What the service charges, by its published rules, from the shape of a request and of its answer.
+//! The charges of the service by its published rules, from a request and its response.
 //!
-//! A write is a unit for each KB of the larger of the item before and after, and two in a transaction; a strongly
-//! consistent read is a unit for four KB of all items that a query passes, or of each item that is got, and at least
-//! one. DynamoDB Local reports less of transactions.
+//! A write costs one unit per KB of the larger of the old and the new item, and twice as much in a transaction. A
+//! strongly consistent read costs one unit per 4 KB, and at least one: of all items together that a query reads, or of
+//! each item of a get. DynamoDB Local reports less for transactions.
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
@@ -27,17 +27,17 @@ impl AddAssign for Units {
 
 type Item = Map<String, Value>;
 
-/// The items that were put, by table; an update changes one, and is charged for all of it.
+/// The stored items by table. They are needed because an update is charged for the whole item.
 #[derive(Default)]
 pub(super) struct Stored(HashMap<String, Vec<Item>>);
 
 impl Stored {
-    /// The units of a request; `None` of one that is charged otherwise.
+    /// Returns the units of a request; `None` for a request that has no units.
     pub(super) fn units(
         &mut self,
         operation: &str,
         request: &Value,
-        answer: &Value,
+        response: &Value,
     ) -> Result<Option<Units>> {
         let write = |units| Ok(Some(Units { write: units, read: 0.0 }));
         let read = |units| Ok(Some(Units { write: 0.0, read: units }));
@@ -50,31 +50,31 @@ impl Stored {
                         * match (&action["Put"], &action["Update"]) {
                             (put @ Value::Object(_), _) => self.put(put)?,
                             (_, update @ Value::Object(_)) => self.update(update)?,
-                            _ => bail!("an action of a transaction that was not expected: {action}"),
+                            _ => bail!("unexpected action in a transaction: {action}"),
                         };
                 }
                 write(units)
             }
             "Query" => {
-                let items = list(&answer["Items"])?;
+                let items = list(&response["Items"])?;
                 let bytes = match request["ProjectionExpression"] {
                     Value::Null => sizes(items)?.sum(),
-                    // What is left out is charged as well, and only the server knows it.
+                    // Attributes that the projection leaves out are charged too, and only the server knows their size.
                     _ => {
-                        4096 * answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default().ceil()
+                        4096 * response["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default().ceil()
                             as usize
                     }
                 };
                 read(read_units(bytes, &request["ConsistentRead"]))
             }
             "GetItem" => {
-                let bytes = answer["Item"].as_object().map(size).transpose()?.unwrap_or_default();
+                let bytes = response["Item"].as_object().map(size).transpose()?.unwrap_or_default();
                 read(read_units(bytes, &request["ConsistentRead"]))
             }
             "BatchGetItem" => {
                 let mut units = 0.0;
                 for (table, asked) in object(&request["RequestItems"])? {
-                    let found = answer["Responses"][table].as_array().map_or(&[][..], Vec::as_slice);
+                    let found = response["Responses"][table].as_array().map_or(&[][..], Vec::as_slice);
                     let missing = list(&asked["Keys"])?.len() - found.len();
                     let sizes = sizes(found)?.chain(std::iter::repeat_n(0, missing));
                     units += sizes.map(|bytes| read_units(bytes, &asked["ConsistentRead"])).sum::<f64>();
@@ -82,7 +82,7 @@ impl Stored {
                 read(units)
             }
             "CreateTable" | "DescribeTable" => Ok(None),
-            _ => bail!("a request that was not expected: {operation}"),
+            _ => bail!("unexpected request: {operation}"),
         }
     }
 
@@ -96,14 +96,14 @@ impl Stored {
         let key = object(&update["Key"])?;
         let has_key = |item: &&mut Item| key.iter().all(|(name, value)| item.get(name) == Some(value));
         let items = self.0.entry(text(&update["TableName"])?.into()).or_default();
-        let item = items.iter_mut().find(has_key).context("an item that was not put was updated")?;
+        let item = items.iter_mut().find(has_key).context("the updated item was not put before")?;
         let before = size(item)?;
         let sets =
-            text(&update["UpdateExpression"])?.strip_prefix("SET ").context("an update sets attributes")?;
+            text(&update["UpdateExpression"])?.strip_prefix("SET ").context("the update sets no attributes")?;
         for set in sets.split(", ") {
-            let (name, value) = set.split_once(" = ").context("an attribute is set to a value")?;
+            let (name, value) = set.split_once(" = ").context("the update sets an attribute to no value")?;
             let value = &update["ExpressionAttributeValues"][value];
-            ensure!(value.is_object(), "an update sets {name} to no value");
+            ensure!(value.is_object(), "the update sets {name} to no value");
             item.insert(name.into(), value.clone());
         }
         Ok(write_units(size(item)?.max(before)))
@@ -124,13 +124,13 @@ fn sizes(items: &[Value]) -> Result<impl Iterator<Item = usize>> {
     Ok(sizes?.into_iter())
 }
 
-/// The bytes of an item: those of its attributes' names and values.
+/// Returns the size of an item: the names and values of its attributes.
 fn size(item: &Item) -> Result<usize> {
     item.iter().map(|(name, value)| Ok(name.len() + value_size(value)?)).sum()
 }
 
 fn value_size(value: &Value) -> Result<usize> {
-    let (kind, value) = object(value)?.iter().next().context("a value has a type")?;
+    let (kind, value) = object(value)?.iter().next().context("the value has no type")?;
     Ok(match kind.as_str() {
         "S" => text(value)?.len(),
         "N" => {
@@ -145,20 +145,20 @@ fn value_size(value: &Value) -> Result<usize> {
             let parts = object(value)?.iter().map(|(name, of)| Ok(1 + name.len() + value_size(of)?));
             3 + parts.sum::<Result<usize>>()?
         }
-        _ => bail!("a value of type {kind}, which was not expected"),
+        _ => bail!("unexpected type of a value: {kind}"),
     })
 }
 
 fn object(value: &Value) -> Result<&Item> {
-    value.as_object().with_context(|| format!("no object: {value}"))
+    value.as_object().with_context(|| format!("not an object: {value}"))
 }
 
 fn list(value: &Value) -> Result<&[Value]> {
-    value.as_array().map(Vec::as_slice).with_context(|| format!("no list: {value}"))
+    value.as_array().map(Vec::as_slice).with_context(|| format!("not a list: {value}"))
 }
 
 fn text(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("no text: {value}"))
+    value.as_str().with_context(|| format!("not a text: {value}"))
 }
 
 #[cfg(test)]
@@ -195,14 +195,14 @@ mod tests {
     #[test]
     fn a_query_is_charged_for_all_its_items_together_and_a_batch_for_each() {
         let query = json!({ "ConsistentRead": true });
-        let answer = json!({ "Items": [item(3_000), item(3_000)] });
-        let units = Stored::default().units("Query", &query, &answer).unwrap().unwrap();
+        let response = json!({ "Items": [item(3_000), item(3_000)] });
+        let units = Stored::default().units("Query", &query, &response).unwrap().unwrap();
         assert_eq!(units.read, 2.0);
-        let units = Stored::default().units("Query", &json!({}), &answer).unwrap().unwrap();
-        assert_eq!(units.read, 1.0, "half where it need not be consistent");
+        let units = Stored::default().units("Query", &json!({}), &response).unwrap().unwrap();
+        assert_eq!(units.read, 1.0, "half for an eventually consistent read");
         let batch = json!({ "RequestItems": { "heads": { "Keys": [{}, {}], "ConsistentRead": true } } });
-        let answer = json!({ "Responses": { "heads": [item(5_000)] } });
-        let units = Stored::default().units("BatchGetItem", &batch, &answer).unwrap().unwrap();
-        assert_eq!(units.read, 3.0, "also for what is not there");
+        let response = json!({ "Responses": { "heads": [item(5_000)] } });
+        let units = Stored::default().units("BatchGetItem", &batch, &response).unwrap().unwrap();
+        assert_eq!(units.read, 3.0, "a missing item is charged too");
     }
 }

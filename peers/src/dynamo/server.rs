@@ -1,4 +1,4 @@
-//! The one DynamoDB Local, and a database of their own for each library and piece of work.
+//! The shared DynamoDB Local, with a separate database for each library and piece of work.
 
 use anyhow::Result;
 use aws_sdk_dynamodb::Client;
@@ -19,7 +19,7 @@ impl Server {
         Ok(Self(DynamoLocal::start().await?))
     }
 
-    /// A database without tables, and a client of it whose requests are recorded.
+    /// Creates a database without tables, and a client whose requests are recorded.
     pub(super) fn database(&self) -> Database {
         let recorder = Recorder::default();
         let config = Config::builder()
@@ -27,8 +27,8 @@ impl Server {
             .region(Region::new("eu-west-1"))
             .endpoint_url(self.0.endpoint())
             .credentials_provider(Credentials::new(self.0.access_key("peers"), "secret", None, None, "peers"))
-            // One of the libraries does not begin without it.
-            .sleep_impl(default_async_sleep().expect("it runs on tokio"))
+            // One of the libraries does not start without it.
+            .sleep_impl(default_async_sleep().expect("the program runs on tokio"))
             .interceptor(recorder.clone());
         Database { client: Client::from_conf(config.build()), recorder }
     }
@@ -39,8 +39,7 @@ pub(super) struct Database {
     pub(super) recorder: Recorder,
 }
 
-/// A table: its name, its partition key, which is a text, and its sort key, which is a number; and the name and the
-/// sort key of its index.
+/// A table with its name, its partition key (text), its sort key (number), and the name and sort key of its index.
 pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) partition: &'static str,

@@ -1,17 +1,17 @@
-//! What it came to, as a table.
+//! The results, as a table.
 
 use super::recorder::Spent;
 
-/// What one piece of work cost one library.
+/// Cost of one piece of work with one library.
 pub(super) struct Row {
-    /// Its place in the order of the table.
+    /// Index of the work, for the order of the table.
     pub(super) work: usize,
     pub(super) what: String,
     pub(super) peer: &'static str,
     pub(super) spent: Spent,
 }
 
-/// As Markdown, aligned so that it reads as plain text too.
+/// Formats the rows as Markdown that is aligned as plain text.
 pub(super) fn markdown(conditions: &[String], rows: &[Row]) -> String {
     let head =
         ["work", "library", "requests", "write units", "read units", "reported: write", "reported: read"];

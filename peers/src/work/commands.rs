@@ -27,10 +27,10 @@ pub(super) async fn run(
     Ok(Measured { value: commands as f64 / seconds, count: commands, failures, verdict: None })
 }
 
-/// How many commands each task issues before, so that it has a connection and its statements are prepared.
+/// Number of commands of each task before the measurement, so that it has a connection with prepared statements.
 const WARMING: u64 = 5;
 
-/// Issues commands from so many tasks, round and round the streams; says how many tries were in vain.
+/// Issues commands from `tasks` tasks to the streams in turn, and returns the number of failed attempts.
 async fn issue(
     peer: &Arc<dyn Peer>,
     tasks: u64,
@@ -42,7 +42,7 @@ async fn issue(
         let peer = Arc::clone(peer);
         tokio::spawn(async move {
             let mut failures = 0;
-            // The streams of a task are its own.
+            // No two tasks share a stream.
             for number in (0..commands).filter(|number| number % streams % tasks == task) {
                 let stream = format!("{name}-{}", number % streams);
                 failures += peer.command(&stream, entry(&stream, number / streams)).await?;

@@ -8,15 +8,15 @@ use crate::database::Database;
 use crate::measure::Stopwatch;
 use crate::peer::{Account, Peer};
 
-/// The events of the stream.
+/// Number of events of the stream.
 pub(super) const LENGTH: u64 = 1_000;
-/// How many loads go before those that are measured.
+/// Number of loads before the measurement.
 const WARMING: u64 = 3;
 
 pub(super) async fn run(peer: &dyn Peer, database: &mut Database, loads: u64) -> Result<Measured> {
     const STREAM: &str = "ledger-0";
     let mut expected = Account::default();
-    let entries: Vec<_> = (0..LENGTH).map(|place| entry(STREAM, place)).collect();
+    let entries: Vec<_> = (0..LENGTH).map(|index| entry(STREAM, index)).collect();
     entries.iter().for_each(|entry| expected.apply(entry.amount));
     for entries in entries.chunks(10) {
         peer.fill(STREAM, entries.to_vec()).await?;
@@ -26,7 +26,7 @@ pub(super) async fn run(peer: &dyn Peer, database: &mut Database, loads: u64) ->
     let load = async |times: u64| {
         for _ in 0..times {
             let account = peer.load(STREAM).await?;
-            ensure!(account == expected, "the stream was loaded as {account:?}, and it is {expected:?}");
+            ensure!(account == expected, "the stream was loaded as {account:?} instead of {expected:?}");
         }
         Ok(())
     };

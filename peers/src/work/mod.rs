@@ -1,4 +1,4 @@
-//! The pieces of work, which are the same for every library.
+//! The pieces of work, which are the same for all libraries.
 
 mod commands;
 mod ledger;
@@ -16,18 +16,18 @@ pub(crate) use projection::Verdict;
 use crate::database::Database;
 use crate::peer::{Contestant, Peer};
 
-/// One piece of work.
+/// A piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Commands from so many tasks, each of which loads a stream and appends an event to it.
+    /// Commands from `tasks` tasks. Each command loads a stream and appends an event to it.
     Commands { tasks: u64 },
-    /// One task loads the same stream again and again.
+    /// Loads of the same stream by one task.
     Loads,
-    /// A table is brought up to date with stored events, and kept so while others append.
+    /// A projection that applies stored events, and then new ones while writers append.
     Projection,
 }
 
-/// All of it, in the order of the table.
+/// All pieces of work, in the order of the table.
 pub(crate) const ALL: [Work; 5] = [
     Work::Commands { tasks: 1 },
     Work::Commands { tasks: 8 },
@@ -36,7 +36,7 @@ pub(crate) const ALL: [Work; 5] = [
     Work::Projection,
 ];
 
-/// How much of each there is.
+/// Amount of each piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     pub(crate) commands: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// The full counts, shrunk to this share of them.
+    /// Returns this share of the full counts.
     pub(crate) fn scaled(scale: f64) -> Self {
         let share = |full: f64, least: f64| (full * scale).round().max(least) as u64;
         Self {
@@ -56,16 +56,16 @@ impl Counts {
     }
 }
 
-/// What one library came to with one piece of work, once.
+/// Result of one library with one piece of work in one repeat.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measured {
-    /// In the unit of the work.
+    /// Measured value, in the unit of the work.
     pub(crate) value: f64,
-    /// How much was done.
+    /// Amount of work.
     pub(crate) count: u64,
-    /// Tries that were in vain.
+    /// Number of failed attempts.
     pub(crate) failures: u64,
-    /// Of a projection: what it made of the events.
+    /// Verdict of a projection.
     pub(crate) verdict: Option<Verdict>,
 }
 
@@ -83,7 +83,7 @@ impl Work {
             Self::Commands { tasks: 1 } => "commands, 1 task".into(),
             Self::Commands { tasks } => format!("commands, {tasks} tasks"),
             Self::Loads => format!("load of {} events", loads::LENGTH),
-            Self::Projection => "projection, 8 writers beside".into(),
+            Self::Projection => "projection, 8 active writers".into(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Work {
         self == Self::Loads
     }
 
-    /// Does it once, in a database of its own.
+    /// Runs the work once, in its own database.
     pub(crate) async fn run(
         self,
         contestant: &Contestant,
@@ -107,7 +107,7 @@ impl Work {
         counts: Counts,
     ) -> Result<Measured> {
         let peer: Arc<dyn Peer> =
-            (contestant.open)(database.url.clone()).await.context("cannot set it up")?.into();
+            (contestant.open)(database.url.clone()).await.context("cannot set the library up")?.into();
         match self {
             Self::Commands { tasks } => commands::run(&peer, database, tasks, counts.commands).await,
             Self::Loads => loads::run(&*peer, database, counts.loads).await,
@@ -118,9 +118,9 @@ impl Work {
     }
 }
 
-/// That exactly `expected` events are stored.
+/// Checks that exactly `expected` events are stored.
 async fn ensure_stored(peer: &dyn Peer, database: &mut Database, expected: u64) -> Result<()> {
     let stored = database.number(peer.count()).await?;
-    ensure!(stored == expected, "{expected} events were acknowledged, and {stored} are stored");
+    ensure!(stored == expected, "{expected} events were acknowledged, but {stored} are stored");
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! A projection of what is stored, while others append.
+//! A projection of stored events while writers append.
 //!
-//! It is measured while it catches up, beside writers who all have the same pace, so that a library does not gain by
-//! being slow to append. They go on for a while once it has caught up, and then as fast as they can, so that it is seen
-//! what becomes of events that are stored while it reads.
+//! It is measured while it catches up. At the same time writers append at a fixed rate, so that a library does not gain
+//! by appending slowly. After the catch-up they continue for a while, and then append as fast as possible. This shows
+//! whether events that are stored during a read are lost or repeated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::database::Database;
 use crate::measure::Stopwatch;
 use crate::peer::{Peer, Run};
 
-/// How the rows of a projection compare with what was stored, once it had all the time that it wanted.
+/// Comparison of the rows of a projection with the stored events, after the projection has stopped making progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) stored: u64,
     pub(crate) applied: u64,
-    /// Events that are missing in their rows.
+    /// Number of events that are missing in the rows.
     pub(crate) lost: u64,
-    /// Events that their rows have too often.
+    /// Number of repeated events in the rows.
     pub(crate) repeated: u64,
-    /// Rows with the right number of events and another sum.
+    /// Number of rows with the right number of events and a wrong sum.
     pub(crate) wrong: u64,
 }
 
@@ -53,18 +53,18 @@ impl Verdict {
 }
 
 const WRITERS: u64 = 8;
-/// How many store the events before.
+/// Number of tasks that store events before the measurement.
 const FILLERS: u64 = 40;
-/// Between two commands of a writer.
-const PACE: Duration = Duration::from_millis(50);
-/// How long they keep it up after that.
+/// Interval between two commands of a writer.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Time for which the writers continue after the catch-up.
 const LINGER: Duration = Duration::from_secs(4);
-/// How long they then go as fast as they can.
-const HURRY: Duration = Duration::from_secs(1);
-/// A projection that has not moved for so long has ended.
-const PATIENCE: f64 = 15.0;
+/// Time for which they then append as fast as possible.
+const FULL_SPEED: Duration = Duration::from_secs(1);
+/// Seconds without progress after which a projection counts as finished.
+const STALL_LIMIT: f64 = 15.0;
 
-/// Events a second, of those that were stored before.
+/// Measures the events per second of the catch-up.
 pub(super) async fn run(peer: &Arc<dyn Peer>, database: &mut Database, events: u64) -> Result<Measured> {
     let mut expected = fill(peer, events).await?;
     ensure_stored(&**peer, database, events).await?;
@@ -78,24 +78,24 @@ pub(super) async fn run(peer: &Arc<dyn Peer>, database: &mut Database, events: u
     });
     tokio::select! {
         () = run.listening.cancelled() => {}
-        ended = &mut projecting => bail!("the projection ended before it began: {ended:?}"),
+        ended = &mut projecting => bail!("the projection ended before it was listening: {ended:?}"),
     }
-    let (hurry, enough) = (CancellationToken::new(), CancellationToken::new());
+    let (full_speed, stop) = (CancellationToken::new(), CancellationToken::new());
     let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| tokio::spawn(write(Arc::clone(peer), writer, hurry.clone(), enough.clone())))
+        .map(|writer| tokio::spawn(write(Arc::clone(peer), writer, full_speed.clone(), stop.clone())))
         .collect();
 
     let stored_before =
         format!("SELECT coalesce(sum{COUNT_SQL}, 0)::bigint FROM proj WHERE id LIKE 'stored-%'");
     let (done, seconds) = until(database, &stored_before, events, &watch).await?;
     SystemClock.sleep(LINGER).await;
-    hurry.cancel();
-    SystemClock.sleep(HURRY).await;
-    enough.cancel();
+    full_speed.cancel();
+    SystemClock.sleep(FULL_SPEED).await;
+    stop.cancel();
     let mut failures = 0;
-    for (written, in_vain) in try_join_all(writers).await?.into_iter().collect::<Result<Vec<_>>>()? {
+    for (written, failed) in try_join_all(writers).await?.into_iter().collect::<Result<Vec<_>>>()? {
         expected.extend(written);
-        failures += in_vain;
+        failures += failed;
     }
 
     let all = expected.values().copied().map(count).sum();
@@ -108,7 +108,7 @@ pub(super) async fn run(peer: &Arc<dyn Peer>, database: &mut Database, events: u
     Ok(Measured { value: done as f64 / seconds, count: events, failures, verdict: Some(verdict) })
 }
 
-/// Stores events on all streams, a few at a time, as they would come.
+/// Stores events in all streams, a few at a time, as a service would.
 async fn fill(peer: &Arc<dyn Peer>, events: u64) -> Result<Totals> {
     let filling = (0..FILLERS).map(|filler| {
         let peer = Arc::clone(peer);
@@ -119,11 +119,11 @@ async fn fill(peer: &Arc<dyn Peer>, events: u64) -> Result<Totals> {
             for start in (0..=events / STREAMS).step_by(10) {
                 for number in &streams {
                     let stream = format!("stored-{number}");
-                    let places = start..length(*number).min(start + 10);
-                    if places.is_empty() {
+                    let indexes = start..length(*number).min(start + 10);
+                    if indexes.is_empty() {
                         continue;
                     }
-                    let entries: Vec<_> = places.map(|place| entry(&stream, place)).collect();
+                    let entries: Vec<_> = indexes.map(|index| entry(&stream, index)).collect();
                     let total: i64 = entries.iter().map(|entry| entry.amount).sum();
                     peer.fill(&stream, entries).await?;
                     *totals.entry(stream).or_default() += total;
@@ -136,17 +136,17 @@ async fn fill(peer: &Arc<dyn Peer>, events: u64) -> Result<Totals> {
     Ok(filled.into_iter().flatten().collect())
 }
 
-/// Goes on with commands on streams of its own, at a pace until told to hurry, and until told that it is enough; its sums,
-/// and how many tries were in vain.
+/// Issues commands to its own streams until `stop`: at a fixed rate, and as fast as possible after `full_speed`. Returns
+/// the sums and the number of failed attempts.
 async fn write(
     peer: Arc<dyn Peer>,
     writer: u64,
-    hurry: CancellationToken,
-    enough: CancellationToken,
+    full_speed: CancellationToken,
+    stop: CancellationToken,
 ) -> Result<(Totals, u64)> {
     let (mut totals, mut failures) = (Totals::new(), 0);
     for number in 0.. {
-        if enough.is_cancelled() {
+        if stop.is_cancelled() {
             break;
         }
         let own = STREAMS / WRITERS;
@@ -156,15 +156,15 @@ async fn write(
         failures += peer.command(&stream, entry).await?;
         *totals.entry(stream).or_default() += amount;
         tokio::select! {
-            () = SystemClock.sleep(PACE) => {}
-            () = hurry.cancelled() => {}
+            () = SystemClock.sleep(INTERVAL) => {}
+            () = full_speed.cancelled() => {}
         }
     }
     Ok((totals, failures))
 }
 
-/// Waits until `statement` answers at least `wanted`, or no longer changes; what it answered, and how many seconds had
-/// gone by when it first did.
+/// Waits until `statement` selects at least `wanted` or stops changing. Returns the number that it selects, and the
+/// seconds after which it first selected it.
 async fn until(
     database: &mut Database,
     statement: &str,
@@ -178,10 +178,10 @@ async fn until(
         if number != latest {
             (latest, since) = (number, seconds);
         }
-        if number >= wanted || seconds - since > PATIENCE {
+        if number >= wanted || seconds - since > STALL_LIMIT {
             return Ok((latest, if number >= wanted { seconds } else { since }));
         }
-        // Often enough to be exact to 2%, and not so often that it would be felt.
+        // Often enough for an accuracy of 2%, and rarely enough to cost little.
         SystemClock.sleep(Duration::from_secs_f64((seconds / 50.0).clamp(0.002, 0.1))).await;
     }
 }
@@ -191,10 +191,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_tells_lost_from_repeated_and_from_wrong() {
-        let sum = |places: &[u64]| places.iter().map(|place| entry("l", *place).amount).sum::<i64>();
+    fn a_verdict_counts_lost_repeated_and_wrong_events() {
+        let sum = |indexes: &[u64]| indexes.iter().map(|index| entry("l", *index).amount).sum::<i64>();
         let totals = |sums: [&[u64]; 3]| {
-            (0..).zip(sums).map(|(number, places)| (format!("l-{number}"), sum(places))).collect::<Totals>()
+            (0..).zip(sums).map(|(number, indexes)| (format!("l-{number}"), sum(indexes))).collect::<Totals>()
         };
         let expected = totals([&[0, 1, 2], &[0, 1], &[0, 1]]);
         assert!(Verdict::of(&expected, &expected).is_right());
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_nobody_stored_is_repeated() {
+    fn a_row_without_stored_events_counts_as_repeated() {
         let found = Totals::from([("l".into(), entry("l", 0).amount)]);
         assert_eq!(
             Verdict::of(&Totals::new(), &found),

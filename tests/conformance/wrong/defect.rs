@@ -1,4 +1,4 @@
-//! The ways in which the storage can be wrong.
+//! The defects of the storage.
 
 use std::sync::Arc;
 
@@ -8,73 +8,73 @@ use eventsrc_testkit::conformance::SampleKey;
 
 use super::{Answer, C, Commits, Heads, S, Streams};
 
-/// In which way the storage is wrong.
+/// A defect of the storage.
 #[derive(Clone, Copy)]
 pub(crate) enum Defect {
-    /// In none.
+    /// No defect.
     None,
-    /// It takes one stream for another.
+    /// It replaces the name of the stream.
     Name(fn(&SampleKey) -> SampleKey),
-    /// It keeps something else than what was put.
+    /// It stores something else than was put.
     Keep(fn(&mut C)),
-    /// It answers some puts by itself.
+    /// It answers some puts itself.
     Put(fn(&mut Streams, &Arc<C>) -> Option<Answer>),
     /// It changes its answers.
     Answer(fn(&Streams, &Arc<C>, Answer) -> Answer),
-    /// It reads from elsewhere after the end of a commit.
+    /// It changes the position from which a read goes on after a commit.
     After(fn(Option<S>) -> Option<S>),
-    /// It has other ideas of a stream's head.
+    /// It changes the head of a stream.
     Latest(fn(&[Arc<C>]) -> Result<Option<Head<S>>, StorageError>),
-    /// It reads other commits, or from elsewhere.
+    /// It changes the commits of a read, or its position.
     Read(fn(Commits, Option<S>) -> (Commits, Option<S>)),
     /// It fails some reads.
     FailRead(fn(&Streams, &SampleKey, Option<S>) -> bool),
-    /// It has other errors for an event that cannot be read, or none.
+    /// It changes the error of an unreadable event, or omits it.
     Unreadable(fn(&C, usize) -> Option<StorageError>),
-    /// It scans other commits.
+    /// It changes the commits of a scan.
     Scan(fn(&Streams, Segment) -> Commits),
-    /// It has other ideas of all streams' heads.
+    /// It changes the heads of all streams.
     Heads(fn(&Streams, Segment) -> Heads),
-    /// It finds the next page of heads by counting streams.
+    /// It pages through heads by the number of streams.
     HeadsByCount,
-    /// It stores events one by one, in sight of readers.
+    /// It stores events one by one, visible to readers.
     TornEvents,
-    /// Its head moves on while the events are being stored.
+    /// Its head advances while the events are being stored.
     TornLatest,
-    /// It looks whether the place is free, and stores later.
+    /// It checks that the sequence is free, and stores later.
     CheckThenStore,
-    /// A handle reads what was there when it was opened, and what it put itself.
+    /// A handle reads what was stored when it was opened, and what it put itself.
     StaleReads,
-    /// A handle's `latest` is what it was when it first asked.
+    /// A handle's `latest` is the head of its first call.
     StaleLatest,
-    /// A handle judges puts by what it read or put itself.
+    /// A handle compares puts with what it read or put itself.
     StalePuts,
-    /// A handle recognises only what it put itself.
+    /// A handle recognises only its own repeated puts.
     OwnRepeats,
-    /// What a handle stored goes when it goes.
+    /// Commits of a handle are removed when it is dropped.
     LostWithTheHandle,
-    /// A read shows what there was at the read before.
+    /// A read shows the state of the read before it.
     LateReads,
-    /// Another task sees a commit only when the next is stored.
+    /// Another task sees a commit only after the next one is stored.
     HiddenFromOtherTasks,
-    /// A put that is dropped keeps the lock.
+    /// A cancelled put keeps the lock.
     DroppedPutKeepsLock,
-    /// A `latest` that is dropped keeps the lock.
+    /// A cancelled `latest` keeps the lock.
     DroppedLatestKeepsLock,
-    /// A read keeps the lock of the writers until it is at its end, also if it is dropped.
+    /// A read keeps the lock of the writers until it is at its end, even if it is cancelled.
     ReadKeepsLockToItsEnd,
-    /// A read keeps the lock of the writers for as long as it lives.
+    /// A read keeps the lock of the writers until it is dropped.
     ReadKeepsLock,
-    /// A read that is dropped is never given back; there are 100.
+    /// A cancelled read never returns its permit; there are 100.
     DroppedReadsAreLost,
-    /// More than 3 readers at once are refused.
+    /// More than 3 concurrent readers are refused.
     FewReaders,
-    /// All comes in one page.
+    /// Everything comes in one page.
     OnePage,
-    /// A read that meets new commits begins anew.
+    /// A read that meets new commits starts again at its beginning.
     ReadBeginsAnew,
-    /// Later pages of a read or scan show the beginning of commits that came meanwhile.
+    /// Later pages of a read or scan show only the beginning of commits that were stored during it.
     LaterPagesAreTorn,
-    /// Reading a stream makes it, and a stream that was made begins at its first sequence.
+    /// Reading a stream creates it, and a created stream begins at its first sequence.
     ReadsMakeStreams,
 }

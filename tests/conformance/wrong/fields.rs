@@ -1,4 +1,4 @@
-//! What the rule that events come back as they were put is proved against, field by field.
+//! Proofs of the rule that events come back as they were put, field by field.
 
 use std::sync::Arc;
 

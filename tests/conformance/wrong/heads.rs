@@ -1,4 +1,4 @@
-//! What the rules about the heads of all streams are proved against.
+//! Proofs of the rules about the heads of all streams.
 
 use eventsrc_core::storage::Segment;
 use eventsrc_core::stream::Zone;
@@ -49,7 +49,7 @@ fn streams() -> Vec<Proof> {
             Defect::StaleReads,
         ),
         (
-            "heads_give_keys_back_as_they_were_put",
+            "heads_return_keys_unchanged",
             "keys are cut at their first slash",
             Defect::Heads(|streams, segment| {
                 let cut =
@@ -66,24 +66,24 @@ fn streams() -> Vec<Proof> {
             }),
         ),
         (
-            "heads_beside_writers_deliver_every_stream_once",
+            "heads_during_writes_deliver_every_stream_once",
             "pages are found by counting streams, which moves when there are more",
             Defect::HeadsByCount,
         ),
         (
-            "heads_of_segments_are_disjoint_and_everything",
+            "heads_of_segments_are_disjoint_and_complete",
             "every segment is everything",
             Defect::Heads(|streams, _| every_head(streams, Segment::ALL)),
         ),
         (
-            "heads_of_segments_are_disjoint_and_everything",
+            "heads_of_segments_are_disjoint_and_complete",
             "the last segment is left out",
             Defect::Heads(|streams, segment| {
                 if segment.index() + 1 == segment.total() { vec![] } else { every_head(streams, segment) }
             }),
         ),
         (
-            "heads_are_of_the_streams_that_a_scan_delivers",
+            "heads_cover_the_streams_of_a_scan",
             "streams are shared out in another way than for a scan",
             Defect::Heads(|streams, segment| {
                 let mirrored = segment.total() - 1 - segment.index();
@@ -173,7 +173,7 @@ fn pages() -> Vec<Proof> {
     ]
 }
 
-/// The heads of a segment, by another idea of a stream's head.
+/// The heads of a segment, where `head` finds the head of a stream.
 fn each(streams: &Streams, segment: Segment, head: impl Fn(&Commits) -> Option<Head<S>>) -> Heads {
     let here = streams.iter().filter(|(key, _)| part(key, segment));
     here.filter_map(|(key, commits)| Some((key.clone(), head(commits)?))).collect()

@@ -1,4 +1,4 @@
-//! A small storage that keeps the contract, and is made to break it in one way at a time.
+//! A small storage that keeps the contract, except for one defect at a time.
 
 mod defect;
 pub(crate) mod fields;
@@ -34,7 +34,7 @@ pub(crate) type Answer = Result<Put<SampleKey, S, Sample>, StorageError>;
 pub(crate) type Heads = Vec<(SampleKey, Head<S>)>;
 type Pages = Vec<Result<Page<SampleKey, S, Sample>, StorageError>>;
 
-/// What all handles share.
+/// State shared by all handles.
 pub(crate) struct Shared {
     streams: Mutex<Streams>,
     writer: Mutex<Option<tokio::task::Id>>,
@@ -84,7 +84,7 @@ impl Backend for WrongBackend {
 pub(crate) struct Wrong {
     shared: Arc<Shared>,
     defect: Defect,
-    /// What this handle knows of the streams, where it goes by that.
+    /// The streams as this handle knows them, for defects that use it.
     known: Mutex<Streams>,
     heads: Mutex<BTreeMap<SampleKey, Option<Head<S>>>>,
     own: Mutex<HashSet<CommitId>>,
@@ -98,7 +98,7 @@ pub(crate) fn error(kind: ErrorKind, commit: &C) -> StorageError {
     StorageError::new(kind, "refused").on(&commit.key).at(commit.first)
 }
 
-/// The sound way to judge a put.
+/// The correct answer to a put.
 pub(crate) fn judge(stream: &[Arc<C>], commit: &Arc<C>) -> Answer {
     if StreamName::of(&commit.key).is_err() || !commit.fits() {
         return Err(error(ErrorKind::Invalid, commit));
@@ -132,7 +132,7 @@ impl Wrong {
         if let Defect::Name(name) = self.defect { name(key) } else { key.clone() }
     }
 
-    /// Judges the put and stores the commit.
+    /// Answers the put, and stores the commit.
     fn put_now(&self, commit: &Arc<C>) -> Answer {
         let streams = &mut *locked(&self.shared.streams);
         if let Defect::Put(put) = self.defect
@@ -243,7 +243,7 @@ impl Wrong {
         pages
     }
 
-    /// Hands the pages over, holding what the defect says.
+    /// The pages of a read, holding the lock or permit that the defect names.
     fn delivered(
         &self,
         key: Option<SampleKey>,
@@ -355,7 +355,7 @@ impl EventStorage for Wrong {
         match self.defect {
             Defect::Latest(latest) => latest(&commits),
             Defect::StaleLatest => Ok(*locked(&self.heads).entry(name).or_insert(head)),
-            // The events are whole for readers; the head is not.
+            // The events are complete for readers; the head is not.
             Defect::TornEvents => Ok(head),
             Defect::StaleReads => Ok(self.seen(&name).last().map(|commit| commit.head())),
             Defect::DroppedLatestKeepsLock => {
@@ -452,18 +452,18 @@ impl ScanStorage for Wrong {
     }
 }
 
-/// The sound way to find the heads.
+/// The correct heads.
 pub(crate) fn every_head(streams: &Streams, segment: Segment) -> Heads {
     let here = streams.iter().filter(|(key, _)| part(key, segment));
     here.filter_map(|(key, commits)| Some((key.clone(), commits.last()?.head()))).collect()
 }
 
-/// The sound way to scan.
+/// The correct scan.
 pub(crate) fn everything(streams: &Streams, segment: Segment) -> Commits {
     streams.iter().filter(|(key, _)| part(key, segment)).flat_map(|(_, commits)| commits.clone()).collect()
 }
 
-/// Whether the stream lies in the segment.
+/// True if the stream is in the segment.
 pub(crate) fn part(key: &SampleKey, segment: Segment) -> bool {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
     hash % u64::from(segment.total()) == u64::from(segment.index())

@@ -1,4 +1,4 @@
-//! What the rules about streams, about places that cannot be, and about callers side by side are proved against.
+//! Proofs of the rules about streams, invalid puts and concurrent callers.
 
 use std::sync::Arc;
 
@@ -27,66 +27,66 @@ fn streams() -> Vec<Proof> {
             Defect::Name(|key| one(&key.id)),
         ),
         (
-            "names_that_begin_alike_are_apart",
+            "names_with_a_common_prefix_are_distinct",
             "category and id are put together with nothing between",
             Defect::Name(|key| one(format!("{}{}", key.category, key.id))),
         ),
         (
-            "ids_with_slashes_are_apart",
+            "ids_with_slashes_are_distinct",
             "an id ends at a slash",
             Defect::Name(|key| each(key, |part| part.trim_end_matches('/').to_owned())),
         ),
         (
-            "ids_with_separators_are_apart",
+            "ids_with_separators_are_distinct",
             "category and id are put together with a # between",
             Defect::Name(|key| one(format!("{}#{}", key.category, key.id))),
         ),
         (
-            "names_that_differ_in_case_are_apart",
+            "names_that_differ_in_case_are_distinct",
             "case is ignored",
             Defect::Name(|key| each(key, str::to_lowercase)),
         ),
         (
-            "names_that_differ_in_spaces_are_apart",
+            "names_that_differ_in_spaces_are_distinct",
             "spaces at the end are ignored",
             Defect::Name(|key| each(key, |part| part.trim_end_matches(' ').to_owned())),
         ),
         (
-            "ids_with_control_characters_are_apart",
+            "ids_with_control_characters_are_distinct",
             "control characters are left out",
             Defect::Name(|key| each(key, |part| part.chars().filter(|c| !c.is_control()).collect())),
         ),
         (
-            "unicode_names_are_apart",
+            "unicode_names_are_distinct",
             "combining marks are left out",
             Defect::Name(|key| each(key, |part| part.replace("e\u{301}", "\u{e9}"))),
         ),
         (
-            "emoji_names_are_apart",
+            "emoji_names_are_distinct",
             "letters beyond 16 bits are all the same",
             Defect::Name(|key| {
                 each(key, |part| part.chars().map(|c| if c > '\u{ffff}' { '?' } else { c }).collect())
             }),
         ),
         (
-            "ids_with_quotes_are_apart",
+            "ids_with_quotes_are_distinct",
             "quotes are doubled by the writer of the query, and halved",
             Defect::Name(|key| each(key, |part| part.replace("''", "'"))),
         ),
         (
-            "ids_with_wildcards_are_apart",
+            "ids_with_wildcards_are_distinct",
             "an underscore is any letter",
             Defect::Name(|key| each(key, |part| part.replace(['_', 'c', '%'], "?"))),
         ),
         (
-            "ids_that_look_like_numbers_are_apart",
+            "ids_that_look_like_numbers_are_distinct",
             "an id that is a number is kept as one",
             Defect::Name(|key| {
                 each(key, |part| part.parse::<f64>().map_or(part.into(), |number| number.to_string()))
             }),
         ),
         (
-            "very_long_ids_are_apart",
+            "very_long_ids_are_distinct",
             "an id is cut to 255 letters",
             Defect::Name(|key| each(key, |part| part.chars().take(255).collect())),
         ),
@@ -108,12 +108,12 @@ fn streams() -> Vec<Proof> {
             }),
         ),
         (
-            "two_thousand_streams_are_apart",
+            "two_thousand_streams_are_distinct",
             "streams beyond the 1,500th are lost",
             Defect::Put(|streams, _| (streams.len() >= 1_500).then_some(Ok(Put::Stored))),
         ),
         (
-            "writers_on_different_streams_do_not_meet",
+            "writers_on_different_streams_do_not_conflict",
             "streams share 16 locks, and a taken lock is a conflict",
             Defect::Put(|streams, _| {
                 (streams.len() > 16).then_some(Ok(Put::Conflict(Conflict { existing: None, head: None })))
@@ -300,11 +300,11 @@ fn side_by_side() -> Vec<Proof> {
             }),
         ),
         (
-            "writers_who_go_on_after_conflicts_store_every_commit_once",
+            "writers_that_retry_conflicts_store_every_commit_once",
             "a put looks first and stores later",
             Defect::CheckThenStore,
         ),
-        ("two_handles_may_write_by_turns", "a handle judges by what it knows", Defect::StalePuts),
+        ("two_handles_may_write_in_turn", "a handle judges by what it knows", Defect::StalePuts),
         (
             "a_stored_commit_is_read_at_once",
             "a read shows what there was at the read before",
@@ -341,7 +341,7 @@ fn side_by_side() -> Vec<Proof> {
             Defect::StaleLatest,
         ),
         (
-            "writers_side_by_side_read_what_they_stored",
+            "concurrent_writers_read_their_own_commits",
             "a read shows what there was at the read before",
             Defect::LateReads,
         ),
@@ -351,19 +351,19 @@ fn side_by_side() -> Vec<Proof> {
             Defect::TornEvents,
         ),
         (
-            "a_dropped_put_holds_nobody_up",
+            "a_dropped_put_blocks_no_other_call",
             "a put that is dropped keeps the lock",
             Defect::DroppedPutKeepsLock,
         ),
         (
-            "puts_dropped_among_others_leave_every_stream_whole",
+            "concurrent_dropped_puts_leave_every_stream_complete",
             "events are stored one by one",
             Defect::TornEvents,
         ),
     ]
 }
 
-/// How many sequences the put would leave out.
+/// Number of sequences that the put would leave out.
 fn hole(streams: &Streams, commit: &Arc<C>) -> Option<u64> {
     let end = streams.get(&commit.key)?.last()?.last().number();
     (commit.first.number() > end + 1).then(|| commit.first.number() - end - 1)

@@ -1,4 +1,4 @@
-//! What each rule about putting is proved against.
+//! Proofs of the rules about puts.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::{Answer, C, Defect, Streams, cut, error, judge, store};
 
-/// A rule, what the storage does wrong, and how.
+/// A rule, the description of the defect, and the defect.
 pub(crate) type Proof = (&'static str, &'static str, Defect);
 
 pub(crate) fn proofs() -> Vec<Proof> {
@@ -179,7 +179,7 @@ fn conflicts() -> Vec<Proof> {
             }),
         ),
         (
-            "a_commit_that_lost_may_be_put_at_the_next_sequence",
+            "a_conflicting_commit_is_stored_at_the_next_sequence",
             "a commit id that lost is burnt",
             Defect::Put(|streams, commit| {
                 let burnt = SampleKey::from(&*commit.metadata.commit_id.to_string());
@@ -206,19 +206,19 @@ fn conflicts() -> Vec<Proof> {
             }),
         ),
         (
-            "what_a_put_met_is_there_to_read",
+            "a_conflicting_commit_is_readable",
             "a handle reads what there was when it was opened",
             Defect::StaleReads,
         ),
         (
-            "what_a_conflict_carries_is_true",
+            "the_data_of_a_conflict_is_correct",
             "a conflict carries the head of the commit in the way",
             Defect::Answer(|_, _, answer| {
                 changed(answer, |conflict| conflict.head = conflict.existing.as_ref().map(|c| c.head()))
             }),
         ),
         (
-            "what_a_conflict_carries_is_true",
+            "the_data_of_a_conflict_is_correct",
             "a conflict carries the first commit of the stream",
             Defect::Answer(|streams, commit, answer| {
                 changed(answer, |conflict| conflict.existing = streams[&commit.key].first().cloned())
@@ -254,7 +254,7 @@ fn conflicts() -> Vec<Proof> {
             }),
         ),
         (
-            "losers_of_a_race_are_told_the_winner",
+            "losers_of_a_race_get_the_winning_commit",
             "a conflict carries the commit that was put",
             Defect::Answer(|_, commit, answer| {
                 changed(answer, |conflict| conflict.existing = Some(Arc::clone(commit)))
@@ -298,9 +298,9 @@ fn repeats() -> Vec<Proof> {
         };
     }
     vec![
-        ("a_put_of_the_only_commit_again_is_repeated", "a lost reply is a conflict", unknown!(|_, _| true)),
+        ("a_second_put_of_the_only_commit_is_repeated", "a lost reply is a conflict", unknown!(|_, _| true)),
         (
-            "a_put_of_the_latest_commit_again_is_repeated",
+            "a_second_put_of_the_latest_commit_is_repeated",
             "a lost reply is answered as if it were stored now",
             Defect::Answer(|_, _, answer| match answer {
                 Ok(Put::Repeated { .. }) => Ok(Put::Stored),
@@ -308,17 +308,17 @@ fn repeats() -> Vec<Proof> {
             }),
         ),
         (
-            "a_put_of_an_earlier_commit_again_is_repeated",
+            "a_second_put_of_an_earlier_commit_is_repeated",
             "only the latest commit is recognised",
             unknown!(|streams, commit| !at_the_latest(streams, commit)),
         ),
         (
-            "a_put_of_many_events_again_is_repeated",
+            "a_second_put_of_many_events_is_repeated",
             "only commits of one event are recognised",
             unknown!(|_, commit| commit.len() > 1),
         ),
         (
-            "a_put_again_stores_no_second_copy",
+            "a_second_put_stores_no_second_copy",
             "a put again is appended again",
             Defect::Put(|streams, commit| {
                 let answer = judge(streams.get(&commit.key).map_or(&[], Vec::as_slice), commit);
@@ -330,22 +330,22 @@ fn repeats() -> Vec<Proof> {
             }),
         ),
         (
-            "a_put_again_through_another_handle_is_repeated",
+            "a_second_put_through_another_handle_is_repeated",
             "a handle recognises its own commits",
             Defect::OwnRepeats,
         ),
         (
-            "the_same_commit_put_by_many_at_once_is_stored_once",
+            "concurrent_puts_of_one_commit_store_it_once",
             "a put looks first and stores later",
             Defect::CheckThenStore,
         ),
         (
-            "a_put_again_is_known_by_its_commit_id",
+            "a_second_put_is_recognised_by_its_commit_id",
             "a put again is known by its payloads",
             unknown!(|streams, commit| !streams[&commit.key].iter().any(|c| c.payloads == commit.payloads)),
         ),
         (
-            "a_put_again_tells_the_last_sequence_stored",
+            "a_second_put_returns_the_last_stored_sequence",
             "a put again tells the last sequence that was put",
             Defect::Answer(|_, commit, answer| match answer {
                 Ok(Put::Repeated { .. }) => Ok(Put::Repeated { last: commit.last() }),
@@ -353,7 +353,7 @@ fn repeats() -> Vec<Proof> {
             }),
         ),
         (
-            "a_put_again_does_not_move_the_head",
+            "a_second_put_does_not_change_the_head",
             "a put again cuts the stream there",
             Defect::Put(|streams, commit| {
                 let stream = streams.get_mut(&commit.key)?;
@@ -364,7 +364,7 @@ fn repeats() -> Vec<Proof> {
             }),
         ),
         (
-            "a_put_again_of_an_unreadable_commit_is_repeated",
+            "a_second_put_of_an_unreadable_commit_is_repeated",
             "a put again decodes the commit, and fails",
             Defect::Answer(|_, commit, answer| match answer {
                 Ok(Put::Repeated { .. }) if unreadable(commit) => Err(error(ErrorKind::Corrupt, commit)),
@@ -382,7 +382,7 @@ pub(crate) fn is_conflict(streams: &Streams, commit: &Arc<C>) -> bool {
     matches!(judged(streams, commit), Ok(Put::Conflict(_)))
 }
 
-/// Does something to the stream, at the place of the commit in the way, and answers with the conflict.
+/// Changes the stream at the index of the conflicting commit, and answers with the conflict.
 fn on_conflict(
     streams: &mut Streams,
     commit: &Arc<C>,

@@ -1,4 +1,4 @@
-//! What each rule about reading and scanning is proved against.
+//! Proofs of the rules about reads and scans.
 
 use std::sync::Arc;
 
@@ -38,14 +38,14 @@ fn latest() -> Vec<Proof> {
             }),
         ),
         (
-            "latest_moves_with_each_commit",
+            "latest_advances_with_each_commit",
             "sequences are compared as texts",
             Defect::Latest(|commits| {
                 Ok(commits.iter().max_by_key(|commit| commit.last().to_string()).map(|commit| commit.head()))
             }),
         ),
         (
-            "latest_goes_by_sequence_and_not_by_time",
+            "latest_is_ordered_by_sequence_not_by_time",
             "the head is the commit with the latest time",
             Defect::Latest(|commits| {
                 Ok(commits.iter().max_by_key(|commit| commit.time).map(|commit| commit.head()))
@@ -108,7 +108,11 @@ fn events() -> Vec<Proof> {
             }),
         ),
         ("a_long_stream_comes_in_several_pages", "all comes in one page", Defect::OnePage),
-        ("many_may_read_one_stream_at_once", "more than 3 readers at once are refused", Defect::FewReaders),
+        (
+            "concurrent_reads_of_one_stream_are_complete",
+            "more than 3 readers at once are refused",
+            Defect::FewReaders,
+        ),
         (
             "events_from_the_first_sequence_are_all",
             "a read from the first sequence begins after it",
@@ -139,7 +143,7 @@ fn events() -> Vec<Proof> {
             }),
         ),
         (
-            "events_from_every_place_of_a_long_commit_begin_there",
+            "events_from_every_index_of_a_long_commit_begin_there",
             "places are bytes of 6 bits",
             Defect::Read(|commits, from| {
                 let inside = commits.iter().find(|c| Some(c.first) <= from && from <= Some(c.last()));
@@ -220,12 +224,12 @@ fn events() -> Vec<Proof> {
             Defect::ReadsMakeStreams,
         ),
         (
-            "events_that_have_begun_go_on_beside_a_writer",
+            "a_running_read_continues_during_writes",
             "a read that meets new commits begins anew",
             Defect::ReadBeginsAnew,
         ),
         (
-            "events_that_have_begun_go_on_beside_a_writer",
+            "a_running_read_continues_during_writes",
             "a commit that came meanwhile is shown in part",
             Defect::LaterPagesAreTorn,
         ),
@@ -263,7 +267,7 @@ fn unreadable() -> Vec<Proof> {
             }),
         ),
         (
-            "what_lies_before_an_unreadable_event_is_delivered",
+            "events_before_an_unreadable_one_are_delivered",
             "a page with an unreadable event is not delivered at all",
             Defect::Read(|commits, from| {
                 let broken = commits.iter().position(|c| broken(c)).unwrap_or(0);
@@ -291,17 +295,17 @@ fn dropped() -> Vec<Proof> {
             Defect::ReadKeepsLockToItsEnd,
         ),
         (
-            "dropped_events_free_what_they_hold",
+            "dropped_events_release_their_resources",
             "a read that is dropped is not given back",
             Defect::DroppedReadsAreLost,
         ),
         (
-            "events_that_wait_hold_nobody_up",
+            "unread_events_block_no_other_call",
             "a read keeps the writers' lock while it lives",
             Defect::ReadKeepsLock,
         ),
         (
-            "a_dropped_latest_holds_nobody_up",
+            "a_dropped_latest_blocks_no_other_call",
             "a `latest` that is dropped keeps the lock",
             Defect::DroppedLatestKeepsLock,
         ),

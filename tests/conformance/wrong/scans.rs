@@ -1,4 +1,4 @@
-//! What the rules about scanning are proved against.
+//! Proofs of the rules about scans.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_scan_gives_commits_back_as_they_were_put",
+            "a_scan_returns_commits_unchanged",
             "a scan leaves metadata out",
             Defect::Scan(|streams, segment| {
                 each(streams, segment, |_, commits| {
@@ -84,7 +84,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_scan_beside_writers_delivers_what_was_there",
+            "a_scan_during_writes_delivers_earlier_commits",
             "a commit that came meanwhile is shown in part",
             Defect::LaterPagesAreTorn,
         ),
@@ -94,19 +94,19 @@ pub(crate) fn proofs() -> Vec<Proof> {
             Defect::Scan(|streams, segment| each(streams, segment, |_, commits| drop(commits.pop()))),
         ),
         (
-            "two_segments_are_disjoint_and_everything",
+            "two_segments_are_disjoint_and_complete",
             "every segment is everything",
             Defect::Scan(|streams, _| everything(streams, Segment::ALL)),
         ),
         (
-            "three_segments_are_disjoint_and_everything",
+            "three_segments_are_disjoint_and_complete",
             "the last segment is left out",
             Defect::Scan(|streams, segment| {
                 if segment.index() + 1 == segment.total() { vec![] } else { everything(streams, segment) }
             }),
         ),
         (
-            "seven_segments_are_disjoint_and_everything",
+            "seven_segments_are_disjoint_and_complete",
             "there are 4 segments at most",
             Defect::Scan(|streams, segment| {
                 let total = segment.total().min(4);
@@ -115,7 +115,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "more_segments_than_streams_are_everything",
+            "more_segments_than_streams_are_complete",
             "segments beyond the 128th are left out",
             Defect::Scan(
                 |streams, segment| {
@@ -124,18 +124,14 @@ pub(crate) fn proofs() -> Vec<Proof> {
             ),
         ),
         (
-            "segments_through_different_handles_are_everything",
+            "segments_through_different_handles_are_complete",
             "a handle scans segment 0 of its own",
             Defect::Scan(|streams, segment| {
                 let first = Segment::split(segment.total()).next();
                 first.map_or_else(Vec::new, |first| everything(streams, first))
             }),
         ),
-        (
-            "segments_side_by_side_are_everything",
-            "more than 3 readers at once are refused",
-            Defect::FewReaders,
-        ),
+        ("concurrent_segments_are_complete", "more than 3 readers at once are refused", Defect::FewReaders),
         (
             "a_stream_lies_in_one_segment",
             "commits are shared out, not streams",
@@ -174,7 +170,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
     ]
 }
 
-/// A commit that nobody put.
+/// A commit that no writer put.
 fn strange() -> Arc<C> {
     Arc::new(C {
         key: "strange".into(),

@@ -1,4 +1,4 @@
-//! What the rules about snapshots are proved against.
+//! Proofs of the rules about snapshots.
 
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode};
 use eventsrc_core::stream::Zone;
@@ -8,7 +8,7 @@ use eventsrc_testkit::conformance::{Sample, SampleKey};
 use super::S;
 use super::snapshots::{Kept, Location, Sn, SnapshotDefect};
 
-/// A rule, what the storage does wrong, and how.
+/// A rule, the description of the defect, and the defect.
 pub(crate) type Proof = (&'static str, &'static str, SnapshotDefect);
 
 pub(crate) fn proofs() -> Vec<Proof> {
@@ -22,29 +22,29 @@ fn names() -> Vec<Proof> {
         name.1 = SampleKey { category: change(&key.category), id: change(&key.id) };
     }
     vec![
-        ("versions_are_apart", "the version is left out", Name(|name| name.2 = 0)),
+        ("versions_are_distinct", "the version is left out", Name(|name| name.2 = 0)),
         ("each_version_has_its_own_snapshots", "versions have one bit", Name(|name| name.2 %= 2)),
         (
-            "keys_are_apart",
+            "keys_are_distinct",
             "category and id are put together with nothing between",
             Name(|name| name.1 = ("", &*format!("{}{}", name.1.category, name.1.id)).into()),
         ),
         (
-            "keys_that_differ_in_case_or_spaces_are_apart",
+            "keys_that_differ_in_case_or_spaces_are_distinct",
             "case is ignored",
             Name(|name| each(name, str::to_lowercase)),
         ),
         (
-            "unicode_keys_are_apart",
+            "unicode_keys_are_distinct",
             "combining marks are joined to their letter",
             Name(|name| each(name, |part| part.replace("e\u{301}", "\u{e9}"))),
         ),
         (
-            "long_keys_are_apart",
+            "long_keys_are_distinct",
             "keys are cut to 255 letters",
             Name(|name| each(name, |part| part.chars().take(255).collect())),
         ),
-        ("names_are_apart", "names are trimmed", Name(|name| name.0 = name.0.trim().into())),
+        ("names_are_distinct", "names are trimmed", Name(|name| name.0 = name.0.trim().into())),
     ]
 }
 
@@ -86,7 +86,7 @@ fn finding() -> Vec<Proof> {
             }),
         ),
         (
-            "before_a_sequence_is_not_the_one_at_it",
+            "before_a_sequence_excludes_the_snapshot_at_it",
             "before a sequence includes it",
             Find(|kept, which| match which {
                 SnapshotAt::Before(limit) => {
@@ -96,7 +96,7 @@ fn finding() -> Vec<Proof> {
             }),
         ),
         (
-            "before_a_sequence_may_be_the_cached_one",
+            "before_a_sequence_includes_the_cached_one",
             "before a sequence is an epoch",
             Find(|kept, which| match which {
                 SnapshotAt::Before(limit) => {
@@ -119,7 +119,7 @@ fn finding() -> Vec<Proof> {
             }),
         ),
         (
-            "what_is_not_there_is_none",
+            "a_missing_snapshot_is_none",
             "what is not there is an error",
             Find(|kept, which| match kept.find(which) {
                 Ok(None) => Err(StorageError::new(ErrorKind::Invalid, "not there")),
@@ -139,7 +139,7 @@ fn finding() -> Vec<Proof> {
             }),
         ),
         (
-            "an_unreadable_snapshot_stops_no_other",
+            "an_unreadable_snapshot_does_not_affect_others",
             "all snapshots of a key are decoded",
             Find(|kept, which| {
                 kept.find(SnapshotAt::Latest)?;
@@ -229,7 +229,7 @@ fn values() -> Vec<Proof> {
             }),
         ),
         (
-            "what_was_put_is_there_through_every_handle",
+            "a_snapshot_is_visible_through_every_handle",
             "a handle sees what was there when it was opened",
             Stale,
         ),
@@ -250,7 +250,7 @@ fn modes() -> Vec<Proof> {
         ),
         ("the_cache_never_goes_back", "the last to cache wins", Put(last_wins)),
         (
-            "a_cached_deletion_is_not_set_back",
+            "an_older_value_does_not_replace_a_cached_deletion",
             "a value wins over a deletion",
             Put(|kept, snapshot, mode| {
                 kept.cached = kept.cached.take().filter(|cached| cached.value.is_some());
@@ -267,7 +267,7 @@ fn modes() -> Vec<Proof> {
             }),
         ),
         (
-            "the_cache_is_apart_from_the_epochs",
+            "the_cache_is_independent_of_epochs",
             "nothing is cached that an epoch is beyond",
             Put(|kept, snapshot, mode| {
                 let latest = kept.epochs.keys().next_back().copied();
@@ -287,7 +287,7 @@ fn modes() -> Vec<Proof> {
             }),
         ),
         (
-            "an_epoch_may_be_put_late",
+            "an_epoch_may_be_put_out_of_order",
             "an epoch before the latest is left out",
             Put(|kept, snapshot, mode| {
                 if mode == Cache || kept.epochs.keys().next_back().copied() < snapshot.sequence() {
@@ -368,10 +368,10 @@ fn modes() -> Vec<Proof> {
             "a snapshot inside a commit is kept as one at its end",
             Put(|kept, snapshot, mode| kept.put(&Snapshot::new(snapshot.value.clone(), snapshot.head), mode)),
         ),
-        ("the_greatest_of_many_cached_at_once_is_kept", "a put looks first and caches later", CheckThenPut),
-        ("epochs_put_at_once_are_all_kept", "a put reads all, and writes all back", ReadThenWriteAll),
+        ("concurrent_cache_puts_keep_the_greatest", "a put looks first and caches later", CheckThenPut),
+        ("concurrent_epoch_puts_are_all_kept", "a put reads all, and writes all back", ReadThenWriteAll),
         (
-            "a_reader_beside_a_writer_never_goes_back",
+            "a_reader_during_writes_never_goes_back",
             "every tenth put caches the one before",
             Put(|kept, snapshot, mode| {
                 let tenth = snapshot.sequence().is_some_and(|sequence| sequence.number() % 10 == 0);

@@ -1,4 +1,4 @@
-//! A small snapshot storage that keeps the contract, made to break it in one way at a time.
+//! A small snapshot storage that keeps the contract, except for one defect at a time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,24 +13,24 @@ pub(crate) type Sn = Snapshot<S, Sample>;
 pub(crate) type Location = (String, SampleKey, u32);
 type Found = Result<Option<Sn>, StorageError>;
 
-/// In which way the storage is wrong.
+/// A defect of the storage.
 #[derive(Clone, Copy)]
 pub(crate) enum SnapshotDefect {
-    /// In none.
+    /// No defect.
     None,
-    /// It takes one name, key and version for another.
+    /// It replaces the name, key or version.
     Name(fn(&mut Location)),
-    /// It keeps something else than what was put.
+    /// It stores something else than was put.
     Keep(fn(&mut Sn)),
-    /// It puts in its own way.
+    /// It changes how snapshots are put.
     Put(fn(&mut Kept, &Sn, SnapshotMode)),
-    /// It finds in its own way.
+    /// It changes how snapshots are found.
     Find(fn(&Kept, SnapshotAt<S>) -> Found),
-    /// It looks whether the cached one is older, and replaces it later.
+    /// It checks that the cached snapshot is older, and replaces it later.
     CheckThenPut,
-    /// A handle sees what was there when it was opened, and what it put itself.
+    /// A handle sees what was stored when it was opened, and what it put itself.
     Stale,
-    /// It reads all, changes it, and writes it back.
+    /// It reads all snapshots, changes one, and writes all back.
     ReadThenWriteAll,
 }
 
@@ -46,7 +46,7 @@ impl Kept {
         self.epochs.values().chain(&self.cached).cloned().collect()
     }
 
-    /// The sound way to put.
+    /// The correct put.
     pub(crate) fn put(&mut self, snapshot: &Sn, mode: SnapshotMode) {
         let Some(Head { sequence, .. }) = snapshot.to_keep() else { return };
         match mode {
@@ -59,7 +59,7 @@ impl Kept {
         }
     }
 
-    /// The sound way to find.
+    /// The correct lookup.
     pub(crate) fn find(&self, which: SnapshotAt<S>) -> Found {
         let all = self.all().into_iter();
         let found = match which {

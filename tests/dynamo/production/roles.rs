@@ -1,4 +1,4 @@
-//! What each role asks of DynamoDB: every request of a client is written down.
+//! The DynamoDB requests of each role, as a recording client sees them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -22,12 +22,12 @@ use serde_json::Value;
 
 use super::super::Storage;
 
-/// Actions, and the table that each is done to.
-type Done = BTreeSet<(String, String)>;
+/// Actions and their tables.
+type Actions = BTreeSet<(String, String)>;
 
-/// Writes down what is asked of the service.
+/// Records the requests to the service.
 #[derive(Debug, Clone, Default)]
-struct Recorder(Arc<Mutex<Done>>);
+struct Recorder(Arc<Mutex<Actions>>);
 
 impl Intercept for Recorder {
     fn name(&self) -> &'static str {
@@ -41,7 +41,7 @@ impl Intercept for Recorder {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request();
-        let target = request.headers().get("x-amz-target").expect("a request says what it is");
+        let target = request.headers().get("x-amz-target").expect("a request has a target");
         let (_, action) = target.split_once('.').expect("a service and an action");
         let body: Value = serde_json::from_slice(request.body().bytes().expect("a request is at hand"))?;
         let table = body["TableName"].as_str().expect("each request is for one table").to_owned();
@@ -50,7 +50,7 @@ impl Intercept for Recorder {
     }
 }
 
-/// How many events there were.
+/// A fold to the number of events.
 struct Count;
 
 impl Fold<StreamName, u64, String> for Count {
@@ -64,7 +64,7 @@ impl Fold<StreamName, u64, String> for Count {
 
 type Snapshots = DynamoSnapshots<StreamName, u64, u64>;
 
-/// Tables with something in them, for those that write down what they do.
+/// Tables with contents, for clients that record their requests.
 struct Tables {
     endpoint: String,
     access_key: String,
@@ -99,17 +99,17 @@ fn ada() -> StreamName {
 }
 
 impl Recorder {
-    fn done(&self) -> Done {
+    fn done(&self) -> Actions {
         self.0.lock().unwrap().clone()
     }
 }
 
-/// Saves commands of all kinds, and keeps snapshots.
-pub(super) async fn writer() -> Done {
+/// Saves commands of all kinds, and stores snapshots.
+pub(super) async fn writer() -> Actions {
     let (dynamo, recorder) = Tables::new().await.recorded();
     dynamo.check_tables().await.unwrap();
     let saves = [0, 1].map(|_| Arc::new(SaveApi::new(Storage::new(&dynamo))));
-    // Cold, warm, and each in the way of the other.
+    // Cold and warm saves, each in conflict with the other.
     for number in 0..6 {
         let operation = Operation::insert(format!("event {number}"));
         assert!(saves[number % 2].save(&ada(), operation).await.unwrap().saved().is_some());
@@ -129,8 +129,8 @@ pub(super) async fn writer() -> Done {
     recorder.done()
 }
 
-/// Asks for values of all kinds, and reads everything.
-pub(super) async fn reader() -> Done {
+/// Makes queries of all kinds, and scans everything.
+pub(super) async fn reader() -> Actions {
     let (dynamo, recorder) = Tables::new().await.recorded();
     dynamo.check_tables().await.unwrap();
     let count = QueryApi::new(Storage::new(&dynamo), Count);
@@ -145,14 +145,14 @@ pub(super) async fn reader() -> Done {
     recorder.done()
 }
 
-/// Reads what is missing in the stream of changes, as a synchronizer does.
-pub(super) async fn consumer() -> Done {
+/// Reads the changes of the table's stream, and missing commits from the table, as a synchronizer does.
+pub(super) async fn consumer() -> Actions {
     let (dynamo, recorder) = Tables::new().await.recorded();
     let storage = Storage::new(&dynamo);
     storage.latest(&ada()).await.unwrap();
     assert_eq!(storage.events_after(&ada(), Some(2)).try_collect::<Vec<_>>().await.unwrap().len(), 1);
     everything(&storage).await;
-    // It learns from it what the stream is called.
+    // This request gives it the ARN of the stream.
     let mut done = recorder.done();
     done.insert(("dynamodb:DescribeTable".into(), "events".into()));
     done

@@ -1,11 +1,11 @@
-//! The templates of CloudFormation, and what the policies in them mean.
+//! The CloudFormation templates and the meaning of their policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
 
-/// What all tables' names begin with.
+/// Prefix of the ARNs of all tables.
 const BEFORE: &str = "arn:aws:dynamodb:eu-west-1:000000000000:table/";
 
 /// The tables of the template, with `table` for its parameter.
@@ -20,12 +20,12 @@ pub(super) fn policies(table: &str) -> BTreeMap<String, Policy> {
     resources.iter().map(|(role, resource)| (role.clone(), policy(resource))).collect()
 }
 
-/// What has to be a text.
+/// The text in `value`. Panics if it is not a string.
 pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
-/// What a role may do, and what it may not.
+/// The permissions of a role.
 #[derive(Debug, Clone)]
 pub(super) struct Policy(Vec<Statement>);
 
@@ -58,17 +58,17 @@ impl Policy {
         Self(document["Statement"].as_array().unwrap().iter().map(statement).collect())
     }
 
-    /// What an administrator has.
+    /// The permissions of an administrator.
     pub(super) fn everything() -> Self {
         Self(vec![Statement { allows: true, actions: vec!["*".into()], resources: vec!["*".into()] }])
     }
 
-    /// Both together.
+    /// The statements of both.
     pub(super) fn and(&self, other: Self) -> Self {
         Self([self.0.clone(), other.0].concat())
     }
 
-    /// Whether `action` is allowed for a table, or a part of one: by some statement, and denied by none.
+    /// True if a statement allows `action` on a table, or a part of one, and no statement denies it.
     pub(super) fn allows(&self, action: &str, table: &str) -> bool {
         let resource = format!("{BEFORE}{table}");
         let about = |patterns: &[String], text: &str| patterns.iter().any(|pattern| matches(pattern, text));
@@ -79,7 +79,7 @@ impl Policy {
         !meant.is_empty() && meant.iter().all(|statement| statement.allows)
     }
 
-    /// Each action that is allowed, and for which table or part of one.
+    /// Each allowed action, with its table or part of one.
     pub(super) fn allowed(&self) -> BTreeSet<(String, String)> {
         let of = |statement: &Statement| {
             let table = |resource: &String| resource.strip_prefix(BEFORE).unwrap().to_owned();
@@ -93,7 +93,7 @@ impl Policy {
     }
 }
 
-/// Whether `text` is what `pattern` says, of which a star is any text.
+/// True if `text` matches `pattern`, in which a star stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -113,7 +113,7 @@ fn resources(template: &str, kind: &str, table: &str) -> BTreeMap<String, Value>
     resources.iter().map(|(name, resource)| (name.clone(), resolved(resource, table))).collect()
 }
 
-/// A part of a template, with what is given to it.
+/// A part of a template with its parameters inserted.
 fn resolved(value: &Value, table: &str) -> Value {
     let variables = [
         ("Table", table),

@@ -1,4 +1,4 @@
-//! Requests that are not answered, and why.
+//! Rejected requests and the reasons in the replies.
 
 use http::Method;
 use serde_json::json;
@@ -6,14 +6,11 @@ use serde_json::json;
 use super::questions::signed_up;
 use super::served::tokens;
 use super::{Client, Served, on_each_view};
-use crate::identity::http::client::Asked;
+use crate::identity::http::client::PendingRequest;
 
-on_each_view!(
-    each_bad_request_is_told_what_is_wrong_with_it,
-    a_key_that_was_used_for_something_else_is_refused
-);
+on_each_view!(each_bad_request_gets_its_reason, a_key_that_was_used_for_something_else_is_refused);
 
-async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
+async fn each_bad_request_gets_its_reason(served: Served) {
     let client = &served.client;
     let ada = signed_up(client, "ada").await;
     let user = format!("/users/{}", ada.id());
@@ -31,7 +28,7 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
     let at_least = |token: &str| client.get(&user).header("eventsrc-at-least", token);
     let ada_again = r#"{"name": "eve", "email": "Ada@example.org"}"#;
     let huge = format!(r#"{{"name": "{}", "email": "a@b"}}"#, "a".repeat(20_000));
-    let cases: Vec<(&str, Asked<'_>, u16, &str, &str)> = vec![
+    let cases: Vec<(&str, PendingRequest<'_>, u16, &str, &str)> = vec![
         ("a cut body", post(r#"{"name": "eve""#), 400, "body", "EOF"),
         ("an empty body", post(""), 400, "body", "EOF"),
         ("no JSON", post("name=eve"), 400, "body", "expected"),
@@ -62,9 +59,21 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
             "body",
             "expected a string",
         ),
-        ("no name", post(r#"{"name": "E ve", "email": "e@x"}"#), 422, "text", "\"E ve\" is no name"),
-        ("no address", post(r#"{"name": "eve", "email": "eve"}"#), 422, "text", "is no e-mail address"),
-        ("U+0000", post(r#"{"name": "eve", "email": "e\u0000@x"}"#), 422, "text", "is no e-mail address"),
+        ("no name", post(r#"{"name": "E ve", "email": "e@x"}"#), 422, "text", "\"E ve\" is not a valid name"),
+        (
+            "no address",
+            post(r#"{"name": "eve", "email": "eve"}"#),
+            422,
+            "text",
+            "is not a valid e-mail address",
+        ),
+        (
+            "U+0000",
+            post(r#"{"name": "eve", "email": "e\u0000@x"}"#),
+            422,
+            "text",
+            "is not a valid e-mail address",
+        ),
         ("a taken address", post(ada_again), 409, "taken", "the e-mail address ada@example.org is taken"),
         ("two changes", patch(r#"{"name": "king", "email": "k@x"}"#), 422, "body", "one of"),
         ("no change", patch("{}"), 422, "body", "one of"),
@@ -96,8 +105,14 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
         ),
         ("no such question", client.get("/users?mail=x"), 400, "query", "unknown field `mail`"),
         ("two questions", client.get("/users?email=a@b&name_prefix=a"), 400, "malformed", "or by"),
-        ("a question for no address", client.get("/users?email=ada"), 422, "text", "is no e-mail address"),
-        ("a question for no name", client.get("/users?name_prefix=A"), 422, "text", "is no name"),
+        (
+            "a question for no address",
+            client.get("/users?email=ada"),
+            422,
+            "text",
+            "is not a valid e-mail address",
+        ),
+        ("a question for no name", client.get("/users?name_prefix=A"), 422, "text", "is not a valid name"),
         ("no page", client.get("/users?after=ada"), 400, "malformed", "name,id"),
         (
             "no page of members",
@@ -106,7 +121,7 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
             "malformed",
             "name,id",
         ),
-        ("no such method", client.put(&user), 405, "method", "PUT cannot be done here"),
+        ("no such method", client.put(&user), 405, "method", "PUT is not allowed here"),
         (
             "a group is not changed",
             client.patch(format!("/groups/{}", ada.id()), &json!({})),
@@ -125,7 +140,7 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
         let told = problem["detail"].as_str().unwrap();
         assert!(told.contains(detail) && !told.contains("knownknown"), "{what}: {told:?}");
     }
-    assert_eq!(client.get(&user).having_seen([&ada]).send().await.is(200).json(), ada.json());
+    assert_eq!(client.get(&user).at_least([&ada]).send().await.is(200).json(), ada.json());
     let all = client.get("/users").send().await.is(200).json();
     assert_eq!(all["users"].as_array().unwrap().len(), 1, "nothing of it was carried out");
 }
@@ -133,7 +148,7 @@ async fn each_bad_request_is_told_what_is_wrong_with_it(served: Served) {
 async fn a_key_that_was_used_for_something_else_is_refused(served: Served) {
     let client = &served.client;
     let key = "00000000-0000-4000-8000-00000000000a";
-    let keyed = |asked: Asked<'static>| asked.header("idempotency-key", key);
+    let keyed = |asked: PendingRequest<'static>| asked.header("idempotency-key", key);
     let client: &'static Client = Box::leak(Box::new(client.clone()));
     let ada = json!({"name": "ada", "email": "ada@example.org"});
     let first = keyed(client.post("/users", &ada)).send().await.is(201);
@@ -154,5 +169,5 @@ async fn a_key_that_was_used_for_something_else_is_refused(served: Served) {
         let refused = keyed(other.clone()).send().await.is(422);
         assert_eq!(refused.json()["type"], "urn:eventsrc:spent-key", "{other:?}");
     }
-    assert_eq!(client.get(&user).having_seen([&first]).send().await.is(200).json(), first.json());
+    assert_eq!(client.get(&user).at_least([&first]).send().await.is(200).json(), first.json());
 }

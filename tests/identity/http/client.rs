@@ -12,16 +12,16 @@ use serde_json::Value;
 
 type Bytes = std::collections::VecDeque<u8>;
 
-/// Talks to one server, over connections that it keeps.
+/// A client of one server with persistent connections.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     address: SocketAddr,
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
-/// A request to be sent.
+/// A request that is not sent yet.
 #[derive(Debug, Clone)]
-pub(super) struct Asked<'a> {
+pub(super) struct PendingRequest<'a> {
     client: &'a Client,
     method: Method,
     path: String,
@@ -29,7 +29,7 @@ pub(super) struct Asked<'a> {
     body: Vec<u8>,
 }
 
-/// What came back.
+/// The reply to a request.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -43,39 +43,39 @@ impl Client {
         Self { address, http }
     }
 
-    pub(super) fn get(&self, path: impl Into<String>) -> Asked<'_> {
+    pub(super) fn get(&self, path: impl Into<String>) -> PendingRequest<'_> {
         self.ask(Method::GET, path)
     }
 
-    pub(super) fn post(&self, path: impl Into<String>, body: &Value) -> Asked<'_> {
+    pub(super) fn post(&self, path: impl Into<String>, body: &Value) -> PendingRequest<'_> {
         self.ask(Method::POST, path).json(body)
     }
 
-    pub(super) fn put(&self, path: impl Into<String>) -> Asked<'_> {
+    pub(super) fn put(&self, path: impl Into<String>) -> PendingRequest<'_> {
         self.ask(Method::PUT, path)
     }
 
-    pub(super) fn patch(&self, path: impl Into<String>, body: &Value) -> Asked<'_> {
+    pub(super) fn patch(&self, path: impl Into<String>, body: &Value) -> PendingRequest<'_> {
         self.ask(Method::PATCH, path).json(body)
     }
 
-    pub(super) fn delete(&self, path: impl Into<String>) -> Asked<'_> {
+    pub(super) fn delete(&self, path: impl Into<String>) -> PendingRequest<'_> {
         self.ask(Method::DELETE, path)
     }
 
-    pub(super) fn ask(&self, method: Method, path: impl Into<String>) -> Asked<'_> {
-        Asked { client: self, method, path: path.into(), headers: Vec::new(), body: Vec::new() }
+    pub(super) fn ask(&self, method: Method, path: impl Into<String>) -> PendingRequest<'_> {
+        PendingRequest { client: self, method, path: path.into(), headers: Vec::new(), body: Vec::new() }
     }
 }
 
-impl Asked<'_> {
+impl PendingRequest<'_> {
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// Asks for at least what these answers were built from: a header for each.
-    pub(super) fn having_seen<'r>(self, replies: impl IntoIterator<Item = &'r Reply>) -> Self {
+    /// Requires an answer at least as new as these replies: one header for each.
+    pub(super) fn at_least<'r>(self, replies: impl IntoIterator<Item = &'r Reply>) -> Self {
         replies.into_iter().fold(self, |asked, reply| asked.header("eventsrc-at-least", reply.token()))
     }
 
@@ -88,13 +88,13 @@ impl Asked<'_> {
         self
     }
 
-    /// Sends it, once.
+    /// Sends the request once.
     pub(super) async fn send(self) -> Reply {
         let uri = format!("http://{}{}", self.client.address, self.path);
         self.try_send().await.unwrap_or_else(|error| panic!("{uri}: {error:?}"))
     }
 
-    /// Sends it once; the connection may be refused or cut.
+    /// Sends the request once. The connection may be refused or cut.
     pub(super) async fn try_send(self) -> Result<Reply, hyper_util::client::legacy::Error> {
         let uri = format!("http://{}{}", self.client.address, self.path);
         let mut request = Request::builder().method(self.method).uri(uri);
@@ -107,7 +107,7 @@ impl Asked<'_> {
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
-    /// Sends the command until it is carried out or refused, as a caller does: again, as it is, with an id of its own.
+    /// Sends the command with an idempotency key until it is carried out or refused, as callers do.
     pub(super) async fn carry_out(self) -> Reply {
         let CommitId(id) = Randomness::from_system().commit_id(SystemClock.now());
         let asked = self.header("idempotency-key", id.to_string());
@@ -150,7 +150,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", text()))
     }
 
-    /// The id of what was made.
+    /// The id in the reply.
     #[track_caller]
     pub(super) fn id(&self) -> String {
         self.json()["id"].as_str().unwrap().to_owned()

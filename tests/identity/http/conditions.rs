@@ -1,11 +1,11 @@
-//! Entity tags: reads that save a transfer, and writes that insist on a state.
+//! Entity tags: reads that save a transfer, and conditional writes.
 
 use futures::future::join_all;
 use serde_json::json;
 
 use super::questions::{group, signed_up};
 use super::{Client, Served, on_each_view};
-use crate::identity::http::client::{Asked, Reply};
+use crate::identity::http::client::{PendingRequest, Reply};
 
 on_each_view!(
     what_the_caller_has_is_not_sent_again,
@@ -31,7 +31,7 @@ async fn what_the_caller_has_is_not_sent_again(served: Served) {
         "/users?email=ada@example.org".into(),
     ] {
         let read = |condition: String| client.get(&path).header("if-none-match", condition).send();
-        let first = client.get(&path).having_seen([&joined]).send().await.is(200);
+        let first = client.get(&path).at_least([&joined]).send().await.is(200);
         for condition in [
             first.tag().to_owned(),
             format!("W/{}", first.tag()),
@@ -64,12 +64,12 @@ async fn a_tag_changes_with_each_change_and_with_nothing_else(served: Served) {
     ] {
         let written = change.carry_out().await;
         assert!(written.status < 300, "{written:?}");
-        let of_readers = client.get(&readers_path).having_seen([&written]).send().await.is(200);
+        let of_readers = client.get(&readers_path).at_least([&written]).send().await.is(200);
         assert_eq!(client.get(&readers_path).send().await.is(200).tag(), of_readers.tag());
         tags.push(of_readers.tag().to_owned());
-        let of_ada = client.get(&ada_path).having_seen([&written]).send().await;
+        let of_ada = client.get(&ada_path).at_least([&written]).send().await;
         if changes_ada && of_ada.status == 200 {
-            assert_eq!(of_ada.tag(), written.tag(), "a write is answered with the tag of what it made");
+            assert_eq!(of_ada.tag(), written.tag(), "the reply to a write has the tag of the new state");
         }
         if !changes_ada {
             assert!(of_readers.tag().starts_with(written.tag().trim_end_matches('"')), "{written:?}");
@@ -106,11 +106,11 @@ async fn a_write_to_another_state_is_refused_and_changes_nothing(served: Served)
             assert_eq!(refused.json()["type"], "urn:eventsrc:changed");
         }
     }
-    let seen = client.get(&readers_path).having_seen([&ada, &joined]).send().await.is(200);
+    let seen = client.get(&readers_path).at_least([&ada, &joined]).send().await.is(200);
     assert_eq!(seen.json()["members"], json!([grace.json()]));
     assert_eq!(client.get(&ada_path).send().await.is(200).json(), ada.json());
 
-    // A member's change is not the group's, so the tag of a group that was read goes on being good for a write.
+    // A change of a member is no change of the group, so the tag of the group stays valid for a write.
     let renamed = client.patch(&ada_path, &json!({"name": "king"}));
     let renamed = renamed.header("if-match", format!("\"other\", {}", ada.tag())).send().await.is(204);
     let added = client.put(&ada_in).header("if-match", seen.tag()).send().await.is(201);
@@ -120,9 +120,9 @@ async fn a_write_to_another_state_is_refused_and_changes_nothing(served: Served)
     client.delete(&ada_path).header("if-match", renamed.tag()).send().await.is(404);
 }
 
-/// Of `asked`, all of which are meant for one state, exactly one is carried out.
-async fn one_wins(asked: impl IntoIterator<Item = Asked<'_>>) -> Reply {
-    let replies = join_all(asked.into_iter().map(Asked::carry_out)).await;
+/// Exactly one of `asked`, which all expect the same state, is carried out.
+async fn one_wins(asked: impl IntoIterator<Item = PendingRequest<'_>>) -> Reply {
+    let replies = join_all(asked.into_iter().map(PendingRequest::carry_out)).await;
     let statuses = Vec::from_iter(replies.iter().map(|reply| reply.status));
     let mut won = Vec::from_iter(replies.into_iter().filter(|reply| reply.status != 412));
     assert_eq!(won.len(), 1, "{statuses:?}");
@@ -142,7 +142,7 @@ async fn of_many_writers_with_one_tag_exactly_one_wins(served: Served) {
     let path = format!("/users/{}", ada.id());
     let (mut tag, mut group_tag) = (ada.tag().to_owned(), readers.tag().to_owned());
     for round in 0..ROUNDS {
-        // What needs one commit, and what has to be claimed before.
+        // A change that needs one commit, and one that needs a claim before it.
         for what in ["display_name", "display_name", "email"] {
             let text = |number| format!("ada-{round}-{number}@example.org");
             let won = one_wins(clients.iter().enumerate().map(|(number, client)| {
@@ -156,7 +156,7 @@ async fn of_many_writers_with_one_tag_exactly_one_wins(served: Served) {
         }));
         let won = won.await.is(201);
         let listed =
-            clients[0].get(format!("/groups/{}", readers.id())).having_seen([&won]).send().await.is(200);
+            clients[0].get(format!("/groups/{}", readers.id())).at_least([&won]).send().await.is(200);
         let members = listed.json()["members"].as_array().unwrap().clone();
         for member in &members {
             let out = format!("/groups/{}/members/{}", readers.id(), member["id"].as_str().unwrap());

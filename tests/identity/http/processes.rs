@@ -1,4 +1,4 @@
-//! The program itself, served, killed, and started again.
+//! The program as a server that is killed and started again.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::identity::dynamo::Location;
 use crate::identity::http::client::Reply;
 use crate::identity::started;
 
-/// How the program is started, besides its database and that it serves.
+/// Arguments and variables of the program, in addition to its database and the command to serve.
 #[derive(Debug, Default)]
 pub(in crate::identity) struct Setting {
     pub(in crate::identity) arguments: Vec<String>,
@@ -30,25 +30,25 @@ pub(in crate::identity) struct Setting {
 }
 
 impl Setting {
-    /// With these arguments.
+    /// A setting with these arguments.
     pub(super) fn with<const N: usize>(arguments: [&str; N]) -> Self {
         Self { arguments: arguments.map(str::to_owned).into(), environment: Vec::new() }
     }
 }
 
-/// The program, serving; killed when it is dropped.
+/// The serving program. It is killed when this is dropped.
 pub(super) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// What it told until it listened.
+    /// The lines that it printed until it listened.
     pub(super) told: Vec<String>,
     pub(super) client: Client,
-    /// Where it listens.
+    /// The address at which it listens.
     pub(super) address: SocketAddr,
 }
 
 impl Program {
-    /// Starts it on this database, and waits until it listens.
+    /// Starts the program on this database, and waits until it listens.
     pub(super) async fn start(db: &Path, more: &Setting) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
         command.envs(more.environment.iter().cloned());
@@ -70,10 +70,10 @@ impl Program {
         self.child.kill().await.unwrap();
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Sends SIGTERM, and waits until the program has ended.
     async fn stop(self) {
         self.signal("TERM").await;
-        assert_eq!(self.last_words().await, "stopped");
+        assert_eq!(self.last_line().await, "Stopped.");
     }
 
     async fn signal(&self, signal: &str) {
@@ -82,8 +82,8 @@ impl Program {
         assert!(signalled.success());
     }
 
-    /// Waits until it has ended well; the last that it told.
-    async fn last_words(mut self) -> String {
+    /// Waits until the program has ended with success. Returns its last line.
+    async fn last_line(mut self) -> String {
         let mut told = Vec::new();
         while let Some(line) = self.lines.next_line().await.unwrap() {
             told.push(line);
@@ -94,21 +94,21 @@ impl Program {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_goes_on_with_all_that_it_answered() {
+async fn a_killed_server_resumes_with_all_that_it_acknowledged() {
     goes_on_after_kills(&Setting::default(), 4, Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_goes_on_with_a_view_in_postgres() {
+async fn a_killed_server_resumes_with_a_view_in_postgres() {
     let url = servers::postgres().await.database("identity_kills").await;
     goes_on_after_kills(&Setting::with(["--views", &url]), 4, Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_at_random_moments_loses_nothing_that_is_in_dynamo() {
+async fn a_server_killed_at_random_moments_loses_no_acknowledged_commit_in_dynamo() {
     let place = Location::new("identitykills").await;
     let answered = goes_on_after_kills(&place.setting(), 20, Duration::from_millis(100)).await;
-    // The view is in a file, and would not miss what is lost.
+    // The view is in a file, and would not show the loss.
     let service = started(&place.storages());
     for user in &answered {
         let id = UserId(user.id().parse().unwrap());
@@ -123,7 +123,8 @@ async fn a_server_that_is_killed_at_random_moments_loses_nothing_that_is_in_dyna
     }
 }
 
-/// Kills servers of this setting, each at some moment after somebody was answered, and starts them again; what was answered.
+/// Kills servers of this setting, each at a random moment after a first answer, and starts them again. Returns
+/// the answered commands.
 async fn goes_on_after_kills(more: &Setting, kills: usize, longest: Duration) -> Vec<Reply> {
     const CALLERS: usize = 4;
     const SEED: u64 = 20_261_121;
@@ -139,7 +140,7 @@ async fn goes_on_after_kills(more: &Setting, kills: usize, longest: Duration) ->
             let (client, stop) = (program.client.clone(), Arc::clone(&stop));
             tokio::spawn(sign_up_until(client, format!("user-{kill}-{caller}"), stop))
         }));
-        // Killed once somebody was answered, in the middle of whatever the others do.
+        // The kill follows an answer, in the middle of the other commands.
         let met = signed_up(&program.client, &format!("killer-{kill}")).await;
         answered.push(met);
         SystemClock.sleep(moments.up_to(longest)).await;
@@ -149,7 +150,8 @@ async fn goes_on_after_kills(more: &Setting, kills: usize, longest: Duration) ->
         for called in calling {
             let (done, open) = called.await.unwrap();
             answered.extend(done);
-            // The last command of each was broken off anywhere: sent again as it was, it is carried out once.
+            // The last command of each caller was interrupted at some point. Sent again unchanged, it
+            // is carried out once.
             if let Some((who, key)) = open {
                 let body = json!({"name": who, "email": format!("{who}@example.org")});
                 let again = program.client.post("/users", &body).header("idempotency-key", key.clone());
@@ -174,11 +176,12 @@ async fn goes_on_after_kills(more: &Setting, kills: usize, longest: Duration) ->
 }
 
 async fn is_there(client: &Client, user: &Reply) {
-    let read = client.get(format!("/users/{}", user.id())).having_seen([user]).send().await.is(200);
+    let read = client.get(format!("/users/{}", user.id())).at_least([user]).send().await.is(200);
     assert_eq!((read.json(), read.tag()), (user.json(), user.tag()));
 }
 
-/// Signs people up, until the server is gone: those who were answered, and whom the last command was about.
+/// Signs users up until the server is gone. Returns the users of answered commands, and the one of the last
+/// command.
 async fn sign_up_until(
     client: Client,
     who: String,
@@ -208,7 +211,7 @@ async fn sign_up_until(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_told_to_stop_answers_all_that_it_carries_out() {
+async fn a_stopped_server_answers_all_commands_in_progress() {
     const CALLERS: usize = 8;
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("identity.db");
@@ -222,16 +225,16 @@ async fn a_server_that_is_told_to_stop_answers_all_that_it_carries_out() {
     let program = Program::start(&db, &Setting::default()).await;
     for called in calling {
         let (id, last) = called.await.unwrap();
-        let read = program.client.get(format!("/users/{id}")).having_seen([&last]).send().await.is(200);
-        assert_eq!(read.tag(), last.tag(), "no change was saved whose caller was not told");
+        let read = program.client.get(format!("/users/{id}")).at_least([&last]).send().await.is(200);
+        assert_eq!(read.tag(), last.tag(), "every saved change was acknowledged");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_told_twice_to_stop_waits_for_nobody() {
+async fn a_server_stopped_twice_ends_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::start(&folder.path().join("identity.db"), &Setting::default()).await;
-    // A request whose body never comes; the server has taken it when it asks for the body.
+    // A request whose body never comes. The server has accepted it when it asks for the body.
     let mut caller = TcpStream::connect(program.address).await.unwrap();
     let head =
         "POST /groups HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: 9\r\n";
@@ -240,12 +243,12 @@ async fn a_server_that_is_told_twice_to_stop_waits_for_nobody() {
     assert_eq!(lines.next_line().await.unwrap().unwrap(), "HTTP/1.1 100 Continue");
     program.signal("INT").await;
     let told = program.lines.next_line().await.unwrap().unwrap();
-    assert!(told.starts_with("stopping: "), "{told}");
+    assert!(told.starts_with("Draining in-flight requests. "), "{told}");
     program.signal("INT").await;
-    assert_eq!(program.last_words().await, "stopped at once");
+    assert_eq!(program.last_line().await, "Stopped immediately.");
 }
 
-/// Changes a user until the server is gone; the last answer.
+/// Changes a user until the server is gone. Returns the last answer.
 async fn rename_until_gone(client: Client, user: Reply) -> (String, Reply) {
     let id = user.id();
     let mut last = user;

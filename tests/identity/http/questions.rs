@@ -1,4 +1,4 @@
-//! What the view answers.
+//! The answers of the view.
 
 use std::collections::BTreeSet;
 
@@ -34,13 +34,13 @@ async fn a_user_is_found_by_id_by_address_and_by_the_beginning_of_its_name(serve
     let (ada, adam) = (signed_up(client, "ada").await, signed_up(client, "adam").await);
     let grace = signed_up(client, "grace").await;
     let found = async |path: String, seen: &[&Reply]| {
-        let reply = client.get(path).having_seen(seen.iter().copied()).send().await.is(200);
+        let reply = client.get(path).at_least(seen.iter().copied()).send().await.is(200);
         (reply.json(), reply.token().to_owned())
     };
     let all = [&ada, &adam, &grace];
     let (user, token) = found(format!("/users/{}", ada.id()), &all).await;
     assert_eq!(user, json!({"id": ada.id(), "name": "ada", "email": "ada@example.org"}));
-    assert_eq!(user, ada.json(), "a sign-up is answered with the user");
+    assert_eq!(user, ada.json(), "the reply to a sign-up is the user");
     let (listed, same) = found("/users?email=Ada%40example.org".into(), &all).await;
     assert_eq!((&listed["users"], &same), (&json!([user]), &token), "one answer is as good as the other");
     for (prefix, names) in [
@@ -69,7 +69,7 @@ async fn a_user_is_found_by_id_by_address_and_by_the_beginning_of_its_name(serve
     assert_eq!(each(&found("/users?name_prefix=ada".into(), &seen).await.0["users"], "name"), ["adam"]);
 
     let deleted = client.delete(&path).carry_out().await.is(204);
-    client.get(&path).having_seen([&deleted]).send().await.is(404);
+    client.get(&path).at_least([&deleted]).send().await.is(404);
     assert_eq!(found("/users?email=king@example.org".into(), &[&deleted]).await.0["users"], json!([]));
     assert_eq!(each(&found("/users".into(), &[&deleted]).await.0["users"], "name"), ["adam", "grace"]);
 }
@@ -83,21 +83,21 @@ async fn a_group_lists_its_members_as_they_are_now(served: Served) {
     let member = |user: &Reply| format!("{path}/members/{}", user.id());
     let first = client.put(member(&grace)).carry_out().await.is(201);
     let second = client.put(member(&ada)).carry_out().await.is(201);
-    let listed = client.get(&path).having_seen([&first, &second]).send().await.is(200).json();
+    let listed = client.get(&path).at_least([&first, &second]).send().await.is(200).json();
     let expected = json!({"id": readers.id(), "name": "readers", "members": [ada.json(), grace.json()]});
     assert_eq!(listed, expected);
 
     let body = json!({"display_name": "Grace"});
     let named = client.patch(format!("/users/{}", grace.id()), &body).carry_out().await.is(204);
     let gone = client.delete(format!("/users/{}", ada.id())).carry_out().await.is(204);
-    let listed = client.get(&path).having_seen([&second, &named, &gone]).send().await.is(200).json();
+    let listed = client.get(&path).at_least([&second, &named, &gone]).send().await.is(200).json();
     assert_eq!(each(&listed["members"], "display_name"), ["Grace"]);
 
     let left = client.delete(member(&grace)).carry_out().await.is(204);
-    let listed = client.get(&path).having_seen([&left]).send().await.is(200).json();
+    let listed = client.get(&path).at_least([&left]).send().await.is(200).json();
     assert_eq!(listed["members"], json!([]));
     let back = client.put(member(&grace)).carry_out().await.is(201);
-    let listed = client.get(&path).having_seen([&back]).send().await.is(200).json();
+    let listed = client.get(&path).at_least([&back]).send().await.is(200).json();
     assert_eq!(each(&listed["members"], "name"), ["grace"]);
 }
 
@@ -119,8 +119,8 @@ async fn a_long_list_comes_in_pages_that_have_everybody_once(served: Served) {
         [("users", Some("/users?name_prefix=user-".to_owned())), ("members", Some(path.clone()))]
     {
         let (mut names, mut sizes, mut tags) = (Vec::new(), Vec::new(), BTreeSet::new());
-        // One token of all of them would be too long for a header, and several are not.
-        client.get("/users?name_prefix=x").having_seen(&joined).send().await.is(200);
+        // One token of all of them would be too long for a header; several tokens are not.
+        client.get("/users?name_prefix=x").at_least(&joined).send().await.is(200);
         while let Some(page) = next {
             let reply = client.get(page).send().await.is(200);
             let listed = reply.json();
@@ -147,8 +147,8 @@ async fn what_is_not_there_is_not_found(served: Served) {
     for reply in [
         client.get(format!("/users/{nobody}")).send().await,
         client.get("/users/ada").send().await,
-        client.get(format!("/users/{}", readers.id())).having_seen([&readers]).send().await,
-        client.get(format!("/groups/{}", ada.id())).having_seen([&ada]).send().await,
+        client.get(format!("/users/{}", readers.id())).at_least([&readers]).send().await,
+        client.get(format!("/groups/{}", ada.id())).at_least([&ada]).send().await,
         client.patch(format!("/users/{nobody}"), name).send().await,
         client.delete(format!("/users/{nobody}")).send().await,
         client.put(format!("/groups/{nobody}/members/{}", ada.id())).send().await,

@@ -1,11 +1,11 @@
-//! The commands of the README, typed in as they stand there.
+//! The commands of the README, executed as they are written there.
 
 use std::path::Path;
 use std::process::Stdio;
 
 use eventsrc_core::Token;
 use eventsrc_core::clock::{Randomness, SystemClock};
-use eventsrc_examples::identity::{UserId, signed_beside};
+use eventsrc_examples::identity::{UserId, signed_with_key_file};
 use eventsrc_test_servers as servers;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -14,7 +14,7 @@ use tokio::process::Command;
 use super::processes::{Program, Setting};
 use crate::identity::dynamo::Location;
 
-/// Where the README has the server listen.
+/// The address of the server in the README.
 const THERE: &str = "127.0.0.1:8080";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,7 +33,7 @@ async fn it_does_so_as_well_if_the_events_are_in_dynamo() {
     does_what_the_readme_shows(&Location::new("identityreadme").await.setting()).await;
 }
 
-/// Types in each command, for a server of this setting.
+/// Executes each command against a server of this setting.
 async fn does_what_the_readme_shows(more: &Setting) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/identity/README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
@@ -44,10 +44,10 @@ async fn does_what_the_readme_shows(more: &Setting) {
     let told = program.told.join("\n").replace(db.to_str().unwrap(), "target/http.db");
     let told = told
         .replace("; the view is in Postgres", "")
-        .replace("the table identity of DynamoDB; the view is in ", "");
+        .replace("the DynamoDB table identity; the view is in ", "");
     let commands = commands(&readme);
     assert!(commands.len() > 10, "{commands:?}");
-    // The first one starts the server.
+    // The first command starts the server.
     let mut outputs = vec![told.replace(&here, THERE)];
     outputs.extend(typed(&commands[1..], &here, folder.path()).await);
     let mut outputs = outputs.into_iter();
@@ -56,15 +56,15 @@ async fn does_what_the_readme_shows(more: &Setting) {
         std::fs::write(&path, &shown).unwrap();
     }
     let difference = readme.lines().zip(shown.lines()).find(|(there, here)| lasting(there) != lasting(here));
-    assert_eq!(difference, None, "WRITE_README=1 writes down what is");
+    assert_eq!(difference, None, "WRITE_README=1 writes the actual output");
     assert_eq!(readme.lines().count(), shown.lines().count());
     assert_eq!(stale(&program, &db).await, shown_as_stale(&readme));
 }
 
-/// The answer to who asks for an event that Ada does not have.
+/// The reply to a request for an event that Ada does not have.
 async fn stale(program: &Program, db: &Path) -> Value {
     let ada = UserId("0199c0de-0000-7000-8000-000000000ada".parse().unwrap());
-    let tokens = signed_beside(db, &SystemClock, &Randomness::from_system()).unwrap();
+    let tokens = signed_with_key_file(db, &SystemClock, &Randomness::from_system()).unwrap();
     let token = tokens.encode(&Token::claimed(&ada, 7_u64).unwrap()).unwrap();
     let asked = program.client.get(format!("/users/{}", ada.0)).header("eventsrc-at-least", token);
     asked.send().await.is(504).json()
@@ -75,7 +75,7 @@ fn shown_as_stale(readme: &str) -> Value {
     serde_json::from_str(json.split("```").next().unwrap()).unwrap()
 }
 
-/// What is typed in, without what is only shown.
+/// The commands of the README, without their outputs.
 fn commands(readme: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     for line in consoles(readme) {
@@ -96,7 +96,7 @@ fn consoles(readme: &str) -> impl Iterator<Item = &str> {
     parts.flat_map(|part| part.split("```").next().unwrap().lines())
 }
 
-/// What the shell answers to each of `commands`.
+/// The output of the shell for each of `commands`.
 async fn typed(commands: &[String], here: &str, folder: &Path) -> Vec<String> {
     const END: &str = "the end of the answer";
     let script =
@@ -121,7 +121,7 @@ async fn typed(commands: &[String], here: &str, folder: &Path) -> Vec<String> {
     outputs
 }
 
-/// The README with these answers in place of those that it shows.
+/// The README with these outputs in place of its own.
 fn with_outputs(readme: &str, mut next: impl FnMut() -> String) -> String {
     let (mut shown, mut in_console) = (Vec::new(), false);
     let mut lines = readme.lines().peekable();
@@ -142,7 +142,7 @@ fn with_outputs(readme: &str, mut next: impl FnMut() -> String) -> String {
     shown.join("\n")
 }
 
-/// A line without what differs from run to run: the time, and signatures.
+/// The parts of a line that are the same in each run, without times and signatures.
 fn lasting(line: &str) -> String {
     if line.starts_with("date: ") {
         return "date".into();

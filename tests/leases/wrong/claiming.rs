@@ -1,4 +1,4 @@
-//! What the rules about leases that are claimed are proved against.
+//! Proofs of the rules about claims.
 
 use eventsrc_core::lease::Checkpoint;
 use eventsrc_core::{ErrorKind, StorageError};
@@ -10,7 +10,7 @@ use crate::leases::unmoved;
 pub(crate) fn proofs() -> Vec<Proof> {
     vec![
         (
-            "a_claim_names_the_heir_and_changes_nothing_else",
+            "a_claim_sets_the_next_owner_and_changes_nothing_else",
             "a claim moves the pulse",
             Claim(|on, lease, worker| {
                 let claimed = on.claim(lease, worker)?;
@@ -19,7 +19,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "the_owner_of_a_claimed_lease_goes_on",
+            "the_owner_of_a_claimed_lease_continues",
             "a renewal forgets the heir",
             RenewEach(|on, worker, renewal| {
                 let Some(renewed) = on.renew_one(worker, renewal)? else { return Ok(None) };
@@ -28,12 +28,12 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_was_renewed_is_claimed",
+            "a_lease_renewed_since_is_claimed",
             "a claim compares all that it saw",
             Claim(|on, lease, worker| Ok(on.now(lease) == *lease && on.claim(lease, worker)?)),
         ),
         (
-            "a_lease_that_has_an_heir_is_not_claimed",
+            "a_lease_with_a_next_owner_is_not_claimed",
             "the last who claims is the heir",
             Claim(|on, lease, worker| {
                 if on.now(lease).owner == lease.owner {
@@ -48,7 +48,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             Claim(|on, lease, worker| on.claim(&on.now(lease), worker)),
         ),
         (
-            "a_lease_that_nobody_has_is_not_claimed",
+            "a_free_lease_is_not_claimed",
             "who claims what nobody has takes it",
             Claim(|on, lease, worker| {
                 if on.now(lease).owner.is_some() {
@@ -58,7 +58,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_is_not_there_is_not_claimed",
+            "a_missing_lease_is_not_claimed",
             "a claim of what is not there is an error",
             Claim(|on, lease, worker| {
                 if on.is_there(&lease.shard) {
@@ -68,17 +68,17 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_claim_made_again_stands",
+            "a_repeated_claim_succeeds",
             "a claim meets itself, and is refused",
             Claim(|on, lease, worker| Ok(on.now(lease).next_owner.is_none() && on.claim(lease, worker)?)),
         ),
         (
-            "of_16_claimers_one_is_heir",
+            "of_16_racing_claims_one_succeeds",
             "it looks first, and claims later",
             Claim(|on, lease, worker| Ok(on.claim(lease, worker)? || on.before(lease).next_owner.is_none())),
         ),
         (
-            "a_shard_that_ended_is_not_claimed",
+            "an_ended_shard_is_not_claimed",
             "who claims what ended takes it, from its beginning",
             Claim(|on, lease, worker| {
                 if !on.now(lease).has_ended() {

@@ -1,4 +1,4 @@
-//! What the rules about leases that are made, listed and forgotten are proved against.
+//! Proofs of the rules about created, listed and removed leases.
 
 use eventsrc_core::lease::NewLease;
 use eventsrc_core::{ErrorKind, StorageError};
@@ -13,7 +13,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
 fn made() -> Vec<Proof> {
     vec![
         (
-            "a_created_lease_is_as_it_was_asked_for",
+            "a_created_lease_is_as_requested",
             "a lease has one parent at most",
             Create(|on, new| {
                 let mut new = new.to_vec();
@@ -22,7 +22,7 @@ fn made() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_is_there_is_left_alone",
+            "an_existing_lease_is_left_unchanged",
             "a lease that ended is made anew",
             Create(|on, new| {
                 on.remove(&shards(new))?;
@@ -30,7 +30,7 @@ fn made() -> Vec<Proof> {
             }),
         ),
         (
-            "leases_that_are_missing_are_made_beside_those_that_are_there",
+            "missing_leases_are_created_next_to_existing_ones",
             "none is made if one of them is there",
             Create(
                 |on, new| {
@@ -44,12 +44,12 @@ fn made() -> Vec<Proof> {
             Create(|on, new| on.create(&new.iter().rev().cloned().collect::<Vec<_>>())),
         ),
         (
-            "nothing_may_be_created",
+            "an_empty_list_may_be_created",
             "to create nothing is an error",
             Create(|on, new| if new.is_empty() { Err(invalid("no rows")) } else { on.create(new) }),
         ),
         (
-            "many_may_create_the_same_leases_at_once",
+            "concurrent_creates_of_the_same_leases_succeed",
             "it looks which are missing, and makes them later",
             Create(|on, new| {
                 if new.iter().any(|new| on.is_there(&new.shard) && !on.was_there(&new.shard)) {
@@ -64,7 +64,7 @@ fn made() -> Vec<Proof> {
 fn listed() -> Vec<Proof> {
     vec![
         (
-            "a_new_place_has_no_leases",
+            "a_new_store_has_no_leases",
             "there is no table before the first lease",
             Leases(|on| match on.all() {
                 all if all.is_empty() => Err(invalid("no such table")),
@@ -94,9 +94,9 @@ fn listed() -> Vec<Proof> {
 
 fn forgotten() -> Vec<Proof> {
     vec![
-        ("a_lease_that_ended_is_forgotten", "nothing is forgotten", Remove(|_, _| Ok(()))),
+        ("an_ended_lease_is_removed", "nothing is forgotten", Remove(|_, _| Ok(()))),
         (
-            "a_lease_that_has_not_ended_is_not_forgotten",
+            "a_lease_that_has_not_ended_is_not_removed",
             "a lease that nobody has is forgotten",
             Remove(|on, shards| {
                 let named = on.all().into_iter().filter(|lease| shards.contains(&lease.shard));
@@ -104,12 +104,12 @@ fn forgotten() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_ended_is_kept_until_it_is_removed",
+            "an_ended_lease_remains_until_it_is_removed",
             "whatever ended is forgotten",
             Remove(|on, _| on.remove(&on.all().into_iter().map(|lease| lease.shard).collect::<Vec<_>>())),
         ),
         (
-            "many_may_remove_the_same_leases_at_once",
+            "concurrent_removals_of_the_same_leases_succeed",
             "it looks which are there, and forgets them later",
             Remove(|on, shards| {
                 if shards.iter().any(|shard| on.was_there(shard) && !on.is_there(shard)) {
@@ -119,7 +119,7 @@ fn forgotten() -> Vec<Proof> {
             }),
         ),
         (
-            "a_forgotten_lease_can_be_made_again",
+            "a_removed_lease_can_be_created_again",
             "a shard has one lease, ever",
             Create(|on, new| {
                 let first = |new: &&NewLease| on.notes(new.shard.clone());

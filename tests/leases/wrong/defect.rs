@@ -1,4 +1,4 @@
-//! The ways in which a store for leases can be wrong.
+//! The defects of a lease store.
 
 use eventsrc_core::StorageError;
 use eventsrc_core::lease::{Lease, NewLease, Renewal};
@@ -7,29 +7,29 @@ use super::Sound;
 
 pub(crate) type Answer<T> = Result<T, StorageError>;
 
-/// In which way the store is wrong: what it does instead of what the reference does.
+/// A defect of the store: what it does instead of the reference.
 #[derive(Clone, Copy)]
 pub(crate) enum Defect {
-    /// In none.
+    /// No defect.
     None,
-    /// It lists other leases.
+    /// It changes the list of leases.
     Leases(fn(&Sound<'_>) -> Answer<Vec<Lease>>),
-    /// It makes leases in its own way.
+    /// It changes how leases are created.
     Create(fn(&Sound<'_>, &[NewLease]) -> Answer<()>),
-    /// It takes in its own way.
+    /// It changes how leases are taken.
     Take(fn(&Sound<'_>, &Lease, &str) -> Answer<Option<Lease>>),
-    /// So it does, and a handle makes one call after the other.
+    /// It changes how leases are taken, and the calls of a handle run one after the other.
     TakeInTurn(fn(&Sound<'_>, &Lease, &str) -> Answer<Option<Lease>>),
-    /// It has other ideas of heirs.
+    /// It changes how leases are claimed.
     Claim(fn(&Sound<'_>, &Lease, &str) -> Answer<bool>),
-    /// It renews in its own way.
+    /// It changes how leases are renewed.
     Renew(fn(&Sound<'_>, &str, &[Renewal]) -> Answer<Vec<Option<Lease>>>),
-    /// It renews each lease in its own way.
+    /// It changes how each lease is renewed.
     RenewEach(fn(&Sound<'_>, &str, &Renewal) -> Answer<Option<Lease>>),
-    /// It releases in its own way.
+    /// It changes how leases are released.
     Release(fn(&Sound<'_>, &str, &Renewal) -> Answer<bool>),
-    /// It forgets in its own way.
+    /// It changes how leases are removed.
     Remove(fn(&Sound<'_>, &[String]) -> Answer<()>),
-    /// It does something when a handle goes.
+    /// It acts when a handle is dropped.
     Dropped(fn(&Sound<'_>)),
 }

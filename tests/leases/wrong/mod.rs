@@ -1,4 +1,4 @@
-//! The reference for leases, made to break the contract in one way at a time.
+//! The in-memory reference for leases, with one defect at a time.
 
 pub(crate) mod claiming;
 pub(crate) mod creating;
@@ -19,13 +19,13 @@ use tokio::sync::Semaphore;
 pub(crate) use defect::{Answer, Defect};
 pub(crate) use sound::{Sound, is_held};
 
-/// A rule, what the store does wrong, and how.
+/// A rule, the description of the defect, and the defect.
 pub(crate) type Proof = (&'static str, &'static str, Defect);
 
 /// The backend of stores with one defect.
 pub(crate) struct WrongBackend(pub(crate) Defect);
 
-/// What all handles share.
+/// State shared by all handles.
 #[derive(Default)]
 pub(crate) struct Shared {
     leases: MemoryLeases,
@@ -49,7 +49,7 @@ impl LeaseBackend for WrongBackend {
 pub(crate) struct Wrong {
     shared: Arc<Shared>,
     defect: Defect,
-    /// What this handle has seen since it last did something, where it goes by that.
+    /// The leases that this handle has seen since its last write, for defects that use it.
     known: Mutex<Option<Vec<Lease>>>,
     lock: Semaphore,
 }
@@ -63,7 +63,7 @@ impl Wrong {
         Sound::new(self)
     }
 
-    /// What a call that is about to do something finds. Others may come in between.
+    /// The leases that a call finds at its start. Other calls may run in between.
     async fn looks(&self) -> Sound<'_> {
         let found = self.sound();
         tokio::task::yield_now().await;

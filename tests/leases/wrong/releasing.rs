@@ -1,4 +1,4 @@
-//! What the rules about leases that are given up, or that ended, are proved against.
+//! Proofs of the rules about released and ended leases.
 
 use eventsrc_core::lease::{Checkpoint, Lease, Renewal};
 
@@ -18,12 +18,12 @@ fn given_up() -> Vec<Proof> {
             Release(|on, worker, renewal| Ok(on.renew_one(worker, renewal)?.is_some())),
         ),
         (
-            "a_released_lease_goes_to_its_heir",
+            "a_released_lease_goes_to_its_next_owner",
             "heirs get nothing",
             Release(|on, worker, renewal| on.release_to_nobody(worker, renewal)),
         ),
         (
-            "a_lease_released_unknowingly_goes_to_its_heir",
+            "a_lease_with_an_unseen_claim_goes_to_its_next_owner",
             "it goes to the heir whom the owner knows",
             Release(|on, worker, renewal| match renewal.lease.next_owner {
                 None => on.release_to_nobody(worker, renewal),
@@ -31,14 +31,14 @@ fn given_up() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_changes_hands_any_number_of_times",
+            "a_lease_changes_owners_any_number_of_times",
             "a worker claims a lease once",
             Claim(|on, lease, worker| {
                 Ok(on.notes(format!("{worker} claims {}", lease.shard)) && on.claim(lease, worker)?)
             }),
         ),
         (
-            "after_a_lost_renewal_a_lease_is_released",
+            "a_lease_is_released_after_a_lost_renewal",
             "a lease is released as it was seen last",
             Release(|on, worker, renewal| {
                 let is_as_seen = on.now(&renewal.lease).heartbeat == renewal.lease.heartbeat;
@@ -51,7 +51,7 @@ fn given_up() -> Vec<Proof> {
 fn kept() -> Vec<Proof> {
     vec![
         (
-            "a_release_keeps_the_new_checkpoint",
+            "a_release_stores_the_new_checkpoint",
             "checkpoints that are after no record are not kept",
             Release(|on, worker, renewal| {
                 let is_kept = |new: &Checkpoint| matches!(new, Checkpoint::After(_) | Checkpoint::End);
@@ -84,7 +84,7 @@ fn kept() -> Vec<Proof> {
 fn not_held() -> Vec<Proof> {
     vec![
         (
-            "a_lease_that_was_taken_over_is_not_released",
+            "a_lease_taken_over_is_not_released",
             "a checkpoint is kept whoever has the lease",
             Release(|on, worker, renewal| {
                 let released = on.release(worker, renewal)?;
@@ -113,13 +113,9 @@ fn not_held() -> Vec<Proof> {
 
 fn ended() -> Vec<Proof> {
     vec![
+        ("a_shard_ended_by_release_has_no_owner", "a release does not bring an end", Release(without_an_end)),
         (
-            "a_shard_that_ended_by_release_has_no_owner",
-            "a release does not bring an end",
-            Release(without_an_end),
-        ),
-        (
-            "a_shard_that_ended_has_no_heir",
+            "an_ended_shard_has_no_next_owner",
             "an heir gets what did not end yet",
             Release(|on, worker, renewal| match on.now(&renewal.lease) {
                 Lease { next_owner: Some(_), .. } => without_an_end(on, worker, renewal),
@@ -127,7 +123,7 @@ fn ended() -> Vec<Proof> {
             }),
         ),
         (
-            "a_shard_that_ended_is_not_taken",
+            "an_ended_shard_is_not_taken",
             "who takes what ended begins with the oldest record",
             Take(|on, lease, worker| {
                 if !on.now(lease).has_ended() {

@@ -1,4 +1,4 @@
-//! What the rules about leases that are renewed are proved against.
+//! Proofs of the rules about renewals.
 
 use eventsrc_core::lease::{Checkpoint, Renewal, ShardPosition};
 use eventsrc_core::{ErrorKind, StorageError};
@@ -13,7 +13,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
 fn held() -> Vec<Proof> {
     vec![
         (
-            "a_renewal_moves_the_pulse",
+            "a_renewal_changes_the_heartbeat",
             "a renewal without a new checkpoint is not written",
             RenewEach(|on, worker, renewal| match renewal.checkpoint {
                 None => Ok(Some(on.now(&renewal.lease))),
@@ -28,7 +28,7 @@ fn held() -> Vec<Proof> {
             }),
         ),
         (
-            "a_renewal_keeps_the_new_checkpoint",
+            "a_renewal_stores_the_new_checkpoint",
             "parts of records are not kept",
             RenewEach(|on, worker, renewal| {
                 let checkpoint = match renewal.checkpoint.clone() {
@@ -46,7 +46,7 @@ fn held() -> Vec<Proof> {
 fn several() -> Vec<Proof> {
     vec![
         (
-            "a_renewal_moves_the_pulse_of_all_that_are_held",
+            "a_renewal_changes_the_heartbeat_of_all_held_leases",
             "of several, those with new checkpoints are written",
             RenewEach(|on, worker, renewal| match renewal.checkpoint {
                 None if on.all().len() > 1 => Ok(Some(on.now(&renewal.lease))),
@@ -63,7 +63,7 @@ fn several() -> Vec<Proof> {
             }),
         ),
         (
-            "renewed_leases_are_in_the_order_asked_for",
+            "renewed_leases_are_in_the_order_of_the_request",
             "they are in the order of their shards",
             Renew(|on, worker, held| {
                 let mut held = held.to_vec();
@@ -77,7 +77,7 @@ fn several() -> Vec<Proof> {
             Renew(|on, worker, held| on.renew(worker, &held[..held.len().min(25)])),
         ),
         (
-            "what_is_held_is_renewed_beside_what_was_lost",
+            "held_leases_are_renewed_next_to_lost_ones",
             "all are renewed, or none",
             Renew(|on, worker, held| {
                 let is_held = |Renewal { lease, .. }: &Renewal| is_held(&on.now(lease), worker, lease);
@@ -85,7 +85,7 @@ fn several() -> Vec<Proof> {
             }),
         ),
         (
-            "a_worker_that_holds_nothing_renews",
+            "a_worker_without_leases_renews",
             "to renew nothing is an error",
             Renew(|on, worker, held| match held {
                 [] => Err(StorageError::new(ErrorKind::Invalid, "no rows")),
@@ -98,7 +98,7 @@ fn several() -> Vec<Proof> {
 fn lost() -> Vec<Proof> {
     vec![
         (
-            "a_lease_that_was_taken_over_is_given_as_none",
+            "a_lease_taken_over_is_returned_as_none",
             "a checkpoint is kept whoever has the lease",
             RenewEach(|on, worker, renewal| {
                 let renewed = on.renew_one(worker, renewal)?;
@@ -109,7 +109,7 @@ fn lost() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_was_won_back_is_held_anew",
+            "a_lease_taken_back_is_renewed",
             "owners are compared, not counters",
             RenewEach(|on, worker, renewal| {
                 let is_own = on.now(&renewal.lease).owner.as_deref() == Some(worker);
@@ -117,7 +117,7 @@ fn lost() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_was_released_is_given_as_none",
+            "a_released_lease_is_returned_as_none",
             "who renews what nobody has takes it",
             RenewEach(|on, worker, renewal| {
                 if on.now(&renewal.lease).owner.is_none() {
@@ -128,14 +128,14 @@ fn lost() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_of_another_worker_is_given_as_none",
+            "a_lease_of_another_worker_is_returned_as_none",
             "who knows a lease may renew it",
             RenewEach(|on, worker, renewal| {
                 on.renew_one(renewal.lease.owner.as_deref().unwrap_or(worker), renewal)
             }),
         ),
         (
-            "a_lease_that_is_not_there_is_given_as_none",
+            "a_missing_lease_is_returned_as_none",
             "a lease that is not there is left out",
             Renew(|on, worker, held| {
                 let there = held.iter().filter(|renewal| on.is_there(&renewal.lease.shard));
@@ -148,7 +148,7 @@ fn lost() -> Vec<Proof> {
 fn made_again() -> Vec<Proof> {
     vec![
         (
-            "a_renewal_made_again_renews",
+            "a_repeated_renewal_renews",
             "a lease is renewed as it was seen last",
             RenewEach(|on, worker, renewal| {
                 let is_as_seen = on.now(&renewal.lease).heartbeat == renewal.lease.heartbeat;
@@ -156,7 +156,7 @@ fn made_again() -> Vec<Proof> {
             }),
         ),
         (
-            "a_renewal_made_again_keeps_its_checkpoint",
+            "a_repeated_renewal_keeps_its_checkpoint",
             "a checkpoint is kept if it is another one",
             RenewEach(|on, worker, renewal| {
                 let is_there = renewal.checkpoint.as_ref() == Some(&on.now(&renewal.lease).checkpoint);
@@ -164,7 +164,7 @@ fn made_again() -> Vec<Proof> {
             }),
         ),
         (
-            "a_renewal_made_again_brings_a_later_checkpoint",
+            "a_repeated_renewal_stores_a_later_checkpoint",
             "a renewal made again changes nothing",
             RenewEach(|on, worker, renewal| match on.now(&renewal.lease) {
                 now if is_held(&now, worker, &renewal.lease) && now.heartbeat != renewal.lease.heartbeat => {
@@ -174,7 +174,7 @@ fn made_again() -> Vec<Proof> {
             }),
         ),
         (
-            "an_end_made_again_is_given",
+            "a_repeated_end_is_returned",
             "nobody is given what ended",
             RenewEach(|on, worker, renewal| {
                 if on.now(&renewal.lease).has_ended() { Ok(None) } else { on.renew_one(worker, renewal) }
@@ -186,7 +186,7 @@ fn made_again() -> Vec<Proof> {
 fn ended() -> Vec<Proof> {
     vec![
         (
-            "a_shard_that_ended_by_renewal_has_no_owner",
+            "a_shard_ended_by_renewal_has_no_owner",
             "a renewal does not bring an end",
             RenewEach(|on, worker, renewal| {
                 let checkpoint = renewal.checkpoint.clone().filter(|new| *new != Checkpoint::End);
@@ -194,7 +194,7 @@ fn ended() -> Vec<Proof> {
             }),
         ),
         (
-            "a_shard_that_ended_has_no_other_checkpoint",
+            "an_ended_shard_keeps_its_checkpoint",
             "what ended begins again where a renewal says",
             RenewEach(|on, worker, renewal| {
                 let renewed = on.renew_one(worker, renewal)?;

@@ -1,4 +1,4 @@
-//! What a wrong store can still do right.
+//! The correct parts of a wrong store.
 
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore, MemoryLeases, NewLease, Renewal};
 use futures::FutureExt;
@@ -6,7 +6,7 @@ use futures::FutureExt;
 use super::{Answer, Wrong, locked};
 use crate::leases::{moved, unmoved};
 
-/// The reference beneath a handle, and what was there when the call began.
+/// The reference of a handle, and its leases when the call began.
 pub(crate) struct Sound<'a> {
     handle: &'a Wrong,
     seen: Vec<Lease>,
@@ -22,22 +22,22 @@ impl<'a> Sound<'a> {
         &self.handle.shared.leases
     }
 
-    /// The leases that there are.
+    /// All leases.
     pub(crate) fn all(&self) -> Vec<Lease> {
         at_once(self.leases().leases()).expect("memory does not fail")
     }
 
-    /// Those that there were when the call began.
+    /// The leases that existed when the call began.
     pub(crate) fn seen(&self) -> &[Lease] {
         &self.seen
     }
 
-    /// Those that the handle found when it first looked since it did something.
+    /// The leases that the handle found at its first look since its last write.
     pub(crate) fn known(&self) -> Vec<Lease> {
         locked(&self.handle.known).get_or_insert_with(|| self.seen.clone()).clone()
     }
 
-    /// Whether this was never noted before, through any handle.
+    /// True if this was not noted before through any handle.
     pub(crate) fn notes(&self, what: String) -> bool {
         locked(&self.handle.shared.noted).insert(what)
     }
@@ -50,12 +50,12 @@ impl<'a> Sound<'a> {
         self.seen.iter().any(|lease| lease.shard == shard)
     }
 
-    /// The lease as it is now, or as it is given if it is not there.
+    /// The lease as it is now, or `lease` if it does not exist.
     pub(crate) fn now(&self, lease: &Lease) -> Lease {
         self.all().into_iter().find(|now| now.shard == lease.shard).unwrap_or_else(|| lease.clone())
     }
 
-    /// The lease as it was when the call began, or as it is given if it was not there.
+    /// The lease as it was when the call began, or `lease` if it did not exist.
     pub(crate) fn before(&self, lease: &Lease) -> Lease {
         self.seen.iter().find(|seen| seen.shard == lease.shard).unwrap_or(lease).clone()
     }
@@ -68,7 +68,7 @@ impl<'a> Sound<'a> {
         at_once(self.leases().take(lease, worker))
     }
 
-    /// Takes the lease however it was seen.
+    /// Takes the lease, ignoring the observed state.
     pub(crate) fn take_as_it_is(&self, lease: &Lease, worker: &str) -> Answer<Option<Lease>> {
         self.take(&self.now(lease), worker)
     }
@@ -85,7 +85,7 @@ impl<'a> Sound<'a> {
         Ok(self.renew(worker, std::slice::from_ref(renewal))?.pop().flatten())
     }
 
-    /// Renews the lease whoever has it.
+    /// Renews the lease, ignoring its owner.
     pub(crate) fn renew_as_it_is(&self, renewal: &Renewal) -> Answer<Option<Lease>> {
         let lease = self.now(&renewal.lease);
         let owner = lease.owner.clone().unwrap_or_default();
@@ -100,7 +100,7 @@ impl<'a> Sound<'a> {
         at_once(self.leases().remove(shards))
     }
 
-    /// Makes as if there had never been this lease.
+    /// Removes the lease without a trace.
     pub(crate) fn forget(&self, lease: &Lease) -> Answer<()> {
         if let Some(taken) = self.take_as_it_is(lease, "nobody")? {
             self.release("nobody", &moved(&taken, Checkpoint::End))?;
@@ -108,13 +108,13 @@ impl<'a> Sound<'a> {
         self.remove(std::slice::from_ref(&lease.shard))
     }
 
-    /// Makes the lease anew.
+    /// Removes the lease and creates it again.
     pub(crate) fn begin_anew(&self, lease: &Lease, checkpoint: Checkpoint) -> Answer<()> {
         self.forget(lease)?;
         self.create(&[NewLease { shard: lease.shard.clone(), parents: lease.parents.clone(), checkpoint }])
     }
 
-    /// Makes as if nobody had claimed the lease; its owner has it anew.
+    /// Removes the claim of the lease; its owner takes it again.
     pub(crate) fn forget_heir(&self, lease: &Lease) -> Answer<()> {
         let now = self.now(lease);
         if let (Some(owner), Some(_)) = (&now.owner, &now.next_owner) {
@@ -123,7 +123,7 @@ impl<'a> Sound<'a> {
         Ok(())
     }
 
-    /// Releases the lease, and again if it went to an heir.
+    /// Releases the lease, and again if it went to a next owner.
     pub(crate) fn release_to_nobody(&self, worker: &str, renewal: &Renewal) -> Answer<bool> {
         let released = self.release(worker, renewal)?;
         let now = self.now(&renewal.lease);
@@ -134,7 +134,7 @@ impl<'a> Sound<'a> {
     }
 }
 
-/// Whether nobody took the lease over since `worker` was given it as `lease`.
+/// True if no other worker took the lease over since `worker` got it as `lease`.
 pub(crate) fn is_held(now: &Lease, worker: &str, lease: &Lease) -> bool {
     now.owner.as_deref() == Some(worker) && now.counter == lease.counter
 }

@@ -1,4 +1,4 @@
-//! What the rules about leases that are taken are proved against.
+//! Proofs of the rules about taken leases.
 
 use eventsrc_core::lease::{Checkpoint, Lease, NewLease};
 
@@ -13,7 +13,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
 fn owners() -> Vec<Proof> {
     vec![
         (
-            "a_lease_that_nobody_has_is_taken",
+            "a_free_lease_is_taken",
             "who takes one lease takes all that nobody has",
             Take(|on, lease, worker| {
                 let taken = on.take(lease, worker)?;
@@ -24,18 +24,18 @@ fn owners() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_somebody_has_is_taken_over",
+            "an_owned_lease_is_taken_over",
             "an owner has to give it up first",
             Take(|on, lease, worker| if lease.owner.is_some() { Ok(None) } else { on.take(lease, worker) }),
         ),
         (
-            "a_lease_is_taken_as_it_was_seen_last",
+            "a_lease_is_taken_as_last_observed",
             "a lease is compared with what it was before its renewals",
             Take(|on, lease, worker| if lease.heartbeat > 0 { Ok(None) } else { on.take(lease, worker) }),
         ),
         ("a_worker_takes_its_own_lease_again", "a worker has what it has", Take(keeps_its_own)),
         (
-            "a_lease_that_is_not_there_is_not_taken",
+            "a_missing_lease_is_not_taken",
             "a lease that is not there is made",
             Take(|on, lease, worker| {
                 if on.is_there(&lease.shard) {
@@ -46,9 +46,9 @@ fn owners() -> Vec<Proof> {
                 on.take_as_it_is(lease, worker)
             }),
         ),
-        ("of_16_takers_one_takes", "it looks first, and takes later", Take(takes_later)),
+        ("of_16_racing_takes_one_succeeds", "it looks first, and takes later", Take(takes_later)),
         (
-            "of_16_takers_through_handles_of_their_own_one_takes",
+            "of_16_racing_takes_through_separate_handles_one_succeeds",
             "there is a lock for each handle",
             TakeInTurn(takes_later),
         ),
@@ -58,19 +58,19 @@ fn owners() -> Vec<Proof> {
 fn seen_before() -> Vec<Proof> {
     vec![
         (
-            "a_lease_that_was_taken_is_not_taken",
+            "a_lease_taken_since_is_not_taken",
             "what was free is taken by all who saw it so",
             Take(|on, lease, worker| {
                 if lease.owner.is_none() { on.take_as_it_is(lease, worker) } else { on.take(lease, worker) }
             }),
         ),
         (
-            "a_lease_that_came_back_to_its_owner_is_not_taken",
+            "a_lease_that_returned_to_its_owner_is_not_taken",
             "owners are compared, and nothing else",
             Take(compares_owners),
         ),
         (
-            "a_lease_that_was_claimed_is_not_taken",
+            "a_lease_claimed_since_is_not_taken",
             "heirs are not compared",
             Take(|on, lease, worker| {
                 let next_owner = on.now(lease).next_owner;
@@ -78,7 +78,7 @@ fn seen_before() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_was_renewed_is_not_taken",
+            "a_lease_renewed_since_is_not_taken",
             "pulses are not compared",
             Take(|on, lease, worker| {
                 let heartbeat = on.now(lease).heartbeat;
@@ -86,7 +86,7 @@ fn seen_before() -> Vec<Proof> {
             }),
         ),
         (
-            "leases_that_were_renewed_together_are_not_taken",
+            "leases_renewed_together_since_are_not_taken",
             "the first of several moves its pulse",
             Renew(|on, worker, held| {
                 let (first, others) = held.split_at(held.len().min(1));
@@ -95,7 +95,7 @@ fn seen_before() -> Vec<Proof> {
             }),
         ),
         (
-            "a_lease_that_was_released_is_not_taken",
+            "a_lease_released_since_is_not_taken",
             "what nobody has is taken however it was seen",
             Take(|on, lease, worker| {
                 let is_free = on.now(lease).owner.is_none();
@@ -108,7 +108,7 @@ fn seen_before() -> Vec<Proof> {
             Take(compares_owners),
         ),
         (
-            "of_a_renewal_and_a_take_at_once_one_comes_true",
+            "of_a_racing_renewal_and_take_one_succeeds",
             "it looks first, and renews later",
             RenewEach(|on, worker, renewal| {
                 let lease = &renewal.lease;
@@ -124,9 +124,9 @@ fn seen_before() -> Vec<Proof> {
 
 fn taken() -> Vec<Proof> {
     vec![
-        ("what_is_taken_has_another_counter", "a worker has what it has", Take(keeps_its_own)),
+        ("a_taken_lease_has_a_new_counter", "a worker has what it has", Take(keeps_its_own)),
         (
-            "what_is_taken_has_no_heir",
+            "a_taken_lease_has_no_next_owner",
             "heirs stay",
             Take(|on, lease, worker| {
                 let next_owner = on.now(lease).next_owner;
@@ -138,7 +138,7 @@ fn taken() -> Vec<Proof> {
             }),
         ),
         (
-            "what_is_taken_keeps_its_checkpoint",
+            "a_taken_lease_keeps_its_checkpoint",
             "who takes over begins with the oldest record",
             Take(|on, lease, worker| match on.take(lease, worker)? {
                 Some(taken) if lease.owner.is_some() => {
@@ -148,12 +148,12 @@ fn taken() -> Vec<Proof> {
             }),
         ),
         (
-            "a_take_made_again_gives_the_lease",
+            "a_repeated_take_returns_the_lease",
             "a take meets itself, and gives nothing",
             Take(|on, lease, worker| if on.now(lease) == *lease { on.take(lease, worker) } else { Ok(None) }),
         ),
         (
-            "a_take_made_again_gives_nothing_that_is_lost",
+            "a_repeated_take_of_a_lost_lease_returns_none",
             "a take made again is not compared",
             Take(|on, lease, worker| {
                 let is_first = on.notes(format!("{worker} takes {lease:?}"));

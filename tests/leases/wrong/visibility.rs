@@ -1,4 +1,4 @@
-//! What the rules about several handles are proved against.
+//! Proofs of the rules about several handles.
 
 use super::Defect::{Dropped, Leases, Renew};
 use super::Proof;
@@ -7,24 +7,24 @@ use crate::leases::moved;
 pub(crate) fn proofs() -> Vec<Proof> {
     vec![
         (
-            "what_a_worker_did_is_seen_through_an_earlier_handle",
+            "a_change_is_visible_through_an_earlier_handle",
             "a handle lists again what it has listed",
             Leases(|on| Ok(on.known())),
         ),
         (
-            "what_a_worker_did_outlives_its_handle",
+            "a_change_outlives_its_handle",
             "a claim ends with a handle",
             Dropped(|on| {
                 on.all().iter().for_each(|lease| on.forget_heir(lease).expect("memory does not fail"));
             }),
         ),
         (
-            "two_processes_hand_leases_to_and_fro",
+            "two_processes_hand_leases_over_repeatedly",
             "a handle lists again what it has listed",
             Leases(|on| Ok(on.known())),
         ),
         (
-            "workers_side_by_side_renew_what_they_hold",
+            "concurrent_workers_renew_their_own_leases",
             "a renewal writes back the leases of others",
             Renew(|on, worker, held| {
                 let renewed = on.renew(worker, held)?;

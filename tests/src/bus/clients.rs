@@ -1,4 +1,4 @@
-//! Clients of the services of AWS, and what goes wrong on the way to them.
+//! Clients of AWS services, with injected faults.
 
 use eventsrc_dynamo::aws_sdk_dynamodb::{self, config::retry::RetryConfig};
 use eventsrc_kinesis::aws_sdk_kinesis;
@@ -8,10 +8,10 @@ use super::Bus;
 use crate::faulty_http::{FaultyHttp, HttpFault, InjectedHttp, once, quickly};
 use crate::{dynamo, kinesis};
 
-/// Of all requests to each of the services.
+/// Rate of each kind of fault, of all requests to each service.
 const FAULTS_OF_EACH_KIND: f64 = 0.005;
 
-/// What goes wrong on the way to the services of AWS.
+/// Faults on the way to the services of AWS.
 #[derive(Debug, Clone)]
 pub struct BusFaults {
     dynamo: FaultyHttp,
@@ -21,8 +21,8 @@ pub struct BusFaults {
 }
 
 impl BusFaults {
-    /// Every kind of fault now and then. With an even seed the SDK sends again what failed, with an odd one nobody does but the
-    /// caller.
+    /// Every kind of fault at a low rate. With an even seed the SDK retries, with an odd one only the caller
+    /// does.
     pub fn drawn(seed: u64) -> Self {
         let drawn = |number, faults: &[HttpFault]| {
             FaultyHttp::drawn(seed.wrapping_mul(3).wrapping_add(number), faults, FAULTS_OF_EACH_KIND)
@@ -35,13 +35,13 @@ impl BusFaults {
         }
     }
 
-    /// All requests go through `http`, and nobody but the caller sends one again.
+    /// All requests go through `http`. Only the caller retries.
     pub fn all(http: &FaultyHttp) -> Self {
         let [dynamo, streams, kinesis] = [http, http, http].map(FaultyHttp::clone);
         Self { dynamo, streams, kinesis, retries: once() }
     }
 
-    /// What was injected so far.
+    /// The faults that were injected so far.
     pub fn injected(&self) -> InjectedHttp {
         let mut injected = InjectedHttp::default();
         for http in [&self.dynamo, &self.streams, &self.kinesis] {
@@ -50,7 +50,7 @@ impl BusFaults {
         injected
     }
 
-    /// How many iterators Kinesis itself said were too old.
+    /// Number of iterators that Kinesis itself rejected as expired.
     pub fn expired(&self) -> u64 {
         self.kinesis.expired()
     }

@@ -1,4 +1,5 @@
-//! What DynamoDB itself would put onto a stream of Kinesis, made of what its own stream has.
+//! The records that DynamoDB itself would put onto a Kinesis stream, made from the records of the table's own
+//! stream.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,26 +17,26 @@ use super::{Bus, TABLE};
 /// A record of DynamoDB's Kinesis destination.
 #[derive(Debug, Clone)]
 pub(super) struct DestinationRecord {
-    /// The stream of events that it is of.
+    /// The stream of events to which it belongs.
     pub(super) stream: String,
-    /// How many of that stream came before it.
+    /// Number of earlier records of that stream.
     pub(super) number: usize,
-    /// What the item's key is in DynamoDB's JSON.
+    /// The item's key in DynamoDB's JSON.
     key: String,
     pub(super) data: String,
 }
 
-/// Which records come to one shard. AWS does not say what its partition keys are made of.
+/// Distribution of the records over shards. AWS does not document the partition keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionKeys {
-    /// All of one stream of events.
+    /// All records of one stream of events have one partition key.
     OfStreams,
-    /// All of one item: those of one stream are spread over all shards.
+    /// All records of one item have one partition key: those of one stream are spread over all shards.
     OfItems,
 }
 
 impl DestinationRecord {
-    /// It looks as that of AWS does.
+    /// A partition key in the format of AWS.
     pub(super) fn partition_key(&self, keys: PartitionKeys) -> String {
         let mut hasher = DefaultHasher::new();
         match keys {
@@ -56,7 +57,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// All from the first one on.
+    /// All changes from the first one on.
     pub(super) async fn of(bus: &Bus) -> Result<Self> {
         let client = bus.streams_client();
         let streams = client.list_streams().table_name(TABLE).send().await?;
@@ -71,7 +72,7 @@ impl Changes {
         Ok(Self { client, iterator, count: 0, numbers: HashMap::new() })
     }
 
-    /// The next so many.
+    /// The next `count` changes.
     pub(super) async fn next(&mut self, count: usize) -> Result<Vec<DestinationRecord>> {
         let mut next = Vec::new();
         while next.len() < count {
@@ -94,7 +95,7 @@ impl Changes {
         let data = json!({
             "awsRegion": "eu-west-1",
             "eventID": Uuid::from_u128(self.count).to_string(),
-            "eventName": record.event_name.as_ref().context("what was done")?.as_str(),
+            "eventName": record.event_name.as_ref().context("the event name")?.as_str(),
             "userIdentity": null,
             "recordFormat": "application/json",
             "tableName": TABLE,

@@ -1,38 +1,38 @@
-//! What a bus does to the order of what is put onto it.
+//! The disorder that a bus causes.
 
 use std::collections::BTreeMap;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// Brings a fifth of what is put into it later than its turn, brings a fifth twice, and leaves a twentieth out.
+/// Delays a fifth of the items that are put into it, repeats a fifth, and leaves a twentieth out.
 #[derive(Debug)]
 pub(super) struct Disorder<T> {
     random: StdRng,
-    /// By the turn at which it comes, and by a number that no other has.
+    /// Keyed by the turn at which an item comes, and by a unique number.
     waiting: BTreeMap<(usize, usize), T>,
     turn: usize,
     number: usize,
-    pub(super) done: Done,
+    pub(super) done: DisorderCounts,
 }
 
-/// How often something was done.
+/// Counts of the disorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Done {
-    /// How many come later than their turn.
+pub struct DisorderCounts {
+    /// Number of delayed items.
     pub moved: u64,
-    /// How many come twice.
+    /// Number of repeated items.
     pub repeated: u64,
-    /// How many do not come.
+    /// Number of dropped items.
     pub dropped: u64,
 }
 
-/// By how many turns something comes later, at most.
+/// Maximum delay of an item, in turns.
 const LATEST: usize = 100;
 
 impl<T: Clone> Disorder<T> {
     pub(super) fn new(random: StdRng) -> Self {
-        Self { random, waiting: BTreeMap::new(), turn: 0, number: 0, done: Done::default() }
+        Self { random, waiting: BTreeMap::new(), turn: 0, number: 0, done: DisorderCounts::default() }
     }
 
     pub(super) fn put(&mut self, item: T) {
@@ -54,7 +54,7 @@ impl<T: Clone> Disorder<T> {
         self.bring(turn, item);
     }
 
-    /// Leaves this one out.
+    /// Leaves this item out.
     pub(super) fn drop(&mut self, _: T) {
         self.turn += 1;
         self.done.dropped += 1;
@@ -65,13 +65,13 @@ impl<T: Clone> Disorder<T> {
         self.waiting.insert((turn, self.number), item);
     }
 
-    /// Whatever's turn has come.
+    /// The items whose turn has come.
     pub(super) fn take(&mut self) -> Vec<T> {
         let later = self.waiting.split_off(&(self.turn + 1, 0));
         std::mem::replace(&mut self.waiting, later).into_values().collect()
     }
 
-    /// All that is left.
+    /// All remaining items.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         std::mem::take(&mut self.waiting).into_values().collect()
     }

@@ -1,4 +1,5 @@
-//! Processes on the way of events that are killed and paused at random moments, while shards are split and merged.
+//! Processes on the path of events that are killed and paused at random moments, while shards are split and
+//! merged.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -16,55 +17,62 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::reshard::{open_shards, reshard};
-use super::worker::Said;
+use super::worker::WorkerReport;
 use super::{Bus, Part, quick};
 use crate::HANG;
 use crate::ledgers::{Entries, Filler, Ledger as _};
 
-/// What is done to the processes.
+/// Interruptions of the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Blows {
-    /// How many are killed.
+pub struct Interruptions {
+    /// Number of kills.
     pub kills: u64,
-    /// How many are stopped for longer than a lease lives, and woken up.
+    /// Number of processes that are stopped for longer than a lease lives, and resumed.
     pub zombies: u64,
-    /// How often shards are split and merged.
+    /// Number of splits and merges of shards.
     pub reshardings: u64,
 }
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug, Default)]
-pub struct Survived {
-    /// Commits stored, each to be applied once.
+pub struct KillReport {
+    /// Number of stored commits, each to be applied once.
     pub commits: u64,
-    /// Events in them.
+    /// Number of their events.
     pub events: u64,
-    /// What was done.
+    /// Number of kills, pauses, splits and merges.
     pub blows: u64,
-    /// How many leases woken processes found taken by others, and how many commits they found applied.
+    /// Number of leases that resumed processes found taken by others, and number of commits that they found
+    /// applied.
     pub refused: (u64, u64),
-    /// What all processes said of themselves, those that were killed up to their last word.
-    pub said: Said,
-    /// What was wrong, in words.
+    /// Sum of the reports of all processes. Those of killed processes end with their last complete line.
+    pub said: WorkerReport,
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// So many processes at each part of the way.
+/// Number of processes for each part of the path.
 const BRIDGES: usize = 2;
 const LEDGERS: usize = 3;
 
-/// Stores `commits` while `program`, which is `bus-worker`, runs five times over with faults on its way to the services of AWS, and
-/// is dealt `blows`, and compares the ledger with the fold.
+/// Stores `commits` while `program`, which is `bus-worker`, runs in five processes with faults on the way to the
+/// services of AWS and with `blows`. Then compares the ledger with the fold.
 ///
 /// # Errors
 ///
-/// If the program cannot be run, or the ledger not be read.
-pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed: u64) -> Result<Survived> {
+/// If the program cannot be run, or the ledger cannot be read.
+pub async fn survive_kills(
+    program: &Path,
+    bus: &Bus,
+    commits: u64,
+    blows: Interruptions,
+    seed: u64,
+) -> Result<KillReport> {
     let mut random = StdRng::seed_from_u64(seed);
     let randomness = Randomness::seeded(seed);
     let view = bus.view().await?;
     let parts = [vec![Part::Bridge; BRIDGES], vec![Part::Ledger; LEDGERS]].concat();
-    // Each process has faults of its own.
+    // Each process has its own faults.
     let mut faults = seed..;
     let mut start = |part| Process::start(program, bus, part, faults.next().unwrap_or_default());
     let mut fleet = parts.into_iter().map(&mut start).collect::<Result<Vec<_>>>()?;
@@ -75,11 +83,11 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
         vec![Blow::Reshard; usize::try_from(blows.reshardings)?],
     ]
     .concat();
-    let mut came = Survived { blows: todo.len() as u64, ..Survived::default() };
+    let mut came = KillReport { blows: todo.len() as u64, ..KillReport::default() };
     let (storage, rounds) = (bus.storage(), todo.len().max(1) as u64);
     let mut filler = Filler::new(200, StdRng::seed_from_u64(seed));
     for round in 0..rounds {
-        // What is stored meanwhile is under way when the blow falls.
+        // These commits are on their way during the blow.
         let share = commits * (round + 1) / rounds - commits * round / rounds;
         let (filled, dealt) = tokio::join!(filler.add(&storage, share), async {
             SystemClock.sleep(randomness.up_to(Duration::from_millis(300))).await;
@@ -126,7 +134,7 @@ pub async fn survive(program: &Path, bus: &Bus, commits: u64, blows: Blows, seed
     if came.said.anomalies > 0 {
         came.violations.push(format!("seed {seed}: {} anomalies", came.said.anomalies));
     }
-    // What has ended is never read again.
+    // A shard that was read to its end is never read again.
     let open = open_shards(&bus.kinesis_client(), &bus.stream).await?;
     let leases = bus.leases(Part::Ledger.text()).await?.leases().await?;
     let ended = leases.into_iter().filter(|lease| lease.has_ended());
@@ -145,11 +153,11 @@ enum Blow {
     Reshard,
 }
 
-/// A process, and what it said last.
+/// A process, and its last report.
 struct Process {
     part: Part,
     child: Child,
-    said: Arc<Mutex<Said>>,
+    said: Arc<Mutex<WorkerReport>>,
     listener: JoinHandle<()>,
 }
 
@@ -160,12 +168,12 @@ impl Process {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
         let mut lines = BufReader::new(child.stdout.take().context("its output is ours")?).lines();
-        let said = Arc::new(Mutex::new(Said::default()));
+        let said = Arc::new(Mutex::new(WorkerReport::default()));
         let heard = Arc::clone(&said);
         let listener = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                // A line that was cut off by a kill is none.
-                if let Ok(words) = Said::parse(&line) {
+                // A line that was cut off by a kill is ignored.
+                if let Ok(words) = WorkerReport::parse(&line) {
                     *heard.lock().unwrap_or_else(PoisonError::into_inner) = words;
                 }
             }
@@ -173,15 +181,16 @@ impl Process {
         Ok(Self { part, child, said, listener })
     }
 
-    fn said(&self) -> Said {
+    fn said(&self) -> WorkerReport {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops it for longer than its leases live, and gives how many leases and commits it found taken when it woke up.
+    /// Stops the process for longer than its leases live. Returns how many leases and commits it found taken
+    /// when it was resumed.
     async fn pause(&self) -> Result<(u64, u64)> {
         self.signal("STOP").await?;
         let before = self.said();
-        // Long enough for others to take its leases over, and to go on with them.
+        // Long enough for other workers to take over its leases and to continue with them.
         SystemClock.sleep(quick().expiry * 3).await;
         self.signal("CONT").await?;
         SystemClock.sleep(quick().expiry).await;
@@ -189,8 +198,8 @@ impl Process {
         Ok((after.lost - before.lost, after.repeated - before.repeated))
     }
 
-    /// Kills it, and gives its last word.
-    async fn killed(mut self) -> Result<Said> {
+    /// Kills the process. Returns its last report.
+    async fn killed(mut self) -> Result<WorkerReport> {
         self.child.kill().await?;
         Ok(self.said())
     }

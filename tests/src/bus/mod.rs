@@ -1,4 +1,4 @@
-//! The whole way of an event: DynamoDB, its stream, Kinesis, and a ledger in Postgres.
+//! The complete path of an event: DynamoDB, its stream, Kinesis, and a ledger in Postgres.
 
 mod clients;
 mod destination;
@@ -28,25 +28,25 @@ use crate::ledgers::PostgresLedger;
 
 pub use clients::BusFaults;
 pub use destination::PartitionKeys;
-pub use disorder::Done;
-pub use kills::{Blows, Survived, survive};
-pub use native::{Converged, converge};
+pub use disorder::DisorderCounts;
+pub use kills::{Interruptions, KillReport, survive_kills};
+pub use native::{ConvergenceReport, converge};
 pub use reads::{ReadBack, read_back};
 pub use reshard::{merge, split};
-pub use worker::{Part, Said, work};
+pub use worker::{Part, WorkerReport, work};
 
-/// The ledger at the end.
+/// The ledger at the end of the path.
 pub type LedgerView = PostgresView<StreamName, u64, i64, PostgresLedger>;
 
 /// A consumer of one of the two streams.
 pub type BusConsumer = Consumer<StreamName, u64, i64>;
 
-/// Where everything is.
+/// Addresses of all stores and streams of the path.
 #[derive(Debug, Clone)]
 pub struct Bus {
     /// The endpoint of DynamoDB and of its streams.
     pub dynamo: String,
-    /// Whose tables they are.
+    /// The access key, which selects the tables.
     pub access_key: String,
     /// The endpoint of Kinesis.
     pub kinesis: String,
@@ -54,25 +54,25 @@ pub struct Bus {
     pub stream: String,
     /// The address of the Postgres database.
     pub database: String,
-    /// What goes wrong on the way to the services of AWS; nothing, if there is none.
+    /// Faults on the way to the services of AWS, if any.
     pub faults: Option<BusFaults>,
 }
 
 impl Bus {
-    /// New tables, a new stream with so many shards, and a new database, of the shared servers.
+    /// New tables, a new stream with `shards` shards, and a new database of the shared servers.
     ///
     /// # Errors
     ///
-    /// If they cannot be made.
+    /// If they cannot be created.
     pub async fn new(shards: i32) -> Result<Self> {
         Self::on(servers::kinesis().await, shards).await
     }
 
-    /// The same with a stream of this server.
+    /// New tables, a new stream of this server, and a new database.
     ///
     /// # Errors
     ///
-    /// If they cannot be made.
+    /// If they cannot be created.
     pub async fn on(server: &Ferrokinesis, shards: i32) -> Result<Self> {
         let local = servers::dynamo().await;
         let bus = Self {
@@ -88,7 +88,7 @@ impl Bus {
         Ok(bus)
     }
 
-    /// The same, reached through these faults.
+    /// The same bus, reached through these faults.
     #[must_use]
     pub fn through(self, faults: BusFaults) -> Self {
         Self { faults: Some(faults), ..self }
@@ -99,7 +99,7 @@ impl Bus {
         Dynamo::new(self.dynamo_client(), TABLE)
     }
 
-    /// Where events are saved.
+    /// The event storage.
     pub fn storage(&self) -> DynamoStorage<StreamName, u64, i64> {
         DynamoStorage::new(&self.tables())
     }
@@ -108,7 +108,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// If the database is out of reach.
+    /// If the database is unavailable.
     pub async fn leases(&self, group: &str) -> Result<PostgresLeases> {
         Ok(PostgresLeases::new(&Postgres::connect(&self.database).await?, group))
     }
@@ -117,13 +117,13 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// If the database is out of reach.
+    /// If the database is unavailable.
     pub async fn view(&self) -> Result<LedgerView> {
         let postgres = Postgres::connect(&self.database).await?;
         Ok(PostgresView::open(&postgres, PostgresLedger(1)).await?)
     }
 
-    /// What the bridge reads, as a worker of the group of `leases`.
+    /// The feed of the bridge, as a worker of the group of `leases`.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Bus {
         Consumer::start(source, leases, decoder, settings).await
     }
 
-    /// What the views read, as a worker of the group of `leases`.
+    /// The feed of the views, as a worker of the group of `leases`.
     ///
     /// # Errors
     ///
@@ -154,23 +154,23 @@ impl Bus {
         Consumer::start(source, leases, Envelope::<StreamName, u64, i64>::new(), settings).await
     }
 
-    /// What puts changes onto the stream.
+    /// The publisher to the Kinesis stream.
     pub fn publisher(&self) -> Publisher<StreamName, u64, i64, Json> {
         Publisher::new(self.kinesis_client(), &self.stream, Json)
     }
 
-    /// Five texts, which [`parse`](Self::parse) reads.
+    /// Five texts that [`parse`](Self::parse) reads.
     pub fn arguments(&self) -> [&str; 5] {
         [&self.dynamo, &self.access_key, &self.kinesis, &self.stream, &self.database]
     }
 
-    /// The bus that [`arguments`](Self::arguments) tell.
+    /// The bus described by [`arguments`](Self::arguments).
     ///
     /// # Errors
     ///
-    /// If there are too few of them.
+    /// If there are too few arguments.
     pub fn parse(arguments: &mut impl Iterator<Item = String>) -> Result<Self> {
-        let mut next = || arguments.next().context("five arguments tell where a bus is");
+        let mut next = || arguments.next().context("the bus takes five arguments");
         Ok(Self {
             dynamo: next()?,
             access_key: next()?,
@@ -182,7 +182,7 @@ impl Bus {
     }
 }
 
-/// Leases that expire soon, so that those of killed workers are taken over while a test looks on.
+/// Settings with a short expiry, so that the leases of killed workers are taken over during a test.
 pub fn quick() -> ConsumerSettings {
     ConsumerSettings {
         expiry: Duration::from_millis(600),
@@ -192,7 +192,7 @@ pub fn quick() -> ConsumerSettings {
     }
 }
 
-/// No limit of AWS holds for a local server.
+/// Polling without the limits of AWS, which a local server does not have.
 fn polling() -> PollingSettings {
     PollingSettings {
         shortest_wait: Duration::from_millis(10),

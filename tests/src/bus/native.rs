@@ -1,4 +1,5 @@
-//! DynamoDB's own way to Kinesis, of which AWS says that records come out of order, several times, and that some do not come.
+//! DynamoDB's own Kinesis destination. According to AWS, its records may come out of order, repeatedly or not at
+//! all.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,40 +21,40 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
 
 use super::destination::{Changes, DestinationRecord, PartitionKeys};
-use super::disorder::{Disorder, Done};
+use super::disorder::{Disorder, DisorderCounts};
 use super::{Bus, TABLE, polling, quick};
 use crate::HANG;
 use crate::ledgers::{Entries, Filler, Ledger as _};
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug, Default)]
-pub struct Converged {
-    /// Commits stored, each to be applied once.
+pub struct ConvergenceReport {
+    /// Number of stored commits, each to be applied once.
     pub commits: u64,
-    /// What was done to their records.
-    pub done: Done,
-    /// How many records came, for the first time, before the one before them of the same stream of events.
+    /// Disorder that was applied to their records.
+    pub done: DisorderCounts,
+    /// Number of records that first came before the preceding record of the same stream of events.
     pub gaps: u64,
-    /// How often the storage was read because of what came.
+    /// Number of reads of the storage because of gaps.
     pub fetches: u64,
-    /// How many streams of events were behind when all had come.
+    /// Number of streams of events that were behind after all records had come.
     pub behind: u64,
-    /// How often the storage was read for those.
+    /// Number of reads of the storage for these streams.
     pub swept: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// So many commits are stored before their records come.
+/// Number of commits that are stored before their records come.
 const TOGETHER: u64 = 200;
 
-/// Stores `commits`, has their records come as DynamoDB itself would have them come at its worst, the last ones of some streams
-/// not at all, and compares the ledger with the fold.
+/// Stores `commits`, delivers their records in the worst order that DynamoDB permits, without the last records of
+/// some streams, and compares the ledger with the fold.
 ///
 /// # Errors
 ///
 /// If a server fails.
-pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -> Result<Converged> {
+pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -> Result<ConvergenceReport> {
     let mut random = StdRng::seed_from_u64(seed);
     let (storage, view) = (bus.storage(), bus.view().await?);
     let counted = Arc::new(CountingStorage::new(storage.clone()));
@@ -79,7 +80,7 @@ pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -
         let is_last =
             |place: usize| records[place + 1..].iter().all(|other| other.stream != records[place].stream);
         for (place, record) in records.iter().enumerate() {
-            // Nothing comes after these that would show them missing.
+            // No later record shows that these are missing.
             if stored == commits && is_last(place) && random.random_bool(0.5) {
                 disorder.drop(record.clone());
             } else {
@@ -100,7 +101,7 @@ pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -
     handle.drain();
     following.await??;
 
-    let mut converged = Converged { commits, done: disorder.done, ..Converged::default() };
+    let mut converged = ConvergenceReport { commits, done: disorder.done, ..ConvergenceReport::default() };
     converged.gaps = arrivals.gaps;
     converged.fetches = counted.take().reads;
     let expected = Entries::of(&storage).await?;
@@ -121,8 +122,8 @@ pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -
     if swept.behind != lacks {
         violation(format!("{} streams were behind, and {lacks} lacked something", swept.behind));
     }
-    // All that has come is applied, or is read with what comes before it; so a read needs a record that comes before its turn.
-    // Where one stream is in several shards, any record may.
+    // All commits of the delivered records are applied, or read with the commits before them. So a read needs
+    // a record that comes too early. If one stream is in several shards, any record may.
     let most = match keys {
         PartitionKeys::OfStreams => converged.gaps,
         PartitionKeys::OfItems => arrivals.seen.len() as u64,
@@ -130,14 +131,14 @@ pub async fn converge(bus: &Bus, commits: u64, keys: PartitionKeys, seed: u64) -
     if converged.fetches > most {
         violation(format!("{} fetches, at most {most} were needed", converged.fetches));
     }
-    // The heads once, and each stream that was behind.
+    // One read of the heads, and one of each stream that was behind.
     if converged.swept > 1 + converged.behind {
         violation(format!("a sweep read the storage {} times for {}", converged.swept, converged.behind));
     }
     Ok(converged)
 }
 
-/// What was put onto the stream.
+/// Records that were put onto the stream.
 #[derive(Default)]
 struct Arrivals {
     count: u64,

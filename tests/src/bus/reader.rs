@@ -1,4 +1,4 @@
-//! A process that answers from its view, which is at least as new as whoever asks wants it to be.
+//! A process that answers reads from its view with at least the token of the caller.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::worker::answered;
 use super::{Bus, LedgerView, quick};
 use crate::HANG;
 
-/// Keeps the ledger of `bus` and answers what is asked on standard input, a line at a time, in any order: a number and a token,
-/// with the number and the id of the commit that the token names, as the ledger has it; and `reads`, with how often the storage
-/// was read because the bus was late.
+/// Keeps the ledger of `bus` and answers requests on standard input, one on each line, in any order. A request is
+/// a number and a token; its answer is the number and the id of the commit that the token names, as the ledger
+/// has it. The request `reads` asks for the number of reads of the storage because the bus was late.
 ///
 /// # Errors
 ///
-/// If something fails that should not.
+/// If a call fails that must not fail.
 pub(super) async fn answer(bus: &Bus) -> Result<()> {
     let leases = bus.leases("reader").await?;
     let feed = answered(|| bus.changes_on_kinesis(leases.clone(), quick())).await?;

@@ -1,4 +1,4 @@
-//! Reads of what was just written, from another process that is told of it by the bus.
+//! Reads of recent writes from another process, which follows the bus.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,33 +24,33 @@ use tokio::time::timeout;
 use super::{Bus, Part};
 use crate::HANG;
 
-/// What came of the reads.
+/// Result of the reads.
 #[derive(Debug, Default)]
 pub struct ReadBack {
-    /// How long each read took that was made right after its write, and each that was made a moment later.
+    /// Durations of the reads right after their writes, and of those after a pause.
     pub took: [Vec<Duration>; 2],
-    /// How often the storage was read because the bus was late.
+    /// Number of reads of the storage because the bus was late.
     pub fetches: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// How many write and read at the same time.
+/// Number of concurrent clients.
 const CLIENTS: u64 = 16;
 
 const STREAMS: u64 = 200;
 
-/// The longest that a client waits that does not read at once.
+/// Longest pause of a client between write and read.
 const MOMENT: Duration = Duration::from_millis(600);
 
-/// Saves `reads` events, each read back with its token from a process that keeps a ledger by the bus alone, every other one a
-/// moment later. `program` is `bus-worker`.
+/// Saves `reads` events and reads each back with its token from a process that keeps a ledger by the bus alone.
+/// Every other read follows after a pause. `program` is `bus-worker`.
 ///
 /// # Errors
 ///
 /// If a process or a server fails.
 pub async fn read_back(program: &Path, bus: &Bus, reads: u64, seed: u64) -> Result<ReadBack> {
-    // There is a ledger before anybody asks.
+    // The ledger exists before the first read.
     bus.view().await?;
     let _bridge = worker(program, bus, Part::Bridge, Stdio::null)?;
     let reader = Reader::start(program, bus).await?;
@@ -101,12 +101,12 @@ fn worker(program: &Path, bus: &Bus, part: Part, pipes: fn() -> Stdio) -> Result
     command.spawn().with_context(|| format!("cannot run {}", program.display()))
 }
 
-type Asked = Arc<Mutex<HashMap<String, oneshot::Sender<String>>>>;
+type PendingReads = Arc<Mutex<HashMap<String, oneshot::Sender<String>>>>;
 
-/// The process that answers.
+/// The process that answers the reads.
 struct Reader {
     input: tokio::sync::Mutex<ChildStdin>,
-    asked: Asked,
+    asked: PendingReads,
     count: AtomicU64,
     listener: JoinHandle<()>,
     _process: Child,
@@ -117,23 +117,23 @@ impl Reader {
         let mut process = worker(program, bus, Part::Reader, Stdio::piped)?;
         let mut answers = BufReader::new(process.stdout.take().context("its output is ours")?).lines();
         ensure!(answers.next_line().await?.as_deref() == Some("ready"), "it says that it is ready");
-        let asked = Asked::default();
+        let asked = PendingReads::default();
         let waiting = Arc::clone(&asked);
         let listener = tokio::spawn(async move {
             while let Ok(Some(line)) = answers.next_line().await {
                 let (number, answer) = line.split_once(' ').unwrap_or_default();
                 let reply = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(number);
-                // Whoever asked may have given up.
+                // The caller may have stopped waiting.
                 reply.map(|reply| reply.send(answer.to_owned()));
             }
-            // Nobody gets an answer any more.
+            // The process ended: no caller gets an answer any more.
             waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
         let input = tokio::sync::Mutex::new(process.stdin.take().context("its input is ours")?);
         Ok(Self { input, asked, count: AtomicU64::default(), listener, _process: process })
     }
 
-    /// What the ledger has of a token.
+    /// The answer of the ledger to a token.
     async fn ask(&self, token: &str) -> Result<String> {
         let number = self.count.fetch_add(1, Ordering::Relaxed).to_string();
         let question = format!("{number} {token}\n");
@@ -148,7 +148,7 @@ impl Reader {
         let (reply, answer) = oneshot::channel();
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name, reply);
         self.input.lock().await.write_all(question.as_bytes()).await?;
-        // Longer than the reader waits, which says why.
+        // Longer than the limit of the reader, whose error has the reason.
         timeout(2 * HANG, answer).await.context("a read hangs")?.context("the reader has ended")
     }
 }

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use super::Bus;
 use crate::kinesis::active;
 
-/// The open shards of a stream, each with the lowest and the highest hash that it takes, from low to high.
+/// The open shards of a stream in the order of their hash keys, each with its lowest and highest hash key.
 pub(super) async fn open_shards(client: &Client, stream: &str) -> Result<Vec<(u128, u128, String)>> {
     let listed = client.list_shards().stream_name(stream).send().await?;
     let mut open = Vec::new();
@@ -22,11 +22,11 @@ pub(super) async fn open_shards(client: &Client, stream: &str) -> Result<Vec<(u1
     Ok(open)
 }
 
-/// Splits the shard at `place` of the open ones in the middle.
+/// Splits the open shard at index `place` in the middle.
 ///
 /// # Errors
 ///
-/// If the service does not.
+/// If the service fails.
 pub async fn split(client: &Client, stream: &str, place: usize) -> Result<()> {
     let (from, to, shard) = open_shards(client, stream).await?.swap_remove(place);
     let middle = (from + (to - from) / 2 + 1).to_string();
@@ -41,11 +41,11 @@ pub async fn split(client: &Client, stream: &str, place: usize) -> Result<()> {
     Ok(())
 }
 
-/// Merges the shard at `place` of the open ones with the next one.
+/// Merges the open shard at index `place` with the next one.
 ///
 /// # Errors
 ///
-/// If the service does not.
+/// If the service fails.
 pub async fn merge(client: &Client, stream: &str, place: usize) -> Result<()> {
     let open = open_shards(client, stream).await?;
     let merge = client.merge_shards().stream_name(stream);
@@ -54,7 +54,7 @@ pub async fn merge(client: &Client, stream: &str, place: usize) -> Result<()> {
     Ok(())
 }
 
-/// Splits one of the shards, or merges two, so that there are about four.
+/// Splits one shard or merges two, so that there are about four.
 pub(super) async fn reshard(bus: &Bus, random: &mut StdRng) -> Result<()> {
     let (client, stream) = (bus.kinesis_client(), &bus.stream);
     let count = open_shards(&client, stream).await?.len();

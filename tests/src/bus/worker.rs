@@ -1,4 +1,4 @@
-//! A process on the way of events, until it is killed.
+//! A process on the path of events, until it is killed.
 
 use std::io::Write as _;
 use std::ops::AddAssign;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use eventsrc_core::clock::{Clock, Randomness, SystemClock};
+use eventsrc_core::retry::BackoffSettings;
 use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::{ErrorKind, StorageError, Synchronizer};
 use eventsrc_kinesis::{ConsumerHandle, forward};
@@ -13,23 +14,23 @@ use eventsrc_kinesis::{ConsumerHandle, forward};
 use super::reader::answer;
 use super::{Bus, BusFaults, quick};
 
-/// Which part of the way it goes.
+/// The part of the path that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// From the stream of the table onto the stream of Kinesis.
+    /// From the stream of the table to the Kinesis stream.
     Bridge,
-    /// From there into the ledger.
+    /// From Kinesis into the ledger.
     Ledger,
-    /// From there into the ledger, with answers to whoever asks.
+    /// From Kinesis into the ledger, with answers to reads.
     Reader,
 }
 
 impl Part {
-    /// The part that `text` names.
+    /// The part named by `text`.
     ///
     /// # Errors
     ///
-    /// If it names none.
+    /// If no part has this name.
     pub fn parse(text: &str) -> Result<Self> {
         Ok(match text {
             "bridge" => Self::Bridge,
@@ -39,7 +40,7 @@ impl Part {
         })
     }
 
-    /// What [`parse`](Self::parse) reads.
+    /// The text that [`parse`](Self::parse) reads.
     pub fn text(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
@@ -49,24 +50,24 @@ impl Part {
     }
 }
 
-/// What a process says of itself, a line at a time.
+/// The report of a process, one on each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Said {
-    /// How many leases it lost to others.
+pub struct WorkerReport {
+    /// Number of leases that it lost to other workers.
     pub lost: u64,
-    /// How many commits it found applied by others, or by itself before.
+    /// Number of commits that it found already applied.
     pub repeated: u64,
-    /// How many events it has applied.
+    /// Number of events that it applied.
     pub applied: u64,
-    /// How many faults were injected into its calls.
+    /// Number of faults that were injected into its calls.
     pub faults: u64,
-    /// How many of its iterators Kinesis said were too old.
+    /// Number of its iterators that Kinesis rejected as expired.
     pub expired: u64,
-    /// How many anomalies it had.
+    /// Number of anomalies.
     pub anomalies: u64,
 }
 
-impl Said {
+impl WorkerReport {
     pub(super) fn parse(line: &str) -> Result<Self> {
         let mut numbers = line.split(' ').map(str::parse::<u64>);
         let mut next = || anyhow::Ok(numbers.next().context("a process says six numbers")??);
@@ -88,7 +89,7 @@ impl Said {
     }
 }
 
-impl AddAssign for Said {
+impl AddAssign for WorkerReport {
     fn add_assign(&mut self, other: Self) {
         self.lost += other.lost;
         self.repeated += other.repeated;
@@ -99,39 +100,39 @@ impl AddAssign for Said {
     }
 }
 
-/// Does its part on `bus`, and says how far it is, until killed.
+/// Runs its part on `bus`, and reports its state, until killed.
 ///
 /// # Errors
 ///
-/// If something fails that should not.
+/// If a call fails that must not fail.
 pub async fn work(bus: &Bus, part: Part) -> Result<()> {
     let leases = bus.leases(part.text()).await?;
     match part {
         Part::Bridge => {
             let feed = answered(|| bus.changes_of_the_table(leases.clone(), quick())).await?;
             let (handle, publisher) = (feed.handle(), bus.publisher());
-            let randomness = Randomness::from_system();
-            let says = keep_saying(|| async { Ok(heard(bus, &handle)) });
+            let (backoff, randomness) = (BackoffSettings::default(), Randomness::from_system());
+            let says = keep_reporting(|| async { Ok(heard(bus, &handle)) });
             tokio::select! {
-                ended = forward(feed, &publisher, &SystemClock, &randomness) => ended?,
+                ended = forward(feed, &publisher, &backoff, &SystemClock, &randomness) => ended?,
                 said = says => said?,
             }
         }
         Part::Ledger => {
             let feed = answered(|| bus.changes_on_kinesis(leases.clone(), quick())).await?;
             let handle = feed.handle();
-            // A bridge that wakes up writes beside the one that took over, which the local server does not bear: of two writers
-            // of a shard, a reader may miss a record. A sweep finds it.
+            // A resumed bridge writes in parallel with its successor, which the local server does not
+            // support: with two writers of a shard, a reader may miss a record. A sweep finds it.
             let settings = SynchronizerSettings {
                 sweep_every: Some(BETWEEN_SWEEPS),
                 events_per_batch: 200,
                 ..Default::default()
             };
             let synchronizer = Synchronizer::start(bus.storage(), bus.view().await?, settings);
-            let says = keep_saying(|| async {
+            let says = keep_reporting(|| async {
                 let status = synchronizer.status().await?;
                 let (repeated, applied) = (status.repeated_commits, status.applied_events);
-                Ok(Said { repeated, applied, ..heard(bus, &handle) })
+                Ok(WorkerReport { repeated, applied, ..heard(bus, &handle) })
             });
             tokio::select! {
                 ended = synchronizer.follow(feed) => ended?,
@@ -143,7 +144,7 @@ pub async fn work(bus: &Bus, part: Part) -> Result<()> {
     bail!("the feed has ended")
 }
 
-/// What `begin` comes to, however often the services are out of reach before: whoever runs a process starts it again.
+/// The output of `begin`, which is repeated while the services are unavailable: a supervisor restarts a process.
 pub(super) async fn answered<T, F: Future<Output = Result<T, StorageError>>>(
     begin: impl Fn() -> F,
 ) -> Result<T> {
@@ -157,20 +158,20 @@ pub(super) async fn answered<T, F: Future<Output = Result<T, StorageError>>>(
     }
 }
 
-/// What is known of any process.
-fn heard(bus: &Bus, handle: &ConsumerHandle) -> Said {
+/// The report of any process.
+fn heard(bus: &Bus, handle: &ConsumerHandle) -> WorkerReport {
     let (status, faults) = (handle.status(), bus.faults.as_ref());
-    Said {
-        lost: status.lost,
+    WorkerReport {
+        lost: status.leases_lost,
         anomalies: status.anomalies,
         faults: faults.map_or(0, |faults| faults.injected().total()),
         expired: faults.map_or(0, BusFaults::expired),
-        ..Said::default()
+        ..WorkerReport::default()
     }
 }
 
-/// Says from time to time how it is.
-async fn keep_saying<F: Future<Output = Result<Said>>>(status: impl Fn() -> F) -> Result<()> {
+/// Prints the report periodically.
+async fn keep_reporting<F: Future<Output = Result<WorkerReport>>>(status: impl Fn() -> F) -> Result<()> {
     loop {
         status().await?.say()?;
         SystemClock.sleep(BETWEEN_WORDS).await;

@@ -1,21 +1,21 @@
-//! Errors as the service words them.
+//! Errors in the wording of the service.
 
 use aws_smithy_runtime_api::http::StatusCode;
 use eventsrc_dynamo::aws_sdk_dynamodb::config::http::HttpResponse;
 use serde_json::json;
 
-/// An error that the service answers with.
+/// An error reply of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     status: u16,
     /// The namespace and the error's name in it.
     code: &'static str,
     message: &'static str,
-    /// The operations that are answered so; none for all of them.
+    /// The operations that can get this reply; empty for all of them.
     operations: &'static [&'static str],
 }
 
-/// Any operation may be answered so.
+/// Any operation can get this reply.
 const ANY: &[&str] = &[];
 
 impl Answer {
@@ -27,7 +27,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// The service is overloaded, or a part of it starts anew.
+    /// The service is overloaded, or a part of it restarts.
     pub const UNAVAILABLE: Self = Self {
         status: 503,
         code: "com.amazon.coral.service#ServiceUnavailableException",
@@ -44,7 +44,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// A table that is charged by request grows more slowly than its load.
+    /// A table with on-demand capacity grows more slowly than its load.
     pub const RATE_EXCEEDED: Self = Self {
         status: 400,
         code: "com.amazon.coral.availability#ThrottlingException",
@@ -61,7 +61,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// Somebody else's transaction is under way on the item.
+    /// Another caller's transaction on the item is in progress.
     pub const TRANSACTION_CONFLICT: Self = Self {
         status: 400,
         code: "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
@@ -69,7 +69,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// Something about the request is wrong.
+    /// The request is invalid.
     pub const VALIDATION: Self = Self {
         status: 400,
         code: "com.amazon.coral.validate#ValidationException",
@@ -77,7 +77,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// No one has this access key.
+    /// The access key does not exist.
     pub const UNRECOGNIZED_CLIENT: Self = Self {
         status: 400,
         code: "com.amazon.coral.service#UnrecognizedClientException",
@@ -85,7 +85,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// The credentials were good for a while.
+    /// The temporary credentials have expired.
     pub const EXPIRED_TOKEN: Self = Self {
         status: 400,
         code: "com.amazon.coral.service#ExpiredTokenException",
@@ -93,7 +93,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// The secret is not the one of the access key.
+    /// The secret does not match the access key.
     pub const INVALID_SIGNATURE: Self = Self {
         status: 400,
         code: "com.amazon.coral.service#InvalidSignatureException",
@@ -119,7 +119,7 @@ impl Answer {
         operations: ANY,
     };
 
-    /// The shard takes, or gives, no more just now.
+    /// The throughput of the shard is exceeded.
     pub const SHARD_THROTTLED: Self = Self {
         status: 400,
         code: "ProvisionedThroughputExceededException",
@@ -127,7 +127,7 @@ impl Answer {
         operations: &["GetRecords", "GetShardIterator", "PutRecords"],
     };
 
-    /// A stream was asked about too often, by all who ask.
+    /// The request rate for a stream is exceeded by all its callers.
     pub const LIMIT_EXCEEDED: Self = Self {
         status: 400,
         code: "LimitExceededException",
@@ -135,7 +135,7 @@ impl Answer {
         operations: &["ListShards", "DescribeStreamSummary", "DescribeStream", "ListStreams"],
     };
 
-    /// The iterator is too old.
+    /// The iterator has expired.
     pub const EXPIRED_ITERATOR: Self = Self {
         status: 400,
         code: "ExpiredIteratorException",
@@ -150,7 +150,7 @@ impl Answer {
         self.code.rsplit('#').next().unwrap_or(self.code)
     }
 
-    /// Whether a request of this operation may be answered so.
+    /// True if a request of this operation can get this reply.
     pub(super) fn answers(self, operation: &str) -> bool {
         self.operations.is_empty() || self.operations.contains(&operation)
     }

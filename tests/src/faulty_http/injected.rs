@@ -1,20 +1,20 @@
-//! How many faults were injected.
+//! Counts of injected faults.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
-/// How many faults were injected, by kind.
+/// Number of injected faults of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InjectedHttp(BTreeMap<&'static str, u64>);
 
 impl InjectedHttp {
-    /// All of them.
+    /// Number of all faults.
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// How many kinds there were.
+    /// Number of kinds that occurred.
     pub fn kinds(&self) -> usize {
         self.0.len()
     }

@@ -1,4 +1,4 @@
-//! Calls of PutRecords of which only some records are put.
+//! Calls of PutRecords of which the service puts only some records.
 
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, SharedHttpConnector};
 use aws_smithy_runtime_api::http::StatusCode;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, whole};
 
-/// Sends `request` without the records that `places` rejects, of each eight those whose bit is set, and gives the reply that says
-/// so.
+/// Sends `request` without the records that `places` rejects: of each eight, those whose bit is set. Returns the
+/// reply that reports the rejections.
 pub(super) async fn put(
     mut request: HttpRequest,
     places: u8,
@@ -26,7 +26,7 @@ pub(super) async fn put(
         !is_rejected(place - 1)
     });
     let (mut reply, said) = if records.is_empty() {
-        // The service takes no request without records.
+        // The service accepts no request without records.
         (HttpResponse::new(StatusCode::try_from(200).expect("it is one"), "".into()), b"{}".to_vec())
     } else {
         let body = sent.to_string();
@@ -52,7 +52,7 @@ pub(super) async fn put(
     Ok(reply)
 }
 
-/// What the service says of a record that it did not take.
+/// The entry of a rejected record in the reply.
 fn rejected() -> Value {
     json!({ "ErrorCode": Answer::SHARD_THROTTLED.name(), "ErrorMessage": "Rate exceeded for the shard." })
 }

@@ -11,7 +11,7 @@ use eventsrc_test_servers as servers;
 use super::FaultyHttp;
 use crate::dynamo::config;
 
-/// New tables in a database of their own, for clients of different make.
+/// New tables in a database of their own, for several clients.
 #[derive(Debug)]
 pub struct FaultyTables {
     endpoint: String,
@@ -20,7 +20,7 @@ pub struct FaultyTables {
 }
 
 impl FaultyTables {
-    /// Tables in a database whose name begins with `name`, of the shared DynamoDB Local.
+    /// Tables in a database of the shared DynamoDB Local whose name begins with `name`.
     ///
     /// # Panics
     ///
@@ -34,31 +34,32 @@ impl FaultyTables {
         Self { endpoint, access_key, without_faults }
     }
 
-    /// They, by a client that nothing goes wrong with.
+    /// The tables through a client without faults.
     pub fn without_faults(&self) -> &Dynamo {
         &self.without_faults
     }
 
-    /// They, by a client whose requests and replies go through `faulty`, and are sent again as `retries` says.
+    /// The tables through a client whose requests and replies go through `faulty`, and are retried according
+    /// to `retries`.
     pub fn through(&self, faulty: &FaultyHttp, retries: RetryConfig) -> Dynamo {
         let config = self.config().http_client(faulty.clone()).retry_config(retries);
         Dynamo::new(Client::from_conf(config.build()), "events")
     }
 
-    /// The configuration of a client that may try again whenever it wants to. By default the clients of a process share
-    /// what all their retries together may cost.
+    /// The configuration of a client with an unlimited retry budget. By default the clients of a process
+    /// share one.
     pub fn config(&self) -> Builder {
         let own = RetryPartition::custom("own").token_bucket(TokenBucket::unlimited()).build();
         config(&self.endpoint, &self.access_key).retry_partition(own)
     }
 }
 
-/// The SDK's own three tries, without its waits of up to a second.
+/// The SDK's own three attempts, without its waits of up to a second.
 pub fn quickly() -> RetryConfig {
     RetryConfig::standard().with_initial_backoff(Duration::from_millis(1))
 }
 
-/// One try.
+/// One attempt.
 pub fn once() -> RetryConfig {
     RetryConfig::disabled()
 }

@@ -1,4 +1,4 @@
-//! Where writers write.
+//! Storages of writers.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use eventsrc_test_servers as servers;
 
 use crate::dynamo::config;
 
-/// Where writers write.
+/// The storage of a writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// An SQLite file.
     File(PathBuf),
-    /// The table `events` of who has this access key.
+    /// The table `events` of an access key.
     Dynamo {
-        /// Where the service is.
+        /// The address of the service.
         endpoint: String,
-        /// Whose database.
+        /// The access key, which selects the database.
         access_key: String,
     },
 }
@@ -37,7 +37,7 @@ impl Location {
         Ok(place)
     }
 
-    /// What a writer is told it by.
+    /// The argument that names this location to a writer.
     pub fn argument(&self) -> OsString {
         match self {
             Self::File(file) => file.into(),
@@ -45,7 +45,7 @@ impl Location {
         }
     }
 
-    /// The place that a writer was told.
+    /// The location named by an argument of a writer.
     pub fn told(argument: &OsStr) -> Self {
         let tables = argument.to_str().filter(|text| text.starts_with("http://"));
         match tables.and_then(|text| text.rsplit_once('/')) {

@@ -1,4 +1,4 @@
-//! What writers said, and what is stored.
+//! Acknowledgements of writers, and the stored commits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use super::place::Location;
 use super::writer::Part;
 
-/// What a writer says of a commit once it is stored.
+/// A writer's acknowledgement of a stored commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
     stream: String,
@@ -22,35 +22,35 @@ pub struct Acknowledged {
     stored: Stored,
 }
 
-/// A commit, as far as two of them are compared.
+/// The parts of a commit that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stored {
     events: usize,
     id: String,
 }
 
-/// What a writer said; a last line that is cut off was not said.
+/// The acknowledgements in a writer's output. An incomplete last line is ignored.
 ///
 /// # Errors
 ///
-/// If it is something else.
+/// If the output contains anything else.
 pub fn acknowledged(said: &str) -> Result<Vec<Acknowledged>> {
     let whole = said.rfind('\n').map_or("", |end| &said[..end]);
     let parse = |line: &str| {
         let mut words = line.split(' ');
-        let mut word = || words.next().ok_or_else(|| anyhow!("{line:?} is not what a writer says"));
+        let mut word = || words.next().ok_or_else(|| anyhow!("{line:?} is no acknowledgement of a writer"));
         let (stream, first) = (word()?.to_owned(), word()?.parse()?);
         Ok(Acknowledged { stream, first, stored: Stored { events: word()?.parse()?, id: word()?.into() } })
     };
     whole.lines().map(parse).collect()
 }
 
-/// What is wrong after so many looks will not settle.
+/// A storage that still changes after this number of reads does not settle.
 const MOST_LOOKS: u32 = 20;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-/// Everything that is stored in a place.
+/// All commits of a location.
 pub struct State {
     commits: HashMap<(String, u64), Stored>,
     heads: BTreeMap<String, u64>,
@@ -58,11 +58,11 @@ pub struct State {
 }
 
 impl State {
-    /// Reads all commits, and looks at each.
+    /// Reads and checks all commits.
     ///
     /// # Errors
     ///
-    /// If something cannot be read.
+    /// If a commit cannot be read.
     pub async fn read(place: &Location) -> Result<Self> {
         match place {
             Location::File(file) => Self::of(&SqliteStorage::new(&Database::open(file).await?)).await,
@@ -70,11 +70,12 @@ impl State {
         }
     }
 
-    /// Reads all commits once nothing changes any more: what a killed writer had sent, its server may still carry out.
+    /// Reads all commits after nothing changes any more: the server may still execute requests of a killed
+    /// writer.
     ///
     /// # Errors
     ///
-    /// If something cannot be read.
+    /// If a commit cannot be read.
     pub async fn settled(place: &Location) -> Result<Self> {
         let mut state = Self::read(place).await?;
         for _ in 0..MOST_LOOKS {
@@ -121,15 +122,15 @@ impl State {
         self.commits.insert((stream, commit.first), stored);
     }
 
-    /// What is wrong with a place in which all these were acknowledged.
+    /// The violations in a location in which all these commits were acknowledged.
     pub fn wrong(&self, acknowledged: &[Acknowledged]) -> Option<String> {
         let is_lost =
             |said: &&Acknowledged| self.commits.get(&(said.stream.clone(), said.first)) != Some(&said.stored);
         let lost = acknowledged.iter().find(is_lost);
-        self.wrong.clone().or_else(|| lost.map(|said| format!("what was acknowledged is lost: {said:?}")))
+        self.wrong.clone().or_else(|| lost.map(|said| format!("an acknowledged commit is lost: {said:?}")))
     }
 
-    /// How many commits there are.
+    /// Number of commits.
     pub fn commits(&self) -> usize {
         self.commits.len()
     }

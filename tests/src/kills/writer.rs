@@ -1,4 +1,4 @@
-//! What a writer does until it is killed.
+//! A writer that is killed.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::place::Location;
 
-/// One event of a writer's commit: it knows which part of it.
+/// One event of a writer's commit, with its index in it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) place: usize,
@@ -22,12 +22,12 @@ pub(super) struct Part {
     text: String,
 }
 
-/// Writes commits of several events from several tasks at once, and says which are stored: until it is killed, or each
-/// task has stored `commits`. This is what `writer` does.
+/// Writes commits of several events from several tasks at once, and prints the stored ones, until it is killed or
+/// each task has stored `commits`. This is what `writer` does.
 ///
 /// # Errors
 ///
-/// If the storage fails, or answers what it must not.
+/// If the storage fails, or violates its contract.
 pub async fn write(place: &Location, seed: u64, commits: Option<u64>) -> Result<()> {
     match place {
         Location::File(file) => {
@@ -38,7 +38,7 @@ pub async fn write(place: &Location, seed: u64, commits: Option<u64>) -> Result<
     }
 }
 
-/// The same to any storage; to one that may send a commit again by itself and then finds it stored, or not.
+/// Writes to any storage. If `sends_again`, the storage may retry a put by itself and then find it stored.
 async fn write_to<St>(storage: &St, seed: u64, commits: Option<u64>, sends_again: bool) -> Result<()>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = Part> + Clone,
@@ -59,7 +59,7 @@ where
 
 const TASKS: usize = 8;
 
-/// Fewer than tasks, so that tasks race.
+/// Fewer streams than tasks, so that tasks race.
 const STREAMS: usize = 5;
 
 async fn write_stream<St>(
@@ -88,7 +88,7 @@ where
             Put::Conflict(conflict) => {
                 let head = conflict.head.map(|head| head.sequence);
                 let last = head.or(conflict.existing.map(|existing| existing.last()));
-                let last = last.context("a conflict with nothing in the way")?;
+                let last = last.context("a conflict without a commit")?;
                 ensure!(last >= next, "a conflict at {next} of {key}, where {last} is in the way");
                 next = last + 1;
             }
@@ -97,7 +97,7 @@ where
     Ok(())
 }
 
-/// A commit of one to six events, now and then a long one.
+/// A commit of one to six events, sometimes with long payloads.
 fn draft(key: &StreamName, first: u64, randomness: &Randomness) -> Commit<StreamName, u64, Part> {
     let time = SystemClock.now();
     let id = randomness.commit_id(time);

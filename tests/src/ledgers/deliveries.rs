@@ -1,4 +1,4 @@
-//! Racing workers, each with a feed that repeats, reorders and loses.
+//! Racing workers, each with a feed that repeats, reorders and loses commits.
 
 use std::sync::Arc;
 
@@ -15,24 +15,24 @@ use rand::{RngExt, SeedableRng};
 
 use super::{Entries, Filler, Ledger, LedgerCommit};
 
-/// What came of the deliveries.
+/// Result of the deliveries.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    /// Commits handed to workers.
+    /// Number of commits delivered to workers.
     pub delivered: u64,
-    /// Commits stored, each to be applied once.
+    /// Number of stored commits, each to be applied once.
     pub stored: u64,
-    /// Transactions that were applied.
+    /// Number of applied transactions.
     pub batches: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// How many workers keep one view.
+/// Number of workers of one view.
 const WORKERS: u64 = 4;
 
-/// Delivers about `deliveries` commits to four workers of each view that `open` opens, a view at a time, and compares
-/// what it has with the fold.
+/// Delivers about `deliveries` commits to four workers of each view that `open` opens, one view at a time, and
+/// compares the rows with the fold.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ where
         let pages: Vec<_> = storage.scan(Segment::ALL).try_collect().await?;
         let mut stored: Vec<Arc<LedgerCommit>> =
             pages.iter().flat_map(|page| page.commits().iter().cloned()).collect();
-        // As they would come: streams mixed, each more or less in order.
+        // The order of a typical feed: streams mixed, each more or less in order.
         stored.sort_by_key(|commit| commit.first);
         let workers = (0..WORKERS).map(|worker| {
             let feed = Disorderly::new(&stored, StdRng::seed_from_u64(random.random::<u64>() + worker));
@@ -87,7 +87,8 @@ where
     Ok(came)
 }
 
-/// A feed that loses a fifth of the commits, the last ones among them, repeats a third, and reorders all within windows.
+/// A feed that loses a fifth of the commits, the last ones among them, repeats a third, and reorders all within
+/// windows.
 pub(crate) struct Disorderly {
     commits: std::vec::IntoIter<Arc<LedgerCommit>>,
     random: StdRng,

@@ -1,4 +1,4 @@
-//! Reads that must be at least as new as a token, while the view lags and everything fails now and then.
+//! Reads with tokens, while the view is behind and calls fail at random.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,32 +18,32 @@ use rand::{RngExt, SeedableRng};
 
 use crate::HANG;
 
-/// What came of the reads.
+/// Result of the reads.
 #[derive(Debug, Default, Clone)]
 pub struct FreshReads {
-    /// How many reads were answered.
+    /// Number of answered reads.
     pub answered: u64,
-    /// How many were refused as stale, because their limit was short.
+    /// Number of reads that were refused as stale because their limit was short.
     pub stale: u64,
-    /// How many faults were injected meanwhile.
+    /// Number of injected faults.
     pub faults: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
 const CLIENTS: u64 = 16;
 const STREAMS: u64 = 40;
 
-/// How many events of each stream were applied.
+/// Number of applied events of each stream.
 type Counts = BTreeMap<String, u64>;
 
-/// Makes `reads` reads of a view that no feed tells of anything, by clients that write and pass each other's tokens along; a
-/// tenth of the reads with hardly any time, and some with tokens from the future. Under `faults`, storage and view fail now and
-/// then. No answer may be older than its token, and no read may outlast its limit by much.
+/// Makes `reads` reads of a view without a feed, by clients that write and exchange their tokens. A tenth of the
+/// reads have a very short limit, and some have tokens from the future. Under `faults`, storage and view fail at
+/// random. No answer may be older than its token, and no read may outlast its limit by much.
 ///
 /// # Errors
 ///
-/// If something fails that should not.
+/// If a call fails that must not fail.
 pub async fn read_under_lag(reads: u64, faults: bool, seed: u64) -> Result<FreshReads> {
     let drawn = |seed| if faults { Faults::seeded(seed) } else { Faults::none() };
     let storage = Arc::new(MemoryStorage::<StreamName, u64, ()>::default());
@@ -60,7 +60,7 @@ pub async fn read_under_lag(reads: u64, faults: bool, seed: u64) -> Result<Fresh
     settings.retry.longest_wait = Duration::from_millis(5);
     let synchronizer = Synchronizer::start(Arc::clone(&source), Arc::clone(&view), settings);
     let saves = SaveApi::new(storage);
-    // What anybody has ever seen.
+    // The join of all tokens so far.
     let shared = Mutex::new(Token::default());
     let clients = (0..CLIENTS).map(|client| {
         let (synchronizer, saves, shared, rows) = (&synchronizer, &saves, &shared, &rows);

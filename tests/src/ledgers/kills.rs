@@ -17,34 +17,34 @@ use tokio::process::{Child, Command};
 use super::worker::{self, Events, Job, Target};
 use super::{Entries, Filler, Ledger};
 
-/// What came of the kills of workers.
+/// Result of the kills of workers.
 #[derive(Debug, Default)]
 pub struct ViewKills {
-    /// How many processes were killed.
+    /// Number of killed processes.
     pub kills: u64,
-    /// How many kills came after some, and before all, of what there was to apply was applied.
+    /// Number of kills after some, but not all, of the stored commits were applied.
     pub in_the_middle: u64,
-    /// Commits stored, each to be applied once.
+    /// Number of stored commits, each to be applied once.
     pub stored: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// The longest that a process lives once it is at it.
+/// Longest life of a process after it is ready.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// How many workers are at it at the same time.
+/// Number of concurrent workers.
 const WORKERS: u64 = 2;
 
-/// How often workers of a ledger are killed before it is compared and left.
+/// Number of kills for each ledger before it is compared.
 const KILLS_PER_LEDGER: u64 = 20;
 
-/// Kills `program`, which is `ledger-worker`, with SIGKILL at `kills` random moments while it keeps the ledger in a `target`, a
-/// score of times for each ledger, and compares that with the fold.
+/// Kills `program`, which is `ledger-worker`, with SIGKILL at `kills` random moments while it keeps the ledger in
+/// a `target`, up to 20 times for each ledger. Then compares the ledger with the fold.
 ///
 /// # Errors
 ///
-/// If the program cannot be run, or the ledger not be read.
+/// If the program cannot be run, or the ledger cannot be read.
 pub async fn kill_workers(
     program: &Path,
     target: impl Fn(u64) -> BoxFuture<'static, Result<Target>>,
@@ -105,8 +105,8 @@ impl KilledWorkers<'_> {
         Ok(())
     }
 
-    /// A worker from its start to its end, at some moment after it said that it is ready. Those with an odd seed live shorter,
-    /// so that some are killed while they start.
+    /// Runs a worker from its start to a kill, `moment` after it reported that it is ready. Workers with an
+    /// odd seed live shorter, so that some are killed while they start.
     async fn live(&self, seed: u64, moment: Duration) -> Result<()> {
         let mut process = spawn(self.program, self.path, self.target, Job::Keep, seed)?;
         let mut lines = BufReader::new(process.stdout.take().context("its output is ours")?).lines();
@@ -125,7 +125,7 @@ impl KilledWorkers<'_> {
     }
 }
 
-/// What is wrong with a ledger once what is missing was repaired.
+/// The differences of a ledger from the fold after missing commits were repaired.
 pub(super) async fn settled<V: Ledger>(
     storage: &Events,
     view: &V,

@@ -1,4 +1,4 @@
-//! Views that keep a ledger of all that was ever applied to them, so that twice, never and out of order can be told.
+//! Views that keep a ledger of all applied commits, so that repeated, missing and misordered commits show.
 
 mod deliveries;
 mod fresh_reads;
@@ -33,28 +33,29 @@ pub use postgres::PostgresLedger;
 pub use rebuilds::{RebuildKills, kill_rebuilds};
 pub use sqlite::SqliteLedger;
 pub use worker::{Job, Target, work};
-pub use zombies::{Zombies, wake_the_dead};
+pub use zombies::{Zombies, resume_stopped};
 
 /// A commit of the streams that ledgers follow.
 pub type LedgerCommit = Commit<StreamName, u64, i64>;
 
-/// A view that can say all that was ever applied to it.
+/// A view that lists all commits that were ever applied to it.
 pub trait Ledger: VersionedStore<Key = StreamName, Sequence = u64, Payload = i64> + Clone {
-    /// What was applied, of version 1 or 2.
+    /// The applied commits of version 1 or 2.
     fn read_ledger(&self) -> impl Future<Output = Result<Entries, StorageError>> + Send;
 }
 
-/// What was applied to each stream: the commits in the order of application, and the sum of the payloads.
+/// The contents of a ledger: the commits of each stream in the order of application, and the sums of their
+/// payloads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entries {
     /// First sequence and commit id, by stream.
     pub commits: BTreeMap<String, Vec<(u64, Uuid)>>,
-    /// The sum of all payloads, kept by adding up, by stream.
+    /// The sum of all payloads of each stream, kept by addition.
     pub totals: BTreeMap<String, i64>,
 }
 
 impl Entries {
-    /// What there should be: the fold of everything in `storage`.
+    /// The expected entries: the fold of all commits in `storage`.
     ///
     /// # Errors
     ///
@@ -75,17 +76,17 @@ impl Entries {
         Ok(entries)
     }
 
-    /// How many commits there are.
+    /// Number of commits.
     pub fn len(&self) -> usize {
         self.commits.values().map(Vec::len).sum()
     }
 
-    /// Whether there is nothing.
+    /// True if there are no commits.
     pub fn is_empty(&self) -> bool {
         self.commits.is_empty()
     }
 
-    /// What is wrong, where `expected` is right: at most ten streams.
+    /// The differences from `expected`, for at most ten streams.
     pub fn wrong(&self, expected: &Self) -> Vec<String> {
         let streams = self.commits.keys().chain(expected.commits.keys());
         let mut wrong = Vec::new();
@@ -108,7 +109,7 @@ impl Entries {
     }
 }
 
-/// What ledgers are called and follow.
+/// The definition of a version of the ledger.
 pub(crate) fn definition(version: u32) -> ViewDefinition {
     ViewDefinition::new("ledger", ["account"]).expect("the name is well-formed").at_version(version)
 }
@@ -118,22 +119,22 @@ pub(crate) fn definition(version: u32) -> ViewDefinition {
 pub struct Filler {
     streams: u64,
     random: StdRng,
-    /// Where each stream goes on.
+    /// The next sequence of each stream.
     next: BTreeMap<StreamName, u64>,
 }
 
 impl Filler {
-    /// Over so many streams, with these lots.
+    /// A filler of `streams` streams.
     pub fn new(streams: u64, random: StdRng) -> Self {
         Self { streams: streams.max(1), random, next: BTreeMap::new() }
     }
 
-    /// How many events it has stored.
+    /// Number of stored events.
     pub fn events(&self) -> u64 {
         self.next.values().map(|next| next - 1).sum()
     }
 
-    /// Stores `commits` more, each for as long as the storage is out of reach.
+    /// Stores `commits` more commits. Repeats each put for as long as the storage is unavailable.
     ///
     /// # Errors
     ///
@@ -182,10 +183,10 @@ where
     loop {
         match storage.put(Arc::clone(&commit)).await {
             Ok(put) => {
-                ensure!(matches!(put, Put::Stored | Put::Repeated { .. }), "nobody else writes");
+                ensure!(matches!(put, Put::Stored | Put::Repeated { .. }), "no other writer");
                 return Ok(());
             }
-            // A local server under load gives up waiting for its own locks.
+            // A local server under load may time out on its own locks.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 SystemClock.sleep(Duration::from_millis(50)).await;
             }

@@ -21,7 +21,7 @@ impl View<StreamName, u64, i64> for PostgresLedger {
 
     async fn create(&self, transaction: &Transaction) -> Result<(), tokio_postgres::Error> {
         let version = self.0;
-        // Nothing keeps a commit from being entered twice, so that it would show.
+        // No constraint prevents a second row for a commit, so that the ledger shows one.
         transaction
             .batch_execute(&format!(
                 "CREATE TABLE entries_v{version} (
@@ -63,8 +63,9 @@ impl Ledger for PostgresView<StreamName, u64, i64, PostgresLedger> {
         let version = self.definition().version();
         let read = move |transaction: Transaction| async move {
             let mut entries = Entries::default();
-            // A heap does not tell in which order rows were entered; a commit entered twice shows all the same, and one that
-            // was entered before its turn cannot be: positions say that its predecessor was applied.
+            // A heap does not keep the order of the rows. A commit that was entered twice shows all
+            // the same. One that was entered too early is impossible: positions say that its
+            // predecessor was applied.
             let sql = format!("SELECT stream, first, commit_id FROM entries_v{version} ORDER BY first");
             for row in transaction.query(&sql, &[]).await? {
                 let commit = (row.get::<_, i64>(1).unsigned_abs(), row.get::<_, String>(2));

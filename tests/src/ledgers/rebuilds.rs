@@ -1,4 +1,4 @@
-//! Rebuilds that are killed at random moments and resumed, and the take-over while writers go on.
+//! Rebuilds that are killed at random moments and resumed, and take-overs while writers go on.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,26 +16,26 @@ use super::kills::spawn;
 use super::worker::{self, Events, Job, Target};
 use super::{Entries, Filler, Ledger};
 
-/// What came of the rebuilds.
+/// Result of the kills of rebuilds.
 #[derive(Debug, Default)]
 pub struct RebuildKills {
-    /// How many processes were killed.
+    /// Number of killed processes.
     pub kills: u64,
-    /// How many kills left a rebuild that had begun and was not done.
+    /// Number of kills that interrupted a rebuild after its start.
     pub in_the_middle: u64,
-    /// How many rebuilds were completed, compared and taken over.
+    /// Number of rebuilds that were completed, compared and taken over.
     pub completed: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// Kills `program`, which is `ledger-worker`, at `kills` random moments while it rebuilds version 2 of the ledger in `target`, a few
-/// times for each rebuild; resumes it, compares it by digest with version 1, which was kept all the time, and has it take over
-/// and be taken back while a writer goes on.
+/// Kills `program`, which is `ledger-worker`, at `kills` random moments while it rebuilds version 2 of the ledger
+/// in `target`, several times for each rebuild. Then resumes the rebuild, compares its digest with version 1,
+/// which was kept up to date, and takes over and back while a writer goes on.
 ///
 /// # Errors
 ///
-/// If the program cannot be run, or the ledger not be read.
+/// If the program cannot be run, or the ledger cannot be read.
 pub async fn kill_rebuilds(
     program: &Path,
     target: impl Fn(u64) -> BoxFuture<'static, Result<Target>>,
@@ -69,7 +69,7 @@ pub async fn kill_rebuilds(
     Ok(came)
 }
 
-/// How often a rebuild is killed before it is left alone.
+/// Number of kills of one rebuild before it runs to its end.
 const KILLS_PER_REBUILD: u64 = 5;
 
 struct KilledRebuild<'a> {
@@ -104,7 +104,7 @@ impl KilledRebuild<'_> {
             came.in_the_middle += u64::from((1..stored).contains(&new.read_ledger().await?.len()));
         }
         let mut process = spawn(self.program, self.path, self.target, Job::Rebuild, self.seed)?;
-        ensure!(process.wait().await?.success(), "a rebuild that is left alone comes to its end");
+        ensure!(process.wait().await?.success(), "an undisturbed rebuild ends");
         let what = format!("seed {}, rebuild {}", self.seed, came.completed);
         let mut violation = |wrong: String| came.violations.push(format!("{what}: {wrong}"));
         if old.digest().await? != new.digest().await? {

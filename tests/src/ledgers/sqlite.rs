@@ -23,7 +23,7 @@ impl View<StreamName, u64, i64> for SqliteLedger {
 
     fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
         let version = self.0;
-        // Nothing keeps a commit from being entered twice, so that it would show.
+        // No constraint prevents a second row for a commit, so that the ledger shows one.
         connection.execute_batch(&format!(
             "CREATE TABLE entries_v{version} (
                  stream TEXT NOT NULL, first INTEGER NOT NULL, commit_id BLOB NOT NULL

@@ -1,4 +1,4 @@
-//! A process that keeps a ledger, until it is killed.
+//! A process that keeps a ledger until it is killed.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use super::postgres::PostgresLedger;
 use super::sqlite::SqliteLedger;
 use super::{Ledger, LedgerCommit};
 
-/// Where a ledger is kept.
+/// The store of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// In this SQLite file.
@@ -31,12 +31,12 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target that `text` names: an address that begins with `postgres://`, or the path of a file.
+    /// The target named by `text`: an address that begins with `postgres://`, or the path of a file.
     pub fn parse(text: &str) -> Self {
         if text.starts_with("postgres://") { Self::Postgres(text.into()) } else { Self::Sqlite(text.into()) }
     }
 
-    /// What [`parse`](Target::parse) reads.
+    /// The text that [`parse`](Target::parse) reads.
     pub fn text(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
@@ -45,23 +45,23 @@ impl Target {
     }
 }
 
-/// What a worker does.
+/// The task of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
-    /// Follow a disorderly feed of everything, sweep, and say so; then again, until killed.
+    /// Follows a disorderly feed of all commits, sweeps, and reports it; then repeats this until killed.
     Keep,
-    /// The same once, and end.
+    /// Follows the feed and sweeps once, and ends.
     KeepOnce,
-    /// Rebuild version 2, and end.
+    /// Rebuilds version 2, and ends.
     Rebuild,
 }
 
 impl Job {
-    /// The job that `text` names.
+    /// The job named by `text`.
     ///
     /// # Errors
     ///
-    /// If it names none.
+    /// If no job has this name.
     pub fn parse(text: &str) -> Result<Self> {
         Ok(match text {
             "keep" => Self::Keep,
@@ -103,7 +103,7 @@ pub(crate) async fn postgres_ledger(
     url: &str,
     version: u32,
 ) -> Result<PostgresView<StreamName, u64, i64, PostgresLedger>> {
-    // A worker that was stopped in the middle of a transaction is in the way of others for so long.
+    // A worker that was stopped during a transaction blocks other workers for this time.
     let idle_in_transaction_timeout = Some(Duration::from_secs(1));
     let settings = Settings { idle_in_transaction_timeout, ..Settings::default() };
     let postgres = Postgres::connect_with(url, settings).await?;
@@ -114,7 +114,7 @@ pub(crate) async fn postgres_ledger(
 ///
 /// # Errors
 ///
-/// If something fails that should not.
+/// If a call fails that must not fail.
 pub async fn work(storage: &Path, target: &Target, job: Job, seed: u64) -> Result<()> {
     let storage = events(storage).await.context("cannot open the events")?;
     let version = if job == Job::Rebuild { 2 } else { 1 };
@@ -127,7 +127,7 @@ pub async fn work(storage: &Path, target: &Target, job: Job, seed: u64) -> Resul
 async fn run<V: Ledger>(storage: Events, view: V, job: Job, seed: u64) -> Result<()> {
     if job == Job::Rebuild {
         let mut settings = RebuildSettings::default();
-        // Small steps, so that there is something in between to be killed.
+        // Small batches, so that kills occur between them.
         settings.synchronizer.events_per_batch = 500;
         let rebuilt = Rebuild::new(storage, view).with(settings).run(|_| {}).await?;
         return say(&format!("applied {}", rebuilt.applied_events));

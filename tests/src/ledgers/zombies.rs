@@ -1,4 +1,4 @@
-//! Workers that are stopped, overtaken by another one, and woken up.
+//! Workers that are stopped, overtaken by another one, and resumed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,24 +14,26 @@ use super::kills::{settled, spawn};
 use super::worker::{self, Job, Target};
 use super::{Entries, Filler, Ledger};
 
-/// What came of the zombies.
+/// Result of the stopped workers.
 #[derive(Debug, Default)]
 pub struct Zombies {
-    /// How many processes were stopped, overtaken and woken up.
+    /// Number of processes that were stopped, overtaken and resumed.
     pub woken: u64,
-    /// How many of them had something left to apply when they were stopped, all of which another one applied meanwhile.
+    /// Number of them that had commits left to apply when they were stopped, all of which another worker
+    /// applied meanwhile.
     pub overtaken: u64,
-    /// What was wrong, in words.
+    /// Descriptions of all violations.
     pub violations: Vec<String>,
 }
 
-/// Stops `program`, which is `ledger-worker`, with SIGSTOP at `zombies` random moments, brings the ledger in the Postgres
-/// database at `url` up to date, wakes the worker with SIGCONT, waits until it has ended, and looks at what it changed.
+/// Stops `program`, which is `ledger-worker`, with SIGSTOP at `zombies` random moments. Then brings the ledger in
+/// the Postgres database at `url` up to date, resumes the worker with SIGCONT, waits until it has ended, and
+/// compares the ledger.
 ///
 /// # Errors
 ///
-/// If the program cannot be run, or the ledger not be read.
-pub async fn wake_the_dead(program: &Path, url: &str, zombies: u64, seed: u64) -> Result<Zombies> {
+/// If the program cannot be run, or the ledger cannot be read.
+pub async fn resume_stopped(program: &Path, url: &str, zombies: u64, seed: u64) -> Result<Zombies> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("events.db");
     let storage = worker::events(&path).await?;

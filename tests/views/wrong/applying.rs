@@ -1,4 +1,4 @@
-//! What the rules about applying batches are proved against.
+//! Proofs of the rules about applying batches.
 
 use eventsrc_core::view::{Applied, Batch, CommitRun, PositionChange, QuarantinedCommit};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, Timestamp};
@@ -12,7 +12,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
     [whole(), moved(), rejecting()].concat()
 }
 
-/// The sound way, but with other events for the rows.
+/// Applies the batch correctly, but with other events for the rows.
 fn writing(kept: &mut Kept, batch: &B, events: Vec<E<'_>>) -> Answer {
     if !batch.position_changes().iter().all(|moved| kept.stands_before(moved)) {
         return Ok(Applied::PositionDiffers);
@@ -26,7 +26,7 @@ fn writing(kept: &mut Kept, batch: &B, events: Vec<E<'_>>) -> Answer {
     Ok(Applied::Done)
 }
 
-/// The sound way, but with another idea of whether a stream stands right.
+/// Applies the batch correctly, but with another comparison of positions.
 fn comparing(kept: &mut Kept, batch: &B, stands: impl Fn(&Kept, &PositionChange<S>) -> bool) -> Answer {
     if batch.position_changes().iter().all(|moved| stands(kept, moved)) {
         kept.apply_as_told(batch)
@@ -50,7 +50,7 @@ pub(super) fn part(batch: &B, wanted: impl Fn(usize, &PositionChange<S>) -> bool
 fn whole() -> Vec<Proof> {
     vec![
         (
-            "a_batch_moves_rows_and_positions",
+            "a_batch_changes_rows_and_positions",
             "the position is not moved",
             Apply(|kept, batch| {
                 kept.write(batch.events()).expect("sound");
@@ -58,7 +58,7 @@ fn whole() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_of_several_streams_moves_them_all",
+            "a_batch_of_several_streams_applies_them_all",
             "rows of the first stream only are written",
             Apply(|kept, batch| {
                 let first = part(batch, |at, _| at == 0);
@@ -75,7 +75,7 @@ fn whole() -> Vec<Proof> {
             }),
         ),
         (
-            "batches_go_on_where_the_last_one_ended",
+            "batches_continue_from_the_last_position",
             "a stream takes one batch",
             Apply(|kept, batch| {
                 let applied =
@@ -84,7 +84,7 @@ fn whole() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_has_new_streams_and_old_ones",
+            "a_batch_may_mix_new_and_known_streams",
             "positions are inserted or updated, whichever the first stream needs",
             Apply(|kept, batch| {
                 let new = batch.position_changes().first().is_none_or(|moved| moved.from.is_none());
@@ -99,12 +99,12 @@ fn whole() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_of_1000_streams_moves_them_all",
+            "a_batch_of_1000_streams_applies_them_all",
             "the first 500 streams are moved",
             Apply(|kept, batch| kept.apply(&part(batch, |at, _| at < 500))),
         ),
         (
-            "events_that_change_no_row_move_the_position",
+            "events_that_change_no_row_advance_the_position",
             "positions move where a row was written",
             Apply(|kept, batch| {
                 let mut changed = kept.clone();
@@ -175,7 +175,7 @@ fn whole() -> Vec<Proof> {
             Defect::TornApply,
         ),
         (
-            "an_answer_is_what_happened",
+            "the_answer_matches_the_effect",
             "an error that the code forgave ends the transaction, and the answer is `Done`",
             Apply(|kept, batch| {
                 let mut lines = Vec::<Line>::new();
@@ -217,7 +217,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_that_goes_on_in_a_new_stream_is_refused",
+            "a_batch_that_continues_a_new_stream_is_refused",
             "a new stream may be at any position",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| {
@@ -226,7 +226,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_that_begins_a_stream_anew_is_refused",
+            "a_batch_that_restarts_a_stream_is_refused",
             "a stream may be begun at any position",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| kept.stands_before(moved) || moved.from.is_none())
@@ -243,7 +243,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_position_of_another_zone_is_another",
+            "a_position_in_another_zone_is_refused",
             "positions are compared by their numbers",
             Apply(|kept, batch| {
                 comparing(kept, batch, |kept, moved| {
@@ -252,7 +252,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "one_stream_elsewhere_holds_up_the_whole_batch",
+            "one_differing_position_refuses_the_whole_batch",
             "streams that stand elsewhere are left out of the batch",
             Apply(|kept, batch| {
                 let standing = part(batch, |_, moved| kept.stands_before(moved));
@@ -260,7 +260,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "new_and_old_streams_hold_each_other_up",
+            "a_differing_position_refuses_new_and_known_streams",
             "new streams are begun before old ones are compared",
             Apply(|kept, batch| {
                 let answer = kept.apply(batch);
@@ -273,7 +273,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_that_was_refused_may_be_applied_later",
+            "a_refused_batch_may_be_applied_later",
             "a stream that stood elsewhere is put in quarantine",
             Apply(|kept, batch| {
                 for moved in batch.position_changes() {
@@ -292,7 +292,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_elsewhere_is_refused_whatever_the_code_would_say",
+            "a_differing_position_is_reported_before_code_errors",
             "the code runs before positions are compared",
             Apply(|kept, batch| match kept.clone().write(batch.events()) {
                 Err(error) => Ok(Applied::Rejected(error)),
@@ -300,7 +300,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_elsewhere_is_refused_whatever_the_code_would_say",
+            "a_differing_position_is_reported_before_code_errors",
             "the code runs before quarantines are looked at",
             Apply(|kept, batch| {
                 let stands = |moved: &PositionChange<S>| kept.position(&moved.stream) == moved.from;
@@ -311,7 +311,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "a_batch_elsewhere_is_refused_whatever_rule_its_rows_break",
+            "a_differing_position_is_reported_before_broken_constraints",
             "rows are written before positions are compared",
             Apply(|kept, batch| match kept.clone().write(batch.events()) {
                 Err(error) if error.to_string().contains("a row has a text") => Ok(Applied::Rejected(error)),
@@ -319,7 +319,7 @@ fn moved() -> Vec<Proof> {
             }),
         ),
         (
-            "one_of_1000_streams_holds_up_the_batch",
+            "one_differing_position_of_1000_refuses_the_batch",
             "500 streams at a time are compared and moved",
             Apply(|kept, batch| {
                 for from in (0..batch.position_changes().len()).step_by(500) {
@@ -358,7 +358,7 @@ fn rejecting() -> Vec<Proof> {
             }),
         ),
         (
-            "rows_that_break_a_rule_are_rejected",
+            "rows_that_violate_a_constraint_are_rejected",
             "an error of the database is an `Err`",
             Apply(|kept, batch| match kept.apply(batch) {
                 Ok(Applied::Rejected(error)) if error.to_string().contains("a row has a text") => {
@@ -368,7 +368,7 @@ fn rejecting() -> Vec<Proof> {
             }),
         ),
         (
-            "rows_that_break_a_rule_at_the_end_are_rejected",
+            "rows_that_violate_a_deferred_constraint_are_rejected",
             "what the end of a transaction comes to is not looked at",
             Apply(|kept, batch| match kept.apply(batch) {
                 Ok(Applied::Rejected(error)) if error.to_string().contains("there is no row") => {
@@ -378,7 +378,7 @@ fn rejecting() -> Vec<Proof> {
             }),
         ),
         (
-            "a_text_that_cannot_be_held_is_rejected",
+            "a_text_that_cannot_be_stored_is_rejected",
             "a text with U+0000 is an `Err`",
             Apply(|kept, batch| {
                 let zero =
@@ -403,9 +403,9 @@ fn rejecting() -> Vec<Proof> {
                 Ok(Applied::Done)
             }),
         ),
-        ("rejections_use_nothing_up", "a rejection keeps its connection", Defect::RejectionsLeak),
+        ("rejections_leak_no_resources", "a rejection keeps its connection", Defect::RejectionsLeak),
         (
-            "rejections_leave_others_alone",
+            "rejections_do_not_affect_other_batches",
             "a rejection takes back what others did meanwhile",
             Defect::RejectionTakesBack,
         ),

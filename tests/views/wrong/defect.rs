@@ -1,4 +1,4 @@
-//! In which ways a store may be wrong.
+//! The defects of a view store.
 
 use eventsrc_core::view::{PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition, ViewDigest};
 use eventsrc_core::{StorageError, StreamName};
@@ -7,92 +7,92 @@ use eventsrc_testkit::conformance::ViewRows;
 use super::kept::{Answer, B, Kept, S, TakenOver};
 use super::{Views, Which};
 
-/// In which way the store is wrong.
+/// A defect of the store.
 #[derive(Clone, Copy)]
 pub(crate) enum Defect {
-    /// In none.
+    /// No defect.
     None,
-    /// It takes one view for another.
+    /// It replaces the view.
     Which(fn(&mut Which)),
-    /// It applies in its own way.
+    /// It changes how batches are applied.
     Apply(fn(&mut Kept, &B) -> Answer),
-    /// It has other ideas of where streams are.
+    /// It changes the positions of streams.
     Places(fn(&Kept, &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError>),
-    /// It lists other positions.
+    /// It changes the list of positions.
     Positions(fn(&Kept, Option<&StreamName>, usize) -> Vec<(StreamName, S)>),
-    /// It puts streams in quarantine in its own way.
+    /// It changes how streams are quarantined.
     Quarantine(fn(&mut Kept, &QuarantinedCommit<S>) -> Result<(), StorageError>),
-    /// It lists other quarantines.
+    /// It changes the list of quarantines.
     Quarantined(fn(&Views, &Which) -> Vec<QuarantinedCommit<S>>),
-    /// It ends quarantines in its own way.
+    /// It changes how quarantines end.
     Release(fn(&mut Kept, &StreamName) -> bool),
-    /// It skips in its own way.
+    /// It changes how commits are skipped.
     Skip(fn(&mut Kept, &SkippedCommits<S>) -> bool),
-    /// It lists other decisions.
+    /// It changes the list of skips.
     Skipped(fn(&Views, &Which) -> Vec<SkippedCommits<S>>),
-    /// It gives readers something else, from all views and the version that is read.
+    /// It changes what readers see, given all views and the version that is read.
     Read(fn(&Views, &Which, &[StreamName]) -> (Vec<StreamPosition<S>>, ViewRows)),
-    /// It does something when a view is opened.
+    /// It acts when a view is opened.
     Open(fn(&mut Views, &Which)),
-    /// It removes a version in its own way.
+    /// It changes how a version is retired.
     Retire(fn(&mut Views, &Which) -> Result<(), StorageError>),
-    /// It has other ideas of which rows are equal.
+    /// It changes the digest of the rows.
     Digest(fn(&Kept) -> ViewDigest),
     /// It gives `catch_up` other streams.
     Behind(fn(&Kept, &Kept) -> Vec<PositionChange<S>>),
-    /// It takes over in its own way, once it is known what lay behind and what was brought.
+    /// It changes the take-over, given the streams that were behind and the batch that was brought.
     TakeOver(fn(&mut Views, &Which, &[PositionChange<S>], Result<B, StorageError>) -> TakenOver),
-    /// It answers in its own way while it is interrupted.
+    /// It changes its answers during an outage.
     Interrupted(fn(&Kept, &[StreamName]) -> Outage),
-    /// It applies one stream after the other, in sight of readers.
+    /// It applies one stream after the other, visible to readers.
     TornApply,
-    /// It skips in steps, in sight of readers.
+    /// It skips in steps, visible to readers.
     TornSkip,
-    /// It reads places first, and rows later.
+    /// It reads positions first, and rows later.
     TornRead,
-    /// It looks where the streams are, and applies later.
+    /// It compares the positions, and applies later.
     CheckThenApply,
-    /// It looks where the stream is, and skips later.
+    /// It compares the position, and skips later.
     CheckThenSkip,
-    /// It looks where the stream is, and puts it in quarantine later.
+    /// It compares the position, and quarantines the stream later.
     CheckThenQuarantine,
     /// It has a lock for each handle.
     LockPerHandle,
-    /// It reads all, changes it, and writes it back.
+    /// It reads all state, changes it, and writes it back.
     ReadThenWriteAll,
-    /// A rejection takes back whatever was done since it began.
+    /// A rejection reverts all changes since the batch began.
     RejectionTakesBack,
     /// A rejection keeps a connection; there are 100.
     RejectionsLeak,
-    /// It rejects what it finds in the way.
+    /// It rejects a batch that meets another one.
     RejectsWhenBusy,
-    /// It fails when more than 16 come at once.
+    /// It fails with more than 16 concurrent calls.
     FewAtOnce,
-    /// A handle reads what was there when it was opened, and what it applied itself.
+    /// A handle reads what was stored when it was opened, and what it applied itself.
     StaleReads,
     /// A handle compares with the positions that it knows.
     StaleCompares,
-    /// A read shows what there was at the read before.
+    /// A read shows the state of the read before it.
     LateReads,
-    /// Another task sees what was applied only when more is.
+    /// Another task sees an applied batch only after the next one.
     HiddenFromOtherTasks,
-    /// What a handle did goes when it goes.
+    /// Changes of a handle are removed when it is dropped.
     LostWithTheHandle,
-    /// A call of `apply` that is dropped keeps the lock.
+    /// A cancelled `apply` keeps the lock.
     DroppedApplyKeepsLock,
-    /// A call of `places` that is dropped keeps the lock.
+    /// A cancelled `positions_of` keeps the lock.
     DroppedPlacesKeepsLock,
-    /// A handle goes on telling which version served when it was opened.
+    /// A handle keeps returning the version that served when it was opened.
     ServingIsRemembered,
     /// The version takes over before it catches up.
     ServesBeforeItCatchesUp,
-    /// `catch_up` is called whatever lies behind.
+    /// `catch_up` is called even if no stream is behind.
     CatchesUpWithNothing,
-    /// Positions move while a version catches up.
+    /// Positions change while a version catches up.
     CatchesUpWithoutLock,
 }
 
-/// What a store answers while it is interrupted.
+/// The answers of a store during an outage.
 pub(crate) struct Outage {
     pub(crate) applied: Answer,
     pub(crate) places: Result<Vec<StreamPosition<S>>, StorageError>,

@@ -1,4 +1,4 @@
-//! What a sound store keeps of one version of a view.
+//! The state of one version of a view in a sound store.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -42,7 +42,7 @@ impl Kept {
         self.place(&moved.stream) == StreamPosition { position: moved.from, quarantined: false }
     }
 
-    /// The answer to a batch that does not stand right.
+    /// The answer to a batch whose positions differ.
     pub(crate) fn refuses(&self, batch: &B) -> Option<Applied> {
         let differs = |change: &PositionChange<S>| self.position(&change.stream) != change.from;
         let quarantined = |change: &PositionChange<S>| self.quarantined.contains_key(&change.stream);
@@ -59,7 +59,7 @@ impl Kept {
         }
     }
 
-    /// Applies wherever the streams are.
+    /// Applies the batch, whatever the positions.
     pub(crate) fn apply_as_told(&mut self, batch: &B) -> Answer {
         let mut changed = self.clone();
         if let Err(error) = changed.write(batch.events()) {
@@ -76,7 +76,7 @@ impl Kept {
         }
     }
 
-    /// Runs the code of the view; what it has written when it fails is left.
+    /// Runs the code of the view. If it fails, its changes so far remain.
     pub(crate) fn write<'a>(&mut self, events: impl Iterator<Item = E<'a>>) -> Result<(), ViewError> {
         let mut beside = Vec::new();
         let write = || {
@@ -132,7 +132,7 @@ impl Kept {
         true
     }
 
-    /// Skips wherever the stream is.
+    /// Skips the commits, whatever the position.
     pub(crate) fn skip_as_told(&mut self, skip: &SkippedCommits<S>) {
         self.advance(std::slice::from_ref(&skip.change));
         self.quarantined.remove(&skip.change.stream);
@@ -140,7 +140,7 @@ impl Kept {
         self.skipped.sort_by(|a, b| (&a.change.stream, a.change.to).cmp(&(&b.change.stream, b.change.to)));
     }
 
-    /// The streams of which this version lies behind the other one.
+    /// The streams of which this version is behind the other one.
     pub(crate) fn behind(&self, other: &Self) -> Vec<PositionChange<S>> {
         let behind = |(stream, to): (&StreamName, &S)| {
             let from = self.position(stream);

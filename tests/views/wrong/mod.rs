@@ -1,4 +1,4 @@
-//! A small store for views that keeps the contract, and is made to break it in one way at a time.
+//! A small view store that keeps the contract, except for one defect at a time.
 
 pub(crate) mod applying;
 mod defect;
@@ -27,10 +27,10 @@ pub(crate) use views::{Views, Which};
 
 use kept::{Answer, B, Kept, S, TakenOver};
 
-/// A rule, what the store does wrong, and how.
+/// A rule, the description of the defect, and the defect.
 pub(crate) type Proof = (&'static str, &'static str, Defect);
 
-/// What all handles share.
+/// State shared by all handles.
 pub(crate) struct Shared {
     views: Mutex<Views>,
     before: Mutex<Views>,
@@ -126,7 +126,7 @@ pub(crate) struct Wrong {
     definition: ViewDefinition,
     which: Which,
     defect: Defect,
-    /// What this handle knows of the views, where it goes by that.
+    /// The views as this handle knows them, for defects that use it.
     known: Mutex<Views>,
     lock: Semaphore,
 }
@@ -177,7 +177,7 @@ impl Wrong {
         self.interruption().is_err().then(|| outage(locked(&self.shared.views).of(&self.which), streams))
     }
 
-    /// Applies one stream after the other, in sight of readers.
+    /// Applies one stream after the other, visible to readers.
     async fn apply_torn(&self, batch: &B) -> Answer {
         let stands = |kept: &mut Kept| batch.position_changes().iter().all(|moved| kept.stands_before(moved));
         if !self.change(stands) {
@@ -196,7 +196,7 @@ impl Wrong {
         Ok(Applied::Done)
     }
 
-    /// Applies at some point after the call began, while others are at it.
+    /// Applies the batch some time after the call began, while other calls run.
     async fn apply_late(&self, batch: &B) -> Answer {
         match self.defect {
             Defect::ReadThenWriteAll => {

@@ -1,4 +1,4 @@
-//! What the rules about places are proved against.
+//! Proofs of the rules about positions.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_stream_of_a_similar_name_does_not_move",
+            "a_stream_with_a_similar_name_is_unaffected",
             "names are looked up without regard to case",
             Places(|kept, streams| {
                 let lower: BTreeMap<_, _> =
@@ -52,7 +52,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "places_are_in_the_order_that_was_asked_for",
+            "positions_are_returned_in_the_order_of_the_request",
             "places come by name",
             Places(|kept, streams| {
                 let mut sorted = streams.to_vec();
@@ -61,7 +61,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "a_stream_named_twice_is_answered_twice",
+            "a_stream_requested_twice_is_returned_twice",
             "each stream is answered once",
             Places(|kept, streams| {
                 let mut left: BTreeMap<_, _> =
@@ -70,7 +70,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "no_streams_have_no_places",
+            "a_request_for_no_streams_returns_an_empty_list",
             "no streams are taken for all",
             Places(|kept, streams| {
                 let all = kept.positions.keys().filter(|_| streams.is_empty());
@@ -78,7 +78,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "any_number_of_streams_may_be_named",
+            "any_number_of_streams_may_be_requested",
             "a question has at most 32,766 parameters",
             Places(|kept, streams| {
                 if streams.len() > 32_766 {
@@ -97,7 +97,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "positions_page_by_page_are_everything",
+            "pages_of_positions_are_complete",
             "a page begins with the name that it is to come after",
             Positions(|kept, after, limit| {
                 let from =
@@ -122,9 +122,9 @@ pub(crate) fn proofs() -> Vec<Proof> {
                 sound.after(after, limit)
             }),
         ),
-        ("versions_are_apart", "versions have one digit", Which(|which| which.1 %= 10)),
+        ("versions_are_distinct", "versions have one digit", Which(|which| which.1 %= 10)),
         (
-            "versions_are_apart",
+            "versions_are_distinct",
             "a quarantine is one of all versions",
             Quarantined(|views, which| {
                 let versions = views.versions(which).flat_map(|kept| kept.quarantined.clone());
@@ -132,12 +132,12 @@ pub(crate) fn proofs() -> Vec<Proof> {
             }),
         ),
         (
-            "versions_are_apart",
+            "versions_are_distinct",
             "a decision to skip is one of all versions",
             Skipped(|views, which| views.versions(which).flat_map(|kept| kept.skipped.clone()).collect()),
         ),
         (
-            "views_are_apart",
+            "views_are_distinct",
             "names are cut at the last mark",
             Which(|which| which.0 = which.0.split('_').next().unwrap_or_default().into()),
         ),

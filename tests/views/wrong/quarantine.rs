@@ -1,4 +1,4 @@
-//! What the rules about quarantines and decisions to skip are proved against.
+//! Proofs of the rules about quarantines and skips.
 
 use eventsrc_core::stream::Zone;
 use eventsrc_core::view::{Applied, QuarantinedCommit, StreamPosition};
@@ -25,7 +25,7 @@ fn quarantines() -> Vec<Proof> {
             }),
         ),
         (
-            "what_was_recorded_comes_back",
+            "the_recorded_error_comes_back",
             "errors are cut to 255 letters",
             Quarantine(|kept, poison| {
                 let error = poison.error.chars().take(255).collect();
@@ -54,7 +54,7 @@ fn quarantines() -> Vec<Proof> {
             }),
         ),
         (
-            "a_stream_that_moved_on_is_not_quarantined",
+            "a_stream_past_the_commit_is_not_quarantined",
             "the position is not compared",
             Quarantine(|kept, poison| {
                 kept.quarantined.insert(poison.stream.clone(), poison.clone());
@@ -94,7 +94,7 @@ fn quarantines() -> Vec<Proof> {
             }),
         ),
         (
-            "streams_beside_a_quarantine_go_on",
+            "other_streams_continue_during_a_quarantine",
             "a quarantine stops the view",
             Apply(
                 |kept, batch| {
@@ -139,7 +139,7 @@ fn releases() -> Vec<Proof> {
 fn skips() -> Vec<Proof> {
     vec![
         (
-            "a_skip_moves_over_a_commit",
+            "a_skip_moves_the_position_past_a_commit",
             "a skip is recorded, and nothing moves",
             Skip(|kept, skip| {
                 let position = kept.position(&skip.change.stream);
@@ -185,7 +185,7 @@ fn skips() -> Vec<Proof> {
             }),
         ),
         (
-            "a_skip_from_elsewhere_is_refused",
+            "a_skip_from_another_position_is_refused",
             "the quarantine ends before the position is compared",
             Skip(|kept, skip| {
                 kept.quarantined.remove(&skip.change.stream);
@@ -193,18 +193,18 @@ fn skips() -> Vec<Proof> {
             }),
         ),
         (
-            "a_skip_is_carried_out_once",
+            "a_repeated_skip_is_refused",
             "what was skipped may be skipped again",
             Skip(|kept, skip| kept.skipped.contains(skip) || kept.skip(skip)),
         ),
         (
-            "of_racing_skips_and_batches_one_comes_true",
+            "of_racing_skips_and_batches_one_succeeds",
             "it looks first, and skips later",
             Defect::CheckThenSkip,
         ),
         ("a_skip_is_one_transaction", "a skip has several steps", Defect::TornSkip),
         (
-            "decisions_come_back_as_they_were_recorded",
+            "skips_come_back_as_recorded",
             "times before 1970 are those of 1970",
             Skipped(|views, which| {
                 let mut found = views.kept(which).skipped;
@@ -215,7 +215,7 @@ fn skips() -> Vec<Proof> {
             }),
         ),
         (
-            "decisions_are_sorted_by_stream_and_sequence",
+            "skips_are_sorted_by_stream_and_sequence",
             "decisions come as they were made",
             Skipped(|views, which| {
                 let mut found = views.kept(which).skipped;

@@ -1,4 +1,4 @@
-//! What the rules about races, failures, visibility and callers that stop waiting are proved against.
+//! Proofs of the rules about races, failures, visibility and cancelled calls.
 
 use eventsrc_core::view::{Applied, StreamPosition};
 use eventsrc_core::{ErrorKind, StorageError};
@@ -14,7 +14,7 @@ pub(crate) fn proofs() -> Vec<Proof> {
 pub(crate) fn proofs_under_faults() -> Vec<Proof> {
     vec![
         (
-            "positions_tell_what_became_of_an_error",
+            "positions_show_the_effect_of_a_failed_call",
             "positions move with the next batch",
             Defect::Apply(|kept, batch| {
                 let before = kept.positions.clone();
@@ -31,7 +31,7 @@ pub(crate) fn proofs_under_faults() -> Vec<Proof> {
             Defect::CheckThenApply,
         ),
         (
-            "decisions_whose_calls_fail_are_recorded_once",
+            "retried_quarantines_and_skips_are_recorded_once",
             "a decision carried out again is recorded again",
             Defect::Skip(|kept, skip| {
                 let answer = kept.skip(skip);
@@ -54,7 +54,7 @@ fn racing() -> Vec<Proof> {
             Defect::LockPerHandle,
         ),
         (
-            "the_same_batch_applied_by_many_is_applied_once",
+            "concurrent_copies_of_a_batch_are_applied_once",
             "a batch applied again is `Done`",
             Defect::Apply(|kept, batch| {
                 let again = batch
@@ -82,7 +82,7 @@ fn racing() -> Vec<Proof> {
             }),
         ),
         (
-            "workers_that_race_apply_every_commit_once",
+            "racing_workers_apply_every_commit_once",
             "it looks first, and applies later",
             Defect::CheckThenApply,
         ),
@@ -98,7 +98,7 @@ fn failing() -> Vec<Proof> {
     }
     vec![
         (
-            "rows_locked_in_a_circle_are_never_rejected",
+            "a_deadlock_is_never_rejected",
             "an error of the database is always a rejection",
             Defect::RejectsWhenBusy,
         ),
@@ -111,7 +111,7 @@ fn failing() -> Vec<Proof> {
             }),
         ),
         (
-            "an_interruption_hides_no_position",
+            "an_interruption_never_returns_a_wrong_position",
             "what cannot be read is taken for nothing",
             Defect::Interrupted(|_: &Kept, streams| Outage {
                 applied: Err(unavailable()),
@@ -124,28 +124,28 @@ fn failing() -> Vec<Proof> {
 fn visibility() -> Vec<Proof> {
     vec![
         (
-            "what_was_applied_is_read_at_once",
+            "an_applied_batch_is_visible_at_once",
             "a read shows what there was at the one before",
             Defect::LateReads,
         ),
         (
-            "what_was_applied_is_read_from_another_task",
+            "an_applied_batch_is_visible_to_another_task",
             "another task sees the state before",
             Defect::HiddenFromOtherTasks,
         ),
         (
-            "what_was_applied_is_read_through_an_earlier_handle",
+            "an_applied_batch_is_visible_through_an_earlier_handle",
             "a handle reads what was there when it was opened",
             Defect::StaleReads,
         ),
-        ("what_was_applied_outlives_the_handle", "it goes with the handle", Defect::LostWithTheHandle),
+        ("an_applied_batch_outlives_the_handle", "it goes with the handle", Defect::LostWithTheHandle),
         (
-            "two_handles_may_apply_by_turns",
+            "two_handles_may_apply_in_turn",
             "a handle compares with the positions that it knows",
             Defect::StaleCompares,
         ),
         (
-            "workers_side_by_side_read_what_they_applied",
+            "concurrent_workers_read_their_own_batches",
             "all is read, changed and written back",
             Defect::ReadThenWriteAll,
         ),
@@ -160,20 +160,20 @@ fn dropped() -> Vec<Proof> {
             Defect::TornApply,
         ),
         (
-            "a_dropped_batch_holds_nobody_up",
+            "a_dropped_batch_blocks_no_other_call",
             "a call that is dropped keeps the lock",
             Defect::DroppedApplyKeepsLock,
         ),
         (
-            "batches_dropped_among_others_leave_every_stream_whole",
+            "concurrent_dropped_batches_leave_every_stream_complete",
             "a call that is dropped keeps the lock",
             Defect::DroppedApplyKeepsLock,
         ),
         (
-            "a_dropped_question_holds_nobody_up",
+            "a_dropped_read_blocks_no_other_call",
             "a question that is dropped keeps the lock",
             Defect::DroppedPlacesKeepsLock,
         ),
-        ("a_dropped_skip_is_whole_or_not_at_all", "a skip has several steps", Defect::TornSkip),
+        ("a_dropped_skip_is_recorded_completely_or_not_at_all", "a skip has several steps", Defect::TornSkip),
     ]
 }

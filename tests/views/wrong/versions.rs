@@ -1,4 +1,4 @@
-//! What the rules about versions are proved against.
+//! Proofs of the rules about versions.
 
 use eventsrc_core::view::TakeOver as Answer;
 use eventsrc_core::view::{Applied, Batch};
@@ -39,7 +39,7 @@ fn serving() -> Vec<Proof> {
             }),
         ),
         (
-            "readers_see_the_places_of_the_serving_version",
+            "readers_see_the_positions_of_the_serving_version",
             "readers are told positions of the version that they opened",
             Read(|views, which, streams| {
                 let own = views.kept.get(which).cloned().unwrap_or_default();
@@ -53,7 +53,7 @@ fn serving() -> Vec<Proof> {
             Defect::ServingIsRemembered,
         ),
         (
-            "the_other_version_goes_on_being_kept",
+            "the_old_version_is_still_maintained",
             "the rows of the version before are removed",
             TakeOver(|views, which, _, brought| {
                 let before = views.serving(which);
@@ -63,7 +63,7 @@ fn serving() -> Vec<Proof> {
             }),
         ),
         (
-            "the_other_version_can_take_over_again",
+            "the_old_version_can_take_over_again",
             "an earlier version does not take over",
             TakeOver(|views, which, _, brought| {
                 if views.serving(which).1 > which.1 {
@@ -75,7 +75,7 @@ fn serving() -> Vec<Proof> {
     ]
 }
 
-/// Takes over without a look at what still lies behind.
+/// Takes over, even if streams are still behind.
 fn blindly(views: &mut Views, which: &super::Which, brought: &super::kept::B) -> super::kept::TakenOver {
     let answer = views.of(which).apply(brought);
     views.serving.insert(which.0.clone(), which.1);
@@ -85,7 +85,7 @@ fn blindly(views: &mut Views, which: &super::Which, brought: &super::kept::B) ->
 fn taking_over() -> Vec<Proof> {
     vec![
         (
-            "a_version_that_lies_nowhere_behind_takes_over",
+            "an_up_to_date_version_takes_over",
             "`catch_up` is given streams that do not lie behind",
             Behind(|kept, serving| {
                 let even =
@@ -99,14 +99,14 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "catch_up_is_given_every_stream_that_lies_behind",
+            "catch_up_gets_every_stream_that_is_behind",
             "streams that this version does not have are left out",
             Behind(|kept, serving| {
                 kept.behind(serving).into_iter().filter(|moved| moved.from.is_some()).collect()
             }),
         ),
         (
-            "what_catch_up_brings_is_applied",
+            "the_catch_up_batch_is_applied",
             "positions are taken from the serving version",
             TakeOver(|views, which, behind, _| {
                 views.of(which).advance(behind);
@@ -133,7 +133,7 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "catch_up_is_not_called_for_nothing",
+            "catch_up_is_not_called_when_nothing_is_behind",
             "`catch_up` is called whatever lies behind",
             Defect::CatchesUpWithNothing,
         ),
@@ -147,7 +147,7 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "a_catch_up_that_the_code_refuses_changes_nothing",
+            "a_catch_up_rejected_by_the_code_changes_nothing",
             "streams that are brought are applied one by one",
             TakeOver(|views, which, _, brought| {
                 let brought = brought?;
@@ -161,7 +161,7 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "a_catch_up_that_breaks_a_rule_changes_nothing",
+            "a_catch_up_that_violates_a_constraint_changes_nothing",
             "an error of the database fails the take-over",
             TakeOver(|views, which, _, brought| match views.take_over(which, &brought?) {
                 Ok(Answer::Rejected(error)) if error.to_string().contains("a row has a text") => {
@@ -171,7 +171,7 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "a_catch_up_that_breaks_a_rule_at_the_end_changes_nothing",
+            "a_catch_up_that_violates_a_deferred_constraint_changes_nothing",
             "a version serves before its transaction has come to its end",
             TakeOver(|views, which, _, brought| {
                 let answer = views.take_over(which, &brought?);
@@ -184,22 +184,22 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "positions_stand_still_during_a_take_over",
+            "positions_do_not_change_during_a_take_over",
             "positions move while a version catches up",
             Defect::CatchesUpWithoutLock,
         ),
         (
-            "readers_beside_a_take_over_never_go_back",
+            "readers_during_a_take_over_never_go_back",
             "a version serves before it has caught up",
             Defect::ServesBeforeItCatchesUp,
         ),
         (
-            "a_version_that_would_lie_behind_does_not_take_over",
+            "a_version_that_stays_behind_does_not_take_over",
             "what was brought is not looked at",
             TakeOver(|views, which, _, brought| blindly(views, which, &brought?)),
         ),
         (
-            "a_version_with_a_quarantine_behind_does_not_take_over",
+            "a_version_quarantined_behind_the_serving_one_does_not_take_over",
             "what was brought is applied through a quarantine",
             TakeOver(|views, which, _, brought| {
                 let quarantined = std::mem::take(&mut views.of(which).quarantined);
@@ -209,7 +209,7 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "a_version_with_a_quarantine_behind_does_not_take_over",
+            "a_version_quarantined_behind_the_serving_one_does_not_take_over",
             "a quarantine is told as any other reason to lie behind",
             TakeOver(|views, which, _, brought| match views.take_over(which, &brought?) {
                 Ok(Answer::Quarantined(_)) => Ok(Answer::Behind),
@@ -217,7 +217,7 @@ fn taking_over() -> Vec<Proof> {
             }),
         ),
         (
-            "a_quarantine_that_lies_nowhere_behind_hinders_nobody",
+            "a_quarantine_that_is_not_behind_does_not_prevent_a_take_over",
             "any quarantine hinders",
             TakeOver(|views, which, _, brought| {
                 if !views.of(which).quarantined.is_empty() {
@@ -229,7 +229,7 @@ fn taking_over() -> Vec<Proof> {
     ]
 }
 
-/// Retires, and leaves a part of what was kept of the version.
+/// Retires the version, and leaves a part of its state.
 fn leaving(
     views: &mut Views,
     which: &super::Which,
@@ -241,7 +241,7 @@ fn leaving(
     Ok(())
 }
 
-/// Retires, and takes a part of what is kept of all versions of the view away.
+/// Retires the version, and removes a part of the state of all versions of the view.
 fn taking(views: &mut Views, which: &super::Which, part: impl Fn(&mut Kept)) -> Result<(), StorageError> {
     views.retire(which)?;
     let versions = views.kept.iter_mut().filter(|((name, _), _)| *name == which.0);

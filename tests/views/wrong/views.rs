@@ -1,4 +1,4 @@
-//! The views at a place, and which version of each serves.
+//! The views of a location, and the serving version of each.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::kept::{B, Kept, S, TakenOver};
 /// The name and version of a view.
 pub(crate) type Which = (String, u32);
 
-/// All views at a place.
+/// All views of a location.
 #[derive(Clone, Default)]
 pub(crate) struct Views {
     pub(crate) kept: BTreeMap<Which, Kept>,
@@ -23,12 +23,12 @@ impl Views {
         self.kept.entry(which.clone()).or_default()
     }
 
-    /// What is kept of a version, if anything.
+    /// The state of a version, or the empty state.
     pub(crate) fn kept(&self, which: &Which) -> Kept {
         self.kept.get(which).cloned().unwrap_or_default()
     }
 
-    /// What is kept of all versions of a view.
+    /// The state of each version of a view.
     pub(crate) fn versions(&self, which: &Which) -> impl Iterator<Item = &Kept> {
         self.kept.iter().filter(|((name, _), _)| *name == which.0).map(|(_, kept)| kept)
     }
@@ -37,7 +37,7 @@ impl Views {
         (which.0.clone(), self.serving.get(&which.0).copied().unwrap_or(which.1))
     }
 
-    /// What readers see of the view.
+    /// The positions and rows that readers of the view see.
     pub(crate) fn read(&self, which: &Which, streams: &[StreamName]) -> (Vec<StreamPosition<S>>, ViewRows) {
         let kept = self.kept(&self.serving(which));
         (streams.iter().map(|stream| kept.place(stream)).collect(), kept.rows)
@@ -51,7 +51,7 @@ impl Views {
         Ok(())
     }
 
-    /// The sound way to take over with what was brought.
+    /// The correct take-over with the batch that was brought.
     pub(crate) fn take_over(&mut self, which: &Which, brought: &B) -> TakenOver {
         let serving = self.serving(which);
         let serving = self.of(&serving).clone();

@@ -1,8 +1,8 @@
-//! The items of leases: this file alone knows their attributes, which are those of the Kinesis Client Library (2.x and 3.x), and
-//! its expressions.
+//! The layout of lease items, and the expressions that change them. No other file names their attributes.
 //!
-//! There a lease that is handed over has its heir as `leaseOwner` already, and its owner as `checkpointOwner` until it is done.
-//! One counter counts renewals and changes of hands. Whatever else an item has is left alone.
+//! The layout is that of the Kinesis Client Library (2.x and 3.x). During a handover, `leaseOwner` is the next owner, and
+//! `checkpointOwner` is the current owner until it has finished. One counter counts renewals and changes of the owner. Other
+//! attributes of an item are left unchanged.
 
 use std::collections::HashMap;
 
@@ -13,20 +13,22 @@ use eventsrc_dynamo::aws_sdk_dynamodb;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The partition key: the shard.
+/// Partition key: the id of the shard.
 pub(super) const SHARD: &str = "leaseKey";
+/// Owner, or the next owner during a handover.
 const OWNER: &str = "leaseOwner";
-const OWNER_UNTIL_DONE: &str = "checkpointOwner";
+/// Current owner during a handover.
+const CHECKPOINT_OWNER: &str = "checkpointOwner";
 const COUNTER: &str = "leaseCounter";
-/// How often the owner changed without a new checkpoint.
+/// Number of changes of the owner since the last checkpoint.
 const SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
 const CHECKPOINT: &str = "checkpoint";
 const PART: &str = "checkpointSubSequenceNumber";
 const PARENTS: &str = "parentShardId";
-/// What kind of row it is, from 3.5 on: in a table with rows of other kinds.
+/// Kind of the row, since version 3.5 of the library, which stores rows of several kinds in one table.
 const KIND: &str = "entityType";
-/// Our own: the checkpoint that it belongs to, so that it counts no longer when somebody else moved that one, and microseconds
-/// since 1970.
+/// Attribute of this crate: a checkpoint, and its time in microseconds since 1970. The time is ignored after a worker of the
+/// library has changed the checkpoint.
 const TIME: &str = "checkpointTime";
 
 const TRIM_HORIZON: &str = "TRIM_HORIZON";
@@ -34,12 +36,12 @@ const LATEST: &str = "LATEST";
 const AT: &str = "AT_TIMESTAMP";
 const END: &str = "SHARD_END";
 
-/// An attribute is not as it was written.
+/// Error of an attribute that is missing or has an unexpected type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the attribute {0:?} is missing, or none of its kind")]
+#[error("the attribute {0:?} is missing or has the wrong type")]
 pub(super) struct Unreadable(&'static str);
 
-/// The item of a lease that nobody has.
+/// Item of a new lease without an owner.
 pub(super) fn new_item(lease: &NewLease) -> Item {
     let mut item = Item::from([
         (SHARD.to_owned(), text(&lease.shard)),
@@ -49,26 +51,26 @@ pub(super) fn new_item(lease: &NewLease) -> Item {
     if !lease.parents.is_empty() {
         item.insert(PARENTS.to_owned(), AttributeValue::Ss(lease.parents.clone()));
     }
-    let Checkpointed { checkpoint, part, time } = Checkpointed::of(&lease.checkpoint);
+    let CheckpointAttributes { checkpoint, part, time } = CheckpointAttributes::of(&lease.checkpoint);
     item.extend([(CHECKPOINT.to_owned(), text(&checkpoint)), (PART.to_owned(), number(part))]);
     item.extend(time.map(|time| (TIME.to_owned(), AttributeValue::S(time))));
     item
 }
 
-/// The lease of an item; `None` if it is a row of another kind.
+/// Reads the lease of an item. Returns `None` for a row of another kind.
 pub(super) fn lease(item: &Item) -> Result<Option<Lease>, Unreadable> {
-    let of_another_kind = item.get(KIND).is_some_and(|kind| kind.as_s().map(String::as_str) != Ok("LEASE"));
-    let Some(counter) = item.get(COUNTER).filter(|_| !of_another_kind) else { return Ok(None) };
-    // The library counts in 63 bits.
+    let is_other_kind = item.get(KIND).is_some_and(|kind| kind.as_s().map(String::as_str) != Ok("LEASE"));
+    let Some(counter) = item.get(COUNTER).filter(|_| !is_other_kind) else { return Ok(None) };
+    // The library uses signed 64-bit counters.
     let counter = counter.as_n().ok().and_then(|digits| digits.parse::<i64>().ok()?.try_into().ok());
     let counter = counter.ok_or(Unreadable(COUNTER))?;
-    let (first, second) = (string(item, OWNER)?, string(item, OWNER_UNTIL_DONE)?);
+    let (lease_owner, checkpoint_owner) = (string(item, OWNER)?, string(item, CHECKPOINT_OWNER)?);
     let checkpoint = checkpoint(item)?;
-    let (owner, next_owner) = match (first, second) {
-        // The library keeps the owner of a shard that ended.
+    let (owner, next_owner) = match (lease_owner, checkpoint_owner) {
+        // The library keeps the owner of a shard that has ended.
         _ if checkpoint == Checkpoint::End => (None, None),
         (Some(next_owner), Some(owner)) => (Some(owner), Some(next_owner)),
-        // Without an owner it is free, whoever has not finished.
+        // A lease without `leaseOwner` is free, even if it has a `checkpointOwner`.
         (owner, _) => (owner, None),
     };
     let parents = match item.get(PARENTS) {
@@ -90,14 +92,14 @@ fn checkpoint(item: &Item) -> Result<Checkpoint, Unreadable> {
     let checkpoint = string(item, CHECKPOINT)?.ok_or(Unreadable(CHECKPOINT))?;
     let time = string(item, TIME)?;
     let time = time.and_then(|time| {
-        let (_, microseconds) = time.split_once(' ').filter(|(of, _)| *of == checkpoint)?;
+        let (_, microseconds) = time.split_once(' ').filter(|(owner, _)| *owner == checkpoint)?;
         Timestamp::from_microsecond(microseconds.parse().ok()?).ok()
     });
     Ok(match (&*checkpoint, time) {
         (TRIM_HORIZON, _) => Checkpoint::TrimHorizon,
         (LATEST, _) => Checkpoint::Latest,
         (AT, Some(time)) => Checkpoint::At(time),
-        // The library has the time in its configuration. To begin earlier does no harm.
+        // The library keeps the time in its configuration. An earlier start only repeats records.
         (AT, None) => Checkpoint::TrimHorizon,
         (END, _) => Checkpoint::End,
         (_, time) => {
@@ -111,7 +113,7 @@ fn checkpoint(item: &Item) -> Result<Checkpoint, Unreadable> {
     })
 }
 
-/// A change of an item, as the service takes it: what it has to be, what it becomes, and the values that stand in both.
+/// A conditional update of an item: condition expression, update expression, and the values in both.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Change {
     pub(super) condition: String,
@@ -119,40 +121,40 @@ pub(super) struct Change {
     pub(super) values: Item,
 }
 
-/// The condition under which a lease is made.
+/// Condition of the creation of a lease.
 pub(super) const IS_NEW: &str = "attribute_not_exists(leaseKey)";
 
-/// The key of a lease.
+/// Key of the item of a lease.
 pub(super) fn key(shard: &str) -> Item {
     Item::from([(SHARD.to_owned(), text(shard))])
 }
 
-/// The condition under which a lease is removed, and its values.
+/// Condition of the removal of a lease, and the values in it.
 pub(super) fn has_ended() -> (&'static str, Item) {
     ("attribute_exists(leaseCounter) AND checkpoint = :end", Item::from([(":end".to_owned(), text(END))]))
 }
 
-/// Makes `worker` the owner of what is as it was seen.
-pub(super) fn take(seen: &Lease, worker: &str) -> Change {
-    let mut change = Change::new(seen.counter, worker);
-    change.requires("checkpoint <> :end");
+/// Makes `worker` the owner of a lease that has not changed since it was read.
+pub(super) fn take(lease: &Lease, worker: &str) -> Change {
+    let mut change = Change::new(lease.counter, worker);
+    change.require("checkpoint <> :end");
     change.value(":end", text(END));
-    match (&seen.owner, &seen.next_owner) {
-        (None, _) => change.requires("attribute_not_exists(leaseOwner)"),
+    match (&lease.owner, &lease.next_owner) {
+        (None, _) => change.require("attribute_not_exists(leaseOwner)"),
         (Some(owner), None) => {
-            change.requires("leaseOwner = :owner AND attribute_not_exists(checkpointOwner)");
+            change.require("leaseOwner = :owner AND attribute_not_exists(checkpointOwner)");
             change.value(":owner", text(owner));
         }
         (Some(owner), Some(next_owner)) => {
-            change.requires("leaseOwner = :heir AND checkpointOwner = :owner");
+            change.require("leaseOwner = :next_owner AND checkpointOwner = :owner");
             change.value(":owner", text(owner));
-            change.value(":heir", text(next_owner));
+            change.value(":next_owner", text(next_owner));
         }
     }
-    change.sets("leaseOwner = :worker");
-    if seen.owner.as_deref().is_some_and(|owner| owner != worker) {
+    change.set("leaseOwner = :worker");
+    if lease.owner.as_deref().is_some_and(|owner| owner != worker) {
         change
-            .sets("ownerSwitchesSinceCheckpoint = if_not_exists(ownerSwitchesSinceCheckpoint, :zero) + :one");
+            .set("ownerSwitchesSinceCheckpoint = if_not_exists(ownerSwitchesSinceCheckpoint, :zero) + :one");
         change.value(":zero", number(0));
         change.value(":one", number(1));
     }
@@ -160,7 +162,7 @@ pub(super) fn take(seen: &Lease, worker: &str) -> Change {
     change
 }
 
-/// Makes `worker` the heir of `owner`.
+/// Makes `worker` the next owner of a lease of `owner`.
 pub(super) fn claim(owner: &str, worker: &str) -> Change {
     Change {
         condition:
@@ -171,37 +173,42 @@ pub(super) fn claim(owner: &str, worker: &str) -> Change {
     }
 }
 
-/// Renews what `worker` owns with this counter.
+/// Renews a lease that `worker` owns and that has this counter.
 pub(super) fn renew(counter: u64, worker: &str, checkpoint: Option<&Checkpoint>) -> Change {
     let mut change = Change::new(counter, worker);
-    change.requires(
+    change.require(
         "(checkpointOwner = :worker OR (leaseOwner = :worker AND attribute_not_exists(checkpointOwner)))",
     );
     let removed =
         if checkpoint == Some(&Checkpoint::End) { &["leaseOwner", "checkpointOwner"][..] } else { &[] };
-    change.brings(checkpoint, removed);
+    change.set_checkpoint(checkpoint, removed);
     change
 }
 
-/// Hands over what `worker` owns with this counter, to its heir if it has one, or to nobody.
-pub(super) fn release(counter: u64, worker: &str, has_heir: bool, checkpoint: Option<&Checkpoint>) -> Change {
+/// Releases a lease that `worker` owns and that has this counter: to the next owner if it has one, otherwise to no owner.
+pub(super) fn release(
+    counter: u64,
+    worker: &str,
+    has_next_owner: bool,
+    checkpoint: Option<&Checkpoint>,
+) -> Change {
     let mut change = Change::new(counter, worker);
-    if has_heir {
-        change.requires("checkpointOwner = :worker AND attribute_exists(leaseOwner)");
+    if has_next_owner {
+        change.require("checkpointOwner = :worker AND attribute_exists(leaseOwner)");
     } else {
-        change.requires("leaseOwner = :worker AND attribute_not_exists(checkpointOwner)");
+        change.require("leaseOwner = :worker AND attribute_not_exists(checkpointOwner)");
     }
-    let removed = match (checkpoint, has_heir) {
+    let removed = match (checkpoint, has_next_owner) {
         (Some(Checkpoint::End), _) => &["leaseOwner", "checkpointOwner"][..],
         (_, true) => &["checkpointOwner"],
         (_, false) => &["leaseOwner"],
     };
-    change.brings(checkpoint, removed);
+    change.set_checkpoint(checkpoint, removed);
     change
 }
 
 impl Change {
-    /// A change of a lease with this counter, to the next one.
+    /// Starts a change of a lease that has this counter; the change increments the counter.
     fn new(counter: u64, worker: &str) -> Self {
         Self {
             condition: "leaseCounter = :counter".to_owned(),
@@ -214,12 +221,12 @@ impl Change {
         }
     }
 
-    fn requires(&mut self, condition: &str) {
+    fn require(&mut self, condition: &str) {
         self.condition.push_str(" AND ");
         self.condition.push_str(condition);
     }
 
-    fn sets(&mut self, update: &str) {
+    fn set(&mut self, update: &str) {
         self.update.push_str(", ");
         self.update.push_str(update);
     }
@@ -228,19 +235,19 @@ impl Change {
         self.values.insert(name.to_owned(), value);
     }
 
-    /// A new checkpoint, if there is one, and attributes that are removed.
-    fn brings(&mut self, checkpoint: Option<&Checkpoint>, removed: &[&str]) {
+    /// Sets the checkpoint, if there is a new one, and removes the attributes `removed`.
+    fn set_checkpoint(&mut self, checkpoint: Option<&Checkpoint>, removed: &[&str]) {
         let mut removed = removed.to_vec();
         if let Some(checkpoint) = checkpoint {
-            let Checkpointed { checkpoint, part, time } = Checkpointed::of(checkpoint);
-            self.sets("checkpoint = :checkpoint, checkpointSubSequenceNumber = :part");
-            self.sets("ownerSwitchesSinceCheckpoint = :zero");
+            let CheckpointAttributes { checkpoint, part, time } = CheckpointAttributes::of(checkpoint);
+            self.set("checkpoint = :checkpoint, checkpointSubSequenceNumber = :part");
+            self.set("ownerSwitchesSinceCheckpoint = :zero");
             self.value(":checkpoint", text(&checkpoint));
             self.value(":part", number(part));
             self.value(":zero", number(0));
             match time {
                 Some(time) => {
-                    self.sets("checkpointTime = :time");
+                    self.set("checkpointTime = :time");
                     self.value(":time", AttributeValue::S(time));
                 }
                 None => removed.push(TIME),
@@ -253,20 +260,22 @@ impl Change {
     }
 }
 
-/// A checkpoint as it lies in its attributes.
-struct Checkpointed {
+/// Values of the attributes of a checkpoint.
+struct CheckpointAttributes {
     checkpoint: String,
     part: u64,
     time: Option<String>,
 }
 
-impl Checkpointed {
+impl CheckpointAttributes {
     fn of(checkpoint: &Checkpoint) -> Self {
         let (checkpoint, part, time) = match checkpoint {
             Checkpoint::TrimHorizon => (TRIM_HORIZON, 0, None),
             Checkpoint::Latest => (LATEST, 0, None),
             Checkpoint::At(time) => (AT, 0, Some(time)),
-            Checkpoint::After(place) => (&*place.sequence_number, place.part, place.time.as_ref()),
+            Checkpoint::After(position) => {
+                (&*position.sequence_number, position.part, position.time.as_ref())
+            }
             Checkpoint::End => (END, 0, None),
         };
         let time = time.map(|time| format!("{checkpoint} {}", time.as_microsecond()));
@@ -290,7 +299,7 @@ fn number(number: u64) -> AttributeValue {
 mod tests {
     use super::*;
 
-    /// A lease as the Kinesis Client Library stores it, with what it keeps for itself.
+    /// Lease item of the Kinesis Client Library, with attributes that this crate does not know.
     fn sample() -> Item {
         Item::from([
             ("leaseKey".into(), text("shardId-000000000002")),
@@ -331,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_other_kinds_are_none() {
+    fn rows_of_other_kinds_are_not_leases() {
         for kind in ["STREAM", "LEADER", "WORKER_METRIC_STATS", "CLIENT_VERSION_MIGRATION"] {
             let mut item = sample();
             item.insert("entityType".into(), text(kind));
@@ -341,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_that_are_damaged_are_told() {
+    fn damaged_leases_are_errors() {
         let damaged = |name: &str, value: Option<AttributeValue>| {
             let mut item = sample();
             item.remove(name);
@@ -356,11 +365,11 @@ mod tests {
         );
         assert_eq!(damaged("leaseOwner", Some(number(1))), Err(Unreadable("leaseOwner")));
         assert_eq!(damaged("parentShardId", Some(text("a"))), Err(Unreadable("parentShardId")));
-        assert!(matches!(damaged("checkpointSubSequenceNumber", None), Ok(Some(_))), "0 is what is meant");
+        assert!(matches!(damaged("checkpointSubSequenceNumber", None), Ok(Some(_))), "the default is 0");
     }
 
     #[test]
-    fn a_shard_that_ended_has_no_owner_whatever_the_library_keeps() {
+    fn a_shard_that_has_ended_has_no_owner() {
         let mut item = sample();
         item.insert("checkpoint".into(), text("SHARD_END"));
         let lease = lease(&item).unwrap().unwrap();
@@ -368,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_without_an_owner_is_free_whoever_has_not_finished() {
+    fn a_lease_without_an_owner_is_free_despite_a_checkpoint_owner() {
         let mut item = sample();
         item.remove("leaseOwner");
         let lease = lease(&item).unwrap().unwrap();
@@ -376,20 +385,24 @@ mod tests {
     }
 
     #[test]
-    fn a_time_counts_for_its_own_checkpoint_alone() {
+    fn a_time_is_ignored_after_its_checkpoint_has_changed() {
         let time = Timestamp::from_microsecond(1_767_225_600_000_001).unwrap();
         let new = |checkpoint| NewLease { shard: "a".into(), parents: Vec::new(), checkpoint };
         let at = new_item(&new(Checkpoint::At(time)));
         assert_eq!(at["checkpointTime"], text("AT_TIMESTAMP 1767225600000001"));
         assert_eq!(checkpoint(&at), Ok(Checkpoint::At(time)));
-        let place = ShardPosition { sequence_number: "17".into(), part: 2, time: Some(time) };
-        let mut after = new_item(&new(Checkpoint::After(place.clone())));
-        assert_eq!(checkpoint(&after), Ok(Checkpoint::After(place)));
-        // The library moves the checkpoint, and leaves the time alone.
+        let position = ShardPosition { sequence_number: "17".into(), part: 2, time: Some(time) };
+        let mut after = new_item(&new(Checkpoint::After(position.clone())));
+        assert_eq!(checkpoint(&after), Ok(Checkpoint::After(position)));
+        // A worker of the library changes the checkpoint, and leaves the time unchanged.
         after.insert("checkpoint".into(), text("18"));
-        let moved = ShardPosition { sequence_number: "18".into(), part: 2, time: None };
-        assert_eq!(checkpoint(&after), Ok(Checkpoint::After(moved)));
+        let changed = ShardPosition { sequence_number: "18".into(), part: 2, time: None };
+        assert_eq!(checkpoint(&after), Ok(Checkpoint::After(changed)));
         after.insert("checkpoint".into(), text("AT_TIMESTAMP"));
-        assert_eq!(checkpoint(&after), Ok(Checkpoint::TrimHorizon), "which is earlier than any time");
+        assert_eq!(
+            checkpoint(&after),
+            Ok(Checkpoint::TrimHorizon),
+            "the oldest record is earlier than any time"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to the table.
+//! Requests to the table of leases.
 
 use std::time::Duration;
 
@@ -18,28 +18,28 @@ use eventsrc_dynamo::aws_sdk_dynamodb;
 
 use super::layout::{self, Change, Item};
 
-/// Creating a table takes the service some seconds.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// Wait between two requests for the status of a new table.
+const STATUS_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) struct Table {
     pub(super) client: Client,
     pub(super) name: String,
 }
 
-/// What became of a change.
-pub(super) enum Changed {
-    /// It is done, and the lease is this now.
-    Done(Lease),
-    /// The lease is not as it was to be, but this.
-    Refused(Lease),
-    /// There is no such lease.
+/// Result of a conditional update.
+pub(super) enum UpdateOutcome {
+    /// The lease is updated; contains its new state.
+    Updated(Lease),
+    /// The condition failed; contains the current state of the lease.
+    ConditionFailed(Lease),
+    /// The lease does not exist.
     Missing,
 }
 
 impl Table {
-    /// Creates the table if it is not there, and waits until it can be used.
+    /// Creates the table if it does not exist, and waits until it is active.
     pub(super) async fn create(&self) -> Result<(), StorageError> {
-        let complete = "every part of a table's key is given";
+        let complete = "all required fields are set";
         let key = AttributeDefinition::builder().attribute_name(layout::SHARD);
         let element = KeySchemaElement::builder().attribute_name(layout::SHARD).key_type(KeyType::Hash);
         let create = self
@@ -51,7 +51,7 @@ impl Table {
             .billing_mode(BillingMode::PayPerRequest);
         match create.send().await {
             Ok(_) => {}
-            // It is there, or somebody else was first.
+            // The table exists already.
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
             Err(error) => return Err(self.failure("create", error)),
         }
@@ -65,13 +65,13 @@ impl Table {
                 }
                 Err(error)
                     if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {}
-                Err(error) => return Err(self.failure("look at", error)),
+                Err(error) => return Err(self.failure("describe", error)),
             }
-            SystemClock.sleep(BETWEEN_LOOKS).await;
+            SystemClock.sleep(STATUS_POLL_INTERVAL).await;
         }
     }
 
-    /// All leases, in any order.
+    /// Reads all leases, in any order.
     pub(super) async fn leases(&self) -> Result<Vec<Lease>, StorageError> {
         let doing = "read the leases of";
         let mut leases = Vec::new();
@@ -80,7 +80,7 @@ impl Table {
             let scan = self.client.scan().table_name(&self.name).consistent_read(true);
             let page = scan.set_exclusive_start_key(from.take()).send().await;
             let page = page.map_err(|error| self.failure(doing, error))?;
-            let items = page.items.ok_or_else(|| self.cut_off(doing))?;
+            let items = page.items.ok_or_else(|| self.truncated(doing))?;
             for item in &items {
                 leases.extend(self.lease(item)?);
             }
@@ -91,7 +91,7 @@ impl Table {
         }
     }
 
-    /// Makes a lease where there is none.
+    /// Creates a lease, unless the shard has one.
     pub(super) async fn put(&self, new: &NewLease) -> Result<(), StorageError> {
         let put = self.client.put_item().table_name(&self.name);
         let put = put.set_item(Some(layout::new_item(new))).condition_expression(layout::IS_NEW);
@@ -106,7 +106,7 @@ impl Table {
         }
     }
 
-    /// Removes the lease of a shard that ended.
+    /// Removes the lease of a shard, if the shard has ended.
     pub(super) async fn remove(&self, shard: &str) -> Result<(), StorageError> {
         let (condition, values) = layout::has_ended();
         let delete = self.client.delete_item().table_name(&self.name).set_key(Some(layout::key(shard)));
@@ -122,13 +122,13 @@ impl Table {
         }
     }
 
-    /// Changes the lease of a shard if it is as it has to be; `doing` is a clause such as "take a lease in".
-    pub(super) async fn change(
+    /// Updates the lease of a shard if the condition of `change` holds. `doing` is a clause such as "take a lease in".
+    pub(super) async fn update(
         &self,
         doing: &str,
         shard: &str,
         change: Change,
-    ) -> Result<Changed, StorageError> {
+    ) -> Result<UpdateOutcome, StorageError> {
         let Change { condition, update, values } = change;
         let update = self
             .client
@@ -142,24 +142,24 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let error = match update.send().await {
             Ok(updated) => {
-                let item = updated.attributes.ok_or_else(|| self.cut_off(doing))?;
-                return Ok(self.lease(&item)?.map_or(Changed::Missing, Changed::Done));
+                let item = updated.attributes.ok_or_else(|| self.truncated(doing))?;
+                return Ok(self.lease(&item)?.map_or(UpdateOutcome::Missing, UpdateOutcome::Updated));
             }
             Err(error) => error,
         };
         if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
-            let Some(item) = &failed.item else { return Ok(Changed::Missing) };
-            return Ok(self.lease(item)?.map_or(Changed::Missing, Changed::Refused));
+            let Some(item) = &failed.item else { return Ok(UpdateOutcome::Missing) };
+            return Ok(self.lease(item)?.map_or(UpdateOutcome::Missing, UpdateOutcome::ConditionFailed));
         }
         Err(self.failure(doing, error))
     }
 
     fn lease(&self, item: &Item) -> Result<Option<Lease>, StorageError> {
-        layout::lease(item).map_err(|why| {
+        layout::lease(item).map_err(|error| {
             let shard = item.get(layout::SHARD).and_then(|shard| shard.as_s().ok());
             let shard = shard.map_or("without a shard", String::as_str);
             let what = format!("cannot read the lease {shard} in the table {}", self.name);
-            StorageError::new(ErrorKind::Corrupt, what).because(why)
+            StorageError::new(ErrorKind::Corrupt, what).because(error)
         })
     }
 
@@ -170,7 +170,8 @@ impl Table {
         service_error(&format!("cannot {doing} the table {}", self.name), error)
     }
 
-    fn cut_off(&self, doing: &str) -> StorageError {
+    /// Returns the error of an answer in which a mandatory part is missing.
+    fn truncated(&self, doing: &str) -> StorageError {
         let what = format!("cannot {doing} the table {}: the answer was cut off", self.name);
         StorageError::new(ErrorKind::Unavailable, what)
     }

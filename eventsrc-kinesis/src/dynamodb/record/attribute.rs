@@ -1,4 +1,4 @@
-//! Attribute values as events are told of, made those that items are read from.
+//! Conversion of attribute values from DynamoDB Streams and from DynamoDB's JSON to those of the DynamoDB SDK.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use eventsrc_dynamo::aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// An item, or its key.
+/// An item, or the key of one.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The item as DynamoDB Streams gives it, moved and not copied; `None` if it has a value of a kind that is not known.
+/// Converts an item from DynamoDB Streams without a copy. Returns `None` if it has a value of an unknown type.
 pub(super) fn from_streams(item: HashMap<String, Streamed>) -> Option<Item> {
     item.into_iter().map(|(name, value)| Some((name, from_streamed(value)?))).collect()
 }
@@ -35,7 +35,7 @@ fn from_streamed(value: Streamed) -> Option<AttributeValue> {
     })
 }
 
-/// An item in DynamoDB's JSON, `{"k":{"S":"user/1"},"n":{"N":"7"}}`.
+/// An item in DynamoDB's JSON, such as `{"k":{"S":"user/1"},"n":{"N":"7"}}`.
 #[derive(Debug)]
 pub(super) struct JsonItem(pub(super) Item);
 
@@ -51,7 +51,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
     type Value = Item;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an item of DynamoDB")
+        f.write_str("a DynamoDB item")
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Item, M::Error> {
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     type Value = AttributeValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value of DynamoDB, under its type")
+        f.write_str("a DynamoDB attribute value: an object with one type")
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<AttributeValue, M::Error> {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_is_read_from_json() {
+    fn values_of_every_type_are_read_from_json() {
         let JsonItem(item) = serde_json::from_str(
             r#"{"s":{"S":"a\"ü\n"},"n":{"N":"-1.5"},"b":{"B":"AP8="},"l":{"L":[{"BOOL":true},{"NULL":true}]},
                 "m":{"M":{"x":{"L":[]}}},"ss":{"SS":["a"]},"ns":{"NS":["1"]},"bs":{"BS":["AP8="]}}"#,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_is_moved_from_streams() {
+    fn values_of_every_type_are_converted_from_streams() {
         let blob = || Blob::new(b"\x00\xff".as_slice());
         let list = vec![Streamed::Bool(true), Streamed::Null(true)];
         let item = HashMap::from([
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_an_error() {
+    fn malformed_values_are_errors() {
         for value in
             [r#"{}"#, r#"{"S":1}"#, r#"{"S":"a","N":"1"}"#, r#"{"B":"?"}"#, r#"{"X":"a"}"#, r#""a""#, "null"]
         {

@@ -1,4 +1,4 @@
-//! The records of DynamoDB's own Kinesis destination.
+//! Decoder of the records of DynamoDB's own Kinesis destination.
 
 use eventsrc_core::codec::{Codec, Json};
 use eventsrc_core::commit::Payload;
@@ -11,12 +11,13 @@ use super::native::{self, Native, Unreadable};
 use crate::anomaly::Anomaly;
 use crate::record::{Decoded, Decoder, Record};
 
-/// Reads what DynamoDB itself puts on a Kinesis stream of a table of events, which needs no bridge.
+/// Decodes the records that DynamoDB itself puts on a Kinesis stream for a table of events. They need no bridge.
 ///
-/// They are read as [`StreamRecords`](crate::dynamodb::StreamRecords) are. A record that names another table is [`Anomaly::Foreign`].
+/// The rules are those of [`StreamRecords`](crate::dynamodb::StreamRecords). In addition, a record that names another table is
+/// [`Anomaly::Foreign`].
 ///
-/// DynamoDB repeats such records, brings them out of order, and leaves some out for good. A
-/// [`Synchronizer`](eventsrc_core::Synchronizer) puts that right, at the price of reads.
+/// DynamoDB may repeat, reorder and omit such records. A [`Synchronizer`](eventsrc_core::Synchronizer) repairs that with
+/// additional reads.
 #[derive(Debug)]
 pub struct DestinationRecords<K, S, E, C = Json> {
     table: String,
@@ -24,9 +25,9 @@ pub struct DestinationRecords<K, S, E, C = Json> {
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> DestinationRecords<K, S, E, C> {
-    /// Items of `table`, as `images` reads them.
-    pub fn new(table: impl Into<String>, images: ItemDecoder<K, S, E, C>) -> Self {
-        Self { table: table.into(), items: ItemChanges::new(images) }
+    /// Creates a decoder for the items of `table` that reads them with `decoder`.
+    pub fn new(table: impl Into<String>, decoder: ItemDecoder<K, S, E, C>) -> Self {
+        Self { table: table.into(), items: ItemChanges::new(decoder) }
     }
 }
 
@@ -47,16 +48,17 @@ where
         }
         match native::read(&record.data) {
             Ok(Native { table: Some(table), .. }) if table.0 != self.table => {
-                let why = format!("the record is of the table {}, and not of {}", table.0, self.table);
-                decoded.anomalies.push(Anomaly::Foreign { why });
+                let reason =
+                    format!("the record comes from the table {}, and not from {}", table.0, self.table);
+                decoded.anomalies.push(Anomaly::Foreign { reason });
             }
-            Ok(Native { what, dynamodb, .. }) => {
+            Ok(Native { operation, dynamodb, .. }) => {
                 let key = || dynamodb.key.map(|JsonItem(key)| key);
                 let image = dynamodb.image.map(|JsonItem(image)| image);
-                self.items.take(&what.0, key, image, decoded);
+                self.items.decode(&operation.0, key, image, decoded);
             }
-            Err(Unreadable { key, why }) => {
-                decoded.unreadable(key.and_then(|key| self.items.stream(&key)), why);
+            Err(Unreadable { key, reason }) => {
+                decoded.unreadable(key.and_then(|key| self.items.stream(&key)), reason);
             }
         }
         0

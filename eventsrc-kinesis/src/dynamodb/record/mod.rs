@@ -1,4 +1,4 @@
-//! Records that DynamoDB itself makes of a table's changes.
+//! Decoders of the records in which DynamoDB publishes the changes of a table.
 
 mod attribute;
 mod destination_records;

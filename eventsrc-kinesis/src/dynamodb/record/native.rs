@@ -1,7 +1,7 @@
-//! The JSON that DynamoDB's own Kinesis destination writes: this file alone knows its names.
+//! The JSON layout of the records that DynamoDB's own Kinesis destination writes. No other file names its fields.
 //!
-//! Only what is needed is read of it, so that the records of servers that stand in for DynamoDB, which name less, are read too. What it
-//! says of the time is not needed: the order of commits is that of their numbers.
+//! Only the necessary fields are read, because servers that stand in for DynamoDB write fewer fields. The time in the record
+//! is not necessary: commits are ordered by their numbers.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use super::attribute::{Item, JsonItem};
 
-/// A change of an item.
+/// A record of the destination: a change of one item.
 #[derive(Debug, Deserialize)]
 pub(super) struct Native<'a> {
     #[serde(rename = "eventSource", borrow)]
     source: Text<'a>,
     /// `INSERT`, `MODIFY` or `REMOVE`.
     #[serde(rename = "eventName", borrow)]
-    pub(super) what: Text<'a>,
+    pub(super) operation: Text<'a>,
     #[serde(rename = "tableName", borrow)]
     pub(super) table: Option<Text<'a>>,
     pub(super) dynamodb: ItemImages,
@@ -30,34 +30,35 @@ pub(super) struct ItemImages {
     pub(super) image: Option<JsonItem>,
 }
 
-/// A string, which is borrowed if it has no escapes.
+/// A string, borrowed if it has no escapes.
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// Why data is no such record. It quotes nothing of it.
+/// Error of data that is not such a record. The reason quotes no data.
 #[derive(Debug)]
 pub(super) struct Unreadable {
-    /// The item's key, as far as it can be told.
+    /// Key of the item; `None` if it is unknown.
     pub(super) key: Option<Item>,
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
 /// Reads a record of the destination.
 pub(super) fn read(data: &[u8]) -> Result<Native<'_>, Unreadable> {
-    let unreadable = |key, why: &str| Unreadable { key, why: why.into() };
-    let text = std::str::from_utf8(data).map_err(|_| unreadable(None, "it is no text"))?;
+    let unreadable = |key, reason: &str| Unreadable { key, reason: reason.into() };
+    let text = std::str::from_utf8(data).map_err(|_| unreadable(None, "the record is not UTF-8"))?;
     match serde_json::from_str::<Native<'_>>(text) {
         Ok(native) if native.source.0 == "aws:dynamodb" => Ok(native),
-        Ok(_) => Err(unreadable(None, "it is of another service than DynamoDB")),
+        Ok(_) => Err(unreadable(None, "the record comes from another service than DynamoDB")),
         Err(error) => {
             let (line, column) = (error.line(), error.column());
-            let why = format!("it is no change of an item of DynamoDB, at line {line}, column {column}");
-            Err(Unreadable { key: key(text), why })
+            let reason =
+                format!("the record is not a change of a DynamoDB item: line {line}, column {column}");
+            Err(Unreadable { key: key(text), reason })
         }
     }
 }
 
-/// The key of an item that cannot be read otherwise.
+/// Reads only the key of the item, from a record that is unreadable otherwise.
 fn key(text: &str) -> Option<Item> {
     #[derive(Deserialize)]
     struct Record {

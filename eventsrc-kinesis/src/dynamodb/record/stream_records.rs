@@ -1,4 +1,4 @@
-//! The records of DynamoDB Streams.
+//! Decoder of the records of DynamoDB Streams.
 
 use aws_sdk_dynamodbstreams::types::Record as Streamed;
 use eventsrc_core::codec::{Codec, Json};
@@ -10,19 +10,19 @@ use super::attribute;
 use super::image::ItemChanges;
 use crate::record::{Decoded, Decoder};
 
-/// Reads the records of the DynamoDB Streams of a table of events.
+/// Decodes the records of the stream of a table of events.
 ///
-/// - A commit is an item that was inserted. One that was modified or removed is [`Anomaly::Tampered`](crate::Anomaly::Tampered) and is
-///   not applied: a view has the commit as it was saved.
-/// - Where the new item is not shown, because of another view type of the stream, its stream is read from the storage, and the first
-///   time that is an anomaly.
+/// - An inserted item is a commit. A modified or removed item is [`Anomaly::Tampered`](crate::Anomaly::Tampered) and is not
+///   applied: a view keeps the commit as it was saved.
+/// - If the view type of the stream omits the new image, the event stream of the item is read from the storage. The first such
+///   record is an anomaly.
 #[derive(Debug)]
 pub struct StreamRecords<K, S, E, C = Json>(ItemChanges<K, S, E, C>);
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> StreamRecords<K, S, E, C> {
-    /// Items as `images` reads them.
-    pub fn new(images: ItemDecoder<K, S, E, C>) -> Self {
-        Self(ItemChanges::new(images))
+    /// Creates a decoder that reads items with `decoder`.
+    pub fn new(decoder: ItemDecoder<K, S, E, C>) -> Self {
+        Self(ItemChanges::new(decoder))
     }
 }
 
@@ -43,13 +43,13 @@ where
         }
         let Streamed { event_name, dynamodb, .. } = record;
         let (Some(event_name), Some(dynamodb)) = (event_name, dynamodb) else {
-            decoded.unreadable(None, "the record does not tell what was done to which item".into());
+            decoded.unreadable(None, "the record names no operation, or no item".into());
             return 0;
         };
         let key = || dynamodb.keys.and_then(attribute::from_streams);
-        // An image that cannot be moved is none of a commit, and is found to be so.
+        // An image with a value of an unknown type is decoded as an empty item, which is reported as unreadable.
         let image = dynamodb.new_image.map(|image| attribute::from_streams(image).unwrap_or_default());
-        self.0.take(event_name.as_str(), key, image, decoded);
+        self.0.decode(event_name.as_str(), key, image, decoded);
         0
     }
 }

@@ -1,4 +1,4 @@
-//! Payloads that are JSON, read in one pass.
+//! Reading JSON payloads in one pass.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,12 +7,13 @@ use eventsrc_core::commit::Vec1;
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The payloads of an array that has some.
+/// Reads the payloads of a JSON array. Returns `None` if the array is empty or unreadable.
 pub(super) fn read<E: DeserializeOwned>(array: &str) -> Option<Vec1<E>> {
     serde_json::from_str::<Payloads<E>>(array).ok().map(|payloads| payloads.0)
 }
 
-/// Most commits have one payload, and are kept for a while. A vector would have room for four.
+/// Payloads of an array. Most commits have one payload and stay in memory for a while, and a `Vec` would allocate room for
+/// four.
 struct Payloads<E>(Vec1<E>);
 
 impl<'de, E: Deserialize<'de>> Deserialize<'de> for Payloads<E> {
@@ -27,7 +28,7 @@ impl<'de, E: Deserialize<'de>> Visitor<'de> for PayloadsVisitor<E> {
     type Value = Payloads<E>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("payloads")
+        f.write_str("an array of payloads")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {

@@ -1,4 +1,4 @@
-//! The JSON of an envelope: this file alone knows its names.
+//! The JSON layout of envelopes. No other file names its fields.
 
 use std::borrow::Cow;
 
@@ -11,16 +11,16 @@ use eventsrc_core::{Commit, ErrorKind, Metadata, Sequence, StorageError, StreamN
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The version that is written.
+/// Version of the layout.
 const VERSION: u32 = 1;
 
 const COMMIT: &str = "commit";
 const STREAM: &str = "stream";
 const ANYTHING: &str = "anything";
 
-/// An envelope as it is written, but for the payloads.
+/// Fields of an envelope to write, without the payloads.
 #[derive(Serialize)]
-pub(super) struct Written<'a> {
+pub(super) struct WrittenEnvelope<'a> {
     eventsrc: u32,
     change: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,9 +40,9 @@ struct WrittenCommit<'a> {
     version: u32,
 }
 
-/// An envelope as it is read.
+/// Fields of an envelope that is read.
 #[derive(Deserialize)]
-pub(super) struct Read<'a> {
+pub(super) struct ReadEnvelope<'a> {
     eventsrc: u32,
     #[serde(borrow)]
     change: Cow<'a, str>,
@@ -55,36 +55,36 @@ pub(super) struct Read<'a> {
     pub(super) metadata: Option<Metadata>,
     #[serde(default = "one")]
     pub(super) version: u32,
-    /// Payloads that are JSON.
+    /// JSON payloads.
     #[serde(borrow)]
     events: Option<Vec<&'a RawValue>>,
-    /// Payloads that are other text.
+    /// Payloads of other text.
     #[serde(borrow)]
     texts: Option<Vec<Text<'a>>>,
-    /// Payloads that are no text, in base64.
+    /// Binary payloads, in base64.
     #[serde(borrow)]
     binaries: Option<Vec<Text<'a>>>,
 }
 
-/// A string, which is borrowed if it has no escapes. An `Option<Cow<str>>` never is.
+/// A string, borrowed if it has no escapes. Serde never borrows an `Option<Cow<str>>`.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What can be told of an envelope of any version, and of what is none.
+/// Fields that an envelope of any version has, for the diagnosis of unreadable data.
 #[derive(Deserialize)]
-struct Foreign<'a> {
+struct CommonFields<'a> {
     eventsrc: Option<u32>,
     #[serde(borrow)]
     stream: Option<Text<'a>>,
 }
 
-/// Why data is no envelope. It quotes nothing of it.
+/// Error of data that is not a readable envelope. The reason quotes no data.
 pub(super) struct Unreadable {
     pub(super) stream: Option<StreamName>,
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
-impl<'a> Written<'a> {
+impl<'a> WrittenEnvelope<'a> {
     pub(super) fn commit<K, S: Sequence, E>(
         stream: &'a StreamName,
         commit: &'a Commit<K, S, E>,
@@ -109,18 +109,18 @@ impl<'a> Written<'a> {
     }
 }
 
-/// An envelope without payloads.
-pub(super) fn write(written: &Written<'_>) -> Result<Vec<u8>, StorageError> {
-    serde_json::to_vec(written).map_err(unencodable)
+/// Writes an envelope without payloads.
+pub(super) fn write(envelope: &WrittenEnvelope<'_>) -> Result<Vec<u8>, StorageError> {
+    serde_json::to_vec(envelope).map_err(unencodable)
 }
 
-/// An envelope with payloads.
+/// Writes an envelope with payloads.
 pub(super) fn write_with<E, C: Codec<E>>(
-    written: &Written<'_>,
+    envelope: &WrittenEnvelope<'_>,
     codec: &C,
     payloads: &Vec1<E>,
 ) -> Result<Vec<u8>, StorageError> {
-    let mut bytes = write(written)?;
+    let mut bytes = write(envelope)?;
     bytes.pop();
     let end = bytes.len();
     if !codec.is_text() {
@@ -133,18 +133,18 @@ pub(super) fn write_with<E, C: Codec<E>>(
     Ok(bytes)
 }
 
-/// Appends payloads of text as the JSON values that they are; false if they are none.
+/// Appends text payloads as JSON values. Returns false if one of them is not a JSON value.
 fn push_events<E, C: Codec<E>>(
     codec: &C,
     payloads: &Vec1<E>,
     bytes: &mut Vec<u8>,
 ) -> Result<bool, StorageError> {
-    for (place, payload) in payloads.iter().enumerate() {
-        bytes.extend_from_slice(if place == 0 { br#","events":["# } else { b"," });
+    for (index, payload) in payloads.iter().enumerate() {
+        bytes.extend_from_slice(if index == 0 { br#","events":["# } else { b"," });
         let start = bytes.len();
         codec.encode(payload, bytes).map_err(unencodable)?;
         let written = &bytes[start..];
-        // Blanks around a value would not be read back.
+        // Whitespace around a value would not be read back.
         if !serde_json::from_slice::<&RawValue>(written).is_ok_and(|value| value.get().len() == written.len())
         {
             return Ok(false);
@@ -159,8 +159,8 @@ fn push_texts<E, C: Codec<E>>(
     bytes: &mut Vec<u8>,
 ) -> Result<(), StorageError> {
     let mut payload_bytes = Vec::new();
-    for (place, payload) in payloads.iter().enumerate() {
-        bytes.extend_from_slice(if place == 0 { br#","texts":["# } else { b"," });
+    for (index, payload) in payloads.iter().enumerate() {
+        bytes.extend_from_slice(if index == 0 { br#","texts":["# } else { b"," });
         payload_bytes.clear();
         codec.encode(payload, &mut payload_bytes).map_err(unencodable)?;
         let text = std::str::from_utf8(&payload_bytes).map_err(unencodable)?;
@@ -175,8 +175,8 @@ fn push_binaries<E, C: Codec<E>>(
     bytes: &mut Vec<u8>,
 ) -> Result<(), StorageError> {
     let mut payload_bytes = Vec::new();
-    for (place, payload) in payloads.iter().enumerate() {
-        bytes.extend_from_slice(if place == 0 { br#","binaries":["# } else { b"," });
+    for (index, payload) in payloads.iter().enumerate() {
+        bytes.extend_from_slice(if index == 0 { br#","binaries":["# } else { b"," });
         payload_bytes.clear();
         codec.encode(payload, &mut payload_bytes).map_err(unencodable)?;
         bytes.push(b'"');
@@ -187,74 +187,78 @@ fn push_binaries<E, C: Codec<E>>(
 }
 
 pub(super) fn unencodable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StorageError {
-    StorageError::new(ErrorKind::Invalid, "cannot write the change as a record").because(error)
+    StorageError::new(ErrorKind::Invalid, "cannot encode the change as a record").because(error)
 }
 
-/// Text is checked once for all, which from bytes would be done string by string.
+/// Checks that a record is UTF-8. One check is faster than one for each string in it.
 pub(super) fn text(data: &[u8]) -> Result<&str, Unreadable> {
-    std::str::from_utf8(data).map_err(|_| Unreadable::new("it is no text, and no aggregated record"))
+    std::str::from_utf8(data)
+        .map_err(|_| Unreadable::new("the record is neither UTF-8 nor an aggregated record"))
 }
 
-/// An envelope without its payloads, and the array of these, if they come last, as they are written. If the two are JSON, each by
-/// itself, then they are what `text` is.
+/// Splits an envelope whose payloads come last, as this crate writes it, into the envelope without payloads and the array of
+/// payloads. If each of the two is valid JSON, together they have the meaning of `text`.
 pub(super) fn split(text: &str) -> Option<(String, &str)> {
     let rest = text.strip_suffix('}')?;
     let mut arrays = rest.match_indices('[');
-    let (head, array) = arrays.find_map(|(place, _)| {
-        let (head, array) = rest.split_at(place);
+    let (head, array) = arrays.find_map(|(index, _)| {
+        let (head, array) = rest.split_at(index);
         Some((head.strip_suffix(r#","events":"#)?, array))
     })?;
     Some(([head, "}"].concat(), array))
 }
 
-/// Reads an envelope of the version that is known.
-pub(super) fn read(text: &str) -> Result<Read<'_>, Unreadable> {
+/// Reads an envelope of the version [`VERSION`].
+pub(super) fn read(text: &str) -> Result<ReadEnvelope<'_>, Unreadable> {
     match serde_json::from_str(text) {
-        Ok(Read { eventsrc, stream, .. }) if eventsrc != VERSION => {
+        Ok(ReadEnvelope { eventsrc, stream, .. }) if eventsrc != VERSION => {
             Err(Unreadable::version(eventsrc, stream))
         }
-        Ok(read) => Ok(read),
-        Err(error) => Err(why_not(text, &error)),
+        Ok(envelope) => Ok(envelope),
+        Err(error) => Err(diagnose(text, &error)),
     }
 }
 
-/// Why `text` is no envelope.
-fn why_not(text: &str, error: &serde_json::Error) -> Unreadable {
-    // What the error itself says may quote a payload.
+/// Finds out why `text` is not a readable envelope.
+fn diagnose(text: &str, error: &serde_json::Error) -> Unreadable {
+    // The text of the error may quote a payload.
     let (line, column) = (error.line(), error.column());
-    match serde_json::from_str::<Foreign<'_>>(text) {
-        Ok(Foreign { eventsrc: Some(VERSION), stream }) => Unreadable {
+    match serde_json::from_str::<CommonFields<'_>>(text) {
+        Ok(CommonFields { eventsrc: Some(VERSION), stream }) => Unreadable {
             stream: stream.and_then(|stream| stream.0.parse().ok()),
-            why: format!("the envelope is not as it was written, at line {line}, column {column}"),
+            reason: format!("a field of the envelope is malformed: line {line}, column {column}"),
         },
-        Ok(Foreign { eventsrc: Some(version), stream }) => Unreadable::version(version, stream),
-        _ if error.is_data() => Unreadable::new("it is JSON, and no envelope of eventsrc"),
-        _ => Unreadable { stream: None, why: format!("it is no JSON, at line {line}, column {column}") },
+        Ok(CommonFields { eventsrc: Some(version), stream }) => Unreadable::version(version, stream),
+        _ if error.is_data() => Unreadable::new("the record is JSON, but not an envelope of eventsrc"),
+        _ => Unreadable {
+            stream: None,
+            reason: format!("the record is not JSON: line {line}, column {column}"),
+        },
     }
 }
 
-impl Read<'_> {
-    pub(super) fn says_anything(&self) -> bool {
+impl ReadEnvelope<'_> {
+    pub(super) fn is_anything(&self) -> bool {
         self.change == ANYTHING
     }
 
-    pub(super) fn says_stream(&self) -> bool {
+    pub(super) fn is_stream(&self) -> bool {
         self.change == STREAM
     }
 
-    pub(super) fn check_says_commit(&self) -> Result<(), String> {
-        if self.change == COMMIT { Ok(()) } else { Err("the envelope has a change that is not known".into()) }
+    pub(super) fn check_is_commit(&self) -> Result<(), String> {
+        if self.change == COMMIT { Ok(()) } else { Err("the envelope has an unknown kind of change".into()) }
     }
 
-    /// What the envelope names as its stream, if it is one.
+    /// Name of the stream; `None` if it is missing or malformed.
     pub(super) fn stream_name(&self) -> Option<StreamName> {
         self.stream.as_ref()?.0.parse().ok()
     }
 
-    /// The category and the id of the stream: for a key, no [`StreamName`] need be made of every record.
+    /// Category and id of the stream. They suffice for a key, without a [`StreamName`] for every record.
     pub(super) fn stream(&self) -> Result<(&str, &str), Unreadable> {
-        let stream = self.stream.as_ref().ok_or_else(|| Unreadable::new("the envelope names no stream"))?;
-        StreamName::split(&stream.0).ok_or_else(|| Unreadable::new("what the envelope names is no stream"))
+        let stream = self.stream.as_ref().ok_or_else(|| Unreadable::new("the envelope has no stream"))?;
+        StreamName::split(&stream.0).ok_or_else(|| Unreadable::new("the stream of the envelope is malformed"))
     }
 
     pub(super) fn payloads<E, C: Codec<E>>(&self, codec: &C) -> Result<Vec1<E>, String> {
@@ -275,7 +279,7 @@ impl Read<'_> {
                     codec.decode(version, &bytes)
                 })
             }
-            _ => Err("the commit has no payloads of the kind that is read".into()),
+            _ => Err("the commit has no payloads of the codec's kind, text or binary".into()),
         }
     }
 }
@@ -286,23 +290,25 @@ fn each<T, E>(
     mut decode: impl FnMut(&T) -> Result<E, CodecError>,
 ) -> Result<Vec1<E>, String> {
     let mut decoded = Vec::with_capacity(payloads.len());
-    for (place, payload) in payloads.iter().enumerate() {
-        // The causes of a codec's error may quote the payload.
+    for (index, payload) in payloads.iter().enumerate() {
+        // The sources of a codec's error may quote the payload.
         let unreadable =
-            |error| format!("cannot read payload {place} of the commit, of version {version}: {error}");
+            |error| format!("cannot read payload {index} of the commit, of version {version}: {error}");
         decoded.push(decode(payload).map_err(unreadable)?);
     }
     Vec1::try_from_vec(decoded).map_err(|_| "the commit has no payloads".into())
 }
 
 impl Unreadable {
-    fn new(why: &str) -> Self {
-        Self { stream: None, why: why.into() }
+    fn new(reason: &str) -> Self {
+        Self { stream: None, reason: reason.into() }
     }
 
     fn version(version: u32, stream: Option<Text<'_>>) -> Self {
-        let why = format!("envelopes of version {version} are not known here; this is version {VERSION}");
-        Self { stream: stream.and_then(|stream| stream.0.parse().ok()), why }
+        let reason = format!(
+            "the envelope has version {version}, and this program reads version {VERSION}: update the program"
+        );
+        Self { stream: stream.and_then(|stream| stream.0.parse().ok()), reason }
     }
 }
 

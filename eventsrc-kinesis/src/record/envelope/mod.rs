@@ -1,4 +1,4 @@
-//! Our own records, which hold changes.
+//! Envelopes: the JSON records of eventsrc.
 
 mod array;
 mod layout;
@@ -17,17 +17,17 @@ use eventsrc_core::{Commit, ErrorKind, Sequence, StorageError, StreamKey, Stream
 use md5::{Digest, Md5};
 use serde::de::DeserializeOwned;
 
-use self::layout::{Read, Unreadable, Written};
+use self::layout::{ReadEnvelope, Unreadable, WrittenEnvelope};
 use super::aggregated::{AggregatedRecord, NotAggregated};
 use super::contract::{Decoded, Decoder, Record};
 
-/// The longest partition key that Kinesis takes, in characters.
+/// Maximum length of a partition key in Kinesis, in characters.
 const LONGEST_PARTITION_KEY: usize = 256;
 
-/// Writes changes into records of a Kinesis stream, and reads them back, from plain and from aggregated records alike. Cheap to clone.
+/// Encodes changes as records of a Kinesis stream, and decodes them from plain and aggregated records. Cheap to clone.
 ///
-/// They are JSON, so that they can be read in a console and by services in other languages. These are a commit of two events and the
-/// two hints, [`Change::Stream`] and [`Change::Anything`]:
+/// Envelopes are JSON, so that people and services in other languages can read them. The examples are a commit of two events
+/// and the two hints, [`Change::Stream`] and [`Change::Anything`]:
 ///
 /// ```json
 /// {"eventsrc":1,"change":"commit","stream":"user/42","number":7,"time":"2026-01-01T00:00:00.000001Z",
@@ -36,12 +36,16 @@ const LONGEST_PARTITION_KEY: usize = 256;
 /// {"eventsrc":1,"change":"anything"}
 /// ```
 ///
-/// `number` is that of the first event. `zone` stands in it where it is not 0, and `version`, that of the payloads, where it is not 1.
-/// Payloads are `events` if they are JSON, `texts` if they are other text, and `binaries`, in base64, if they are none. Version 1 may
-/// get more fields, and readers pass over those that they do not know.
+/// - `number` is the number of the first event.
+/// - `zone` is the zone of the events; it is omitted if it is 0.
+/// - `version` is the version of the payloads; it is omitted if it is 1.
+/// - `events` has JSON payloads, `texts` other text, and `binaries` binary payloads in base64. A commit has one of the three.
 ///
-/// A commit is read back as it was put, its time to the microsecond. Services with other types of keys may share the stream: what is
-/// of a stream whose name is no key of type `K` is passed over. Of a record that cannot be read, the partition key names the stream.
+/// Version 1 of the envelope may get more fields; readers ignore unknown fields.
+///
+/// A decoded commit equals the encoded one, with its time to the microsecond. Services with other key types may share the
+/// Kinesis stream: records of streams that have no key of type `K` are ignored. If a record is unreadable, its partition key
+/// tells the stream.
 ///
 /// ```
 /// use eventsrc_core::StreamName;
@@ -61,50 +65,52 @@ const LONGEST_PARTITION_KEY: usize = 256;
 /// ```
 pub struct Envelope<K, S, E, C = Json> {
     codec: Arc<C>,
-    /// Reads an array of payloads in one pass, where they are JSON.
+    /// Reads an array of JSON payloads in one pass.
     array: Option<fn(&str) -> Option<Vec1<E>>>,
     types: PhantomData<fn(K, S) -> E>,
 }
 
 impl<K, S, E: DeserializeOwned> Envelope<K, S, E> {
-    /// Payloads as JSON.
+    /// Creates an envelope format with JSON payloads.
     pub fn new() -> Self {
         Self { array: Some(array::read), ..Self::with_codec(Json) }
     }
 }
 
 impl<K, S, E, C> Envelope<K, S, E, C> {
-    /// Payloads as `codec` writes them.
+    /// Creates an envelope format whose payloads `codec` encodes.
     pub fn with_codec(codec: C) -> Self {
         Self { codec: Arc::new(codec), array: None, types: PhantomData }
     }
 }
 
-/// What everything of `stream` is put under, so that it stays in order: its name, or a hash of one that is longer than Kinesis takes.
+/// Partition key of all records of `stream`, which keeps them in order: the name of the stream, or a hash of a name that is
+/// longer than a partition key may be.
 pub fn partition_key(stream: &StreamName) -> Cow<'_, str> {
     let name = stream.as_str();
     if name.encode_utf16().count() <= LONGEST_PARTITION_KEY {
         return name.into();
     }
-    // It has no `/`, so nothing takes it for the name of a stream.
+    // The hash has no `/`, so that it is never mistaken for the name of a stream.
     Md5::digest(name).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
-    /// The record that says `change`. It belongs under the [`partition_key`] of the stream, if it is of one.
+    /// Encodes `change` as the data of a record. Put it under the [`partition_key`] of its stream.
     ///
-    /// It may be larger than Kinesis takes. [`Change::Stream`] says of a commit what is needed, in fewer words.
+    /// The data may exceed the record limit of Kinesis. In that case, put the smaller hint [`Change::Stream`] in its place.
     ///
     /// # Errors
     ///
-    /// `Invalid` if a payload cannot be encoded, the commit runs past the last sequence, or the key does not name a stream.
+    /// `Invalid` if a payload cannot be encoded, if the commit runs past the last sequence, or if the key is not the name of a
+    /// stream.
     pub fn encode(&self, change: &Change<K, S, E>) -> Result<Vec<u8>, StorageError> {
         match change {
             Change::Commit(commit) => self.encode_commit(commit),
             Change::Stream(key) => {
-                layout::write(&Written::stream(&name(key)?)).map_err(|error| error.on(key))
+                layout::write(&WrittenEnvelope::stream(&name(key)?)).map_err(|error| error.on(key))
             }
-            Change::Anything => layout::write(&Written::anything()),
+            Change::Anything => layout::write(&WrittenEnvelope::anything()),
         }
     }
 
@@ -119,69 +125,74 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         let stream = name(&commit.key)?;
         let version =
             common_version(&*self.codec, &commit.payloads).map_err(layout::unencodable).map_err(about)?;
-        let written = Written::commit(&stream, commit, version);
-        layout::write_with(&written, &*self.codec, &commit.payloads).map_err(about)
+        let envelope = WrittenEnvelope::commit(&stream, commit, version);
+        layout::write_with(&envelope, &*self.codec, &commit.payloads).map_err(about)
     }
 
     fn decode_one(&self, partition_key: &str, data: &[u8], decoded: &mut Decoded<K, S, E>) {
         match self.change(data) {
             Ok(Some(change)) => decoded.changes.push(change),
             Ok(None) => {}
-            Err(Unreadable { stream, why }) => {
-                decoded.unreadable(stream.or_else(|| partition_key.parse().ok()), why);
+            Err(Unreadable { stream, reason }) => {
+                decoded.unreadable(stream.or_else(|| partition_key.parse().ok()), reason);
             }
         }
     }
 
-    /// `None` if it is of a stream that has no key of type `K`.
+    /// Decodes one envelope. Returns `None` if its stream has no key of type `K`.
     fn change(&self, data: &[u8]) -> Result<Option<Change<K, S, E>>, Unreadable> {
         let text = layout::text(data)?;
-        // What is wrong with it is told by the other way.
-        self.in_one_pass(text).map_or_else(|| self.part_by_part(text), Ok)
+        // The general decoder reports errors.
+        self.decode_in_one_pass(text).map_or_else(|| self.decode_in_general(text), Ok)
     }
 
-    /// A commit of payloads that are JSON, laid out as it is written here: each payload is looked at once. The inner `None` is that
-    /// of [`change`](Self::change).
-    fn in_one_pass(&self, text: &str) -> Option<Option<Change<K, S, E>>> {
+    /// Fast path for a commit with JSON payloads in the layout of this crate: it parses each payload once.
+    ///
+    /// Returns `None` if the envelope needs the general decoder. The inner `None` is that of [`change`](Self::change).
+    fn decode_in_one_pass(&self, text: &str) -> Option<Option<Change<K, S, E>>> {
         let array = self.array?;
         let (head, events) = layout::split(text)?;
-        let mut read = layout::read(&head).ok()?;
-        read.check_says_commit().ok()?;
-        let (category, id) = read.stream().ok()?;
+        let mut envelope = layout::read(&head).ok()?;
+        envelope.check_is_commit().ok()?;
+        let (category, id) = envelope.stream().ok()?;
         let Some(key) = K::from_parts(category, id) else { return Some(None) };
-        let payloads = Some(events).filter(|_| read.version == 1).and_then(array)?;
-        let commit = self.commit(key, &mut read, payloads).ok()?;
+        let payloads = Some(events).filter(|_| envelope.version == 1).and_then(array)?;
+        let commit = self.commit(key, &mut envelope, payloads).ok()?;
         Some(Some(Change::Commit(Arc::new(commit))))
     }
 
-    fn part_by_part(&self, text: &str) -> Result<Option<Change<K, S, E>>, Unreadable> {
-        let mut read = layout::read(text)?;
-        if read.says_anything() {
+    fn decode_in_general(&self, text: &str) -> Result<Option<Change<K, S, E>>, Unreadable> {
+        let mut envelope = layout::read(text)?;
+        if envelope.is_anything() {
             return Ok(Some(Change::Anything));
         }
-        let (category, id) = read.stream()?;
+        let (category, id) = envelope.stream()?;
         let Some(key) = K::from_parts(category, id) else { return Ok(None) };
-        if read.says_stream() {
+        if envelope.is_stream() {
             return Ok(Some(Change::Stream(key)));
         }
-        let commit = read
-            .check_says_commit()
-            .and_then(|()| read.payloads(&*self.codec))
-            .and_then(|payloads| self.commit(key, &mut read, payloads));
+        let commit = envelope
+            .check_is_commit()
+            .and_then(|()| envelope.payloads(&*self.codec))
+            .and_then(|payloads| self.commit(key, &mut envelope, payloads));
         match commit {
             Ok(commit) => Ok(Some(Change::Commit(Arc::new(commit)))),
-            Err(why) => Err(Unreadable { stream: read.stream_name(), why }),
+            Err(reason) => Err(Unreadable { stream: envelope.stream_name(), reason }),
         }
     }
 
-    fn commit(&self, key: K, read: &mut Read<'_>, payloads: Vec1<E>) -> Result<Commit<K, S, E>, String> {
+    fn commit(
+        &self,
+        key: K,
+        envelope: &mut ReadEnvelope<'_>,
+        payloads: Vec1<E>,
+    ) -> Result<Commit<K, S, E>, String> {
         let missing = |name| format!("the commit has no {name}");
-        let number = read.number.ok_or_else(|| missing("number"))?;
-        let first = S::from_parts(number, Zone(read.zone)).ok_or_else(|| {
-            format!("number {number} of zone {} is no sequence of the type that is read", read.zone)
-        })?;
-        let time = truncate_to_microseconds(read.time.ok_or_else(|| missing("time"))?);
-        let metadata = read.metadata.take().ok_or_else(|| missing("metadata"))?;
+        let (number, zone) = (envelope.number.ok_or_else(|| missing("number"))?, envelope.zone);
+        let first = S::from_parts(number, Zone(zone))
+            .ok_or_else(|| format!("number {number} of zone {zone} is not a value of the sequence type"))?;
+        let time = truncate_to_microseconds(envelope.time.ok_or_else(|| missing("time"))?);
+        let metadata = envelope.metadata.take().ok_or_else(|| missing("metadata"))?;
         let commit = Commit { key, first, time, metadata, payloads };
         if commit.fits() { Ok(commit) } else { Err("the commit runs past the last sequence".into()) }
     }
@@ -201,11 +212,11 @@ where
     fn decode(&self, record: Record, from: u64, decoded: &mut Decoded<K, S, E>) -> u64 {
         let aggregated = match AggregatedRecord::read(&record.data) {
             Ok(aggregated) => aggregated,
-            Err(why) => {
-                match why {
+            Err(error) => {
+                match error {
                     _ if from > 0 => {}
                     NotAggregated::Plain => self.decode_one(&record.partition_key, &record.data, decoded),
-                    // Its parts may have been of any stream.
+                    // The parts may belong to any stream.
                     damaged => decoded.unreadable(None, damaged.to_string()),
                 }
                 return 0;
@@ -216,7 +227,7 @@ where
         for part in parts.skip(usize::try_from(from).unwrap_or(usize::MAX)) {
             match part {
                 Ok(part) => self.decode_one(part.partition_key, part.data, decoded),
-                Err(bad) => decoded.unreadable(None, bad.to_string()),
+                Err(error) => decoded.unreadable(None, error.to_string()),
             }
         }
         last
@@ -225,7 +236,8 @@ where
 
 fn name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
     StreamName::of(key).map_err(|error| {
-        StorageError::new(ErrorKind::Invalid, "cannot tell of a stream of this name").on(key).because(error)
+        let what = "cannot encode the change: the key is not the name of a stream";
+        StorageError::new(ErrorKind::Invalid, what).on(key).because(error)
     })
 }
 

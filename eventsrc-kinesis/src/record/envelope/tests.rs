@@ -45,7 +45,7 @@ impl Codec<Fact> for Second {
     }
 }
 
-/// Text that is no JSON, and not always without blanks around it.
+/// Text that need not be JSON and may have whitespace around it.
 #[derive(Debug)]
 struct Plain;
 
@@ -70,7 +70,7 @@ impl Codec<String> for Plain {
     }
 }
 
-/// A commit of two events as the first version of this crate wrote it; later versions still read it.
+/// Commit of two events in the layout of the first version of this crate. Later versions must read it.
 const SAMPLE: &str = concat!(
     r#"{"eventsrc":1,"change":"commit","stream":"user/acme/42","number":7,"zone":3,"#,
     r#""time":"2026-01-01T00:00:00.000001Z","metadata":{"commit_id":"01020304-0506-7708-890a-0b0c0d0e0f10","#,
@@ -112,20 +112,20 @@ fn envelope() -> Envelope<User, ZonedSequence, Fact, Second> {
 fn a_stored_sample_is_read() {
     assert_eq!(only_commit(&decode(&envelope(), record("user/acme/42", SAMPLE))), sample());
     let written = envelope().encode(&Change::Commit(Arc::new(sample()))).unwrap();
-    assert_eq!(String::from_utf8(written).unwrap(), SAMPLE, "and written as it was");
+    assert_eq!(String::from_utf8(written).unwrap(), SAMPLE, "it is written unchanged");
 }
 
 #[test]
-fn what_is_carried_verbatim_is_written_as_it_was() {
-    let carried = Envelope::<StreamName, ZonedSequence, RawPayload, _>::with_codec(RawCodec::TEXT);
-    let commit = only_commit(&decode(&carried, record("user/acme/42", SAMPLE)));
+fn raw_payloads_are_written_unchanged() {
+    let raw = Envelope::<StreamName, ZonedSequence, RawPayload, _>::with_codec(RawCodec::TEXT);
+    let commit = only_commit(&decode(&raw, record("user/acme/42", SAMPLE)));
     assert_eq!(commit.payloads[0], RawPayload { version: 2, bytes: br#"{"named":"Ada"}"#.into() });
-    let written = carried.encode(&Change::Commit(Arc::new(commit))).unwrap();
+    let written = raw.encode(&Change::Commit(Arc::new(commit))).unwrap();
     assert_eq!(String::from_utf8(written).unwrap(), SAMPLE);
 }
 
 #[test]
-fn what_is_usual_is_left_out() {
+fn default_values_are_omitted() {
     let commit = Commit {
         key: User("1".into()),
         first: 1,
@@ -142,7 +142,7 @@ fn what_is_usual_is_left_out() {
 }
 
 #[test]
-fn fields_that_a_later_version_adds_are_passed_over() {
+fn unknown_fields_are_ignored() {
     let later = SAMPLE.replacen(r#""number""#, r#""later":{"a":[1]},"number""#, 1);
     assert_eq!(only_commit(&decode(&envelope(), record("user/acme/42", later))), sample());
 }
@@ -156,7 +156,7 @@ fn hints_are_read_back() {
 }
 
 #[test]
-fn what_is_of_other_keys_is_passed_over() {
+fn records_of_other_keys_are_ignored() {
     let group = SAMPLE.replace("user/acme/42", "group/1").replace(r#""named""#, "7");
     let later = r#"{"eventsrc":2,"stream":"group/1"}"#;
     let bad = r#"{"eventsrc":1,"change":"commit","stream":"group/1","number":"seven"}"#;
@@ -166,15 +166,15 @@ fn what_is_of_other_keys_is_passed_over() {
     }
 }
 
-/// That `data`, put under `partition_key`, is an anomaly and the hint that goes with it, and quotes nothing.
+/// Asserts that `data` under `partition_key` is an anomaly and a hint, and that the anomaly quotes no data.
 fn assert_unreadable(partition_key: &str, data: &str, stream: Option<&str>, words: &str) {
     let decoded = decode(&envelope(), record(partition_key, data));
-    let [Anomaly::Unreadable { stream: found, why }] = &decoded.anomalies[..] else {
+    let [Anomaly::Unreadable { stream: found, reason }] = &decoded.anomalies[..] else {
         panic!("{data}: {decoded:?}");
     };
     assert_eq!(found.as_ref().map(StreamName::as_str), stream, "{data}");
-    assert!(why.contains(words), "{data}: {why}");
-    assert!(!why.contains("secret"), "{why}");
+    assert!(reason.contains(words), "{data}: {reason}");
+    assert!(!reason.contains("secret"), "{reason}");
     match (&decoded.changes[..], stream) {
         ([Change::Stream(User(id))], Some(stream)) => assert_eq!(format!("user/{id}"), stream),
         ([Change::Anything], None) => {}
@@ -183,7 +183,7 @@ fn assert_unreadable(partition_key: &str, data: &str, stream: Option<&str>, word
 }
 
 #[test]
-fn what_cannot_be_read_is_an_anomaly_and_a_hint() {
+fn an_unreadable_record_is_an_anomaly_and_a_hint() {
     let of = |from: &str, to: &str| SAMPLE.replacen(from, to, 1);
     let acme = Some("user/acme/42");
     let unreadable = |data: String, words| assert_unreadable("0123abcd", &data, acme, words);
@@ -193,27 +193,27 @@ fn what_cannot_be_read_is_an_anomaly_and_a_hint() {
     unreadable(of(r#"{"moved":"London"}"#, r#"{"moved":{"secret":7}}"#), "payload 1");
     unreadable(of(r#"[{"named":"Ada"},{"moved":"London"}]"#, "[]"), "no payloads");
     unreadable(of(r#""version":2"#, r#""version":3"#), "version 3");
-    unreadable(of(r#""events""#, r#""binaries""#), "not as it was written");
-    unreadable(of(r#""number":7"#, r#""number":"secret""#), "not as it was written");
+    unreadable(of(r#""events""#, r#""binaries""#), "malformed");
+    unreadable(of(r#""number":7"#, r#""number":"secret""#), "malformed");
     unreadable(of(r#""number":7"#, r#""number":0"#), "number 0 of zone 3");
     unreadable(of(r#""number":7"#, r#""number":9223372036854775807"#), "last sequence");
     unreadable(of(r#""number":7,"#, ""), "no number");
     unreadable(of(r#""time":"2026-01-01T00:00:00.000001Z","#, ""), "no time");
-    unreadable(of("2026-01-01", "2026-21-01"), "not as it was written");
-    unreadable(of(r#""change":"commit""#, r#""change":"secret""#), "not known");
+    unreadable(of("2026-01-01", "2026-21-01"), "malformed");
+    unreadable(of(r#""change":"commit""#, r#""change":"secret""#), "unknown kind");
 }
 
 #[test]
-fn the_partition_key_names_the_stream_of_what_does_not() {
+fn the_partition_key_names_the_stream_of_an_unreadable_record() {
     for (data, words) in [
-        (r#"{"secret":1}"#, "no envelope"),
-        (r#""secret""#, "no envelope"),
-        (r#"{"eventsrc":"secret"}"#, "no envelope"),
-        (r#"{"eventsrc":1,"change":"commit"}"#, "names no stream"),
-        (r#"{"eventsrc":1,"change":"commit","stream":"secret"}"#, "is no stream"),
-        ("secret", "no JSON"),
-        (&SAMPLE[..90], "no JSON"),
-        ("", "no JSON"),
+        (r#"{"secret":1}"#, "not an envelope"),
+        (r#""secret""#, "not an envelope"),
+        (r#"{"eventsrc":"secret"}"#, "not an envelope"),
+        (r#"{"eventsrc":1,"change":"commit"}"#, "has no stream"),
+        (r#"{"eventsrc":1,"change":"commit","stream":"secret"}"#, "stream of the envelope is malformed"),
+        ("secret", "not JSON"),
+        (&SAMPLE[..90], "not JSON"),
+        ("", "not JSON"),
     ] {
         assert_unreadable("user/7", data, Some("user/7"), words);
         assert_unreadable("68406A366BD60300", data, None, words);
@@ -223,7 +223,7 @@ fn the_partition_key_names_the_stream_of_what_does_not() {
 }
 
 #[test]
-fn what_the_other_kind_of_codec_wrote_is_an_anomaly() {
+fn payloads_of_another_kind_of_codec_are_an_anomaly() {
     let text = Envelope::<User, u64, String>::new();
     let binary = Envelope::<User, u64, String, _>::with_codec(Postcard);
     let commit = Commit {
@@ -244,7 +244,7 @@ fn what_the_other_kind_of_codec_wrote_is_an_anomaly() {
 }
 
 #[test]
-fn parts_are_read_from_the_one_that_is_wanted() {
+fn parts_are_read_from_the_requested_one() {
     let mut aggregate = AggregatedRecordBuilder::new(1 << 20);
     for (key, data) in [("user/1", "broken"), ("user/acme/42", SAMPLE), ("group/1", "{}")] {
         aggregate.add(key, data.into()).unwrap();
@@ -270,7 +270,7 @@ fn parts_are_read_from_the_one_that_is_wanted() {
     let decoded = decode(&envelope(), record("user/1", damaged));
     assert!(
         matches!(&decoded.changes[..], [Change::Anything]),
-        "its parts may be of any stream: {decoded:?}"
+        "the parts may belong to any stream: {decoded:?}"
     );
     assert_eq!(decoded.anomalies.len(), 1);
 }
@@ -286,7 +286,7 @@ fn a_long_name_is_hashed_to_a_partition_key() {
 }
 
 #[test]
-fn a_commit_that_cannot_be_written_is_an_error_with_its_place() {
+fn the_error_of_an_unencodable_commit_names_its_stream() {
     let error = |commit| envelope().encode(&Change::Commit(Arc::new(commit))).unwrap_err();
     let last = ZonedSequence::from_parts(i64::MAX as u64, Zone(0)).unwrap();
     let past = error(Commit { first: last, ..sample() });
@@ -316,7 +316,7 @@ fn payloads() -> impl Strategy<Value = Vec1<String>> {
     prop::collection::vec(payload, 1..6).prop_map(|payloads| Vec1::try_from_vec(payloads).unwrap())
 }
 
-fn comes_back<C: Codec<String>>(
+fn assert_round_trip<C: Codec<String>>(
     codec: C,
     commit: &Commit<StreamName, ZonedSequence, String>,
 ) -> Result<(), TestCaseError> {
@@ -327,7 +327,7 @@ fn comes_back<C: Codec<String>>(
     Ok(())
 }
 
-/// That both ways of reading payloads of JSON come to the same.
+/// Asserts that both ways of reading JSON payloads have the same result.
 fn assert_same_in_one_pass(data: impl Into<Vec<u8>>) {
     let data = data.into();
     let (one_pass, parts) = (Envelope::<User, ZonedSequence, Fact>::new(), Envelope::with_codec(Json));
@@ -336,16 +336,16 @@ fn assert_same_in_one_pass(data: impl Into<Vec<u8>>) {
     assert_eq!(format!("{one_pass:?}"), format!("{parts:?}"), "{}", String::from_utf8_lossy(&data));
 }
 
-/// The sample, of payloads whose version is 1.
+/// The sample with payload version 1.
 fn first_sample() -> String {
     SAMPLE.replace(r#""version":2,"#, "")
 }
 
 #[test]
-fn payloads_are_read_in_one_pass_where_they_come_last() {
+fn payloads_at_the_end_are_read_in_one_pass() {
     let reads_in_one_pass = |text: &str| {
         assert_same_in_one_pass(text);
-        Envelope::<User, ZonedSequence, Fact>::new().in_one_pass(text).is_some()
+        Envelope::<User, ZonedSequence, Fact>::new().decode_in_one_pass(text).is_some()
     };
     let first = first_sample();
     let of = |from: &str, to: &str| first.replacen(from, to, 1);
@@ -374,20 +374,20 @@ fn payloads_are_read_in_one_pass_where_they_come_last() {
 
 proptest! {
     #[test]
-    fn payloads_are_the_same_in_one_pass(
-        place in any::<prop::sample::Index>(),
+    fn one_pass_has_the_same_result_for_any_data(
+        index in any::<prop::sample::Index>(),
         byte in prop_oneof![any::<u8>(), prop::sample::select(br#"{}[],:"\0a"#.to_vec())],
     ) {
         let mut data = first_sample().into_bytes();
-        let place = place.index(data.len());
-        assert_same_in_one_pass(&data[..place]);
-        assert_same_in_one_pass([&data[..place], &[byte], &data[place..]].concat());
-        data[place] = byte;
+        let index = index.index(data.len());
+        assert_same_in_one_pass(&data[..index]);
+        assert_same_in_one_pass([&data[..index], &[byte], &data[index..]].concat());
+        data[index] = byte;
         assert_same_in_one_pass(data);
     }
 
     #[test]
-    fn what_is_written_is_read(
+    fn commits_are_read_back(
         (category, id) in ("[^/\0]+", "[^\0]+"),
         (number, zone, time) in (1..u64::from(u32::MAX), any::<u16>(), -1_000_000_000_000_000..4_000_000_000_000_000i64),
         metadata in metadata(),
@@ -400,21 +400,21 @@ proptest! {
             metadata,
             payloads,
         };
-        comes_back(Json, &commit)?;
+        assert_round_trip(Json, &commit)?;
         let data = Envelope::new().encode(&Change::Commit(Arc::new(commit.clone()))).unwrap();
         prop_assert_eq!(&only_commit(&decode(&Envelope::new(), record("", data))), &commit);
-        comes_back(Plain, &commit)?;
-        comes_back(Postcard, &commit)?;
+        assert_round_trip(Plain, &commit)?;
+        assert_round_trip(Postcard, &commit)?;
     }
 
     #[test]
-    fn damage_is_an_anomaly_or_another_commit_of_text_and_never_a_panic(
-        place in any::<prop::sample::Index>(),
+    fn a_damaged_record_is_an_anomaly_or_a_commit_and_never_a_panic(
+        index in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
         let mut data = SAMPLE.as_bytes().to_vec();
-        let place = place.index(data.len());
-        for data in [data[..place].to_vec(), { data[place] = byte; data }] {
+        let index = index.index(data.len());
+        for data in [data[..index].to_vec(), { data[index] = byte; data }] {
             let decoded = decode(&Envelope::<StreamName, ZonedSequence, Fact, _>::with_codec(Second), record("user/1", data));
             prop_assert_eq!(decoded.changes.len(), 1, "{:?}", decoded);
         }

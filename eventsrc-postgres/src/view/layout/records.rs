@@ -1,14 +1,15 @@
-//! Quarantines, and decisions to skip.
+//! Statements on quarantines and skips.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use super::super::transaction::Transaction;
-use super::{PositionRow, READ, VersionKey, unreadable};
+use super::errors::{READ, unreadable};
+use super::rows::{PositionRow, VersionKey};
 use crate::connections::{Connection, Connections};
 use crate::failure::Failure;
+use crate::view::transaction::Transaction;
 
-/// A quarantine that is left over from one that ended is written over.
+/// Puts a stream in quarantine. The record of an earlier quarantine is overwritten.
 const QUARANTINE: &str = "
     WITH stopped AS ({stop} RETURNING version, stream)
     INSERT INTO {schema}.view_quarantine (version, stream, number, zone, error, time)
@@ -16,11 +17,13 @@ const QUARANTINE: &str = "
     ON CONFLICT (version, stream) DO UPDATE
     SET number = excluded.number, zone = excluded.zone, error = excluded.error, time = excluded.time";
 
+/// Marks a stream without a position as quarantined.
 const STOP_BEFORE_THE_FIRST: &str = "
     INSERT INTO {schema}.view_positions AS own (version, stream, stopped) VALUES ({version}, $3, true)
     ON CONFLICT (version, stream) DO UPDATE SET stopped = true
     WHERE own.number IS NULL AND own.stopped IS NULL";
 
+/// Marks a stream at the expected position as quarantined.
 const STOP: &str = "
     UPDATE {schema}.view_positions SET stopped = true
     WHERE version = {version} AND stream = $3 AND number = $8 AND zone = $9 AND stopped IS NULL";
@@ -38,7 +41,8 @@ const RELEASE: &str = "
         WHERE poison.version = freed.version AND poison.stream = freed.stream)
     SELECT FROM freed";
 
-/// Tells the version and whether it was as expected: a row that was not there comes back with what was expected of it.
+/// Moves a position over commits, if it has the expected value. Returns the version and a boolean. A missing row is
+/// inserted together with its expected position, and then the boolean is false unless that is NULL.
 const PASS_OVER: &str = "
     INSERT INTO {schema}.view_positions AS own (version, stream, expected_number, expected_zone, number, zone)
     VALUES ({version}, $3, $4, $5, $6, $7)
@@ -57,8 +61,8 @@ const SKIPPED: &str = "
     SELECT from_number, from_zone, number, zone, time, stream, reason FROM {schema}.view_skips
     WHERE version = {version} ORDER BY stream, number, zone";
 
-/// The statements.
-pub(crate) struct Records {
+/// Statements on quarantines and skips.
+pub(in crate::view) struct Records {
     quarantine: String,
     quarantine_before_the_first: String,
     quarantined: String,
@@ -83,17 +87,17 @@ impl Records {
         }
     }
 
-    /// Puts a stream in quarantine, if it is where `poison` says and not there yet.
+    /// Puts a stream in quarantine, if it has the position of `entry` and is not in quarantine.
     pub(in crate::view) async fn quarantine(
         &self,
         connection: &Connection,
-        at: VersionKey<'_>,
-        poison: &QuarantineRow,
+        key: VersionKey<'_>,
+        entry: &QuarantineRow,
     ) -> Result<(), Error> {
-        let QuarantineRow { stream, position, commit, error, time } = poison;
+        let QuarantineRow { stream, position, commit, error, time } = entry;
         let error = without_zeros(error);
         let parameters: [&(dyn ToSql + Sync); 7] =
-            [&at.view, &at.version, stream, &commit.number, &commit.zone, &error, time];
+            [&key.view, &key.version, stream, &commit.number, &commit.zone, &error, time];
         let Some(position) = position else {
             let statement = connection.prepare_cached(&self.quarantine_before_the_first).await?;
             return connection.execute(&statement, &parameters).await.map(drop);
@@ -103,47 +107,47 @@ impl Records {
         connection.execute(&statement, &[&parameters[..], &position].concat()).await.map(drop)
     }
 
-    /// The streams in quarantine, by name.
+    /// Returns the streams in quarantine, by name.
     pub(in crate::view) async fn quarantined(
         &self,
         connections: &Connections,
-        at: VersionKey<'_>,
+        key: VersionKey<'_>,
     ) -> Result<Vec<QuarantineRow>, Failure> {
-        let rows = connections.query(READ, &self.quarantined, &[&at.view, &at.version]).await?;
+        let rows = connections.query(READ, &self.quarantined, &[&key.view, &key.version]).await?;
         rows.iter().map(QuarantineRow::read).collect::<Result<_, _>>().map_err(unreadable)
     }
 
-    /// Ends the quarantine of a stream; whether it was in one.
+    /// Ends the quarantine of a stream. Returns false if it was not in quarantine.
     pub(in crate::view) async fn release(
         &self,
         connection: &Connection,
-        at: VersionKey<'_>,
+        key: VersionKey<'_>,
         stream: &str,
     ) -> Result<bool, Error> {
         let statement = connection.prepare_cached(&self.release).await?;
-        let freed = connection.query(&statement, &[&at.view, &at.version, &stream]).await?;
-        Ok(!freed.is_empty())
+        let released = connection.query(&statement, &[&key.view, &key.version, &stream]).await?;
+        Ok(!released.is_empty())
     }
 
-    /// Moves over some commits and records it, if the stream is where `skip` says. If not, the transaction is to be
-    /// rolled back.
+    /// Moves the position over commits and records the skip. Returns false if the stream is not at the position of `skip`;
+    /// the caller must then roll back the transaction.
     pub(in crate::view) async fn skip(
         &self,
         transaction: &Transaction,
-        at: VersionKey<'_>,
+        key: VersionKey<'_>,
         skip: &SkipRow,
     ) -> Result<bool, Error> {
         let SkipRow { stream, from, to, reason, time } = skip;
         let (from_number, from_zone) = (from.map(|from| from.number), from.map(|from| from.zone));
         let statement = transaction.prepare_cached(&self.pass_over).await?;
-        let moved = transaction
+        let updated = transaction
             .query_opt(
                 &statement,
-                &[&at.view, &at.version, stream, &from_number, &from_zone, &to.number, &to.zone],
+                &[&key.view, &key.version, stream, &from_number, &from_zone, &to.number, &to.zone],
             )
             .await?;
-        let Some(moved) = moved else { return Ok(false) };
-        let (version, was_as_expected): (i32, bool) = (moved.try_get(0)?, moved.try_get(1)?);
+        let Some(updated) = updated else { return Ok(false) };
+        let (version, was_as_expected): (i32, bool) = (updated.try_get(0)?, updated.try_get(1)?);
         if !was_as_expected {
             return Ok(false);
         }
@@ -156,28 +160,28 @@ impl Records {
         Ok(true)
     }
 
-    /// The decisions, by stream and sequence.
+    /// Returns the skips, by stream and sequence.
     pub(in crate::view) async fn skipped(
         &self,
         connections: &Connections,
-        at: VersionKey<'_>,
+        key: VersionKey<'_>,
     ) -> Result<Vec<SkipRow>, Failure> {
-        let rows = connections.query(READ, &self.skipped, &[&at.view, &at.version]).await?;
+        let rows = connections.query(READ, &self.skipped, &[&key.view, &key.version]).await?;
         rows.iter().map(SkipRow::read).collect::<Result<_, _>>().map_err(unreadable)
     }
 }
 
-/// What Postgres can hold of a text: U+0000 is shown as `␀`.
+/// Replaces U+0000, which Postgres text cannot hold, by `␀`.
 fn without_zeros(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
-/// A commit that cannot be applied.
+/// Row of a quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::view) struct QuarantineRow {
     pub(in crate::view) stream: String,
     pub(in crate::view) position: Option<PositionRow>,
-    /// Where the commit begins.
+    /// First sequence of the commit.
     pub(in crate::view) commit: PositionRow,
     pub(in crate::view) error: String,
     /// Microseconds since 1970.
@@ -187,7 +191,7 @@ pub(in crate::view) struct QuarantineRow {
 impl QuarantineRow {
     fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
-            position: PositionRow::read_if_any(row, 0)?,
+            position: PositionRow::read_optional(row, 0)?,
             commit: PositionRow::read(row, 2)?,
             time: row.try_get(4)?,
             stream: row.try_get(5)?,
@@ -196,7 +200,7 @@ impl QuarantineRow {
     }
 }
 
-/// A decision to leave commits out.
+/// Row of a skip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::view) struct SkipRow {
     pub(in crate::view) stream: String,
@@ -210,7 +214,7 @@ pub(in crate::view) struct SkipRow {
 impl SkipRow {
     fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
-            from: PositionRow::read_if_any(row, 0)?,
+            from: PositionRow::read_optional(row, 0)?,
             to: PositionRow::read(row, 2)?,
             time: row.try_get(4)?,
             stream: row.try_get(5)?,

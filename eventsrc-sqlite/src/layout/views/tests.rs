@@ -1,13 +1,16 @@
-use super::*;
-use crate::layout::{is_ours, migrate};
+use rusqlite::Connection;
 
-fn fresh() -> Connection {
+use super::*;
+use crate::layout::migrate;
+
+/// A database in memory with all tables.
+fn migrated() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     migrate(&connection, 0).unwrap();
     connection
 }
 
-/// A version of the view `names` with these tables, and the number that it goes by.
+/// Creates a version of the view `names` with these tables, and returns its row id.
 fn create(connection: &Connection, version: u32, serves: bool, tables: &str) -> i64 {
     let row = VersionRow { version, serves, tables: tables.into() };
     create_version(connection, "names", &row).unwrap();
@@ -19,18 +22,8 @@ fn at(number: i64, zone: u16) -> PositionRow {
 }
 
 #[test]
-fn every_table_of_a_file_is_known_to_be_ours() {
-    let connection = fresh();
-    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
-    let tables: Vec<String> =
-        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_>>().unwrap();
-    assert_eq!(tables.len(), crate::layout::OURS.len());
-    assert!(tables.iter().all(|table| is_ours(table)), "{tables:?}");
-}
-
-#[test]
-fn versions_are_found_by_their_view_and_one_serves() {
-    let connection = fresh();
+fn versions_belong_to_their_view_and_one_of_them_serves() {
+    let connection = migrated();
     assert_eq!(version(&connection, "names", 1).unwrap(), None);
     assert_eq!(serving(&connection, "names").unwrap(), None);
     let first = create(&connection, 1, true, r#"["users"]"#);
@@ -49,62 +42,65 @@ fn versions_are_found_by_their_view_and_one_serves() {
 }
 
 #[test]
-fn a_position_moves_only_from_where_it_is() {
-    let connection = fresh();
+fn a_position_advances_only_from_the_stored_position() {
+    let connection = migrated();
     let id = create(&connection, 1, true, "[]");
-    let mut mover = Mover::new(&connection, id).unwrap();
-    assert!(!mover.advance("user/1", Some(at(1, 0)), at(2, 0)).unwrap(), "it is nowhere");
-    assert!(mover.advance("user/1", None, at(3, 7)).unwrap());
-    assert!(!mover.advance("user/1", None, at(4, 7)).unwrap(), "it is somewhere");
-    for elsewhere in [at(2, 7), at(4, 7), at(3, 6)] {
-        assert!(!mover.advance("user/1", Some(elsewhere), at(9, 9)).unwrap(), "it is not at {elsewhere:?}");
+    let mut updater = PositionUpdater::new(&connection, id).unwrap();
+    assert!(!updater.advance("user/1", Some(at(1, 0)), at(2, 0)).unwrap(), "the stream has no position");
+    assert!(updater.advance("user/1", None, at(3, 7)).unwrap());
+    assert!(!updater.advance("user/1", None, at(4, 7)).unwrap(), "the stream has a position");
+    for other in [at(2, 7), at(4, 7), at(3, 6)] {
+        assert!(!updater.advance("user/1", Some(other), at(9, 9)).unwrap(), "the position is not {other:?}");
     }
-    assert!(mover.advance("user/1", Some(at(3, 7)), at(i64::MAX, u16::MAX)).unwrap());
+    assert!(updater.advance("user/1", Some(at(3, 7)), at(i64::MAX, u16::MAX)).unwrap());
     let position = Some(at(i64::MAX, u16::MAX));
-    assert_eq!(place(&connection, id, "user/1").unwrap(), StreamPositionRow { position, quarantined: false });
-    assert_eq!(place(&connection, id + 1, "user/1").unwrap(), StreamPositionRow::default());
+    assert_eq!(
+        position_of(&connection, id, "user/1").unwrap(),
+        StreamPositionRow { position, quarantined: false }
+    );
+    assert_eq!(position_of(&connection, id + 1, "user/1").unwrap(), StreamPositionRow::default());
 }
 
 #[test]
-fn a_position_in_quarantine_does_not_move() {
-    let connection = fresh();
+fn a_stream_in_quarantine_does_not_advance() {
+    let connection = migrated();
     let id = create(&connection, 1, true, "[]");
-    let mut mover = Mover::new(&connection, id).unwrap();
-    assert!(mover.advance("user/2", None, at(1, 0)).unwrap());
-    let poison = |stream: &str, position: Option<PositionRow>, error: &str| QuarantineRow {
+    let mut updater = PositionUpdater::new(&connection, id).unwrap();
+    assert!(updater.advance("user/2", None, at(1, 0)).unwrap());
+    let entry = |stream: &str, position: Option<PositionRow>, error: &str| QuarantineRow {
         stream: stream.into(),
         position,
         commit: at(2, 5),
         error: error.into(),
         time: -1,
     };
-    let told = [poison("user/1", None, "a"), poison("user/2", Some(at(1, 0)), "b\0é")];
-    for told in &told {
-        quarantine(&connection, id, told).unwrap();
-        quarantine(&connection, id, &QuarantineRow { error: "later".into(), ..told.clone() }).unwrap();
+    let entries = [entry("user/1", None, "a"), entry("user/2", Some(at(1, 0)), "b\0é")];
+    for entry in &entries {
+        quarantine(&connection, id, entry).unwrap();
+        quarantine(&connection, id, &QuarantineRow { error: "later".into(), ..entry.clone() }).unwrap();
     }
-    quarantine(&connection, id, &poison("user/3", Some(at(1, 0)), "it is not there")).unwrap();
-    assert_eq!(quarantined(&connection, id).unwrap(), told);
-    let mut mover = Mover::new(&connection, id).unwrap();
-    assert!(!mover.advance("user/1", None, at(1, 0)).unwrap());
-    assert!(!mover.advance("user/2", Some(at(1, 0)), at(2, 5)).unwrap());
-    assert!(place(&connection, id, "user/1").unwrap().quarantined);
+    quarantine(&connection, id, &entry("user/3", Some(at(1, 0)), "the position differs")).unwrap();
+    assert_eq!(quarantined(&connection, id).unwrap(), entries);
+    let mut updater = PositionUpdater::new(&connection, id).unwrap();
+    assert!(!updater.advance("user/1", None, at(1, 0)).unwrap());
+    assert!(!updater.advance("user/2", Some(at(1, 0)), at(2, 5)).unwrap());
+    assert!(position_of(&connection, id, "user/1").unwrap().quarantined);
     for released in [true, false] {
         assert_eq!(release(&connection, id, "user/2").unwrap(), released);
     }
-    assert!(mover.advance("user/2", Some(at(1, 0)), at(2, 5)).unwrap());
+    assert!(updater.advance("user/2", Some(at(1, 0)), at(2, 5)).unwrap());
 }
 
 #[test]
-fn positions_come_by_name_and_go_on_after_one() {
-    let connection = fresh();
+fn positions_are_ordered_by_name_and_resume_after_a_name() {
+    let connection = migrated();
     let id = create(&connection, 1, true, "[]");
-    let mut mover = Mover::new(&connection, id).unwrap();
-    // As the whole text sorts, not as category and id do.
+    let mut updater = PositionUpdater::new(&connection, id).unwrap();
+    // The order of the whole names, not of their categories and ids.
     let names = ["a!/1", "a/1", "a/10", "a/2", "ab/1", "é/1", "😀/1"];
     assert!(names.is_sorted());
     for name in names.iter().rev() {
-        assert!(mover.advance(name, None, at(1, 0)).unwrap());
+        assert!(updater.advance(name, None, at(1, 0)).unwrap());
     }
     let named = |after: &str, limit| -> Vec<String> {
         positions(&connection, id, after, limit).unwrap().into_iter().map(|(name, _)| name).collect()
@@ -115,8 +111,8 @@ fn positions_come_by_name_and_go_on_after_one() {
 }
 
 #[test]
-fn skips_come_back_as_they_were_recorded_by_stream_and_sequence() {
-    let connection = fresh();
+fn recorded_skips_round_trip_ordered_by_stream_and_sequence() {
+    let connection = migrated();
     let id = create(&connection, 1, true, "[]");
     let skip = |stream: &str, from: Option<PositionRow>, to| SkipRow {
         stream: stream.into(),
@@ -132,11 +128,11 @@ fn skips_come_back_as_they_were_recorded_by_stream_and_sequence() {
 }
 
 #[test]
-fn a_version_lies_behind_where_the_other_one_is_further() {
-    let connection = fresh();
+fn a_version_is_behind_where_the_other_one_has_a_greater_position() {
+    let connection = migrated();
     let (own, other) = (create(&connection, 1, false, "[]"), create(&connection, 2, true, "[]"));
     let put = |id, stream, position| {
-        assert!(Mover::new(&connection, id).unwrap().advance(stream, None, position).unwrap());
+        assert!(PositionUpdater::new(&connection, id).unwrap().advance(stream, None, position).unwrap());
     };
     for (stream, mine, theirs) in [
         ("s/absent", None, Some(at(2, 1))),
@@ -149,19 +145,19 @@ fn a_version_lies_behind_where_the_other_one_is_further() {
         mine.into_iter().for_each(|position| put(own, stream, position));
         theirs.into_iter().for_each(|position| put(other, stream, position));
     }
-    let poison = QuarantineRow {
+    let entry = QuarantineRow {
         stream: "s/zone".into(),
         position: Some(at(2, 0)),
         commit: at(3, 0),
         error: String::new(),
         time: 0,
     };
-    quarantine(&connection, own, &poison).unwrap();
+    quarantine(&connection, own, &entry).unwrap();
     let rows = behind(&connection, own, other).unwrap();
-    let told: Vec<_> =
+    let found: Vec<_> =
         rows.iter().map(|row| (row.stream.as_str(), row.from, row.to, row.quarantined)).collect();
     assert_eq!(
-        told,
+        found,
         [
             ("s/absent", None, at(2, 1), false),
             ("s/behind", Some(at(9, 9)), at(10, 0), false),
@@ -171,11 +167,11 @@ fn a_version_lies_behind_where_the_other_one_is_further() {
 }
 
 #[test]
-fn a_removed_version_leaves_nothing_of_its_own_behind() {
-    let connection = fresh();
+fn a_removed_version_leaves_no_tables_and_no_positions() {
+    let connection = migrated();
     let (id, other) = (create(&connection, 1, false, "[]"), create(&connection, 2, true, "[]"));
     for id in [id, other] {
-        assert!(Mover::new(&connection, id).unwrap().advance("a/1", None, at(1, 0)).unwrap());
+        assert!(PositionUpdater::new(&connection, id).unwrap().advance("a/1", None, at(1, 0)).unwrap());
     }
     connection
         .execute_batch(
@@ -187,7 +183,7 @@ fn a_removed_version_leaves_nothing_of_its_own_behind() {
     remove_version(&connection, id).unwrap();
     connection.execute_batch("COMMIT").unwrap();
     assert_eq!(version(&connection, "names", 1).unwrap(), None);
-    assert_eq!(kind_of(&connection, "parents_v1").unwrap(), None);
-    assert_eq!(place(&connection, id, "a/1").unwrap().position, None);
-    assert_eq!(place(&connection, other, "a/1").unwrap().position, Some(at(1, 0)));
+    assert_eq!(object_type(&connection, "parents_v1").unwrap(), None);
+    assert_eq!(position_of(&connection, id, "a/1").unwrap().position, None);
+    assert_eq!(position_of(&connection, other, "a/1").unwrap().position, Some(at(1, 0)));
 }

@@ -1,14 +1,14 @@
-//! Leases that are made, listed and forgotten.
+//! Creation, listing and removal of leases.
 
 use eventsrc_core::lease::{Checkpoint, LeaseStore, NewLease};
 
-use super::super::report::{RuleResult, ensure, ensure_eq};
-use super::super::trial::together;
+use super::super::trial::run_concurrently;
+use super::super::violation::{RuleResult, ensure, ensure_eq};
 use super::backend::LeaseBackend;
-use super::trial::{LeaseTrial, checkpoints, hands, moved, new_lease, unmoved};
+use super::trial::{LeaseTrial, checkpoints, new_lease, owners, renewal, renewal_with};
 
-/// A lease is made as it was asked for, and nobody has it.
-pub async fn a_created_lease_is_as_it_was_asked_for<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A created lease is as requested, and is free.
+pub(super) async fn a_created_lease_is_as_requested<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let new = |(at, checkpoint): (usize, Checkpoint)| NewLease {
         shard: format!("shard {at}"),
@@ -25,21 +25,21 @@ pub async fn a_created_lease_is_as_it_was_asked_for<B: LeaseBackend>(on: &LeaseT
             parents: lease.parents.clone(),
             checkpoint: lease.checkpoint.clone(),
         };
-        ensure_eq!(found, new, "what was created");
-        ensure_eq!(hands(&lease), (None, None), "who has a new lease");
+        ensure_eq!(found, new, "the created lease");
+        ensure_eq!(owners(&lease), (None, None), "the owner and the next owner of a new lease");
     }
     Ok(())
 }
 
-/// What becomes of a lease is not undone by creating it again, in whatever way.
-pub async fn a_lease_that_is_there_is_left_alone<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A second creation does not change an existing lease, in whatever state it is.
+pub(super) async fn an_existing_lease_is_left_unchanged<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, free) = on.lease("free").await?;
     let taken = leases.creates("taken").await?;
     let taken = leases.takes(&taken, "a").await?;
     leases.claims(&taken, "b").await?;
     let ended = leases.creates("ended").await?;
     let ended = leases.takes(&ended, "a").await?;
-    leases.releases("a", &moved(&ended, Checkpoint::End)).await?;
+    leases.releases("a", &renewal_with(&ended, Checkpoint::End)).await?;
     let before = leases.leases().await?;
     let again = ["free", "taken", "ended"].map(|shard| NewLease {
         parents: vec!["other".into()],
@@ -51,8 +51,8 @@ pub async fn a_lease_that_is_there_is_left_alone<B: LeaseBackend>(on: &LeaseTria
     leases.takes(&free, "c").await.map(drop)
 }
 
-/// Of some leases to be made, those are that are not there.
-pub async fn leases_that_are_missing_are_made_beside_those_that_are_there<B: LeaseBackend>(
+/// Of several requested leases, those that are missing are created.
+pub(super) async fn missing_leases_are_created_next_to_existing_ones<B: LeaseBackend>(
     on: &LeaseTrial<B>,
 ) -> RuleResult {
     let (leases, _) = on.taken("b", "w").await?;
@@ -60,12 +60,12 @@ pub async fn leases_that_are_missing_are_made_beside_those_that_are_there<B: Lea
     leases.store().create(&["a", "b", "c"].map(new_lease)).await?;
     let found = leases.leases().await?;
     ensure_eq!(found.len(), 3, "the number of leases");
-    ensure_eq!(found[1], there, "the one that was there");
+    ensure_eq!(found[1], there, "the existing lease");
     Ok(())
 }
 
-/// A shard that is named twice has one lease, the first.
-pub async fn a_shard_named_twice_has_one_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A shard that is requested twice has one lease, the first.
+pub(super) async fn a_shard_named_twice_has_one_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let second = NewLease { checkpoint: Checkpoint::Latest, ..new_lease("a") };
     leases.store().create(&[new_lease("a"), second]).await?;
@@ -74,15 +74,17 @@ pub async fn a_shard_named_twice_has_one_lease<B: LeaseBackend>(on: &LeaseTrial<
     Ok(())
 }
 
-/// To create nothing does nothing.
-pub async fn nothing_may_be_created<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Creating an empty list of leases has no effect.
+pub(super) async fn an_empty_list_may_be_created<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     leases.store().create(&[]).await?;
     leases.has(&[]).await
 }
 
-/// Of many who create the same leases at once, in different orders, all succeed, and a shard has one lease.
-pub async fn many_may_create_the_same_leases_at_once<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Concurrent creations of the same leases, in different orders, all succeed, and each shard has one lease.
+pub(super) async fn concurrent_creates_of_the_same_leases_succeed<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let mut creating = Vec::new();
     for worker in 0..8usize {
         let leases = on.open().await;
@@ -93,7 +95,7 @@ pub async fn many_may_create_the_same_leases_at_once<B: LeaseBackend>(on: &Lease
         }
         creating.push(async move { leases.store().create(&news).await });
     }
-    for created in together(creating).await? {
+    for created in run_concurrently(creating).await? {
         created?;
     }
     let found: Vec<_> = on.open().await.leases().await?.into_iter().map(|lease| lease.shard).collect();
@@ -101,13 +103,13 @@ pub async fn many_may_create_the_same_leases_at_once<B: LeaseBackend>(on: &Lease
     Ok(())
 }
 
-/// Where nothing was created, there are no leases.
-pub async fn a_new_place_has_no_leases<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A new store has no leases.
+pub(super) async fn a_new_store_has_no_leases<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     on.open().await.has(&[]).await
 }
 
-/// Leases are in the order of their shards, byte by byte, whoever has them and whenever they were made.
-pub async fn leases_are_sorted_by_shard<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Leases are sorted by shard in byte order, whatever their owner and the time of their creation.
+pub(super) async fn leases_are_sorted_by_shard<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let names =
         ["b", "a", "shardId-000000000010", "shardId-000000000009", "B", "ä", "a b", "a-b", "aB", "ab"];
@@ -124,8 +126,8 @@ pub async fn leases_are_sorted_by_shard<B: LeaseBackend>(on: &LeaseTrial<B>) -> 
     Ok(())
 }
 
-/// Any number of leases are made and listed.
-pub async fn any_number_of_leases_are_listed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Any number of leases can be created and listed.
+pub(super) async fn any_number_of_leases_are_listed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let news: Vec<_> = (0..300).map(|shard| new_lease(&format!("{shard:03}"))).collect();
     leases.store().create(&news).await?;
@@ -134,48 +136,52 @@ pub async fn any_number_of_leases_are_listed<B: LeaseBackend>(on: &LeaseTrial<B>
     Ok(())
 }
 
-/// The lease of a shard that ended can be forgotten.
-pub async fn a_lease_that_ended_is_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// The lease of an ended shard can be removed.
+pub(super) async fn an_ended_lease_is_removed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, ended) = on.taken("ended", "a").await?;
     let kept = leases.creates("kept").await?;
-    leases.releases("a", &moved(&ended, Checkpoint::End)).await?;
+    leases.releases("a", &renewal_with(&ended, Checkpoint::End)).await?;
     leases.store().remove(&["ended".into()]).await?;
     leases.has(&[kept]).await
 }
 
-/// No other lease is forgotten, whoever has it.
-pub async fn a_lease_that_has_not_ended_is_not_forgotten<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A lease of a shard that has not ended is not removed, whatever its owner.
+pub(super) async fn a_lease_that_has_not_ended_is_not_removed<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, taken) = on.taken("taken", "a").await?;
     leases.claims(&taken, "b").await?;
     leases.creates("free").await?;
     let released = leases.creates("released").await?;
     let released = leases.takes(&released, "a").await?;
-    leases.releases("a", &unmoved(&released)).await?;
+    leases.releases("a", &renewal(&released)).await?;
     let before = leases.leases().await?;
     leases.store().remove(&["free", "released", "taken"].map(String::from)).await?;
     leases.has(&before).await
 }
 
-/// What ended is kept until somebody says that it can be forgotten.
-pub async fn a_lease_that_ended_is_kept_until_it_is_removed<B: LeaseBackend>(
+/// The lease of an ended shard remains until it is removed.
+pub(super) async fn an_ended_lease_remains_until_it_is_removed<B: LeaseBackend>(
     on: &LeaseTrial<B>,
 ) -> RuleResult {
     let (leases, ended) = on.taken("ended", "a").await?;
     let other = leases.creates("other").await?;
-    let ended = leases.releases("a", &moved(&ended, Checkpoint::End)).await?;
+    let ended = leases.releases("a", &renewal_with(&ended, Checkpoint::End)).await?;
     leases.store().remove(&[]).await?;
     leases.store().remove(&["other".into(), "never there".into()]).await?;
     leases.has(&[ended, other]).await
 }
 
-/// Some of the leases may be forgotten already, by somebody else at the same time.
-pub async fn many_may_remove_the_same_leases_at_once<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Concurrent removals of the same leases all succeed.
+pub(super) async fn concurrent_removals_of_the_same_leases_succeed<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let leases = on.open().await;
     let mut shards: Vec<_> = (0..10).map(|shard| shard.to_string()).collect();
     for shard in &shards {
         let lease = leases.creates(shard).await?;
         let lease = leases.takes(&lease, "a").await?;
-        leases.releases("a", &moved(&lease, Checkpoint::End)).await?;
+        leases.releases("a", &renewal_with(&lease, Checkpoint::End)).await?;
     }
     let mut removing = Vec::new();
     for _ in 0..4 {
@@ -184,18 +190,18 @@ pub async fn many_may_remove_the_same_leases_at_once<B: LeaseBackend>(on: &Lease
         let shards = shards.clone();
         removing.push(async move { leases.store().remove(&shards).await });
     }
-    for removed in together(removing).await? {
+    for removed in run_concurrently(removing).await? {
         removed?;
     }
     leases.has(&[]).await
 }
 
-/// A lease that was forgotten can be made again.
-pub async fn a_forgotten_lease_can_be_made_again<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A removed lease can be created again.
+pub(super) async fn a_removed_lease_can_be_created_again<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, ended) = on.taken("a", "w").await?;
-    leases.releases("w", &moved(&ended, Checkpoint::End)).await?;
+    leases.releases("w", &renewal_with(&ended, Checkpoint::End)).await?;
     leases.store().remove(&["a".into()]).await?;
     let again = leases.creates("a").await?;
-    ensure!(!again.has_ended(), "it is new: {again:?}");
+    ensure!(!again.has_ended(), "the created lease has ended: {again:?}");
     leases.takes(&again, "x").await.map(drop)
 }

@@ -1,27 +1,28 @@
-//! Leases that are renewed, and those that cannot be any more.
+//! Renewals that succeed, and renewals that are refused.
 
 use eventsrc_core::lease::{Checkpoint, Lease, LeaseStore};
 
-use super::super::report::{RuleResult, ensure, ensure_eq};
+use super::super::violation::{RuleResult, ensure, ensure_eq};
 use super::backend::LeaseBackend;
-use super::trial::{LeaseTrial, after, checkpoints, hands, moved, new_lease, unmoved};
+use super::trial::{LeaseTrial, after, checkpoints, new_lease, owners, renewal, renewal_with};
 
-/// Whoever looks sees another pulse after each renewal.
-pub async fn a_renewal_moves_the_pulse<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Every renewal changes the heartbeat that other workers observe.
+pub(super) async fn a_renewal_changes_the_heartbeat<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut held) = on.taken("a", "v").await?;
     let watcher = on.open().await;
-    let mut pulses = vec![held.heartbeat];
+    let mut heartbeats = vec![held.heartbeat];
     for _ in 0..5 {
-        held = leases.renews("v", &unmoved(&held)).await?;
+        held = leases.renews("v", &renewal(&held)).await?;
         let heartbeat = watcher.lease("a").await?.heartbeat;
-        ensure!(!pulses.contains(&heartbeat), "the pulse {heartbeat} is none of {pulses:?}");
-        pulses.push(heartbeat);
+        ensure!(!heartbeats.contains(&heartbeat), "the heartbeat {heartbeat} is one of {heartbeats:?}");
+        heartbeats.push(heartbeat);
     }
     Ok(())
 }
 
-/// All leases of a worker are renewed at once, whether or not they have new checkpoints, and those of others are not.
-pub async fn a_renewal_moves_the_pulse_of_all_that_are_held<B: LeaseBackend>(
+/// A renewal changes the heartbeats of all given leases, with or without new checkpoints, and of no lease of another
+/// worker.
+pub(super) async fn a_renewal_changes_the_heartbeat_of_all_held_leases<B: LeaseBackend>(
     on: &LeaseTrial<B>,
 ) -> RuleResult {
     let leases = on.open().await;
@@ -32,7 +33,7 @@ pub async fn a_renewal_moves_the_pulse_of_all_that_are_held<B: LeaseBackend>(
     }
     let others = held.remove(2);
     let before = leases.leases().await?;
-    let renewals = [unmoved(&held[0]), moved(&held[1], after(1)), unmoved(&held[2])];
+    let renewals = [renewal(&held[0]), renewal_with(&held[1], after(1)), renewal(&held[2])];
     leases.store().renew("v", &renewals).await?;
     for (before, now) in before.iter().zip(leases.leases().await?) {
         if now.shard == others.shard {
@@ -44,46 +45,48 @@ pub async fn a_renewal_moves_the_pulse_of_all_that_are_held<B: LeaseBackend>(
     Ok(())
 }
 
-/// A worker that renews goes on to own the lease, and its counter is as it is given.
-pub async fn a_renewal_keeps_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A worker that renews keeps the lease, and the renewed lease has the current counter.
+pub(super) async fn a_renewal_keeps_the_lease<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut held) = on.taken("a", "v").await?;
     for number in 1..5 {
-        held = leases.renews("v", &moved(&held, after(number))).await?;
-        ensure_eq!(hands(&held), (Some("v"), None), "who has it");
+        held = leases.renews("v", &renewal_with(&held, after(number))).await?;
+        ensure_eq!(owners(&held), (Some("v"), None), "the owner and the next owner");
     }
     leases.takes(&held, "w").await.map(drop)
 }
 
-/// A checkpoint is kept as it is, of whatever kind.
-pub async fn a_renewal_keeps_the_new_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A renewal stores the new checkpoint exactly, of whatever kind.
+pub(super) async fn a_renewal_stores_the_new_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, mut held) = on.taken("a", "v").await?;
     for checkpoint in checkpoints().into_iter().rev() {
-        held = leases.renews("v", &moved(&held, checkpoint.clone())).await?;
-        ensure_eq!(held.checkpoint, checkpoint, "the checkpoint that is given");
-        held = leases.renews("v", &unmoved(&held)).await?;
+        held = leases.renews("v", &renewal_with(&held, checkpoint.clone())).await?;
+        ensure_eq!(held.checkpoint, checkpoint, "the checkpoint that `renew` returns");
+        held = leases.renews("v", &renewal(&held)).await?;
         ensure_eq!(held.checkpoint, checkpoint, "the checkpoint after a renewal without one");
-        ensure_eq!(on.open().await.lease("a").await?.checkpoint, checkpoint, "the checkpoint that is there");
+        ensure_eq!(on.open().await.lease("a").await?.checkpoint, checkpoint, "the stored checkpoint");
     }
     Ok(())
 }
 
-/// Of several leases each keeps its own checkpoint, and those without a new one their old.
-pub async fn each_lease_keeps_its_own_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Of several renewed leases, each stores its own checkpoint. A lease without a new checkpoint keeps the old one.
+pub(super) async fn each_lease_keeps_its_own_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["a", "b", "c"] {
         let lease = leases.creates(shard).await?;
         held.push(leases.takes(&lease, "v").await?);
     }
-    let renewals = [moved(&held[0], after(1)), unmoved(&held[1]), moved(&held[2], after(3))];
+    let renewals = [renewal_with(&held[0], after(1)), renewal(&held[1]), renewal_with(&held[2], after(3))];
     leases.store().renew("v", &renewals).await?;
     let found: Vec<_> = leases.leases().await?.into_iter().map(|lease| lease.checkpoint).collect();
     ensure_eq!(found, [after(1), Checkpoint::TrimHorizon, after(3)], "the checkpoints");
     Ok(())
 }
 
-/// The leases come back in the order in which they were asked for, whatever the order of their shards.
-pub async fn renewed_leases_are_in_the_order_asked_for<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Renewed leases are returned in the order of the request.
+pub(super) async fn renewed_leases_are_in_the_order_of_the_request<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["c", "a", "e", "b", "d"] {
@@ -91,15 +94,15 @@ pub async fn renewed_leases_are_in_the_order_asked_for<B: LeaseBackend>(on: &Lea
         held.push(leases.takes(&lease, "v").await?);
     }
     leases.takes(&held[2], "w").await?;
-    let renewals: Vec<_> = held.iter().map(unmoved).collect();
+    let renewals: Vec<_> = held.iter().map(renewal).collect();
     let found = leases.store().renew("v", &renewals).await?;
     let found: Vec<_> = found.iter().map(|lease| lease.as_ref().map(|lease| &*lease.shard)).collect();
-    ensure_eq!(found, [Some("c"), Some("a"), None, Some("b"), Some("d")], "the shards of what was renewed");
+    ensure_eq!(found, [Some("c"), Some("a"), None, Some("b"), Some("d")], "the shards of the renewed leases");
     Ok(())
 }
 
-/// Any number of leases are renewed at once.
-pub async fn any_number_of_leases_are_renewed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// Any number of leases can be renewed in one call.
+pub(super) async fn any_number_of_leases_are_renewed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let leases = on.open().await;
     let shards: Vec<_> = (0..100).map(|shard| format!("{shard:03}")).collect();
     leases.store().create(&shards.iter().map(|shard| new_lease(shard)).collect::<Vec<_>>()).await?;
@@ -107,26 +110,31 @@ pub async fn any_number_of_leases_are_renewed<B: LeaseBackend>(on: &LeaseTrial<B
     for lease in leases.leases().await? {
         held.extend(leases.store().take(&lease, "v").await?);
     }
-    let renewals: Vec<_> = (0..).zip(&held).map(|(number, lease)| moved(lease, after(number))).collect();
+    let renewals: Vec<_> =
+        (0..).zip(&held).map(|(number, lease)| renewal_with(lease, after(number))).collect();
     let renewed = leases.store().renew("v", &renewals).await?;
     let renewed: Vec<_> = renewed.into_iter().flatten().collect();
-    ensure_eq!(renewed.len(), shards.len(), "the number of leases that were renewed");
+    ensure_eq!(renewed.len(), shards.len(), "the number of renewed leases");
     leases.has(&renewed).await
 }
 
-/// A lease that somebody else took over is not renewed, and stays as it is.
-pub async fn a_lease_that_was_taken_over_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A lease that another worker took over is not renewed and does not change.
+pub(super) async fn a_lease_taken_over_is_returned_as_none<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let over = leases.takes(&held, "w").await?;
-    leases.renews_not("v", &unmoved(&held)).await?;
-    leases.renews_not("v", &moved(&held, after(1))).await?;
-    leases.renews_not("v", &moved(&held, Checkpoint::End)).await?;
-    leases.renews("w", &moved(&over, after(2))).await?;
-    leases.renews_not("v", &moved(&held, after(1))).await
+    leases.refuses_renewal("v", &renewal(&held)).await?;
+    leases.refuses_renewal("v", &renewal_with(&held, after(1))).await?;
+    leases.refuses_renewal("v", &renewal_with(&held, Checkpoint::End)).await?;
+    leases.renews("w", &renewal_with(&over, after(2))).await?;
+    leases.refuses_renewal("v", &renewal_with(&held, after(1))).await
 }
 
-/// A lease that was lost does not hold up the others.
-pub async fn what_is_held_is_renewed_beside_what_was_lost<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A lost lease does not prevent the renewal of the others.
+pub(super) async fn held_leases_are_renewed_next_to_lost_ones<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let leases = on.open().await;
     let mut held = Vec::new();
     for shard in ["a", "b", "c"] {
@@ -134,9 +142,9 @@ pub async fn what_is_held_is_renewed_beside_what_was_lost<B: LeaseBackend>(on: &
         held.push(leases.takes(&lease, "v").await?);
     }
     let lost = leases.takes(&held[1], "w").await?;
-    let renewals: Vec<_> = held.iter().map(|lease| moved(lease, after(1))).collect();
+    let renewals: Vec<_> = held.iter().map(|lease| renewal_with(lease, after(1))).collect();
     let renewed = leases.store().renew("v", &renewals).await?;
-    ensure_eq!(renewed[1], None, "what is given for a lease that was lost");
+    ensure_eq!(renewed[1], None, "the answer for a lost lease");
     let expected = vec![renewed[0].clone(), Some(lost), renewed[2].clone()];
     let found: Vec<_> = leases.leases().await?.into_iter().map(Some).collect();
     ensure_eq!(found, expected, "the leases");
@@ -144,104 +152,114 @@ pub async fn what_is_held_is_renewed_beside_what_was_lost<B: LeaseBackend>(on: &
     Ok(())
 }
 
-/// A lease that was lost and won back is held anew: who still knows it from before does not hold it.
-pub async fn a_lease_that_was_won_back_is_held_anew<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A worker that lost a lease and took it back can renew it, but not as it was before.
+pub(super) async fn a_lease_taken_back_is_renewed<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, before) = on.taken("a", "v").await?;
     let lost = leases.takes(&before, "w").await?;
-    let anew = leases.takes(&lost, "v").await?;
-    leases.renews_not("v", &moved(&before, after(1))).await?;
-    leases.renews("v", &moved(&anew, after(2))).await.map(drop)
+    let taken_back = leases.takes(&lost, "v").await?;
+    leases.refuses_renewal("v", &renewal_with(&before, after(1))).await?;
+    leases.renews("v", &renewal_with(&taken_back, after(2))).await.map(drop)
 }
 
-/// A lease that was given up is not renewed.
-pub async fn a_lease_that_was_released_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A released lease is not renewed.
+pub(super) async fn a_released_lease_is_returned_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
-    leases.releases("v", &unmoved(&held)).await?;
-    leases.renews_not("v", &moved(&held, after(1))).await
+    leases.releases("v", &renewal(&held)).await?;
+    leases.refuses_renewal("v", &renewal_with(&held, after(1))).await
 }
 
-/// A lease is renewed by its owner alone, whoever knows it.
-pub async fn a_lease_of_another_worker_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A lease of another worker, or a free one, is not renewed.
+pub(super) async fn a_lease_of_another_worker_is_returned_as_none<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
-    leases.renews_not("w", &moved(&held, after(1))).await?;
+    leases.refuses_renewal("w", &renewal_with(&held, after(1))).await?;
     let free = leases.creates("free").await?;
-    leases.renews_not("w", &moved(&free, after(1))).await?;
-    leases.renews("v", &unmoved(&held)).await.map(drop)
+    leases.refuses_renewal("w", &renewal_with(&free, after(1))).await?;
+    leases.renews("v", &renewal(&held)).await.map(drop)
 }
 
-/// A lease that is not there is not renewed, and not made.
-pub async fn a_lease_that_is_not_there_is_given_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A missing lease is not renewed and not created.
+pub(super) async fn a_missing_lease_is_returned_as_none<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
     let missing = Lease { shard: "b".into(), ..held.clone() };
-    let renewed = leases.store().renew("v", &[unmoved(&missing), moved(&held, after(1))]).await?;
-    ensure_eq!(renewed[0], None, "what is given for a lease that is not there");
+    let renewed = leases.store().renew("v", &[renewal(&missing), renewal_with(&held, after(1))]).await?;
+    ensure_eq!(renewed[0], None, "the answer for a missing lease");
     leases.has(&renewed.into_iter().flatten().collect::<Vec<_>>()).await
 }
 
-/// A worker that holds nothing may renew, any number of times, before it takes a lease and after it lost all.
-pub async fn a_worker_that_holds_nothing_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A worker without leases may renew any number of times, before its first lease and after the loss of the last.
+pub(super) async fn a_worker_without_leases_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, lease) = on.lease("a").await?;
     let renews_nothing = async || {
         let before = leases.leases().await?;
-        ensure_eq!(leases.store().renew("v", &[]).await?, vec![], "what is renewed of nothing");
+        ensure_eq!(leases.store().renew("v", &[]).await?, vec![], "the answer to a renewal of no leases");
         leases.has(&before).await
     };
     renews_nothing().await?;
     renews_nothing().await?;
     let held = leases.takes(&lease, "v").await?;
-    let held = leases.renews("v", &unmoved(&held)).await?;
+    let held = leases.renews("v", &renewal(&held)).await?;
     leases.takes(&held, "w").await?;
     renews_nothing().await
 }
 
-/// A renewal whose answer was lost, so that the lease is known as it was before, can be made again.
-pub async fn a_renewal_made_again_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A renewal whose answer was lost can be repeated with the lease as it was before.
+pub(super) async fn a_repeated_renewal_renews<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
-    leases.renews("v", &unmoved(&held)).await?;
-    let again = leases.renews("v", &unmoved(&held)).await?;
-    ensure_eq!(hands(&again), (Some("v"), None), "who has it");
-    leases.renews("v", &moved(&again, after(1))).await.map(drop)
+    leases.renews("v", &renewal(&held)).await?;
+    let again = leases.renews("v", &renewal(&held)).await?;
+    ensure_eq!(owners(&again), (Some("v"), None), "the owner and the next owner");
+    leases.renews("v", &renewal_with(&again, after(1))).await.map(drop)
 }
 
-/// So can one with a checkpoint.
-pub async fn a_renewal_made_again_keeps_its_checkpoint<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
-    let (leases, held) = on.taken("a", "v").await?;
-    leases.renews("v", &moved(&held, after(1))).await?;
-    let again = leases.renews("v", &moved(&held, after(1))).await?;
-    ensure_eq!(again.checkpoint, after(1), "the checkpoint");
-    leases.renews("v", &unmoved(&again)).await.map(drop)
-}
-
-/// A worker that went on since may bring a later checkpoint when it renews again.
-pub async fn a_renewal_made_again_brings_a_later_checkpoint<B: LeaseBackend>(
+/// A renewal with a checkpoint can be repeated.
+pub(super) async fn a_repeated_renewal_keeps_its_checkpoint<B: LeaseBackend>(
     on: &LeaseTrial<B>,
 ) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
-    leases.renews("v", &moved(&held, after(1))).await?;
-    let again = leases.renews("v", &moved(&held, after(2))).await?;
+    leases.renews("v", &renewal_with(&held, after(1))).await?;
+    let again = leases.renews("v", &renewal_with(&held, after(1))).await?;
+    ensure_eq!(again.checkpoint, after(1), "the checkpoint");
+    leases.renews("v", &renewal(&again)).await.map(drop)
+}
+
+/// A repeated renewal may have a later checkpoint.
+pub(super) async fn a_repeated_renewal_stores_a_later_checkpoint<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
+    let (leases, held) = on.taken("a", "v").await?;
+    leases.renews("v", &renewal_with(&held, after(1))).await?;
+    let again = leases.renews("v", &renewal_with(&held, after(2))).await?;
     ensure_eq!(again.checkpoint, after(2), "the checkpoint");
     Ok(())
 }
 
-/// A lease whose renewal was lost can be given up as it was known before.
-pub async fn after_a_lost_renewal_a_lease_is_released<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// A lease can be released as it was before a renewal whose answer was lost.
+pub(super) async fn a_lease_is_released_after_a_lost_renewal<B: LeaseBackend>(
+    on: &LeaseTrial<B>,
+) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
-    leases.renews("v", &moved(&held, after(1))).await?;
-    let released = leases.releases("v", &unmoved(&held)).await?;
+    leases.renews("v", &renewal_with(&held, after(1))).await?;
+    let released = leases.releases("v", &renewal(&held)).await?;
     ensure_eq!(
-        (hands(&released), released.checkpoint.clone()),
+        (owners(&released), released.checkpoint.clone()),
         ((None, None), after(1)),
-        "what was given up"
+        "the owners and the checkpoint of the released lease"
     );
     Ok(())
 }
 
-/// The end of a shard can be said again.
-pub async fn an_end_made_again_is_given<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
+/// The end of a shard can be reported again.
+pub(super) async fn a_repeated_end_is_returned<B: LeaseBackend>(on: &LeaseTrial<B>) -> RuleResult {
     let (leases, held) = on.taken("a", "v").await?;
-    let ended = leases.renews("v", &moved(&held, Checkpoint::End)).await?;
-    let again = leases.renews("v", &moved(&held, Checkpoint::End)).await?;
-    ensure_eq!((again.checkpoint.clone(), hands(&again)), (Checkpoint::End, (None, None)), "what ended");
-    ensure_eq!(again.counter, ended.counter, "its counter");
+    let ended = leases.renews("v", &renewal_with(&held, Checkpoint::End)).await?;
+    let again = leases.renews("v", &renewal_with(&held, Checkpoint::End)).await?;
+    ensure_eq!(
+        (again.checkpoint.clone(), owners(&again)),
+        (Checkpoint::End, (None, None)),
+        "the checkpoint and the owners of the ended shard"
+    );
+    ensure_eq!(again.counter, ended.counter, "the counter");
     Ok(())
 }

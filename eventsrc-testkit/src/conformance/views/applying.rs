@@ -1,27 +1,29 @@
-//! What applying a batch does: rows and positions of all its streams, together.
+//! Effect of a batch on the rows and positions of all its streams.
 
 use std::collections::BTreeSet;
 
 use eventsrc_core::view::{Applied, PositionChange, SkippedCommits, StreamPosition};
 use eventsrc_core::{Sequence, StreamName};
 
-use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::sample::SampleKey;
 use super::super::trial::sequence;
+use super::super::violation::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::ViewBackend;
 use super::sample::ViewSample::{BreakAndGoOn, Ignore, Text, Write, WriteTo};
-use super::trial::{ViewCommitOf, ViewHandle, ViewTrial, all, named, rows_of, run, same_rows, stream_of};
+use super::trial::{ViewHandle, ViewTrial, all, ensure_same_rows, named, rows_of, run, slices, stream_of};
 
-/// A batch of one commit moves its row and its position.
-pub async fn a_batch_moves_rows_and_positions<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A batch of one commit changes its row and its position.
+pub(super) async fn a_batch_changes_rows_and_positions<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1]);
     view.applies(vec![all::<B>(&chain)]).await?;
     view.holds(&[&chain]).await
 }
 
-/// A batch of several streams moves them all.
-pub async fn a_batch_of_several_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A batch of several streams applies all of them.
+pub(super) async fn a_batch_of_several_streams_applies_them_all<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let chains: Vec<_> = (0..10).map(|stream| on.chain(&*format!("{stream}"), [2, 1])).collect();
     view.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
@@ -29,7 +31,7 @@ pub async fn a_batch_of_several_streams_moves_them_all<B: ViewBackend>(on: &View
 }
 
 /// A batch applies many commits of a stream, each once and in order.
-pub async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(
+pub(super) async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let view = on.open().await;
@@ -38,8 +40,8 @@ pub async fn a_batch_applies_many_commits_of_a_stream_in_order<B: ViewBackend>(
     view.holds(&slices::<B>(&chains)).await
 }
 
-/// Batches of one stream are applied one after the other.
-pub async fn batches_go_on_where_the_last_one_ended<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Batches of one stream are applied one after the other, each from the position that the last one left.
+pub(super) async fn batches_continue_from_the_last_position<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1, 3, 1, 2, 1, 1, 4]);
     for commits in [0..1, 1..3, 3..4, 4..7] {
@@ -49,8 +51,8 @@ pub async fn batches_go_on_where_the_last_one_ended<B: ViewBackend>(on: &ViewTri
     Ok(())
 }
 
-/// A batch moves some streams from their beginning, and others from where they are.
-pub async fn a_batch_has_new_streams_and_old_ones<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A batch may apply some streams from their beginning and others from their position.
+pub(super) async fn a_batch_may_mix_new_and_known_streams<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", [1, 2]), on.chain("b", [2, 1]), on.chain("c", [1, 1])];
     view.applies(vec![run::<B>(&chains[1], 0..1)]).await?;
@@ -59,15 +61,17 @@ pub async fn a_batch_has_new_streams_and_old_ones<B: ViewBackend>(on: &ViewTrial
 }
 
 /// A commit of 1,000 events is applied.
-pub async fn a_commit_of_1000_events_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+pub(super) async fn a_commit_of_1000_events_is_applied<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chain = on.chain("a", [1_000, 1]);
     view.applies_each(&chain).await?;
     view.holds(&[&chain]).await
 }
 
-/// A batch of 1,000 streams moves them all.
-pub async fn a_batch_of_1000_streams_moves_them_all<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A batch of 1,000 streams applies all of them.
+pub(super) async fn a_batch_of_1000_streams_applies_them_all<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let chains: Vec<_> = (0..1_000).map(|stream| on.chain(&*format!("{stream}"), [1, 1])).collect();
     for commits in [0..1, 1..2] {
@@ -76,8 +80,10 @@ pub async fn a_batch_of_1000_streams_moves_them_all<B: ViewBackend>(on: &ViewTri
     view.holds(&slices::<B>(&chains)).await
 }
 
-/// Events that the view does not care for move the position as others do.
-pub async fn events_that_change_no_row_move_the_position<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Events that the view ignores advance the position like others.
+pub(super) async fn events_that_change_no_row_advance_the_position<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let chains = [
         on.chain_of("a", [vec![Ignore], vec![Ignore, Ignore], vec![Write]]),
@@ -90,7 +96,7 @@ pub async fn events_that_change_no_row_move_the_position<B: ViewBackend>(on: &Vi
 }
 
 /// Events of several streams may be written to one row.
-pub async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+pub(super) async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let shared = || WriteTo(vec!["shared".into(), "other".into(), "shared".into()]);
     let chains = [on.chain_of("a", [vec![shared(), Write]]), on.chain_of("b", [vec![shared(), shared()]])];
@@ -99,8 +105,8 @@ pub async fn streams_may_share_rows<B: ViewBackend>(on: &ViewTrial<B>) -> RuleRe
     view.holds(&slices::<B>(&chains)).await
 }
 
-/// Rows have texts of every kind.
-pub async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Rows hold texts of every kind.
+pub(super) async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let texts = [
         "",
@@ -118,8 +124,10 @@ pub async fn rows_have_texts_of_every_kind<B: ViewBackend>(on: &ViewTrial<B>) ->
     view.holds(&[&chain, &long]).await
 }
 
-/// A position is the whole sequence of the last event: its zone and all of its number.
-pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A position is the exact sequence of the last event, with its zone and its full number.
+pub(super) async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     const LAST: u64 = i64::MAX as u64;
     let view = on.open().await;
     let chain = on.chain("a", [1, 1, 2, 1, 1]);
@@ -130,7 +138,7 @@ pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &V
     for (key, number) in [("b", 1 << 31), ("c", 1 << 32), ("d", (1 << 53) + 1), ("e", LAST - 2)] {
         let change = PositionChange { stream: named(key), from: None, to: sequence(number) };
         let time = chain[0].time;
-        view.skips(&SkippedCommits { change, reason: "it was elsewhere".into(), time }).await?;
+        view.skips(&SkippedCommits { change, reason: "a jump to a large number".into(), time }).await?;
         let next = on.commit(key, number + 1, [Write, Write]);
         let run = eventsrc_core::view::CommitRun {
             stream: named(key),
@@ -143,8 +151,10 @@ pub async fn a_position_is_the_sequence_of_the_last_event<B: ViewBackend>(on: &V
     Ok(())
 }
 
-/// Streams whose names share something are apart: rows are of one only, and so are positions.
-pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Streams with similar names are distinct in rows and in positions.
+pub(super) async fn a_stream_with_a_similar_name_is_unaffected<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let keys: Vec<SampleKey> = [
         ("sample", "a"),
@@ -179,9 +189,9 @@ pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewT
     let mut applied = Vec::new();
     for key in keys.iter().chain(&long) {
         ensure_eq!(
-            view.place(key).await?,
+            view.stream_position(key).await?,
             StreamPosition::default(),
-            "the place of {key:?} before it was applied"
+            "the position of {key:?} before it was applied"
         );
         let chain = on.chain(key, [1 + applied.len() % 3]);
         view.applies(vec![all::<B>(&chain)]).await?;
@@ -190,9 +200,9 @@ pub async fn a_stream_of_a_similar_name_does_not_move<B: ViewBackend>(on: &ViewT
     view.holds(&slices::<B>(&applied)).await
 }
 
-/// What is answered is what happened, whatever the view's code makes of an error: a batch that is `Done` is applied, and
-/// one that is not changes nothing.
-pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// The answer matches the effect, even if the view's code ignores an error: a batch that is `Done` is applied, and a
+/// rejected one changes nothing.
+pub(super) async fn the_answer_matches_the_effect<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let chains = [
         on.chain("a", [1]),
@@ -204,7 +214,9 @@ pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> Ru
         Applied::Done => view.holds(&slices::<B>(&chains)).await?,
         Applied::Rejected(_) => view.holds(&[]).await?,
         other => {
-            return Err(Violation::new(format!("a batch that stands right was answered with {other:?}")));
+            return Err(Violation::new(format!(
+                "the answer to a batch from the right position is {other:?}"
+            )));
         }
     }
     let next = on.chain("d", [1]);
@@ -213,8 +225,8 @@ pub async fn an_answer_is_what_happened<B: ViewBackend>(on: &ViewTrial<B>) -> Ru
     Ok(())
 }
 
-/// An empty batch is done, and changes nothing.
-pub async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// An empty batch is `Done` and changes nothing.
+pub(super) async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     view.applies(Vec::new()).await?;
     view.holds(&[]).await?;
@@ -224,20 +236,20 @@ pub async fn an_empty_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -
     view.holds(&[&chain]).await
 }
 
-/// A reader beside a worker sees batches whole: all streams of a batch, rows and positions.
-pub async fn a_reader_never_sees_a_part_of_a_batch<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A reader that runs concurrently with a worker sees only complete batches: all streams, rows and positions of each.
+pub(super) async fn a_reader_never_sees_a_part_of_a_batch<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
-    whole(on, view.clone(), view).await
+    reads_complete_batches(on, view.clone(), view).await
 }
 
-/// A reader through another handle sees batches whole as well.
-pub async fn a_reader_through_another_handle_never_sees_a_part_of_a_batch<B: ViewBackend>(
+/// A reader through another handle sees only complete batches.
+pub(super) async fn a_reader_through_another_handle_never_sees_a_part_of_a_batch<B: ViewBackend>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
-    whole(on, on.open().await, on.open().await).await
+    reads_complete_batches(on, on.open().await, on.open().await).await
 }
 
-async fn whole<B: ViewBackend>(
+async fn reads_complete_batches<B: ViewBackend>(
     on: &ViewTrial<B>,
     writer: ViewHandle<B>,
     reader: ViewHandle<B>,
@@ -251,7 +263,7 @@ async fn whole<B: ViewBackend>(
             for batch in 0..BATCHES {
                 let runs = chains.iter().map(|chain| run::<B>(chain, batch..batch + 1));
                 writer.applies(runs.collect()).await?;
-                // Never in step with the reader.
+                // Varies, so that the worker is not in step with the reader.
                 for _ in 0..=batch % 3 {
                     tokio::task::yield_now().await;
                 }
@@ -262,21 +274,21 @@ async fn whole<B: ViewBackend>(
     let mut seen = 0;
     while seen < BATCHES {
         let ended = worker.is_finished();
-        let (places, rows) = reader.read(&streams).await?;
-        let batches = places[0].position.map_or(0, |position| position.number() as usize / 3);
+        let (stream_positions, rows) = reader.read(&streams).await?;
+        let batches = stream_positions[0].position.map_or(0, |position| position.number() as usize / 3);
         let expected: Vec<_> = chains.iter().map(|chain| &chain[..batches]).collect();
-        let positions: BTreeSet<_> = places.iter().map(|place| place.position).collect();
+        let positions: BTreeSet<_> =
+            stream_positions.iter().map(|stream_position| stream_position.position).collect();
         let at = expected[0].last().map(|commit| commit.last());
-        ensure!(positions == BTreeSet::from([at]), "a reader saw positions of different batches: {places:?}");
-        same_rows(&rows, &rows_of::<B>(&expected))?;
+        ensure!(
+            positions == BTreeSet::from([at]),
+            "a reader saw positions of different batches: {stream_positions:?}"
+        );
+        ensure_same_rows(&rows, &rows_of::<B>(&expected))?;
         ensure!(batches >= seen, "a reader saw {seen} batches, and then {batches}");
         seen = batches;
-        ensure!(!ended || seen == BATCHES, "all were applied, and a reader sees {seen} batches");
+        ensure!(!ended || seen == BATCHES, "all batches were applied, and a reader sees {seen} of them");
         tokio::task::yield_now().await;
     }
     worker.await.map_err(|panic| Violation::new(panic.to_string()))?
-}
-
-pub(super) fn slices<B: ViewBackend>(chains: &[Vec<ViewCommitOf<B>>]) -> Vec<&[ViewCommitOf<B>]> {
-    chains.iter().map(Vec::as_slice).collect()
 }

@@ -1,4 +1,4 @@
-//! How a store for views comes into a suite.
+//! Backends of view stores, as a suite uses them.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use futures::future::BoxFuture;
 use super::super::sample::SampleKey;
 use super::sample::ViewSample;
 
-/// The sequence of a backend's view store.
+/// Sequence of a backend's view store.
 pub type ViewSequenceOf<B> = <<B as ViewBackend>::Store as ViewStore>::Sequence;
 
-/// The rows of the test view: what was written to each, in the order in which it was.
+/// Rows of the test view: the text that was written to each row, in the order of the writes.
 pub type ViewRows = BTreeMap<String, String>;
 
-/// A kind of database for views that is held against the contract.
+/// A backend whose view store is checked against the contract.
 ///
-/// The backend keeps the test view: one table, of rows that have a name and a text. Its code does with an event what
-/// [`ViewSample::lines`] says. In SQL:
+/// The backend implements the test view: one table whose rows have a name and a text. Its code executes the lines of
+/// [`ViewSample::lines`] for each event. In SQL:
 ///
 /// ```sql
 /// CREATE TABLE ledger_v1 (
@@ -31,55 +31,125 @@ pub type ViewRows = BTreeMap<String, String>;
 /// ON CONFLICT (name) DO UPDATE SET text = ledger_v1.text || excluded.text, beside = excluded.beside;
 /// ```
 ///
-/// The table is called by the name and the version of the view's definition, so that several live at one place.
+/// The name of the table contains the name and the version of the view's definition, so that several views and versions
+/// can share one location.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Arc, Mutex};
+///
+/// use eventsrc_core::{Event, StorageError, StreamName, ViewDefinition};
+/// use eventsrc_core::view::{MemoryView, StreamPosition, ViewError};
+/// use eventsrc_testkit::conformance::{
+///     self, SampleKey, ViewBackend, ViewCapabilities, ViewRows, ViewSample,
+/// };
+/// use futures::FutureExt;
+/// use futures::future::BoxFuture;
+///
+/// struct Memory;
+///
+/// type Store = Arc<MemoryView<SampleKey, u64, ViewSample, ViewRows>>;
+///
+/// /// The code of the test view.
+/// fn apply(rows: &mut ViewRows, event: Event<'_, SampleKey, u64, ViewSample>) -> Result<(), ViewError> {
+///     for line in ViewSample::lines(&event) {
+///         let line = line?;
+///         // A map has no constraints that a line could violate.
+///         rows.entry(line.name).or_default().push_str(&line.text.unwrap_or_default());
+///     }
+///     Ok(())
+/// }
+///
+/// impl ViewBackend for Memory {
+///     type Store = Store;
+///     type Location = Mutex<HashMap<ViewDefinition, Store>>;
+///
+///     fn capabilities(&self) -> ViewCapabilities {
+///         ViewCapabilities { has_rules: false, has_rules_at_the_end: false, can_be_interrupted: false }
+///     }
+///
+///     async fn create(&self) -> Self::Location {
+///         Mutex::default()
+///     }
+///
+///     async fn open(&self, location: &Self::Location, definition: &ViewDefinition) -> Store {
+///         let mut views = location.lock().unwrap();
+///         let new = || Arc::new(MemoryView::new(definition.clone(), apply));
+///         Arc::clone(views.entry(definition.clone()).or_insert_with(new))
+///     }
+///
+///     async fn rows(&self, store: &Store) -> Result<ViewRows, StorageError> {
+///         Ok(store.read(&[], ViewRows::clone).1)
+///     }
+///
+///     async fn read(
+///         &self,
+///         store: &Store,
+///         streams: &[StreamName],
+///     ) -> Result<(Vec<StreamPosition<u64>>, ViewRows), StorageError> {
+///         Ok(store.read(streams, ViewRows::clone))
+///     }
+///
+///     async fn interrupt(&self, _: &Self::Location) -> BoxFuture<'static, ()> {
+///         std::future::ready(()).boxed()
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let backend = Arc::new(Memory);
+/// conformance::views(&backend).await.assert_kept();
+/// conformance::views_under_faults(&backend, 7).await.assert_kept();
+/// # });
+/// ```
 pub trait ViewBackend: Send + Sync + 'static {
-    /// The store.
+    /// The view store.
     type Store: ViewStore<Key = SampleKey, Payload = ViewSample>;
-    /// Where the views of one rule live: a directory, a schema. It is dropped when the rule is done.
+    /// The location of the views of one rule, such as a directory or a schema. It is dropped when the rule ends.
     type Location: Send + Sync + 'static;
 
-    /// What the database may do or not, and this one does.
+    /// Returns the optional features that the database has.
     fn capabilities(&self) -> ViewCapabilities;
 
-    /// A new place without any views.
+    /// Creates a new location without views.
     fn create(&self) -> impl Future<Output = Self::Location> + Send;
 
-    /// A handle on the test view of this definition at `place`, as another process would open it: it shares no more than
-    /// that process would.
+    /// Opens the test view of this definition at `location` as another process would: the handle shares no state with
+    /// other handles that two processes would not share.
     fn open(
         &self,
-        place: &Self::Location,
+        location: &Self::Location,
         definition: &ViewDefinition,
     ) -> impl Future<Output = Self::Store> + Send;
 
-    /// The rows of the version that `store` keeps, whichever serves.
+    /// Returns the rows of the version of `store`, whichever version serves.
     fn rows(&self, store: &Self::Store) -> impl Future<Output = Result<ViewRows, StorageError>> + Send;
 
-    /// Where these streams are, and the rows, in one snapshot and by the view's public name, as a reader asks for them.
+    /// Returns the positions of these streams and the rows in one snapshot, by the view's public name, as a reader
+    /// requests them.
     fn read(
         &self,
         store: &Self::Store,
         streams: &[StreamName],
     ) -> impl Future<Output = Result<(Vec<StreamPosition<ViewSequenceOf<Self>>>, ViewRows), StorageError>> + Send;
 
-    /// Makes the place unusable for a while, by something that may go well another time: connections are lost, the disk
-    /// is full. The future that it gives mends it.
-    fn interrupt(&self, place: &Self::Location) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
+    /// Makes the location unusable by a transient fault, such as lost connections or a full disk. The returned future
+    /// ends the fault.
+    fn interrupt(&self, location: &Self::Location) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
 }
 
-/// What a database for views may do or not. What is declared is checked; what is not is shown as undeclared in the
-/// report.
+/// The optional features of a database for views. A declared feature is checked. A feature that is not declared is
+/// reported as undeclared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewCapabilities {
-    /// Its tables may have rules, such as that a text is there.
+    /// Tables can have constraints, such as `NOT NULL`.
     pub has_rules: bool,
-    /// Its tables may have rules that are looked at only when the transaction ends.
+    /// Tables can have deferred constraints, which are checked when the transaction ends.
     pub has_rules_at_the_end: bool,
-    /// It can be interrupted.
+    /// [`ViewBackend::interrupt`] interrupts the database.
     pub can_be_interrupted: bool,
 }
 
 impl ViewCapabilities {
-    /// All that there is.
+    /// All optional features.
     pub const ALL: Self = Self { has_rules: true, has_rules_at_the_end: true, can_be_interrupted: true };
 }

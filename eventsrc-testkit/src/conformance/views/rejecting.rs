@@ -1,66 +1,76 @@
-//! Batches that the view refuses.
+//! Batches that the view's code or the database refuses.
 
 use eventsrc_core::view::Applied;
 
-use super::super::report::{RuleResult, Violation, ensure};
-use super::super::trial::together;
+use super::super::trial::run_concurrently;
+use super::super::violation::{RuleResult, Violation, ensure};
 use super::backend::ViewBackend;
 use super::sample::ViewSample::{self, Break, BreakAtTheEnd, Fail, Panic, Text, Write};
-use super::trial::{ViewTrial, all, run};
+use super::trial::{ViewTrial, all, run, slices};
 
-/// An error of the view's code is the cause of the rejection, and nothing is changed.
-pub async fn an_error_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// An error of the view's code is the cause of the rejection, and the batch changes nothing.
+pub(super) async fn an_error_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let cause = rejected(on, Fail("no such user: 7".into())).await?;
     ensure!(cause.contains("no such user: 7"), "the cause is {cause:?}");
     Ok(())
 }
 
-/// A panic of the view's code is the cause of the rejection, and nothing is changed.
-pub async fn a_panic_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A panic of the view's code is the cause of the rejection, and the batch changes nothing.
+pub(super) async fn a_panic_of_the_code_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let cause = rejected(on, Panic("index out of bounds: 7".into())).await?;
     ensure!(cause.contains("index out of bounds: 7"), "the cause is {cause:?}");
     Ok(())
 }
 
-/// Rows that break a rule of their table are rejected, and nothing is changed.
-pub async fn rows_that_break_a_rule_are_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Rows that violate a constraint of their table are rejected, and the batch changes nothing.
+pub(super) async fn rows_that_violate_a_constraint_are_rejected<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let cause = rejected(on, Break).await?;
     ensure!(!cause.is_empty(), "there is no cause");
     Ok(())
 }
 
-/// Rows that break a rule which is looked at when the transaction ends are rejected, and nothing is changed.
-pub async fn rows_that_break_a_rule_at_the_end_are_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Rows that violate a deferred constraint are rejected, and the batch changes nothing.
+pub(super) async fn rows_that_violate_a_deferred_constraint_are_rejected<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let cause = rejected(on, BreakAtTheEnd).await?;
     ensure!(!cause.is_empty(), "there is no cause");
     Ok(())
 }
 
-/// A text that the database cannot hold is rejected, and nothing is changed; one that holds it has it.
-pub async fn a_text_that_cannot_be_held_is_rejected<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A text that the database cannot store is rejected, and the batch changes nothing. A database that can store it
+/// applies the batch.
+pub(super) async fn a_text_that_cannot_be_stored_is_rejected<B: ViewBackend>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let chains = [on.chain("a", [1]), on.chain_of("b", [vec![Write, Text("a\0b".into())]])];
     match view.apply(chains.iter().map(|chain| all::<B>(chain)).collect()).await? {
         Applied::Done => view.holds(&[&chains[0], &chains[1]]).await?,
         Applied::Rejected(_) => view.holds(&[]).await?,
         other => {
-            return Err(Violation::new(format!("a batch that stands right was answered with {other:?}")));
+            return Err(Violation::new(format!(
+                "the answer to a batch from the right position is {other:?}"
+            )));
         }
     }
     let next = on.chain("c", [1]);
     view.applies(vec![all::<B>(&next)]).await
 }
 
-/// What is refused takes the whole batch with it: what comes before and after it in its commit, in its stream and in others.
-pub async fn a_rejected_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A rejected event rejects the whole batch: the events before and after it in its commit, in its stream and in
+/// others.
+pub(super) async fn a_rejected_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let begun = [on.chain("a", [1, 2]), on.chain("z", [1, 2])];
     view.applies(begun.iter().map(|chain| run::<B>(chain, 0..1)).collect()).await?;
     for (at, payload) in [Fail("refused".into()), Panic("refused".into())].into_iter().enumerate() {
-        for place in 0..3 {
+        for index in 0..3 {
             let mut commits = vec![vec![Write, Write]; 3];
-            commits[place].insert(place.min(2), payload.clone());
-            let refused = on.chain_of(&*format!("m {at} {place}"), commits);
+            commits[index].insert(index.min(2), payload.clone());
+            let refused = on.chain_of(&*format!("m {at} {index}"), commits);
             let runs = || {
                 begun
                     .iter()
@@ -77,8 +87,8 @@ pub async fn a_rejected_batch_changes_nothing<B: ViewBackend>(on: &ViewTrial<B>)
     view.holds(&[&begun[0], &begun[1]]).await
 }
 
-/// A store that has rejected 200 batches goes on: nothing is used up.
-pub async fn rejections_use_nothing_up<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// A store that has rejected 200 batches continues: rejections leak no resources.
+pub(super) async fn rejections_leak_no_resources<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     for round in 0..200 {
         let payload = if round % 2 == 0 { Fail("refused".into()) } else { Panic("refused".into()) };
@@ -90,8 +100,8 @@ pub async fn rejections_use_nothing_up<B: ViewBackend>(on: &ViewTrial<B>) -> Rul
     view.holds(&[&chain]).await
 }
 
-/// Batches that are rejected leave those beside them alone.
-pub async fn rejections_leave_others_alone<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
+/// Rejected batches do not affect concurrent ones.
+pub(super) async fn rejections_do_not_affect_other_batches<B: ViewBackend>(on: &ViewTrial<B>) -> RuleResult {
     let view = on.open().await;
     let mut tasks = Vec::new();
     let mut sound = Vec::new();
@@ -110,11 +120,11 @@ pub async fn rejections_leave_others_alone<B: ViewBackend>(on: &ViewTrial<B>) ->
             Ok(())
         });
     }
-    together(tasks).await?.into_iter().collect::<RuleResult>()?;
-    view.holds(&super::applying::slices::<B>(&sound)).await
+    run_concurrently(tasks).await?.into_iter().collect::<RuleResult>()?;
+    view.holds(&slices::<B>(&sound)).await
 }
 
-/// Applies a batch of which `payload` makes the second commit of a stream, and gives the cause of the rejection.
+/// Applies a batch in which `payload` is in the second commit of a stream, and returns the cause of the rejection.
 async fn rejected<B: ViewBackend>(on: &ViewTrial<B>, payload: ViewSample) -> Result<String, Violation> {
     let view = on.open().await;
     let refused = on.chain_of("m", [vec![Write], vec![Write, payload]]);
@@ -123,6 +133,6 @@ async fn rejected<B: ViewBackend>(on: &ViewTrial<B>, payload: ViewSample) -> Res
     view.applies(vec![run::<B>(&refused, 0..1)]).await?;
     view.rejects(vec![run::<B>(&refused, 1..2)]).await?;
     view.holds(&[&refused[..1]]).await?;
-    view.quarantines(&[]).await?;
+    view.has_quarantined(&[]).await?;
     Ok(cause)
 }

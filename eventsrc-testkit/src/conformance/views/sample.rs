@@ -1,4 +1,4 @@
-//! What the rules about views apply, and what the test view makes of it.
+//! Events that the rules about views apply, and the lines that the test view writes for them.
 
 use eventsrc_core::view::ViewError;
 use eventsrc_core::{Event, Sequence, StreamName};
@@ -6,46 +6,47 @@ use serde::{Deserialize, Serialize};
 
 use super::super::sample::SampleKey;
 
-/// The payload that the rules apply: each says what the code of the test view is to do.
+/// The payload that the rules apply. Each variant states what the code of the test view does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ViewSample {
-    /// Write the event to the row of its stream.
+    /// Writes the event to the row of its stream.
     Write,
-    /// Nothing: the view does not care for it.
+    /// Does nothing: the view ignores the event.
     Ignore,
-    /// Write the event to the rows of these names, in this order.
+    /// Writes the event to the rows of these names, in this order.
     WriteTo(Vec<String>),
-    /// Write this text to the row of the stream.
+    /// Writes this text to the row of the stream.
     Text(String),
-    /// Write the event, and return an error of this text.
+    /// Writes the event, and returns an error with this text.
     Fail(String),
-    /// Write the event, and panic with this text.
+    /// Writes the event, and panics with this text.
     Panic(String),
-    /// Write the event, and something that breaks a rule of the table.
+    /// Writes the event, and a line that violates a constraint of the table.
     Break,
-    /// Write the event and something that breaks a rule of the table, and go on as if it had not.
+    /// Writes the event, and a line that violates a constraint of the table. Continues in spite of the error.
     BreakAndGoOn,
-    /// Write the event, and something that breaks a rule which is looked at when the transaction ends.
+    /// Writes the event, and a line that violates a deferred constraint.
     BreakAtTheEnd,
 }
 
-/// What the code of the test view adds to a row, which is made if it is not there.
+/// A line that the code of the test view appends to a row. The row is created if it does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// The name of the row.
     pub name: String,
-    /// What is added at the end of its text. `None` breaks the rule that there is one.
+    /// The text to append. `None` violates the constraint that a row has a text.
     pub text: Option<String>,
-    /// The name of a row that has to be there when the transaction ends; often there is none to name. Databases without such
-    /// rules leave it out.
+    /// The name of a row that must exist when the transaction ends, if there is one to name. Databases without
+    /// deferred constraints ignore it.
     pub beside: Option<String>,
-    /// Whether the code goes on if the line is refused.
+    /// True if the code continues when the database refuses the line.
     pub forgiven: bool,
 }
 
 impl ViewSample {
-    /// What the code of the test view does with `event`, line by line. Where it comes to an error the code returns it; it may
-    /// also panic.
+    /// Returns the lines that the code of the test view executes for `event`.
+    ///
+    /// The code returns the first error. The iterator may also panic.
     pub fn lines<'a, S: Sequence>(
         event: &Event<'a, SampleKey, S, Self>,
     ) -> impl Iterator<Item = Result<Line, ViewError>> + Send + use<'a, S> {
@@ -60,11 +61,11 @@ impl ViewSample {
         };
         let then = std::iter::once_with(move || match payload {
             Self::Fail(text) => Some(Err(text.as_str().into())),
-            // Without a word on the terminal: it is part of a test.
+            // Prints nothing on the terminal, because the panic is part of a test.
             Self::Panic(text) => std::panic::resume_unwind(Box::new(text.clone())),
             Self::Break => Some(Ok(Line { text: None, ..Line::new(&name, "") })),
             Self::BreakAndGoOn => Some(Ok(Line { text: None, forgiven: true, ..Line::new(&name, "") })),
-            Self::BreakAtTheEnd => Some(Ok(Line { beside: Some("nobody".into()), ..Line::new(&name, "") })),
+            Self::BreakAtTheEnd => Some(Ok(Line { beside: Some("missing".into()), ..Line::new(&name, "") })),
             _ => None,
         });
         write.into_iter().map(Ok).chain(then.flatten())

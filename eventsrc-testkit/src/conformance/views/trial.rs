@@ -1,4 +1,4 @@
-//! What a rule about views works with: a place of its own, commits to apply there, and what has to come of them.
+//! Environment of a rule about views: a new location, unique commits, and the rows that must result.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,64 +11,59 @@ use eventsrc_core::commit::Vec1;
 use eventsrc_core::view::{
     Applied, Batch, CommitRun, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition, ViewStore,
 };
-use eventsrc_core::{Commit, Metadata, StorageError, StreamName, Timestamp, ViewDefinition};
+use eventsrc_core::{Commit, ErrorKind, Metadata, StorageError, StreamName, Timestamp, ViewDefinition};
 
-use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
 use super::super::sample::SampleKey;
 use super::super::trial::sequence;
-use super::backend::{ViewBackend, ViewCapabilities, ViewRows, ViewSequenceOf};
+use super::super::violation::{RuleResult, Violation, ensure, ensure_eq};
+use super::backend::{ViewBackend, ViewRows, ViewSequenceOf};
 use super::sample::ViewSample;
 
-/// A commit for a backend's views.
-pub type ViewCommitOf<B> = Arc<Commit<SampleKey, ViewSequenceOf<B>, ViewSample>>;
+/// Commit of a backend's views.
+pub(super) type ViewCommitOf<B> = Arc<Commit<SampleKey, ViewSequenceOf<B>, ViewSample>>;
 
-/// Some next commits of one stream.
-pub type RunOf<B> = CommitRun<SampleKey, ViewSequenceOf<B>, ViewSample>;
+/// Commit run of a backend's views.
+pub(super) type RunOf<B> = CommitRun<SampleKey, ViewSequenceOf<B>, ViewSample>;
 
-/// A place of its own for one rule, and a source of commits that are all different.
-pub struct ViewTrial<B: ViewBackend> {
+/// Environment of one rule: a location of its own, and a source of unique commits.
+pub(super) struct ViewTrial<B: ViewBackend> {
     backend: Arc<B>,
-    place: B::Location,
+    location: B::Location,
     ids: Randomness,
     commits: AtomicU64,
 }
 
 impl<B: ViewBackend> ViewTrial<B> {
-    /// A trial at a new place.
-    pub async fn new(backend: Arc<B>) -> Self {
-        let place = backend.create().await;
-        Self { backend, place, ids: Randomness::seeded(1), commits: AtomicU64::new(0) }
+    /// Creates an environment with a new location.
+    pub(super) async fn new(backend: Arc<B>) -> Self {
+        let location = backend.create().await;
+        Self { backend, location, ids: Randomness::seeded(1), commits: AtomicU64::new(0) }
     }
 
-    /// A new handle on the view that most rules use.
-    pub async fn open(&self) -> ViewHandle<B> {
+    /// Opens a new handle on version 1 of the default view.
+    pub(super) async fn open(&self) -> ViewHandle<B> {
         self.open_version(1).await
     }
 
-    /// A new handle on this version of the view that most rules use.
-    pub async fn open_version(&self, version: u32) -> ViewHandle<B> {
+    /// Opens a new handle on this version of the default view.
+    pub(super) async fn open_version(&self, version: u32) -> ViewHandle<B> {
         self.open_view("ledger", version).await
     }
 
-    /// A new handle on this version of the view called `name`.
-    pub async fn open_view(&self, name: &str, version: u32) -> ViewHandle<B> {
+    /// Opens a new handle on this version of the view called `name`.
+    pub(super) async fn open_view(&self, name: &str, version: u32) -> ViewHandle<B> {
         let definition = ViewDefinition::new(name, ["sample", "other"]).expect("the name is well-formed");
-        let store = self.backend.open(&self.place, &definition.at_version(version)).await;
+        let store = self.backend.open(&self.location, &definition.at_version(version)).await;
         ViewHandle { backend: Arc::clone(&self.backend), store: Arc::new(store) }
     }
 
-    /// What the backend declares.
-    pub fn capabilities(&self) -> ViewCapabilities {
-        self.backend.capabilities()
+    /// Returns the backend and the location.
+    pub(super) fn location(&self) -> (&B, &B::Location) {
+        (&self.backend, &self.location)
     }
 
-    /// The backend, and the place that it made.
-    pub fn place(&self) -> (&B, &B::Location) {
-        (&self.backend, &self.place)
-    }
-
-    /// A commit that is like no other, of these events from `number` on.
-    pub fn commit(
+    /// Returns a unique commit of these events, starting at `number`.
+    pub(super) fn commit(
         &self,
         key: impl Into<SampleKey>,
         number: u64,
@@ -84,8 +79,9 @@ impl<B: ViewBackend> ViewTrial<B> {
         })
     }
 
-    /// Commits of these lengths that are written, one after the other from the first sequence.
-    pub fn chain(
+    /// Returns consecutive commits of these lengths, starting at the first sequence. Every event writes to the row of
+    /// its stream.
+    pub(super) fn chain(
         &self,
         key: impl Into<SampleKey>,
         lengths: impl IntoIterator<Item = usize>,
@@ -93,8 +89,8 @@ impl<B: ViewBackend> ViewTrial<B> {
         self.chain_of(key, lengths.into_iter().map(|length| vec![ViewSample::Write; length]))
     }
 
-    /// Commits of these events, one after the other from the first sequence.
-    pub fn chain_of(
+    /// Returns consecutive commits of these events, starting at the first sequence.
+    pub(super) fn chain_of(
         &self,
         key: impl Into<SampleKey>,
         commits: impl IntoIterator<Item = Vec<ViewSample>>,
@@ -109,40 +105,44 @@ impl<B: ViewBackend> ViewTrial<B> {
         commits.into_iter().map(next).collect()
     }
 
-    /// What is recorded of the commit at `index` of `chain` when it cannot be applied.
-    pub fn poison(&self, chain: &[ViewCommitOf<B>], index: usize) -> QuarantinedCommit<ViewSequenceOf<B>> {
-        let PositionChange { stream, from, .. } = move_of::<B>(chain, index..index + 1);
+    /// Returns the quarantine record of the commit at `index` of `chain`.
+    pub(super) fn quarantined_commit(
+        &self,
+        chain: &[ViewCommitOf<B>],
+        index: usize,
+    ) -> QuarantinedCommit<ViewSequenceOf<B>> {
+        let PositionChange { stream, from, .. } = change_of::<B>(chain, index..index + 1);
         let error = format!("commit {index} cannot be applied");
         QuarantinedCommit { stream, position: from, sequence: chain[index].first, error, time: self.time() }
     }
 
-    /// The decision to leave out the commit at `index` of `chain`.
-    pub fn skip(&self, chain: &[ViewCommitOf<B>], index: usize) -> SkippedCommits<ViewSequenceOf<B>> {
-        let change = move_of::<B>(chain, index..index + 1);
-        SkippedCommits { change, reason: format!("commit {index} is of no use"), time: self.time() }
+    /// Returns the decision to skip the commit at `index` of `chain`.
+    pub(super) fn skip(&self, chain: &[ViewCommitOf<B>], index: usize) -> SkippedCommits<ViewSequenceOf<B>> {
+        let change = change_of::<B>(chain, index..index + 1);
+        SkippedCommits { change, reason: format!("commit {index} is skipped by the rule"), time: self.time() }
     }
 
-    /// A time like no other, after all before it: 2026-01-01 and some microseconds.
+    /// Returns a time later than all earlier ones: 2026-01-01 plus some microseconds.
     fn time(&self) -> Timestamp {
-        let made = self.commits.fetch_add(1, Ordering::Relaxed);
-        Timestamp::from_microsecond(1_767_225_600_000_001 + made as i64 * 1_000_003)
+        let count = self.commits.fetch_add(1, Ordering::Relaxed);
+        Timestamp::from_microsecond(1_767_225_600_000_001 + count as i64 * 1_000_003)
             .expect("a time of this century is in range")
     }
 }
 
-/// These commits of a stream, which move it from the one before them.
+/// Returns the run of these commits of a stream.
 pub(super) fn run<B: ViewBackend>(chain: &[ViewCommitOf<B>], commits: Range<usize>) -> RunOf<B> {
-    let PositionChange { stream, from, .. } = move_of::<B>(chain, commits.clone());
+    let PositionChange { stream, from, .. } = change_of::<B>(chain, commits.clone());
     CommitRun { stream, from, commits: chain[commits].to_vec() }
 }
 
-/// All of a stream, which move it from its beginning.
+/// Returns the run of all commits of a stream.
 pub(super) fn all<B: ViewBackend>(chain: &[ViewCommitOf<B>]) -> RunOf<B> {
     run::<B>(chain, 0..chain.len())
 }
 
-/// How these commits of a stream move it.
-pub(super) fn move_of<B: ViewBackend>(
+/// Returns the position change that these commits of a stream cause.
+pub(super) fn change_of<B: ViewBackend>(
     chain: &[ViewCommitOf<B>],
     commits: Range<usize>,
 ) -> PositionChange<ViewSequenceOf<B>> {
@@ -150,22 +150,22 @@ pub(super) fn move_of<B: ViewBackend>(
     PositionChange { stream: stream_of::<B>(chain), from, to: chain[commits.end - 1].last() }
 }
 
-/// The name of the stream that these commits are of.
+/// Returns the name of the stream of these commits.
 pub(super) fn stream_of<B: ViewBackend>(chain: &[ViewCommitOf<B>]) -> StreamName {
     named(&chain[0].key)
 }
 
-/// The name of the stream of this key.
+/// Returns the name of the stream of this key.
 pub(super) fn named(key: impl Into<SampleKey>) -> StreamName {
     StreamName::of(&key.into()).expect("the key is well-formed")
 }
 
-/// The rows that these commits come to, applied each once and in order.
+/// Returns the rows that result from these commits, applied each once and in order.
 pub(super) fn rows_of<B: ViewBackend>(chains: &[&[ViewCommitOf<B>]]) -> ViewRows {
     let mut rows = ViewRows::new();
     let events = chains.iter().flat_map(|chain| chain.iter()).flat_map(|commit| commit.events());
     for line in events.flat_map(|event| ViewSample::lines(&event)) {
-        let line = line.expect("what was applied does not fail");
+        let line = line.expect("applied events do not fail");
         if let Some(text) = line.text {
             rows.entry(line.name).or_default().push_str(&text);
         }
@@ -173,8 +173,8 @@ pub(super) fn rows_of<B: ViewBackend>(chains: &[&[ViewCommitOf<B>]]) -> ViewRows
     rows
 }
 
-/// A handle on a view. Its calls end the rule with a violation where something else than expected comes back.
-pub struct ViewHandle<B: ViewBackend> {
+/// Handle on a view. Its methods end the rule with a violation if the answer is not the expected one.
+pub(super) struct ViewHandle<B: ViewBackend> {
     backend: Arc<B>,
     store: Arc<B::Store>,
 }
@@ -186,210 +186,213 @@ impl<B: ViewBackend> Clone for ViewHandle<B> {
 }
 
 impl<B: ViewBackend> ViewHandle<B> {
-    /// The store itself.
-    pub fn store(&self) -> &B::Store {
+    /// Returns the store.
+    pub(super) fn store(&self) -> &B::Store {
         &self.store
     }
 
-    /// Applies these commits in one batch.
-    pub async fn apply(&self, runs: Vec<RunOf<B>>) -> Result<Applied, StorageError> {
+    /// Applies these runs in one batch.
+    pub(super) async fn apply(&self, runs: Vec<RunOf<B>>) -> Result<Applied, StorageError> {
         self.store.apply(&Batch::new(runs)).await
     }
 
-    /// Applies in one batch, and expects it to be done.
-    pub async fn applies(&self, runs: Vec<RunOf<B>>) -> RuleResult {
+    /// Applies these runs in one batch and expects `Done`.
+    pub(super) async fn applies(&self, runs: Vec<RunOf<B>>) -> RuleResult {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
             Ok(Applied::Done) => Ok(()),
             other => Err(Violation::new(format!(
-                "a batch was to be applied: {other:?}, {:?}",
+                "expected `Done`, got {other:?} for {:?}",
                 batch.position_changes()
             ))),
         }
     }
 
     /// Applies a whole stream, commit by commit.
-    pub async fn applies_each(&self, chain: &[ViewCommitOf<B>]) -> RuleResult {
+    pub(super) async fn applies_each(&self, chain: &[ViewCommitOf<B>]) -> RuleResult {
         for index in 0..chain.len() {
             self.applies(vec![run::<B>(chain, index..index + 1)]).await?;
         }
         Ok(())
     }
 
-    /// Applies in one batch, and expects a stream to be at another position.
-    pub async fn finds_another_position(&self, runs: Vec<RunOf<B>>) -> RuleResult {
+    /// Applies these runs in one batch and expects `PositionDiffers`.
+    pub(super) async fn refuses_position(&self, runs: Vec<RunOf<B>>) -> RuleResult {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
             Ok(Applied::PositionDiffers) => Ok(()),
             other => Err(Violation::new(format!(
-                "`PositionDiffers` was to be answered: {other:?}, {:?}",
+                "expected `PositionDiffers`, got {other:?} for {:?}",
                 batch.position_changes()
             ))),
         }
     }
 
-    /// Applies in one batch, and expects a stream to be in quarantine.
-    pub async fn finds_a_quarantine(&self, runs: Vec<RunOf<B>>) -> RuleResult {
+    /// Applies these runs in one batch and expects `Quarantined`.
+    pub(super) async fn refuses_quarantined(&self, runs: Vec<RunOf<B>>) -> RuleResult {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
             Ok(Applied::Quarantined) => Ok(()),
             other => Err(Violation::new(format!(
-                "`Quarantined` was to be answered: {other:?}, {:?}",
+                "expected `Quarantined`, got {other:?} for {:?}",
                 batch.position_changes()
             ))),
         }
     }
 
-    /// Applies in one batch, and expects it to be rejected; gives the cause, with its causes.
-    pub async fn rejects(&self, runs: Vec<RunOf<B>>) -> Result<String, Violation> {
+    /// Applies these runs in one batch and expects `Rejected`. Returns the error with its causes.
+    pub(super) async fn rejects(&self, runs: Vec<RunOf<B>>) -> Result<String, Violation> {
         let batch = Batch::new(runs);
         match self.store.apply(&batch).await {
-            Ok(Applied::Rejected(error)) => Ok(told(&*error)),
+            Ok(Applied::Rejected(error)) => Ok(error_chain(&*error)),
             other => Err(Violation::new(format!(
-                "a batch was to be rejected: {other:?}, {:?}",
+                "expected `Rejected`, got {other:?} for {:?}",
                 batch.position_changes()
             ))),
         }
     }
 
-    /// Where a stream is.
-    pub async fn place(
+    /// Returns the position of a stream, and whether the stream is in quarantine.
+    pub(super) async fn stream_position(
         &self,
         key: impl Into<SampleKey>,
     ) -> Result<StreamPosition<ViewSequenceOf<B>>, Violation> {
-        let places = self.store.positions_of(&[named(key)]).await?;
-        ensure_eq!(places.len(), 1, "places of one stream");
-        Ok(places[0])
+        let stream_positions = self.store.positions_of(&[named(key)]).await?;
+        ensure_eq!(stream_positions.len(), 1, "the number of positions of one stream");
+        Ok(stream_positions[0])
     }
 
-    /// The sequence up to which a stream is applied.
-    pub async fn position(&self, key: impl Into<SampleKey>) -> Result<Option<ViewSequenceOf<B>>, Violation> {
-        Ok(self.place(key).await?.position)
+    /// Returns the sequence up to which a stream is applied.
+    pub(super) async fn position(
+        &self,
+        key: impl Into<SampleKey>,
+    ) -> Result<Option<ViewSequenceOf<B>>, Violation> {
+        Ok(self.stream_position(key).await?.position)
     }
 
-    /// The positions of all streams, asked for at once.
-    pub async fn positions(&self) -> Result<Vec<(StreamName, ViewSequenceOf<B>)>, Violation> {
+    /// Returns the positions of all streams in one request.
+    pub(super) async fn positions(&self) -> Result<Vec<(StreamName, ViewSequenceOf<B>)>, Violation> {
         Ok(self.store.positions(None, 1_000_000).await?)
     }
 
-    /// The rows of this version.
-    pub async fn rows(&self) -> Result<ViewRows, Violation> {
+    /// Returns the rows of this version.
+    pub(super) async fn rows(&self) -> Result<ViewRows, Violation> {
         Ok(self.backend.rows(&self.store).await?)
     }
 
-    /// Places and rows as a reader sees them.
-    pub async fn read(
+    /// Returns positions and rows as a reader sees them.
+    pub(super) async fn read(
         &self,
         streams: &[StreamName],
     ) -> Result<(Vec<StreamPosition<ViewSequenceOf<B>>>, ViewRows), Violation> {
-        let (places, rows) = self.backend.read(&self.store, streams).await?;
-        ensure_eq!(places.len(), streams.len(), "places that a reader is given");
-        Ok((places, rows))
+        let (stream_positions, rows) = self.backend.read(&self.store, streams).await?;
+        ensure_eq!(stream_positions.len(), streams.len(), "the number of positions that a reader sees");
+        Ok((stream_positions, rows))
     }
 
-    /// Expects the view to be made of just these commits: rows, and the positions of all streams.
-    pub async fn holds(&self, chains: &[&[ViewCommitOf<B>]]) -> RuleResult {
-        same_rows(&self.rows().await?, &rows_of::<B>(chains))?;
+    /// Expects the view to consist of exactly these commits: rows, and the positions of all streams.
+    pub(super) async fn holds(&self, chains: &[&[ViewCommitOf<B>]]) -> RuleResult {
+        ensure_same_rows(&self.rows().await?, &rows_of::<B>(chains))?;
         let applied = chains.iter().filter(|chain| !chain.is_empty());
         let expected: BTreeMap<_, _> =
             applied.map(|chain| (stream_of::<B>(chain), chain[chain.len() - 1].last())).collect();
-        self.stands_at(expected).await
+        self.has_positions(expected).await
     }
 
-    /// Expects these positions, and no others.
-    pub async fn stands_at(
+    /// Expects exactly these positions.
+    pub(super) async fn has_positions(
         &self,
         expected: impl IntoIterator<Item = (StreamName, ViewSequenceOf<B>)>,
     ) -> RuleResult {
         let expected: BTreeMap<_, _> = expected.into_iter().collect();
         let found: BTreeMap<_, _> = self.positions().await?.into_iter().collect();
         if let Some((stream, position)) = found.iter().find(|(stream, _)| !expected.contains_key(*stream)) {
-            return Err(Violation::new(format!("{stream} was not to have a position: {position}")));
+            return Err(Violation::new(format!("{stream} has the unexpected position {position}")));
         }
         for (stream, position) in &expected {
             ensure_eq!(found.get(stream), Some(position), "the position of {stream}");
         }
         let (streams, positions): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
-        for ((stream, position), place) in
+        for ((stream, position), stream_position) in
             streams.iter().zip(positions).zip(self.store.positions_of(&streams).await?)
         {
-            ensure_eq!(place.position, Some(position), "the place of {stream}");
+            ensure_eq!(stream_position.position, Some(position), "the requested position of {stream}");
         }
         Ok(())
     }
 
-    /// Expects the streams in quarantine to be these, as they were recorded, with their times to the microsecond.
-    pub async fn quarantines(&self, expected: &[&QuarantinedCommit<ViewSequenceOf<B>>]) -> RuleResult {
-        let rounded = |poison: &QuarantinedCommit<_>| QuarantinedCommit {
-            time: truncate_to_microseconds(poison.time),
-            ..poison.clone()
+    /// Expects exactly these streams in quarantine, with their records and with times truncated to the microsecond.
+    pub(super) async fn has_quarantined(
+        &self,
+        expected: &[&QuarantinedCommit<ViewSequenceOf<B>>],
+    ) -> RuleResult {
+        let truncated = |entry: &QuarantinedCommit<_>| QuarantinedCommit {
+            time: truncate_to_microseconds(entry.time),
+            ..entry.clone()
         };
-        let mut expected: Vec<_> = expected.iter().map(|poison| rounded(poison)).collect();
+        let mut expected: Vec<_> = expected.iter().map(|entry| truncated(entry)).collect();
         expected.sort_by(|a, b| a.stream.cmp(&b.stream));
-        let found: Vec<_> = self.store.quarantined().await?.iter().map(rounded).collect();
+        let found: Vec<_> = self.store.quarantined().await?.iter().map(truncated).collect();
         ensure_eq!(found, expected, "the streams in quarantine");
-        for poison in expected {
-            let place = self.store.positions_of(std::slice::from_ref(&poison.stream)).await?;
-            let expected = [StreamPosition { position: poison.position, quarantined: true }];
-            ensure_eq!(place, expected, "the place of {}, which is in quarantine", poison.stream);
+        for entry in expected {
+            let stream_position = self.store.positions_of(std::slice::from_ref(&entry.stream)).await?;
+            let expected = [StreamPosition { position: entry.position, quarantined: true }];
+            ensure_eq!(stream_position, expected, "the position of {}, which is in quarantine", entry.stream);
         }
         Ok(())
     }
 
-    /// Skips, and expects it to be done.
-    pub async fn skips(&self, skip: &SkippedCommits<ViewSequenceOf<B>>) -> RuleResult {
+    /// Skips, and expects `true`.
+    pub(super) async fn skips(&self, skip: &SkippedCommits<ViewSequenceOf<B>>) -> RuleResult {
         match self.store.skip(skip).await {
             Ok(true) => Ok(()),
-            other => Err(Violation::new(format!("{skip:?} was to be done: {other:?}"))),
+            other => Err(Violation::new(format!("{skip:?}: expected `true`, got {other:?}"))),
         }
     }
 
-    /// Skips, and expects the stream to be elsewhere.
-    pub async fn skips_nothing(&self, skip: &SkippedCommits<ViewSequenceOf<B>>) -> RuleResult {
+    /// Skips, and expects `false`.
+    pub(super) async fn refuses_skip(&self, skip: &SkippedCommits<ViewSequenceOf<B>>) -> RuleResult {
         match self.store.skip(skip).await {
             Ok(false) => Ok(()),
-            other => Err(Violation::new(format!("{skip:?} was to be answered with `false`: {other:?}"))),
+            other => Err(Violation::new(format!("{skip:?}: expected `false`, got {other:?}"))),
         }
     }
 
-    /// Expects these decisions to be recorded, in this order, with their times to the microsecond.
-    pub async fn has_skipped(&self, expected: &[&SkippedCommits<ViewSequenceOf<B>>]) -> RuleResult {
-        let rounded = |skip: &SkippedCommits<_>| SkippedCommits {
+    /// Expects exactly these recorded decisions, in this order and with times truncated to the microsecond.
+    pub(super) async fn has_skipped(&self, expected: &[&SkippedCommits<ViewSequenceOf<B>>]) -> RuleResult {
+        let truncated = |skip: &SkippedCommits<_>| SkippedCommits {
             time: truncate_to_microseconds(skip.time),
             ..skip.clone()
         };
-        let expected: Vec<_> = expected.iter().map(|skip| rounded(skip)).collect();
-        let found: Vec<_> = self.store.skipped().await?.iter().map(rounded).collect();
+        let expected: Vec<_> = expected.iter().map(|skip| truncated(skip)).collect();
+        let found: Vec<_> = self.store.skipped().await?.iter().map(truncated).collect();
         ensure_eq!(found, expected, "the decisions to skip");
         Ok(())
     }
 }
 
-/// An error and its causes.
-pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {
+/// Returns the texts of an error and its causes.
+pub(super) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Expects the same rows; the first difference is told.
-pub(super) fn same_rows(found: &ViewRows, expected: &ViewRows) -> RuleResult {
+/// Expects the same rows. The violation describes the first difference.
+pub(super) fn ensure_same_rows(found: &ViewRows, expected: &ViewRows) -> RuleResult {
     for (name, text) in expected {
         let Some(found) = found.get(name) else {
-            return Err(Violation::new(format!(
-                "the row {name:?} is missing, which was to be {:?}",
-                cut(text)
-            )));
+            return Err(Violation::new(format!("the row {name:?} is missing; expected {:?}", cut(text))));
         };
         if found != text {
             let same = found.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
             let (found, expected) = (tail(found, same), tail(text, same));
             return Err(Violation::new(format!(
-                "the row {name:?} is the same for {same} bytes, and then {found:?}, expected {expected:?}"
+                "the row {name:?} differs after {same} bytes: found {found:?}, expected {expected:?}"
             )));
         }
     }
     let other = found.iter().find(|(name, _)| !expected.contains_key(*name));
-    ensure!(other.is_none(), "there is a row that was not to be: {other:?}");
+    ensure!(other.is_none(), "unexpected row: {other:?}");
     Ok(())
 }
 
@@ -400,4 +403,15 @@ fn tail(text: &str, from: usize) -> String {
 
 fn cut(text: &str) -> String {
     text.chars().take(120).collect()
+}
+
+/// Returns the streams as slices.
+pub(super) fn slices<B: ViewBackend>(chains: &[Vec<ViewCommitOf<B>>]) -> Vec<&[ViewCommitOf<B>]> {
+    chains.iter().map(Vec::as_slice).collect()
+}
+
+/// Expects an error of kind `Unavailable`, after which a call may be retried.
+pub(super) fn ensure_retryable(error: &StorageError) -> RuleResult {
+    ensure_eq!(error.kind(), ErrorKind::Unavailable, "the kind of {error:?}");
+    Ok(())
 }

@@ -1,16 +1,15 @@
-//! Versions of a view beside each other, one of which readers see.
+//! Versions of a view that exist next to each other. Readers see one of them.
 
-use eventsrc_core::ErrorKind;
 use eventsrc_core::view::{StreamPosition, VersionedStore, ViewStore};
 
-use super::super::report::{RuleResult, Violation, ensure, ensure_eq};
+use super::super::violation::{RuleResult, Violation, ensure, ensure_eq};
 use super::backend::ViewBackend;
 use super::sample::ViewSample::{Ignore, Text, Write};
-use super::taking_over::takes_over;
-use super::trial::{ViewCommitOf, ViewHandle, ViewTrial, all, named, rows_of, run, same_rows, stream_of};
+use super::trial::{ViewTrial, all, ensure_same_rows, named, rows_of, run};
+use super::version_trial::{refuses_to_retire, serves, shows, takes_over};
 
-/// The first version that is opened serves.
-pub async fn the_first_version_serves_at_once<B: ViewBackend<Store: VersionedStore>>(
+/// The first version that is opened serves at once.
+pub(super) async fn the_first_version_serves_at_once<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let view = on.open().await;
@@ -21,7 +20,7 @@ pub async fn the_first_version_serves_at_once<B: ViewBackend<Store: VersionedSto
 }
 
 /// The first version that is opened serves, whatever its number.
-pub async fn the_first_version_may_have_any_number<B: ViewBackend<Store: VersionedStore>>(
+pub(super) async fn the_first_version_may_have_any_number<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (view, earlier) = (on.open_version(7).await, on.open_version(3).await);
@@ -30,8 +29,8 @@ pub async fn the_first_version_may_have_any_number<B: ViewBackend<Store: Version
     serves(&[&on.open_version(4).await], 7).await
 }
 
-/// A version that is opened later does not serve, however often it is opened and whatever was applied to it.
-pub async fn a_later_version_does_not_serve<B: ViewBackend<Store: VersionedStore>>(
+/// A version that is opened later does not serve, however often it is opened and whatever is applied to it.
+pub(super) async fn a_later_version_does_not_serve<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let versions = [on.open_version(1).await, on.open_version(2).await];
@@ -42,8 +41,8 @@ pub async fn a_later_version_does_not_serve<B: ViewBackend<Store: VersionedStore
     serves(&[&versions[0], &versions[1], &on.open_version(2).await, &on.open_version(1).await], 1).await
 }
 
-/// Readers through any version's handle see the rows of the one that serves.
-pub async fn readers_see_the_rows_of_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
+/// Readers through the handle of any version see the rows of the serving one.
+pub(super) async fn readers_see_the_rows_of_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
@@ -66,20 +65,22 @@ pub async fn readers_see_the_rows_of_the_serving_version<B: ViewBackend<Store: V
     Ok(())
 }
 
-/// What readers are told of positions and quarantines is that of the version that serves.
-pub async fn readers_see_the_places_of_the_serving_version<B: ViewBackend<Store: VersionedStore>>(
+/// Readers see the positions and quarantines of the serving version.
+pub(super) async fn readers_see_the_positions_of_the_serving_version<
+    B: ViewBackend<Store: VersionedStore>,
+>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
     let (chain, stopped) = (on.chain("a", [1, 1]), on.chain("b", [1]));
     two.applies(vec![all::<B>(&chain)]).await?;
-    two.store().quarantine(&on.poison(&stopped, 0)).await?;
+    two.store().quarantine(&on.quarantined_commit(&stopped, 0)).await?;
     let streams = ["a", "b"].map(named);
     for view in [&one, &two] {
         ensure_eq!(
             view.read(&streams).await?.0,
             [StreamPosition::default(); 2],
-            "the places that a reader is given"
+            "the positions that a reader sees"
         );
     }
     takes_over(&two, Vec::new()).await?;
@@ -88,13 +89,13 @@ pub async fn readers_see_the_places_of_the_serving_version<B: ViewBackend<Store:
         StreamPosition { position: None, quarantined: true },
     ];
     for view in [&one, &two] {
-        ensure_eq!(view.read(&streams).await?.0, expected, "the places after the other version took over");
+        ensure_eq!(view.read(&streams).await?.0, expected, "the positions after the other version took over");
     }
     Ok(())
 }
 
-/// A version that has taken over serves, and is told so by every handle.
-pub async fn a_version_that_took_over_serves<B: ViewBackend<Store: VersionedStore>>(
+/// A version that has taken over serves, as every handle reports.
+pub(super) async fn a_version_that_took_over_serves<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
@@ -102,8 +103,8 @@ pub async fn a_version_that_took_over_serves<B: ViewBackend<Store: VersionedStor
     serves(&[&one, &two, &on.open_version(1).await, &on.open_version(3).await], 2).await
 }
 
-/// The version that served before goes on being kept: its rows are there, and it is applied to.
-pub async fn the_other_version_goes_on_being_kept<B: ViewBackend<Store: VersionedStore>>(
+/// The old version keeps its rows, and batches can still be applied to it.
+pub(super) async fn the_old_version_is_still_maintained<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
@@ -118,8 +119,8 @@ pub async fn the_other_version_goes_on_being_kept<B: ViewBackend<Store: Versione
     shows(&one, &[&chain[..1]]).await
 }
 
-/// Versions take over from each other again and again.
-pub async fn the_other_version_can_take_over_again<B: ViewBackend<Store: VersionedStore>>(
+/// Two versions can take over from each other repeatedly.
+pub(super) async fn the_old_version_can_take_over_again<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let versions = [on.open_version(1).await, on.open_version(2).await];
@@ -134,58 +135,58 @@ pub async fn the_other_version_can_take_over_again<B: ViewBackend<Store: Version
     Ok(())
 }
 
-/// A retired version is gone: opened again it is new.
-pub async fn a_retired_version_is_gone<B: ViewBackend<Store: VersionedStore>>(
+/// A retired version is removed. If it is opened again, it is new.
+pub(super) async fn a_retired_version_is_gone<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (_one, two) = (on.open_version(1).await, on.open_version(2).await);
     let chains = [on.chain("a", [1, 2]), on.chain("b", [1, 1]), on.chain("c", [1])];
     two.applies(vec![all::<B>(&chains[0])]).await?;
     two.skips(&on.skip(&chains[1], 0)).await?;
-    two.store().quarantine(&on.poison(&chains[2], 0)).await?;
+    two.store().quarantine(&on.quarantined_commit(&chains[2], 0)).await?;
     two.store().retire().await?;
     drop(two);
     let two = on.open_version(2).await;
     two.holds(&[]).await?;
-    two.quarantines(&[]).await?;
+    two.has_quarantined(&[]).await?;
     two.has_skipped(&[]).await?;
     two.applies(chains.iter().map(|chain| all::<B>(chain)).collect()).await?;
     two.holds(&[&chains[0], &chains[1], &chains[2]]).await?;
     takes_over(&two, Vec::new()).await
 }
 
-/// Retiring a version leaves the others as they are, and other views.
-pub async fn other_versions_outlive_a_retired_one<B: ViewBackend<Store: VersionedStore>>(
+/// Retiring a version changes neither the other versions nor other views.
+pub(super) async fn other_versions_outlive_a_retired_one<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let others = [on.open_version(1).await, on.open_version(12).await, on.open_view("journal", 2).await];
     let two = on.open_version(2).await;
     let (chain, stopped) = (on.chain("a", [1, 2, 1]), on.chain("b", [1]));
-    let (poison, skip) = (on.poison(&stopped, 0), on.skip(&chain, 2));
+    let (entry, skip) = (on.quarantined_commit(&stopped, 0), on.skip(&chain, 2));
     for view in others.iter().chain([&two]) {
         view.applies(vec![run::<B>(&chain, 0..2)]).await?;
         view.skips(&skip).await?;
-        view.store().quarantine(&poison).await?;
+        view.store().quarantine(&entry).await?;
     }
     two.store().retire().await?;
     for view in &others {
-        same_rows(&view.rows().await?, &rows_of::<B>(&[&chain[..2]]))?;
-        view.stands_at([(named("a"), chain[2].last())]).await?;
-        view.quarantines(&[&poison]).await?;
+        ensure_same_rows(&view.rows().await?, &rows_of::<B>(&[&chain[..2]]))?;
+        view.has_positions([(named("a"), chain[2].last())]).await?;
+        view.has_quarantined(&[&entry]).await?;
         view.has_skipped(&[&skip]).await?;
     }
     serves(&[&others[0], &others[1]], 1).await?;
-    let (places, rows) = others[0].read(&[named("a"), named("b")]).await?;
+    let (stream_positions, rows) = others[0].read(&[named("a"), named("b")]).await?;
     let expected = [
         StreamPosition { position: Some(chain[2].last()), quarantined: false },
         StreamPosition { position: None, quarantined: true },
     ];
-    ensure_eq!(places, expected, "the places that a reader is given");
-    same_rows(&rows, &rows_of::<B>(&[&chain[..2]]))
+    ensure_eq!(stream_positions, expected, "the positions that a reader sees");
+    ensure_same_rows(&rows, &rows_of::<B>(&[&chain[..2]]))
 }
 
-/// The version that serves is not retired, and nothing of it is changed.
-pub async fn the_serving_version_is_not_retired<B: ViewBackend<Store: VersionedStore>>(
+/// The serving version is not retired, and nothing of it changes.
+pub(super) async fn the_serving_version_is_not_retired<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let (one, two) = (on.open_version(1).await, on.open_version(2).await);
@@ -204,8 +205,9 @@ pub async fn the_serving_version_is_not_retired<B: ViewBackend<Store: VersionedS
     shows(&two, &[&chain]).await
 }
 
-/// Rows that are equal have one digest, whatever order and batches they were written in, and whatever else was applied.
-pub async fn equal_rows_have_one_digest<B: ViewBackend<Store: VersionedStore>>(
+/// Equal rows have the same digest, whatever the order and the batches in which they were written, and whatever
+/// ignored events were applied.
+pub(super) async fn equal_rows_have_one_digest<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
     let chains: Vec<_> = (0..30).map(|stream| on.chain(&*format!("{stream}"), [1, 2])).collect();
@@ -230,11 +232,11 @@ pub async fn equal_rows_have_one_digest<B: ViewBackend<Store: VersionedStore>>(
     Ok(())
 }
 
-/// Rows that are not equal have other digests, however little they differ.
-pub async fn other_rows_have_another_digest<B: ViewBackend<Store: VersionedStore>>(
+/// Different rows have different digests, however small the difference.
+pub(super) async fn other_rows_have_another_digest<B: ViewBackend<Store: VersionedStore>>(
     on: &ViewTrial<B>,
 ) -> RuleResult {
-    // Each list is the texts of the streams a, b and ab; no text is no row.
+    // Each list holds the texts of the streams a, b and ab. A stream without a text has no row.
     let different: [[&[&str]; 3]; 13] = [
         [&[], &[], &[]],
         [&[""], &[], &[]],
@@ -268,8 +270,10 @@ pub async fn other_rows_have_another_digest<B: ViewBackend<Store: VersionedStore
     Ok(())
 }
 
-/// The digest is of all rows: one that changes among 2,000 changes it.
-pub async fn a_digest_is_of_all_rows<B: ViewBackend<Store: VersionedStore>>(on: &ViewTrial<B>) -> RuleResult {
+/// The digest covers all rows: a change of one row among 2,000 changes it.
+pub(super) async fn a_digest_is_of_all_rows<B: ViewBackend<Store: VersionedStore>>(
+    on: &ViewTrial<B>,
+) -> RuleResult {
     let view = on.open().await;
     let written = |stream: u64| on.chain_of(&*format!("{stream}"), [vec![Write], vec![Write]]);
     let chains: Vec<_> = (0..2_000).map(written).collect();
@@ -283,36 +287,5 @@ pub async fn a_digest_is_of_all_rows<B: ViewBackend<Store: VersionedStore>>(on: 
         ensure_eq!(digest.rows, last.rows, "the number of rows in a digest");
         last = digest;
     }
-    Ok(())
-}
-
-async fn refuses_to_retire<B: ViewBackend<Store: VersionedStore>>(view: &ViewHandle<B>) -> RuleResult {
-    match view.store().retire().await {
-        Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
-        other => Err(Violation::new(format!("the serving version was not to be retired: {other:?}"))),
-    }
-}
-
-/// Expects this version to serve, as every handle tells.
-pub(super) async fn serves<B: ViewBackend<Store: VersionedStore>>(
-    views: &[&ViewHandle<B>],
-    version: u32,
-) -> RuleResult {
-    for view in views {
-        let told = view.store().definition();
-        ensure_eq!(view.store().serving().await?, version, "the version that serves, as {told} tells");
-    }
-    Ok(())
-}
-
-/// Expects readers through this handle to see just these commits, in rows and places.
-pub(super) async fn shows<B: ViewBackend>(view: &ViewHandle<B>, chains: &[&[ViewCommitOf<B>]]) -> RuleResult {
-    let streams: Vec<_> =
-        chains.iter().filter(|chain| !chain.is_empty()).map(|chain| stream_of::<B>(chain)).collect();
-    let (places, rows) = view.read(&streams).await?;
-    same_rows(&rows, &rows_of::<B>(chains))?;
-    let positions = chains.iter().filter_map(|chain| chain.last()).map(|commit| Some(commit.last()));
-    let found: Vec<_> = places.iter().map(|place| place.position).collect();
-    ensure_eq!(found, positions.collect::<Vec<_>>(), "the positions that a reader is given");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Building a version of the view from all events.
+//! Builds a version of the view from all events.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,58 +8,60 @@ use eventsrc_core::rebuild::{Rebuild, RebuildProgress, RebuildReport, RebuildSet
 use eventsrc_core::view::{QuarantinedCommit, VersionedStore, ViewDigest};
 use eventsrc_sqlite::{Database, SqliteView};
 
-use super::versions::{release_all, watched};
-use super::{Activity, ActivityView, Versions};
+use super::versions::{Versions, or_last_error, release_all};
+use super::view::{Activity, ActivityView};
 use crate::git_history::archive::Archive;
 
-/// What a rebuild came to.
+/// Outcome of a rebuild.
 #[derive(Debug)]
-pub struct Built {
-    /// The version that was built, and serves.
+pub struct BuildReport {
+    /// The version that was built and now serves.
     pub version: u32,
-    /// How many events were counted; those that were counted before it was interrupted are not among them.
+    /// Number of events that this run counted, without those of an interrupted run before it.
     pub events: u64,
     /// The version that served before, if there was one.
-    pub replaced: Option<Replaced>,
+    pub replaced: Option<ReplacedVersion>,
 }
 
-/// A version that another one has taken over from. It is kept.
+/// A version that was replaced by a take-over. Its rows are kept.
 #[derive(Debug)]
-pub struct Replaced {
-    /// Which it is.
+pub struct ReplacedVersion {
+    /// Number of the version.
     pub version: u32,
-    /// How its rows compare with those of the new version.
+    /// Comparison of its rows with those of the new version.
     pub comparison: Comparison,
-    /// Versions that were older still, and were removed.
+    /// Versions older than this one, which were removed.
     pub removed: Vec<u32>,
 }
 
-/// How two versions compare that have counted the same events.
+/// Comparison of two versions that have counted the same events.
 #[derive(Debug)]
 pub enum Comparison {
-    /// The rows are the same.
+    /// The rows are equal.
     Equal(ViewDigest),
-    /// They are not.
+    /// The rows differ.
     Different {
-        /// Those of the version that served before.
+        /// Digest of the version that served before.
         old: ViewDigest,
-        /// Those of the one that was built.
+        /// Digest of the version that was built.
         new: ViewDigest,
     },
-    /// The version that served before cannot be read any more.
+    /// The version that served before cannot be read.
     Unreadable(anyhow::Error),
 }
 
 impl Versions {
-    /// Builds the next version from all events, beside the one that serves; compares the two; and has the new one serve.
+    /// Builds the next version from all events while the serving version stays in use, compares the two, and lets the
+    /// new version take over.
     ///
-    /// If it is interrupted, or killed, the next one goes on with the same version. The version that served before is
-    /// kept, for programs that still have it open, and until the next rebuild; older ones are removed.
+    /// A rebuild after an interruption or a kill continues with the same version. The version that served before is
+    /// kept until the next rebuild, for programs that still have it open; older versions are removed.
     ///
     /// # Errors
     ///
-    /// If the database fails, or the new version cannot count what the other one has counted. What was built stays.
-    pub async fn rebuild(&self, progress: impl FnMut(RebuildProgress)) -> Result<Built> {
+    /// If the database fails, or if the new version cannot count what the serving version has counted. What was built
+    /// stays.
+    pub async fn rebuild(&self, progress: impl FnMut(RebuildProgress)) -> Result<BuildReport> {
         let serving = self.serving().await?;
         let old = match serving {
             0 => None,
@@ -73,24 +75,25 @@ impl Versions {
             Some(old) => Some(self.compare(old, &new).await?),
             None => None,
         };
-        let synchronizer = self.keep(&new);
-        watched(&synchronizer, synchronizer.take_over()).await?.map_err(|error| {
+        let synchronizer = self.synchronizer(&new);
+        or_last_error(&synchronizer, synchronizer.take_over()).await?.map_err(|error| {
             match quarantined.first() {
-                Some(QuarantinedCommit { error: why, .. }) => anyhow!("{error}: {why}"),
+                Some(QuarantinedCommit { error: reason, .. }) => anyhow!("{error}: {reason}"),
                 None => error.into(),
             }
         })?;
         synchronizer.stop().await;
         let replaced = match comparison {
             Some(comparison) => {
-                Some(Replaced { version: serving, comparison, removed: self.retire_before(serving).await? })
+                let removed = self.retire_before(serving).await?;
+                Some(ReplacedVersion { version: serving, comparison, removed })
             }
             None => None,
         };
-        Ok(Built { version: serving + 1, events, replaced })
+        Ok(BuildReport { version: serving + 1, events, replaced })
     }
 
-    /// Compares two versions, once both have counted all that is imported.
+    /// Compares two versions after both have counted everything that is imported.
     async fn compare(&self, old: &ActivityView, new: &ActivityView) -> Result<Comparison> {
         self.catch_up(new).await?;
         let old = async {
@@ -106,12 +109,12 @@ impl Versions {
     }
 }
 
-/// Builds the view as it was when commit number `upto` was made, in a file of its own beside the database `db` of the
-/// archive; gives the file and the view.
+/// Builds the view as of commit number `upto` in a separate file next to `db`, the database of the archive. Returns the
+/// path of the file and the view.
 ///
 /// # Errors
 ///
-/// If there is no such commit, or a database fails.
+/// If there is no such commit, or if a database fails.
 pub async fn as_of(
     archive: &Archive,
     db: &Path,
@@ -119,21 +122,21 @@ pub async fn as_of(
     progress: impl FnMut(RebuildProgress),
 ) -> Result<(PathBuf, ActivityView)> {
     let commit = archive.commit(upto).await?.with_context(|| format!("there is no commit number {upto}"))?;
-    let path = beside(db, commit.commit.short());
+    let path = path_as_of(db, commit.commit.short());
     let unusable = || format!("cannot use {}", path.display());
     let database = Database::open(&path).await.with_context(unusable)?;
     let view = SqliteView::open(&database, Activity { version: 1 }).await.with_context(unusable)?;
     release_all(&view).await?;
     let rebuild = Rebuild::new(archive.files.clone(), view.clone()).with(settings());
-    let built = rebuild.up_to_token(archive.token(upto).await?).run(progress).await?;
-    if let Some(QuarantinedCommit { stream, sequence, error, .. }) = built.quarantined.first() {
+    let report = rebuild.up_to_token(archive.token(upto).await?).run(progress).await?;
+    if let Some(QuarantinedCommit { stream, sequence, error, .. }) = report.quarantined.first() {
         bail!("{stream} cannot be counted from {sequence} on: {error}");
     }
     Ok((path, view))
 }
 
-/// `history.at-0123456789.db` beside `history.db`.
-fn beside(db: &Path, commit: &str) -> PathBuf {
+/// `history.at-0123456789.db` for `history.db`.
+fn path_as_of(db: &Path, commit: &str) -> PathBuf {
     let mut name = db.file_stem().unwrap_or_default().to_os_string();
     name.push(format!(".at-{commit}"));
     if let Some(extension) = db.extension() {
@@ -143,7 +146,7 @@ fn beside(db: &Path, commit: &str) -> PathBuf {
     db.with_file_name(name)
 }
 
-/// Somebody may look on.
+/// Settings that report progress often enough for a person who watches.
 fn settings() -> RebuildSettings {
     RebuildSettings { progress_every: Duration::from_millis(100), ..RebuildSettings::default() }
 }

@@ -1,4 +1,4 @@
-//! What some events add to the rows.
+//! The changes of a batch, added up by row.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use eventsrc_core::Event;
 use crate::git_history::event::{FileEvent, Origin};
 use crate::git_history::path::FilePath;
 
-/// What some events come to: each row once, so that a batch writes it once.
+/// Changes to the rows, one entry per row, so that a batch writes each row once.
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
     pub(super) files: BTreeMap<&'a FilePath, FileChanges<'a>>,
@@ -30,7 +30,7 @@ pub(super) struct AuthorChanges<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// What `events`, of which those of one file are in order, come to.
+    /// Adds up `events`. The events of one file are in order.
     pub(super) fn of(events: impl IntoIterator<Item = Event<'a, FilePath, u64, FileEvent>>) -> Self {
         let mut changes = Self::default();
         for event in events {

@@ -1,4 +1,4 @@
-//! What can be read from the view.
+//! The rows of the view, and the queries that read them.
 
 use eventsrc_core::Timestamp;
 use eventsrc_sqlite::rusqlite::types::{FromSqlError, Type};
@@ -7,41 +7,41 @@ use eventsrc_sqlite::rusqlite::{Connection, Error, Result, Row};
 use crate::git_history::event::ObjectId;
 use crate::git_history::path::FilePath;
 
-/// How often a file was changed.
+/// Number of changes of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRow {
-    /// The file.
+    /// Path of the file.
     pub path: FilePath,
-    /// How many commits changed it; to take it away, and to bring it back, are changes.
+    /// Number of commits that changed the file. Deleting it and adding it again are changes.
     pub changes: u64,
-    /// The last of them.
+    /// The last commit that changed it.
     pub last_commit: ObjectId,
-    /// When its author made it.
+    /// Author time of that commit.
     pub last_time: Timestamp,
-    /// Whether it took the file away.
+    /// True if that commit deleted the file.
     pub deleted: bool,
 }
 
-/// What an author changed.
+/// Number of changes of one author.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorRow {
     /// The author, as `name <address>`.
     pub author: String,
-    /// How many changes the author made, each of one file.
+    /// Number of changes, each of one file in one commit.
     pub changes: u64,
-    /// How many files the author changed at least once.
+    /// Number of files that the author changed at least once.
     pub files: u64,
-    /// When the author made the first change.
+    /// Author time of the first change.
     pub first: Timestamp,
-    /// When the author made the last one.
+    /// Author time of the last change.
     pub last: Timestamp,
 }
 
-/// The files that were changed most often, the first of them at most `top`; of equals, by what git calls them.
+/// Returns the files that were changed most often, at most `top`. Equal counts are ordered by path, as git prints it.
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// The errors of SQLite, and rows that cannot be parsed.
 pub fn churn(connection: &Connection, top: Option<u32>) -> Result<Vec<FileRow>> {
     connection
         .prepare_cached(
@@ -60,11 +60,11 @@ pub fn churn(connection: &Connection, top: Option<u32>) -> Result<Vec<FileRow>> 
         .collect()
 }
 
-/// The authors who made most changes, the first of them at most `top`; of equals, by name.
+/// Returns the authors with the most changes, at most `top`. Equal counts are ordered by name.
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// The errors of SQLite, and rows that cannot be parsed.
 pub fn authors(connection: &Connection, top: Option<u32>) -> Result<Vec<AuthorRow>> {
     connection
         .prepare_cached(
@@ -83,7 +83,7 @@ pub fn authors(connection: &Connection, top: Option<u32>) -> Result<Vec<AuthorRo
         .collect()
 }
 
-/// SQLite takes less than nothing for no limit.
+/// Value of `LIMIT`. SQLite takes a negative number for no limit.
 fn limit(top: Option<u32>) -> i64 {
     top.map_or(-1, i64::from)
 }

@@ -1,13 +1,13 @@
-//! The tables of the view, and how changes are added to them.
+//! The tables of the view, and the statements that change them.
 
 use eventsrc_sqlite::rusqlite::{Connection, Result, params};
 
 use super::changes::{AuthorChanges, Changes, FileChanges};
 
-/// The public names.
+/// The public names of the tables.
 pub(super) const NAMES: [&str; 3] = ["churn", "authors", "author_files"];
 
-/// Makes the tables of a version.
+/// Creates the tables of a version.
 pub(super) fn create(connection: &Connection, version: u32) -> Result<()> {
     connection.execute_batch(&format!(
         "CREATE TABLE churn_v{version} (
@@ -15,13 +15,13 @@ pub(super) fn create(connection: &Connection, version: u32) -> Result<()> {
              changes INTEGER NOT NULL,
              last_commit TEXT NOT NULL,
              last_time TEXT NOT NULL,
-             deleted INTEGER NOT NULL        -- 1 if the last change took the file away
+             deleted INTEGER NOT NULL        -- 1 if the last change deleted the file
          ) STRICT, WITHOUT ROWID;
          CREATE TABLE authors_v{version} (
              author TEXT PRIMARY KEY,        -- name <address>
              changes INTEGER NOT NULL,
              files INTEGER NOT NULL,
-             first_ordinal INTEGER NOT NULL, -- numbers of commits, because times may run backwards
+             first_ordinal INTEGER NOT NULL, -- numbers of commits, because times can run backwards
              first_time TEXT NOT NULL,
              last_ordinal INTEGER NOT NULL,
              last_time TEXT NOT NULL
@@ -35,7 +35,7 @@ pub(super) fn create(connection: &Connection, version: u32) -> Result<()> {
     ))
 }
 
-/// Adds changes to the rows of a version.
+/// Adds `changes` to the rows of a version.
 pub(super) fn add(connection: &Connection, version: u32, changes: Changes<'_>) -> Result<()> {
     let mut add = connection.prepare_cached(&format!(
         "INSERT INTO churn_v{version} VALUES (?1, ?2, ?3, ?4, ?5)
@@ -50,9 +50,9 @@ pub(super) fn add(connection: &Connection, version: u32, changes: Changes<'_>) -
         let (commit, time) = (by.commit.as_str(), by.time.to_string());
         add.execute(params![path.quoted(), count, commit, time, last.content().is_none()])?;
     }
-    let mut begin = connection
+    let mut insert = connection
         .prepare_cached(&format!("INSERT OR IGNORE INTO author_files_v{version} VALUES (?1, ?2, ?3)"))?;
-    let mut go_on = connection.prepare_cached(&format!(
+    let mut increase = connection.prepare_cached(&format!(
         "UPDATE author_files_v{version} SET changes = changes + ?3 WHERE author = ?1 AND path = ?2"
     ))?;
     let mut add = connection.prepare_cached(&format!(
@@ -69,8 +69,8 @@ pub(super) fn add(connection: &Connection, version: u32, changes: Changes<'_>) -
         let (mut count, mut new_files) = (0, 0);
         for (path, changes) in files {
             let row = params![author, path.quoted(), changes];
-            match begin.execute(row)? {
-                0 => drop(go_on.execute(row)?),
+            match insert.execute(row)? {
+                0 => drop(increase.execute(row)?),
                 _ => new_files += 1,
             }
             count += changes;

@@ -1,4 +1,4 @@
-//! The versions of the view that a file has, and reading the one that serves.
+//! The versions of the view in a file, and reads of the serving one.
 
 use std::time::Duration;
 
@@ -12,49 +12,50 @@ use eventsrc_sqlite::SqliteView;
 use eventsrc_sqlite::rusqlite::{self, Connection};
 use futures::future::{Either, select};
 
-use super::{Activity, ActivityView, tables};
+use super::tables;
+use super::view::{Activity, ActivityView};
 use crate::git_history::archive::Archive;
 
-/// The versions of the view beside the events of an archive. Nothing is built before it is asked for.
+/// The versions of the view, in the file of an archive. A version is built only on request.
 #[derive(Debug, Clone)]
 pub struct Versions {
     pub(super) archive: Archive,
-    /// What is asked which version serves, because it is always there.
-    nothing: ActivityView,
+    /// Version 0, which always exists and tells which version serves.
+    version_zero: ActivityView,
 }
 
 impl Versions {
-    /// The versions in the file of `archive`.
+    /// Opens the versions in the file of `archive`.
     ///
     /// # Errors
     ///
     /// If the database fails.
     pub async fn open(archive: &Archive) -> Result<Self> {
-        let nothing = SqliteView::open(&archive.database, Activity { version: 0 }).await?;
-        Ok(Self { archive: archive.clone(), nothing })
+        let version_zero = SqliteView::open(&archive.database, Activity { version: 0 }).await?;
+        Ok(Self { archive: archive.clone(), version_zero })
     }
 
-    /// The version that readers see; 0 before one is built.
+    /// Returns the serving version, or 0 before the first one is built.
     ///
     /// # Errors
     ///
     /// If the database fails.
     pub async fn serving(&self) -> Result<u32> {
-        Ok(self.nothing.serving().await?)
+        Ok(self.version_zero.serving().await?)
     }
 
-    /// The versions that have rows, whether they serve or not, the oldest first.
+    /// Returns the versions that have tables, including the serving one, oldest first.
     ///
     /// # Errors
     ///
     /// If the database fails.
     pub async fn kept(&self) -> Result<Vec<u32>> {
-        let (_, mut versions) = self.nothing.read(&[], versions).await?;
+        let (_, mut versions) = self.version_zero.read(&[], versions).await?;
         versions.sort_unstable();
         Ok(versions)
     }
 
-    /// A version, which is made if it is not there.
+    /// Opens a version, and creates its tables if they do not exist.
     ///
     /// # Errors
     ///
@@ -63,8 +64,8 @@ impl Versions {
         Ok(SqliteView::open(&self.archive.database, Activity { version }).await?)
     }
 
-    /// What `query` reads of the version that serves, after everything that is imported was counted there. Where no
-    /// version serves, the first is built, and `progress` hears of it.
+    /// Returns the result of `query` on the serving version after it has counted everything that is imported. If no
+    /// version serves, builds the first one and reports to `progress`.
     ///
     /// # Errors
     ///
@@ -82,14 +83,14 @@ impl Versions {
             let view = self.version(version).await?;
             self.catch_up(&view).await?;
             let (_, rows) = view.read(&[], query.clone()).await?;
-            // Another version may have taken over meanwhile, and have less.
+            // Another version may have taken over in the meantime, and may be behind.
             if self.serving().await? == version {
                 return Ok(rows);
             }
         }
     }
 
-    /// The files that the version that serves cannot count in full, and why.
+    /// Returns the files that the serving version cannot count completely, with the reasons.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl Versions {
         Ok(self.version(self.serving().await?).await?.quarantined().await?)
     }
 
-    /// Removes the versions that another one has taken over from, and says which they are.
+    /// Removes the versions before the serving one, and returns their numbers.
     ///
     /// # Errors
     ///
@@ -117,37 +118,38 @@ impl Versions {
         Ok(old)
     }
 
-    /// Counts in `view` what is imported.
+    /// Lets `view` count everything that is imported.
     pub(super) async fn catch_up(&self, view: &ActivityView) -> Result<()> {
         release_all(view).await?;
-        let synchronizer = self.keep(view);
-        watched(&synchronizer, synchronizer.sweep()).await??;
+        let synchronizer = self.synchronizer(view);
+        or_last_error(&synchronizer, synchronizer.sweep()).await??;
         synchronizer.stop().await;
         Ok(())
     }
 
-    /// What brings `view` forward when it is told to.
-    pub(super) fn keep(&self, view: &ActivityView) -> Synchronizer<ActivityView> {
+    /// Starts a synchronizer of `view` without timed sweeps.
+    pub(super) fn synchronizer(&self, view: &ActivityView) -> Synchronizer<ActivityView> {
         let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
         Synchronizer::start(self.archive.files.clone(), view.clone(), settings)
     }
 }
 
-/// Has what could not be counted tried again.
+/// Releases all streams of `view` from quarantine, so that they are tried again.
 pub(super) async fn release_all(view: &ActivityView) -> Result<()> {
-    for poison in view.quarantined().await? {
-        view.release(&poison.stream).await?;
+    for entry in view.quarantined().await? {
+        view.release(&entry.stream).await?;
     }
     Ok(())
 }
 
-/// What `work` comes to, unless the synchronizer waits for a disk with room, or for a file that is free: so would it for
-/// days, and somebody waits for an answer.
-pub(super) async fn watched<T>(
+/// Returns the result of `work`, or the last error of the synchronizer if it has one before that.
+///
+/// A synchronizer retries errors such as a full disk or a locked file without a limit; a person waits for this result.
+pub(super) async fn or_last_error<T>(
     synchronizer: &Synchronizer<ActivityView>,
     work: impl Future<Output = T>,
 ) -> Result<T> {
-    let trouble = async {
+    let failure = async {
         loop {
             SystemClock.sleep(Duration::from_millis(200)).await;
             if let Some(error) = synchronizer.status().await?.last_errors.pop() {
@@ -155,13 +157,13 @@ pub(super) async fn watched<T>(
             }
         }
     };
-    match select(Box::pin(work), Box::pin(trouble)).await {
+    match select(Box::pin(work), Box::pin(failure)).await {
         Either::Left((done, _)) => Ok(done),
-        Either::Right((trouble, _)) => trouble,
+        Either::Right((error, _)) => error,
     }
 }
 
-/// The versions whose tables are in the file.
+/// Returns the versions whose tables are in the file.
 fn versions(connection: &Connection) -> rusqlite::Result<Vec<u32>> {
     let table = tables::NAMES[0];
     let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;

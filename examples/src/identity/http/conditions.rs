@@ -1,7 +1,8 @@
-//! Entity tags (RFC 9110): strong, and made of streams and sequences.
+//! Strong entity tags (RFC 9110), made of streams and sequences.
 //!
-//! `"user/ID@3"` is a user at sequence 3. `"group/ID@7+23"` is a group at 7 whose members are at 23 in all. What is
-//! changed is one stream, so a condition on a write goes by the part before the `+`, and the write itself checks it.
+//! `"user/ID@3"` is a user at sequence 3. `"group/ID@7+23"` is a group at sequence 7 whose members' sequences add up to
+//! 23. A command changes one stream, so a condition on a write uses the part before the `+`. The conditional write
+//! itself checks it.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -12,12 +13,12 @@ use uuid::Uuid;
 use super::problem::Problem;
 use crate::identity::views::{GroupRow, UserRow};
 
-/// An entity tag, without its quotes.
+/// An entity tag without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tag(String);
 
 impl Tag {
-    /// What a stream is at `sequence`.
+    /// Tag of a stream at `sequence`.
     pub(super) fn of<K: StreamKey>(key: &K, sequence: u64) -> Self {
         Self(format!("{}/{}@{sequence}", key.category(), key.id()))
     }
@@ -26,46 +27,47 @@ impl Tag {
         Self::of(&user.id, user.sequence)
     }
 
-    /// A page of a group: it changes with the group, and with each of its members.
+    /// Tag of a page of a group. It changes with the group and with each of its members.
     pub(super) fn of_group(group: &GroupRow) -> Self {
         Self(format!("{}+{}", Self::of(&group.id, group.sequence).0, group.members_sequence))
     }
 
-    /// A page of users, which are what `token` says: its text is long, so this is its hash.
+    /// Tag of a page of users with the sequences of `token`: a hash, because the text of a token is long.
     pub(super) fn of_users(token: &Token, is_last: bool) -> Result<Self, Problem> {
         let text = TokenCodec::unsigned().with_limit(usize::MAX).encode(token)?;
         let end = if is_last { "" } else { "+" };
         Ok(Self(format!("users@{}{end}", Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))))
     }
 
-    /// As it stands in a header.
+    /// Returns the tag as it is written in a header.
     pub(super) fn quoted(&self) -> String {
         format!("\"{}\"", self.0)
     }
 }
 
-/// The tags that a request names.
+/// The tags that a condition of a request names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// `*`: whatever there is.
+    /// `*`: any current state.
     Anything,
-    /// Any of these, of which the first of a pair says whether it is weak.
+    /// Any of these tags. The flag is true for a weak tag.
     OneOf(Vec<(bool, Tag)>),
 }
 
 impl Condition {
-    /// The `If-Match` of a request.
+    /// Reads the `If-Match` header of a request.
     pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         Self::read(headers, &IF_MATCH)
     }
 
-    /// The `If-None-Match` of a request.
+    /// Reads the `If-None-Match` header of a request.
     pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         Self::read(headers, &IF_NONE_MATCH)
     }
 
     fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Problem> {
-        let malformed = || Problem::malformed(format!("the header {name} is `*` or a list of \"tags\""));
+        let malformed =
+            || Problem::malformed(format!("the header {name} must be `*` or a list of quoted tags"));
         let mut tags = None;
         for value in headers.get_all(name) {
             let value = value.to_str().map_err(|_| malformed())?.trim();
@@ -77,16 +79,16 @@ impl Condition {
         Ok(tags.map(Self::OneOf))
     }
 
-    /// The sequences of the stream of `key` that are named, for a condition on a write. A weak tag names none.
+    /// Returns the sequences that strong tags name for the stream of `key`, for a condition on a write.
     pub(super) fn sequences<K: StreamKey>(&self, key: &K) -> Option<Vec<u64>> {
         let Self::OneOf(tags) = self else { return None };
-        let begin = Tag::of(key, 0).0;
-        let begin = begin.trim_end_matches('0');
-        let sequence = |tag: &Tag| tag.0.strip_prefix(begin)?.split('+').next()?.parse().ok();
+        let prefix = Tag::of(key, 0).0;
+        let prefix = prefix.trim_end_matches('0');
+        let sequence = |tag: &Tag| tag.0.strip_prefix(prefix)?.split('+').next()?.parse().ok();
         Some(tags.iter().filter(|(weak, _)| !weak).filter_map(|(_, tag)| sequence(tag)).collect())
     }
 
-    /// Whether `tag` is named, strong or weak: the comparison of a read.
+    /// True if `tag` is named by a strong or a weak tag, as reads compare tags.
     pub(super) fn names(&self, tag: &Tag) -> bool {
         match self {
             Self::Anything => true,
@@ -95,7 +97,7 @@ impl Condition {
     }
 }
 
-/// Tags with commas between them; `None` if the text is anything else.
+/// Parses tags with commas between them; `None` if the text is malformed.
 fn list(mut text: &str) -> Option<Vec<(bool, Tag)>> {
     let mut tags = Vec::new();
     loop {
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_as_http_writes_them() {
+    fn parses_the_tags_of_a_header() {
         let tags = |tags: &[(bool, &str)]| {
             Condition::OneOf(tags.iter().map(|(weak, tag)| (*weak, Tag((*tag).into()))).collect())
         };
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_goes_by_the_own_stream_and_by_strong_tags_only() {
+    fn a_write_condition_uses_strong_tags_of_its_own_stream_only() {
         let (ada, id) = (UserId(Uuid::from_u128(1)), Uuid::from_u128(1));
         let text = format!(
             r#""user/{id}@3", "user/{id}@12+5", W/"user/{id}@4", "group/{id}@5", "user/{}@6", "user/{id}@", "3""#,

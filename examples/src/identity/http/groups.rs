@@ -1,4 +1,4 @@
-//! Groups, and who is in them.
+//! The handlers of groups and their members.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -7,17 +7,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
-use super::answer::{Answer, seen};
+use super::api::Shared;
 use super::conditions::{Condition, Tag};
 use super::problem::Problem;
-use super::requests::{named, refused};
+use super::requests::{id_from_path, rejected};
+use super::responses::{Signed, stored_token};
 use super::users::next_page;
 use crate::identity::command::{Failure, Reason};
 use crate::identity::keys::{GroupId, UserId};
 use crate::identity::storages::Storages;
 use crate::identity::text::Name;
-use crate::identity::views::{After, Questions, UserRow};
+use crate::identity::views::{PageStart, UserRow, ViewQueries};
 
 /// The body of a new group.
 #[derive(Debug, Deserialize)]
@@ -26,10 +26,10 @@ pub(super) struct NewGroup {
     name: String,
 }
 
-/// Which page of the members is asked for.
+/// Query parameters of a group: the page of members.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct PageParameters {
     after: Option<String>,
 }
 
@@ -39,12 +39,12 @@ struct GroupPage {
     id: GroupId,
     name: String,
     members: Vec<UserRow>,
-    /// Where the next page is.
+    /// Address of the next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-pub(super) async fn create<S: Storages, V: Questions>(
+pub(super) async fn create<S: Storages, V: ViewQueries>(
     State(api): Shared<S, V>,
     headers: HeaderMap,
     body: Result<Json<NewGroup>, JsonRejection>,
@@ -55,53 +55,53 @@ pub(super) async fn create<S: Storages, V: Questions>(
     api.saved(&id, &saved).created(format!("/groups/{}", id.0), &group)
 }
 
-/// 201 if the user is in the group by this request, and 204 if it was before.
-pub(super) async fn add<S: Storages, V: Questions>(
+/// Responds with 201 if this request added the user, and with 204 if the user was a member before.
+pub(super) async fn add<S: Storages, V: ViewQueries>(
     State(api): Shared<S, V>,
     headers: HeaderMap,
     Path((id, user)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let (id, user): (GroupId, UserId) = (named("group", &id)?, named("user", &user)?);
+    let (id, user): (GroupId, UserId) = (id_from_path("group", &id)?, id_from_path("user", &user)?);
     let command = api.command_on(&headers, &id)?;
     match api.service.join(&command, id, &[user]).await {
-        Ok(saved) => api.saved(&id, &saved).done(StatusCode::CREATED),
+        Ok(saved) => api.saved(&id, &saved).empty(StatusCode::CREATED),
         Err(Failure::Rejected(reasons)) if *reasons.first() == Reason::Member(user) => {
             let (group, user) = (api.service.group(id).await?, api.service.user(user).await?);
             let tag = Tag::of(&id, group.snapshot.sequence().unwrap_or_default());
             let token = group.token.join(&user.token);
-            Answer { tokens: &api.tokens, tag, token }.done(StatusCode::NO_CONTENT)
+            Signed { tokens: &api.tokens, tag, token }.empty(StatusCode::NO_CONTENT)
         }
-        Err(failure) => Err(refused(&headers, failure)),
+        Err(failure) => Err(rejected(&headers, failure)),
     }
 }
 
-pub(super) async fn remove<S: Storages, V: Questions>(
+pub(super) async fn remove<S: Storages, V: ViewQueries>(
     State(api): Shared<S, V>,
     headers: HeaderMap,
     Path((id, user)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let (id, user): (GroupId, UserId) = (named("group", &id)?, named("user", &user)?);
+    let (id, user): (GroupId, UserId) = (id_from_path("group", &id)?, id_from_path("user", &user)?);
     let command = api.command_on(&headers, &id)?;
     let left = api.service.leave(&command, id, user).await;
-    let saved = left.map_err(|failure| refused(&headers, failure))?;
-    api.saved(&id, &saved).done(StatusCode::NO_CONTENT)
+    let saved = left.map_err(|failure| rejected(&headers, failure))?;
+    api.saved(&id, &saved).empty(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn read<S: Storages, V: Questions>(
+pub(super) async fn read<S: Storages, V: ViewQueries>(
     State(api): Shared<S, V>,
     headers: HeaderMap,
     Path(id): Path<String>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    parameters: Result<Query<PageParameters>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let (id, known) = (named::<GroupId>("group", &id)?, Condition::if_none_match(&headers)?);
-    let after = &asked?.0.after.map_or_else(|| Ok(After::default()), |after| after.parse())?;
+    let (id, known) = (id_from_path::<GroupId>("group", &id)?, Condition::if_none_match(&headers)?);
+    let start = &parameters?.0.after.map_or_else(|| Ok(PageStart::default()), |after| after.parse())?;
     let view = api.synchronizer.view();
-    let group = api.ask(&headers, |streams| async move { view.group(&streams, id, after).await }).await?;
+    let group = api.query(&headers, |streams| async move { view.group(&streams, id, start).await }).await?;
     let mut group = group.ok_or_else(|| Problem::not_found(format!("there is no group {}", id.0)))?;
     let tag = Tag::of_group(&group);
     let next = next_page(&mut group.members, |after| format!("/groups/{}?after={after}", id.0));
-    let members = group.members.iter().map(|user| seen(&user.id, user.sequence));
-    let token = members.fold(seen(&id, group.sequence), |token, member| token.join(&member));
+    let members = group.members.iter().map(|user| stored_token(&user.id, user.sequence));
+    let token = members.fold(stored_token(&id, group.sequence), |token, member| token.join(&member));
     let page = GroupPage { id, name: group.name, members: group.members, next };
-    Answer { tokens: &api.tokens, tag, token }.read(known.as_ref(), &page)
+    Signed { tokens: &api.tokens, tag, token }.value(known.as_ref(), &page)
 }

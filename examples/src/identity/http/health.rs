@@ -1,19 +1,19 @@
-//! Whether the view is being kept, and how far behind it is.
+//! The health of the view: its state, its lag and its quarantine.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use eventsrc_core::StreamName;
-use eventsrc_core::synchronizer::SynchronizerState as Keeping;
+use eventsrc_core::synchronizer::SynchronizerState;
 use serde::Serialize;
 
-use super::Shared;
+use super::api::Shared;
 use super::body::Line;
 use super::problem::Problem;
 use crate::identity::storages::Storages;
-use crate::identity::views::Questions;
+use crate::identity::views::ViewQueries;
 
-/// How the view is.
+/// Body of the response.
 #[derive(Debug, Serialize)]
 struct Health {
     view: String,
@@ -24,7 +24,7 @@ struct Health {
     quarantined: Vec<Quarantined>,
 }
 
-/// A stream that stands still. Why it does may quote what is in it, which is not for everybody.
+/// A stream in quarantine. The error is left out, because it can quote payloads.
 #[derive(Debug, Serialize)]
 struct Quarantined {
     stream: StreamName,
@@ -32,19 +32,20 @@ struct Quarantined {
     since: String,
 }
 
-/// 503 if the view does not move on. Streams in quarantine are listed: they alone stand still.
-pub(super) async fn read<S: Storages, V: Questions>(State(api): Shared<S, V>) -> Result<Response, Problem> {
+/// Responds with 503 if the synchronizer does not run or has a last error. A stream in quarantine does not change the
+/// status, because only that stream stands still.
+pub(super) async fn read<S: Storages, V: ViewQueries>(State(api): Shared<S, V>) -> Result<Response, Problem> {
     let status = api.synchronizer.status().await.map_err(|error| Problem::of_view(&error))?;
-    let (state, runs) = match status.state {
-        Keeping::Running if status.last_errors.is_empty() => ("running", true),
-        Keeping::Running => ("in trouble", false),
-        Keeping::Stopped => ("stopped", false),
-        Keeping::Broken { .. } => ("broken", false),
+    let (state, is_healthy) = match status.state {
+        SynchronizerState::Running if status.last_errors.is_empty() => ("running", true),
+        SynchronizerState::Running => ("failing", false),
+        SynchronizerState::Stopped => ("stopped", false),
+        SynchronizerState::Broken { .. } => ("broken", false),
     };
-    let quarantined = status.quarantined.into_iter().map(|poison| Quarantined {
-        stream: poison.stream,
-        sequence: poison.sequence,
-        since: poison.time.to_string(),
+    let quarantined = status.quarantined.into_iter().map(|entry| Quarantined {
+        stream: entry.stream,
+        sequence: entry.sequence,
+        since: entry.time.to_string(),
     });
     let health = Health {
         view: status.view.to_string(),
@@ -54,6 +55,6 @@ pub(super) async fn read<S: Storages, V: Questions>(State(api): Shared<S, V>) ->
         waiting: status.stalled.len(),
         quarantined: quarantined.collect(),
     };
-    let code = if runs { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((code, Line(health)).into_response())
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, as the caller sees it: a problem document (RFC 9457), without anything secret.
+//! Errors as the caller sees them: problem documents (RFC 9457) that contain no secret.
 
 use std::error::Error;
 
@@ -14,29 +14,29 @@ use serde::Serialize;
 use super::body::Line;
 use crate::identity::command::{Failure, Reason};
 use crate::identity::text::InvalidText;
-use crate::identity::views::InvalidAfter;
+use crate::identity::views::InvalidPageStart;
 
-/// A request that was not answered as asked.
+/// The reason why a request was not fulfilled.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    /// What kind of problem it is, for programs.
+    /// Kind of the problem, for programs.
     kind: &'static str,
     detail: String,
-    older: Option<Older>,
+    stale: Option<StaleView>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The view is older than asked for.
+/// A view that is behind a token of the request.
 #[derive(Debug, Serialize)]
-struct Older {
+struct StaleView {
     view: String,
-    missing: Vec<Part>,
+    missing: Vec<MissingPart>,
 }
 
-/// A stream that the view does not have as far as asked for.
+/// A stream whose position in the view is behind the token.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Part {
+struct MissingPart {
     stream: StreamName,
     wanted: u64,
     position: u64,
@@ -45,15 +45,15 @@ struct Part {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), older: None, headers: Vec::new() }
+        Self { status, kind, detail: detail.into(), stale: None, headers: Vec::new() }
     }
 
-    /// The request does not follow the rules of HTTP, or of this service.
+    /// The request breaks a rule of HTTP or of this service.
     pub(super) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
 
-    /// The request is well-formed, and asks for what cannot be.
+    /// The request is well-formed and cannot be carried out.
     pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "body", detail)
     }
@@ -63,7 +63,7 @@ impl Problem {
     }
 
     pub(super) fn method_not_allowed(method: &Method) -> Self {
-        let detail = format!("{method} cannot be done here; the header Allow says what can");
+        let detail = format!("{method} is not allowed here; the header Allow lists the allowed methods");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail)
     }
 
@@ -75,25 +75,26 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
-    /// It may go well in a second.
+    /// The failure is transient; the caller can retry after a second.
     fn unavailable(kind: &'static str, detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail);
         problem.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
         problem
     }
 
-    /// What is wrong inside is for those who keep the service; the caller learns what to do next.
+    /// Logs `error` for the operators of the service. The caller gets a text that says what to do next: `unavailable` if the
+    /// failure is transient, `broken` otherwise.
     fn of_storage(error: &StorageError, unavailable: &'static str, broken: &'static str) -> Self {
-        tell(error);
+        log(error);
         match error.kind() {
             ErrorKind::Unavailable => Self::unavailable("unavailable", unavailable),
             _ => Self::internal(broken),
         }
     }
 
-    /// The database of the view, or what is in it.
+    /// The view cannot be read.
     pub(super) fn of_view(error: &StorageError) -> Self {
-        Self::of_storage(error, "the view is out of reach", "the view cannot be read")
+        Self::of_storage(error, "the view is unavailable; retry later", "the view cannot be read")
     }
 
     fn of_stale(stale: &Stale) -> Self {
@@ -104,27 +105,31 @@ impl Problem {
             )
         };
         if stale.missing.iter().any(|missing| matches!(missing.reason, StaleReason::Unreadable(_))) {
-            tell(stale);
+            log(stale);
         }
         let problem = if stale.missing.is_empty() {
             Self::unavailable("unavailable", "the view did not answer in time")
         } else if stale.missing.iter().any(stopped) {
-            Self::unavailable("stale", "the view does not move on, and is older than asked for")
+            Self::unavailable(
+                "stale",
+                "the view cannot reach the token: it is stopped, or a stream is in quarantine or unreadable",
+            )
         } else {
-            let detail = "the view did not become as new as asked for in time";
+            let detail = "the view did not reach the token in time; retry later";
             Self::new(StatusCode::GATEWAY_TIMEOUT, "stale", detail)
         };
-        let missing = stale.missing.iter().map(|MissingStream { stream, wanted, actual, reason }| Part {
-            stream: stream.clone(),
-            wanted: wanted.number,
-            position: actual.map_or(0, |actual| actual.number),
-            why: why_of(reason),
-        });
-        Self { older: Some(Older { view: stale.view.clone(), missing: missing.collect() }), ..problem }
+        let missing =
+            stale.missing.iter().map(|MissingStream { stream, wanted, actual, reason }| MissingPart {
+                stream: stream.clone(),
+                wanted: wanted.number,
+                position: actual.map_or(0, |actual| actual.number),
+                why: name_of(reason),
+            });
+        Self { stale: Some(StaleView { view: stale.view.clone(), missing: missing.collect() }), ..problem }
     }
 }
 
-fn why_of(reason: &StaleReason) -> &'static str {
+fn name_of(reason: &StaleReason) -> &'static str {
     match reason {
         StaleReason::Late => "late",
         StaleReason::NotStored => "not stored",
@@ -135,15 +140,15 @@ fn why_of(reason: &StaleReason) -> &'static str {
     }
 }
 
-/// Tells those who keep the service, on its standard error.
-fn tell(error: &dyn Error) {
-    let mut told = format!("error: {error}");
+/// Writes an error with its causes to standard error.
+fn log(error: &dyn Error) {
+    let mut text = format!("error: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
-        told = format!("{told}\n  because: {cause}");
+        text = format!("{text}\n  because: {cause}");
         source = cause.source();
     }
-    eprintln!("{told}");
+    eprintln!("{text}");
 }
 
 impl From<Failure> for Problem {
@@ -165,12 +170,14 @@ impl From<Failure> for Problem {
             Failure::Busy { .. } => Self::unavailable("busy", format!("{failure}; send the command again")),
             Failure::Unknown(error) => Self::of_storage(
                 &error.source,
-                "the command may be carried out in part: send it again, with the same Idempotency-Key",
-                "the command may be carried out in part, and its stream cannot be worked with",
+                "the command may be carried out in part; send it again with the same Idempotency-Key",
+                "the command may be carried out in part, and its stream cannot be used",
             ),
-            Failure::Unreadable(error) => {
-                Self::of_storage(error, "the storage is out of reach", "the storage cannot be read")
-            }
+            Failure::Unreadable(error) => Self::of_storage(
+                error,
+                "the storage is unavailable; retry later",
+                "the storage cannot be read",
+            ),
         }
     }
 }
@@ -187,7 +194,7 @@ impl From<AtLeastError> for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
-        Self::of_storage(&error, "the storage is out of reach", "the storage cannot be read")
+        Self::of_storage(&error, "the storage is unavailable; retry later", "the storage cannot be read")
     }
 }
 
@@ -203,8 +210,8 @@ impl From<InvalidText> for Problem {
     }
 }
 
-impl From<InvalidAfter> for Problem {
-    fn from(error: InvalidAfter) -> Self {
+impl From<InvalidPageStart> for Problem {
+    fn from(error: InvalidPageStart) -> Self {
         Self::malformed(error.to_string())
     }
 }
@@ -221,7 +228,7 @@ impl From<QueryRejection> for Problem {
     }
 }
 
-/// A problem as it is sent.
+/// Body of a problem document.
 #[derive(Debug, Serialize)]
 struct Document {
     #[serde(rename = "type")]
@@ -230,7 +237,7 @@ struct Document {
     status: u16,
     detail: String,
     #[serde(flatten)]
-    older: Option<Older>,
+    stale: Option<StaleView>,
 }
 
 impl IntoResponse for Problem {
@@ -240,7 +247,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason(),
             status: self.status.as_u16(),
             detail: self.detail,
-            older: self.older,
+            stale: self.stale,
         };
         let mut response = (self.status, Line(document)).into_response();
         let headers = response.headers_mut();
@@ -262,9 +269,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whether_waiting_is_of_use_is_told_and_what_is_wrong_inside_is_not() {
+    fn a_stale_view_is_retryable_or_not_and_its_errors_stay_secret() {
         let secret = Arc::new(StorageError::new(ErrorKind::Unavailable, "a secret"));
-        for (reason, status, told) in [
+        for (reason, status, why) in [
             (StaleReason::Late, 504, "late"),
             (StaleReason::NotStored, 504, "not stored"),
             (StaleReason::Quarantined, 503, "quarantined"),
@@ -277,10 +284,10 @@ mod tests {
             let stale = Stale { view: "identity v1".into(), waited: Duration::ZERO, missing };
             let problem = Problem::from(AtLeastError::from(stale));
             assert_eq!(problem.status, status);
-            assert_eq!(problem.headers.len(), usize::from(status == 503), "only then there is a later");
+            assert_eq!(problem.headers.len(), usize::from(status == 503), "only a 503 has Retry-After");
             let stream = "user/1".parse().unwrap();
-            let expected = Part { stream, wanted: 3, position: 2, why: told };
-            assert_eq!(problem.older.as_ref().unwrap().missing, [expected]);
+            let expected = MissingPart { stream, wanted: 3, position: 2, why };
+            assert_eq!(problem.stale.as_ref().unwrap().missing, [expected]);
             assert!(!format!("{problem:?}").contains("secret"));
         }
     }

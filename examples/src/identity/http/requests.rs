@@ -1,4 +1,4 @@
-//! What requests say in their headers and addresses.
+//! The headers and paths of requests.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use axum::http::{HeaderMap, HeaderName};
 use eventsrc_core::{CommitId, StreamKey, StreamName, Token};
 use uuid::Uuid;
 
-use super::Api;
+use super::api::Api;
 use super::conditions::Condition;
 use super::problem::Problem;
 use crate::identity::command::{Command, Failure, Reason};
 use crate::identity::storages::Storages;
-use crate::identity::views::{Found, Questions};
+use crate::identity::views::{ViewQueries, ViewResult};
 
-/// The tokens that an answer has to be at least as new as.
+/// Header with tokens: the response must be at least as new as all of them.
 const AT_LEAST: HeaderName = HeaderName::from_static("eventsrc-at-least");
-/// The caller's own id of a command.
+/// Header with the id that the caller gave the command.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// How long to wait, among other things (RFC 7240).
+/// Header with preferences, such as the wait (RFC 7240).
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// How long a question waits for the view unless it says so itself.
-const WAIT: Duration = Duration::from_secs(1);
-/// How long it waits at most, whatever it says.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Default wait of a query for the view.
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+/// Maximum wait of a query, whatever the request prefers.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
-impl<S: Storages, V: Questions> Api<S, V> {
-    /// A command as the request describes it.
+impl<S: Storages, V: ViewQueries> Api<S, V> {
+    /// Creates the command of a request from its headers.
     pub(super) fn command(&self, headers: &HeaderMap) -> Result<Command, Problem> {
         let command = match idempotency_key(headers)? {
             Some(id) => Command::new(CommitId(id)),
@@ -35,7 +35,8 @@ impl<S: Storages, V: Questions> Api<S, V> {
         Ok(command.having_seen(&self.at_least(headers)?))
     }
 
-    /// A command on what there is, carried out only if that is as the request says.
+    /// Creates a command on an existing stream, which is carried out only if the stream meets the `If-Match` of the
+    /// request.
     pub(super) fn command_on<K: StreamKey>(&self, headers: &HeaderMap, key: &K) -> Result<Command, Problem> {
         let command = self.command(headers)?;
         Ok(match Condition::if_match(headers)?.and_then(|condition| condition.sequences(key)) {
@@ -44,23 +45,23 @@ impl<S: Storages, V: Questions> Api<S, V> {
         })
     }
 
-    /// What `question` makes of the view, once it has all that the request has seen.
-    pub(super) async fn ask<T, R>(
+    /// Returns the result of `query` on the view, once the view has every commit of the request's tokens.
+    pub(super) async fn query<T, R>(
         &self,
         headers: &HeaderMap,
-        question: impl Fn(std::sync::Arc<[StreamName]>) -> R,
+        query: impl Fn(std::sync::Arc<[StreamName]>) -> R,
     ) -> Result<T, Problem>
     where
-        R: Future<Output = Found<T>>,
+        R: Future<Output = ViewResult<T>>,
     {
-        Ok(self.synchronizer.at_least(&self.at_least(headers)?, wait(headers), question).await?)
+        Ok(self.synchronizer.at_least(&self.at_least(headers)?, wait(headers), query).await?)
     }
 
-    /// All tokens of the request, joined.
+    /// Returns the join of all tokens of the request.
     fn at_least(&self, headers: &HeaderMap) -> Result<Token, Problem> {
         let mut all = Token::default();
         for value in headers.get_all(AT_LEAST) {
-            let value = value.to_str().map_err(|_| Problem::malformed("a token is plain text"))?;
+            let value = value.to_str().map_err(|_| Problem::malformed("a token must be ASCII text"))?;
             for text in value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
                 all = all.join(&self.tokens.decode(text)?);
             }
@@ -69,14 +70,14 @@ impl<S: Storages, V: Questions> Api<S, V> {
     }
 }
 
-/// A UUID, with or without the quotes that the draft of the header asks for.
+/// Reads the `Idempotency-Key`: a UUID, with or without the quotes that the draft of the header requires.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let id = value.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse().ok());
-    id.map(Some).ok_or_else(|| Problem::malformed("an Idempotency-Key is a UUID"))
+    id.map(Some).ok_or_else(|| Problem::malformed("the Idempotency-Key must be a UUID"))
 }
 
-/// `Prefer: wait=5` waits for five seconds. A preference that is not understood is passed over, as the standard says.
+/// Reads the wait: `Prefer: wait=5` is five seconds. Unknown preferences are ignored, as RFC 7240 requires.
 fn wait(headers: &HeaderMap) -> Duration {
     let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let waits = preferences.flat_map(|text| text.split(',')).filter_map(|preference| {
@@ -84,16 +85,16 @@ fn wait(headers: &HeaderMap) -> Duration {
         let is_wait = name.trim().eq_ignore_ascii_case("wait");
         is_wait.then(|| seconds.trim().trim_matches('"').parse().ok())?
     });
-    waits.map(Duration::from_secs).next().map_or(WAIT, |wait| wait.min(LONGEST_WAIT))
+    waits.map(Duration::from_secs).next().map_or(DEFAULT_WAIT, |wait| wait.min(MAX_WAIT))
 }
 
-/// What an address names; whatever is no id names nothing.
-pub(super) fn named<K: StreamKey>(category: &str, id: &str) -> Result<K, Problem> {
+/// Parses an id of a path. A malformed id is answered like an id that does not exist.
+pub(super) fn id_from_path<K: StreamKey>(category: &str, id: &str) -> Result<K, Problem> {
     K::from_parts(category, id).ok_or_else(|| Problem::not_found(format!("there is no {category} {id:?}")))
 }
 
-/// A command on something that is not there, and was meant for whatever is, is one whose condition is not met.
-pub(super) fn refused(headers: &HeaderMap, failure: Failure) -> Problem {
+/// Converts a failure. A command on a missing user or group with `If-Match: *` fails by its condition.
+pub(super) fn rejected(headers: &HeaderMap, failure: Failure) -> Problem {
     if let Failure::Rejected(reasons) = &failure
         && let Reason::NoUser(_) | Reason::NoGroup(_) = reasons.first()
         && let Ok(Some(Condition::Anything)) = Condition::if_match(headers)
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_read_where_there_is_one_and_bounded() {
+    fn the_wait_is_read_and_bounded() {
         for (value, seconds) in [
             ("wait=5", 5),
             ("respond-async, WAIT = \"0\"", 0),

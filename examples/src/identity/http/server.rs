@@ -1,4 +1,4 @@
-//! The server: where it listens, and how it ends.
+//! The HTTP server, and its graceful shutdown.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,60 +10,61 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{Api, routes};
+use super::api::Api;
+use super::routes::routes;
 use crate::identity::storages::Storages;
-use crate::identity::views::Questions;
+use crate::identity::views::ViewQueries;
 
-/// Answers requests until it is stopped.
+/// A running server. It serves until [`Server::stop`] is called or it is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
-    /// Ends when no request is being answered any more.
-    open: mpsc::Receiver<()>,
+    /// Closes when no request is in flight.
+    in_flight: mpsc::Receiver<()>,
 }
 
-/// How long requests may take to end once the server is stopped; more than the longest wait of a question.
-const DRAIN: Duration = Duration::from_secs(15);
+/// Maximum time that requests may take after the server is stopped. It exceeds the longest wait of a query.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Server {
-    /// Listens at `address`; port 0 is any that is free.
+    /// Starts a server that listens at `address`. Port 0 selects a free port.
     ///
     /// # Errors
     ///
-    /// If that address cannot be had.
-    pub async fn start<S: Storages, V: Questions>(
+    /// If the address cannot be bound.
+    pub async fn start<S: Storages, V: ViewQueries>(
         address: impl ToSocketAddrs,
         api: Api<S, V>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let (opened, open) = mpsc::channel(1);
-        let serving = axum::serve(listener, routes(Arc::new(api), opened));
-        // Whoever drops the sender is gone, and the server with it.
+        let (request_in_flight, in_flight) = mpsc::channel(1);
+        let serving = axum::serve(listener, routes(Arc::new(api), request_in_flight));
+        // The server also shuts down if `Server`, which holds the sender, is dropped.
         let serving = serving.with_graceful_shutdown(async move { drop(stopped.await) });
         let serving = tokio::spawn(serving.into_future());
-        Ok(Self { address, stop, serving, open })
+        Ok(Self { address, stop, serving, in_flight })
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more requests, and waits for those that it has; not for ever.
+    /// Accepts no more requests, and waits for those in flight, but no longer than 15 s.
     pub async fn stop(mut self, clock: &dyn Clock) {
         drop(self.stop);
         let drained = async {
-            // What went wrong with a connection was seen by its caller.
+            // The caller of a connection has seen its error.
             drop((&mut self.serving).await);
-            let _: Option<()> = self.open.recv().await;
+            let _: Option<()> = self.in_flight.recv().await;
         };
         tokio::select! {
             () = drained => {}
-            () = clock.sleep(DRAIN) => self.serving.abort(),
+            () = clock.sleep(DRAIN_TIMEOUT) => self.serving.abort(),
         }
     }
 }

@@ -1,36 +1,36 @@
-//! What events do to the rows, whatever database those are in.
+//! The changes of a batch, added up by row, for any database.
 
 use std::collections::BTreeMap;
 
 use eventsrc_core::Event;
 use eventsrc_core::storage::Either;
 
-use super::{FollowedEvent, FollowedKey};
+use super::followed::{FollowedEvent, FollowedKey};
 use crate::identity::events::{GroupEvent, UserEvent};
 use crate::identity::keys::{GroupId, UserId};
 
-/// What some events come to: each row once, and in the order of the keys, so that one statement can write them all and
-/// two transactions never wait for each other in a circle.
+/// Changes to the rows, one entry per row and in the order of the keys: one statement can write them all, and two
+/// transactions cannot deadlock.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) users: BTreeMap<UserId, UserChange>,
     pub(super) groups: BTreeMap<GroupId, GroupChange>,
-    /// Whether the user is in the group.
+    /// True if the user is a member of the group.
     pub(super) members: BTreeMap<(GroupId, UserId), bool>,
 }
 
-/// What becomes of a user's row. Where a text is `None`, the row keeps what it has.
+/// New values of a user's row. The row keeps its value where a field is `None`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct UserChange {
     pub(super) name: Option<String>,
     pub(super) email: Option<String>,
     pub(super) display_name: Option<String>,
-    /// The row keeps its id and its sequence, and loses all that is personal.
+    /// True if the user was deleted. The row then keeps its id and sequence, and loses all personal data.
     pub(super) deleted: bool,
     pub(super) sequence: u64,
 }
 
-/// What becomes of a group's row. Where the name is `None`, the row keeps what it has.
+/// New values of a group's row. The row keeps its name if `name` is `None`.
 #[derive(Debug, Default)]
 pub(super) struct GroupChange {
     pub(super) name: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct GroupChange {
 }
 
 impl Changes {
-    /// What `events`, of which those of one stream are in order, come to.
+    /// Adds up `events`. The events of one stream are in order.
     pub(super) fn of<'a>(
         events: impl IntoIterator<Item = Event<'a, FollowedKey, u64, FollowedEvent>>,
     ) -> Self {
@@ -48,7 +48,7 @@ impl Changes {
             match (event.key(), event.payload) {
                 (Either::Left(id), Either::Left(payload)) => changes.user(*id, sequence, payload),
                 (Either::Right(id), Either::Right(payload)) => changes.group(*id, sequence, payload),
-                _ => unreachable!("a storage that stands beside another keeps its own payloads"),
+                _ => unreachable!("the key and the payload of an event come from the same storage"),
             }
         }
         changes

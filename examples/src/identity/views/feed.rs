@@ -1,18 +1,18 @@
-//! The feeds of users and of groups, for a view that follows both.
+//! Feeds of users or groups, for a view that follows both.
 
 use eventsrc_core::StorageError;
 use eventsrc_core::feed::{ChangeFeed, Delivery};
 
-use super::{FollowedEvent, FollowedKey};
+use super::followed::{FollowedEvent, FollowedKey};
 
-/// A feed of one kind of stream, as a feed of both.
-pub(super) struct OfBoth<F: ChangeFeed> {
+/// Converts a feed of one kind of stream to a feed of both kinds.
+pub(super) struct EitherFeed<F: ChangeFeed> {
     pub(super) feed: F,
     pub(super) key: fn(F::Key) -> FollowedKey,
     pub(super) event: fn(F::Payload) -> FollowedEvent,
 }
 
-impl<F: ChangeFeed<Sequence = u64, Payload: Clone>> ChangeFeed for OfBoth<F> {
+impl<F: ChangeFeed<Sequence = u64, Payload: Clone>> ChangeFeed for EitherFeed<F> {
     type Key = FollowedKey;
     type Sequence = u64;
     type Payload = FollowedEvent;

@@ -1,4 +1,4 @@
-//! The view in memory: what the others are judged by.
+//! The view in memory: the reference for the other databases.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,17 @@ use eventsrc_core::StreamName;
 use eventsrc_core::view::MemoryView;
 
 use super::changes::{Changes, UserChange};
-use super::{After, FollowedEvent, FollowedKey, Found, GroupRow, PAGE, Questions, UserRow, definition};
+use super::followed::{FollowedEvent, FollowedKey, definition};
+use super::page::{PAGE, PageStart};
+use super::queries::{ViewQueries, ViewResult};
+use super::rows::{GroupRow, UserRow};
 use crate::identity::keys::{GroupId, UserId};
 use crate::identity::text::Email;
 
-/// Lives as long as the process.
+/// A view that lasts as long as the process.
 pub type InMemoryView = MemoryView<FollowedKey, u64, FollowedEvent, Tables>;
 
-/// The tables.
+/// The tables in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
     users: BTreeMap<UserId, UserChange>,
@@ -21,7 +24,7 @@ pub struct Tables {
     members: BTreeSet<(GroupId, UserId)>,
 }
 
-/// An empty view.
+/// Creates an empty view.
 pub fn in_memory() -> InMemoryView {
     MemoryView::new(definition(), |tables: &mut Tables, event| {
         tables.apply(Changes::of([event]));
@@ -44,8 +47,8 @@ impl Tables {
             let group = self.groups.entry(id).or_default();
             *group = (change.name.unwrap_or_else(|| std::mem::take(&mut group.0)), change.sequence);
         }
-        for (member, is_in) in changes.members {
-            if is_in {
+        for (member, is_member) in changes.members {
+            if is_member {
                 self.members.insert(member);
             } else {
                 self.members.remove(&member);
@@ -58,13 +61,13 @@ impl Tables {
         Some(UserRow { id, name: name?, email: email?, display_name, sequence })
     }
 
-    fn group(&self, id: GroupId, after: &After) -> Option<GroupRow> {
+    fn group(&self, id: GroupId, start: &PageStart) -> Option<GroupRow> {
         let (name, sequence) = self.groups.get(&id)?.clone();
         let members = || self.members.iter().filter(|(group, _)| *group == id).map(|(_, user)| *user);
         Some(GroupRow {
             id,
             name,
-            members: page(members().filter_map(|user| self.user(user)), after),
+            members: page(members().filter_map(|user| self.user(user)), start),
             sequence,
             members_sequence: members()
                 .filter_map(|user| self.users.get(&user))
@@ -74,20 +77,20 @@ impl Tables {
     }
 }
 
-fn page(users: impl Iterator<Item = UserRow>, after: &After) -> Vec<UserRow> {
-    let is_after = |user: &UserRow| (&user.name, user.id) > (&after.name, after.id);
+fn page(users: impl Iterator<Item = UserRow>, start: &PageStart) -> Vec<UserRow> {
+    let is_after = |user: &UserRow| (&user.name, user.id) > (&start.name, start.id);
     let mut users = Vec::from_iter(users.filter(is_after));
     users.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     users.truncate(PAGE + 1);
     users
 }
 
-impl Questions for InMemoryView {
-    async fn user(&self, streams: &[StreamName], id: UserId) -> Found<Option<UserRow>> {
+impl ViewQueries for InMemoryView {
+    async fn user(&self, streams: &[StreamName], id: UserId) -> ViewResult<Option<UserRow>> {
         Ok(self.read(streams, |tables| tables.user(id)))
     }
 
-    async fn users_by_email(&self, streams: &[StreamName], email: &Email) -> Found<Vec<UserRow>> {
+    async fn users_by_email(&self, streams: &[StreamName], email: &Email) -> ViewResult<Vec<UserRow>> {
         let has_it = |user: &UserRow| user.email == email.to_string();
         Ok(self.read(streams, |tables| {
             tables.users.keys().filter_map(|id| tables.user(*id)).filter(has_it).collect()
@@ -98,15 +101,20 @@ impl Questions for InMemoryView {
         &self,
         streams: &[StreamName],
         prefix: &str,
-        after: &After,
-    ) -> Found<Vec<UserRow>> {
+        start: &PageStart,
+    ) -> ViewResult<Vec<UserRow>> {
         let begins = |user: &UserRow| user.name.starts_with(prefix);
         Ok(self.read(streams, |tables| {
-            page(tables.users.keys().filter_map(|id| tables.user(*id)).filter(begins), after)
+            page(tables.users.keys().filter_map(|id| tables.user(*id)).filter(begins), start)
         }))
     }
 
-    async fn group(&self, streams: &[StreamName], id: GroupId, after: &After) -> Found<Option<GroupRow>> {
-        Ok(self.read(streams, |tables| tables.group(id, after)))
+    async fn group(
+        &self,
+        streams: &[StreamName],
+        id: GroupId,
+        start: &PageStart,
+    ) -> ViewResult<Option<GroupRow>> {
+        Ok(self.read(streams, |tables| tables.group(id, start)))
     }
 }

@@ -1,4 +1,4 @@
-//! The view in Postgres: each batch in one statement a table.
+//! The view in Postgres. A batch takes one statement for each table, or two for the members.
 
 use eventsrc_core::view::{Batch, ViewError};
 use eventsrc_core::{StorageError, StreamName, ViewDefinition};
@@ -9,27 +9,30 @@ use futures::{future, try_join};
 use uuid::Uuid;
 
 use super::changes::Changes;
-use super::{After, FollowedEvent, FollowedKey, Found, GroupRow, PAGE, Questions, UserRow, definition};
+use super::followed::{FollowedEvent, FollowedKey, definition};
+use super::page::{PAGE, PageStart};
+use super::queries::{ViewQueries, ViewResult};
+use super::rows::{GroupRow, UserRow};
 use crate::identity::keys::{GroupId, UserId};
 use crate::identity::text::Email;
 
-/// Lives as long as the database, and is kept and read by any number of processes.
+/// A view that any number of processes can update and read.
 pub type InPostgresView = PostgresView<FollowedKey, u64, FollowedEvent, PostgresTables>;
 
 /// Opens the view in `postgres`.
 ///
 /// # Errors
 ///
-/// As for [`PostgresView::open`].
+/// The errors of [`PostgresView::open`].
 pub async fn in_postgres(postgres: &Postgres) -> Result<InPostgresView, StorageError> {
     PostgresView::open(postgres, PostgresTables).await
 }
 
-/// The tables, and how events get into them.
+/// The tables in Postgres.
 #[derive(Debug, Clone, Copy)]
 pub struct PostgresTables;
 
-/// The same tables as in SQLite. Names are compared byte by byte, for a prefix is a range then.
+/// The same tables as in SQLite. Names are compared byte by byte, so that a prefix is a range.
 const TABLES: &str = r#"
     CREATE TABLE users_v1 (
         id uuid PRIMARY KEY, name text COLLATE "C", email text, display_name text, sequence bigint NOT NULL
@@ -79,7 +82,7 @@ impl View<FollowedKey, u64, FollowedEvent> for PostgresTables {
         batch: &Batch<FollowedKey, u64, FollowedEvent>,
     ) -> Result<(), ViewError> {
         let changes = Changes::of(batch.events());
-        // All are on their way at once.
+        // The statements are pipelined.
         try_join!(
             put_users(transaction, &changes),
             put_groups(transaction, &changes),
@@ -120,25 +123,25 @@ async fn put_groups(transaction: &Transaction, changes: &Changes) -> Result<(), 
     Ok(())
 }
 
-/// Does `put` with those members who are in their group by now, or those who are not.
+/// Runs `statement` with the members that were added, or with those that were removed.
 async fn put_members(
     transaction: &Transaction,
     changes: &Changes,
-    are_in: bool,
-    put: &str,
+    added: bool,
+    statement: &str,
 ) -> Result<(), ViewError> {
-    let members = changes.members.iter().filter(|(_, is_in)| **is_in == are_in);
+    let members = changes.members.iter().filter(|(_, is_member)| **is_member == added);
     let (groups, users): (Vec<_>, Vec<_>) = members.map(|((group, user), _)| (group.0, user.0)).unzip();
     if groups.is_empty() {
         return Ok(());
     }
-    let put = transaction.prepare_cached(put).await?;
-    transaction.execute(&put, &[&groups, &users]).await?;
+    let statement = transaction.prepare_cached(statement).await?;
+    transaction.execute(&statement, &[&groups, &users]).await?;
     Ok(())
 }
 
-impl Questions for InPostgresView {
-    async fn user(&self, streams: &[StreamName], id: UserId) -> Found<Option<UserRow>> {
+impl ViewQueries for InPostgresView {
+    async fn user(&self, streams: &[StreamName], id: UserId) -> ViewResult<Option<UserRow>> {
         let sql =
             "SELECT id, name, email, display_name, sequence FROM users WHERE id = $1 AND name IS NOT NULL";
         self.read(streams, |transaction| async move {
@@ -148,7 +151,7 @@ impl Questions for InPostgresView {
         .await
     }
 
-    async fn users_by_email(&self, streams: &[StreamName], email: &Email) -> Found<Vec<UserRow>> {
+    async fn users_by_email(&self, streams: &[StreamName], email: &Email) -> ViewResult<Vec<UserRow>> {
         let sql =
             "SELECT id, name, email, display_name, sequence FROM users WHERE email = $1 ORDER BY name, id";
         let email = &email.to_string();
@@ -163,21 +166,26 @@ impl Questions for InPostgresView {
         &self,
         streams: &[StreamName],
         prefix: &str,
-        after: &After,
-    ) -> Found<Vec<UserRow>> {
+        start: &PageStart,
+    ) -> ViewResult<Vec<UserRow>> {
         let sql = "
             SELECT id, name, email, display_name, sequence FROM users
             WHERE name >= $1 AND name < $2 AND (name, id) > ($3, $4) ORDER BY name, id LIMIT $5";
-        // Every character of a name comes before this one.
+        // This character is greater than all characters of a name.
         let to = &format!("{prefix}\u{7f}");
         self.read(streams, |transaction| async move {
             let find = transaction.prepare_cached(sql).await?;
-            users(&transaction.query(&find, &[&prefix, to, &after.name, &after.id.0, &LIMIT]).await?)
+            users(&transaction.query(&find, &[&prefix, to, &start.name, &start.id.0, &LIMIT]).await?)
         })
         .await
     }
 
-    async fn group(&self, streams: &[StreamName], id: GroupId, after: &After) -> Found<Option<GroupRow>> {
+    async fn group(
+        &self,
+        streams: &[StreamName],
+        id: GroupId,
+        start: &PageStart,
+    ) -> ViewResult<Option<GroupRow>> {
         let group = "
             SELECT name, sequence, (
                 SELECT coalesce(sum(users.sequence), 0)::bigint FROM members JOIN users ON users.id = user_id
@@ -190,7 +198,7 @@ impl Questions for InPostgresView {
             let (group, members) =
                 future::try_join(transaction.prepare_cached(group), transaction.prepare_cached(members))
                     .await?;
-            let page: &[&(dyn ToSql + Sync)] = &[&id.0, &after.name, &after.id.0, &LIMIT];
+            let page: &[&(dyn ToSql + Sync)] = &[&id.0, &start.name, &start.id.0, &LIMIT];
             let (group, members) =
                 future::try_join(transaction.query_opt(&group, &[&id.0]), transaction.query(&members, page))
                     .await?;
@@ -207,7 +215,7 @@ impl Questions for InPostgresView {
     }
 }
 
-/// One more than a page has, to see whether there is another.
+/// One more than a page has, which shows whether there is another page.
 const LIMIT: i64 = PAGE as i64 + 1;
 
 fn users(rows: &[Row]) -> Result<Vec<UserRow>, Error> {

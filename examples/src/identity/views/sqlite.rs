@@ -1,4 +1,4 @@
-//! The view in an SQLite file: that of the events, or another.
+//! The view in an SQLite file: the file of the events, or another one.
 
 use eventsrc_core::view::{Batch, ViewError};
 use eventsrc_core::{StorageError, StreamName, ViewDefinition};
@@ -6,28 +6,31 @@ use eventsrc_sqlite::rusqlite::{self, Connection, OptionalExtension, Row, ToSql,
 use eventsrc_sqlite::{Database, SqliteView, View};
 
 use super::changes::Changes;
-use super::{After, FollowedEvent, FollowedKey, Found, GroupRow, PAGE, Questions, UserRow, definition};
+use super::followed::{FollowedEvent, FollowedKey, definition};
+use super::page::{PAGE, PageStart};
+use super::queries::{ViewQueries, ViewResult};
+use super::rows::{GroupRow, UserRow};
 use crate::identity::keys::{GroupId, UserId};
 use crate::identity::text::Email;
 
-/// Lives as long as the file.
+/// A view in a file.
 pub type InSqliteView = SqliteView<FollowedKey, u64, FollowedEvent, SqliteTables>;
 
 /// Opens the view in `database`.
 ///
 /// # Errors
 ///
-/// As for [`SqliteView::open`].
+/// The errors of [`SqliteView::open`].
 pub async fn in_sqlite(database: &Database) -> Result<InSqliteView, StorageError> {
     SqliteView::open(database, SqliteTables).await
 }
 
-/// The tables, and how events get into them.
+/// The tables in SQLite.
 #[derive(Debug, Clone, Copy)]
 pub struct SqliteTables;
 
-/// Nothing is unique but ids: streams are applied apart, so for a moment a name may be at its old and its new owner.
-/// A deleted user keeps id and sequence, and has no name.
+/// Only ids are unique: streams are applied independently, so a name can belong to its old and its new owner for a
+/// moment. A deleted user keeps its id and sequence, and has no name.
 const TABLES: &str = "
     CREATE TABLE users_v1 (
         id TEXT PRIMARY KEY, name TEXT, email TEXT, display_name TEXT, sequence INTEGER NOT NULL
@@ -82,16 +85,16 @@ impl View<FollowedKey, u64, FollowedEvent> for SqliteTables {
         let mut add = transaction.prepare_cached("INSERT OR IGNORE INTO members_v1 VALUES (?1, ?2)")?;
         let mut remove =
             transaction.prepare_cached("DELETE FROM members_v1 WHERE group_id = ?1 AND user_id = ?2")?;
-        for ((group, user), is_in) in &changes.members {
-            let put = if *is_in { &mut add } else { &mut remove };
+        for ((group, user), is_member) in &changes.members {
+            let put = if *is_member { &mut add } else { &mut remove };
             put.execute([group.0.to_string(), user.0.to_string()])?;
         }
         Ok(())
     }
 }
 
-impl Questions for InSqliteView {
-    async fn user(&self, streams: &[StreamName], id: UserId) -> Found<Option<UserRow>> {
+impl ViewQueries for InSqliteView {
+    async fn user(&self, streams: &[StreamName], id: UserId) -> ViewResult<Option<UserRow>> {
         let sql =
             "SELECT id, name, email, display_name, sequence FROM users WHERE id = ?1 AND name IS NOT NULL";
         let id = id.0.to_string();
@@ -99,7 +102,7 @@ impl Questions for InSqliteView {
             .await
     }
 
-    async fn users_by_email(&self, streams: &[StreamName], email: &Email) -> Found<Vec<UserRow>> {
+    async fn users_by_email(&self, streams: &[StreamName], email: &Email) -> ViewResult<Vec<UserRow>> {
         let sql =
             "SELECT id, name, email, display_name, sequence FROM users WHERE email = ?1 ORDER BY name, id";
         let email = email.to_string();
@@ -110,21 +113,26 @@ impl Questions for InSqliteView {
         &self,
         streams: &[StreamName],
         prefix: &str,
-        after: &After,
-    ) -> Found<Vec<UserRow>> {
+        start: &PageStart,
+    ) -> ViewResult<Vec<UserRow>> {
         let sql = "
             SELECT id, name, email, display_name, sequence FROM users
             WHERE name >= ?1 AND name < ?2 AND (name, id) > (?3, ?4) ORDER BY name, id LIMIT ?5";
-        // Every character of a name comes before this one.
+        // This character is greater than all characters of a name.
         let (from, to) = (prefix.to_owned(), format!("{prefix}\u{7f}"));
-        let After { name, id } = after.clone();
+        let PageStart { name, id } = start.clone();
         self.read(streams, move |connection| {
             users(connection, sql, &[&from, &to, &name, &id.0.to_string(), &LIMIT])
         })
         .await
     }
 
-    async fn group(&self, streams: &[StreamName], id: GroupId, after: &After) -> Found<Option<GroupRow>> {
+    async fn group(
+        &self,
+        streams: &[StreamName],
+        id: GroupId,
+        start: &PageStart,
+    ) -> ViewResult<Option<GroupRow>> {
         let group = "
             SELECT name, sequence, (
                 SELECT coalesce(sum(users.sequence), 0) FROM members JOIN users ON users.id = user_id
@@ -133,7 +141,7 @@ impl Questions for InSqliteView {
         let members = "
             SELECT id, name, email, display_name, sequence FROM members JOIN users ON id = user_id
             WHERE group_id = ?1 AND (name, id) > (?2, ?3) ORDER BY name, id LIMIT ?4";
-        let After { name, id: user } = after.clone();
+        let PageStart { name, id: user } = start.clone();
         self.read(streams, move |connection| {
             let text = id.0.to_string();
             let found = connection
@@ -148,7 +156,7 @@ impl Questions for InSqliteView {
     }
 }
 
-/// One more than a page has, to see whether there is another.
+/// One more than a page has, which shows whether there is another page.
 const LIMIT: i64 = PAGE as i64 + 1;
 
 fn users(connection: &Connection, sql: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<Vec<UserRow>> {

@@ -1,4 +1,4 @@
-//! The SDK alone: an item an event, with short names, and a transaction a command.
+//! The SDK alone: one item per event, with short attribute names, and one transaction per command.
 
 use std::collections::HashMap;
 
@@ -58,7 +58,7 @@ impl Peer for ByHand {
                 query.expression_attribute_values(":k", AttributeValue::S(stream.into())).send().await?;
             for item in page.items() {
                 let payload = item.get("p").and_then(|payload| payload.as_s().ok());
-                let entry: Entry = serde_json::from_str(payload.context("there is a payload")?)?;
+                let entry: Entry = serde_json::from_str(payload.context("the item has no payload")?)?;
                 account.apply(entry.amount);
             }
             after = page.last_evaluated_key.filter(|after| !after.is_empty());

@@ -1,4 +1,4 @@
-//! `cqrs-es` with `dynamo-es`: an aggregate in an event store, without snapshots (those of 0.5.0 are wrong).
+//! `cqrs-es` with `dynamo-es`: an aggregate in an event store, without snapshots (those of 0.5.0 are incorrect).
 
 use anyhow::Result;
 use async_trait::async_trait;

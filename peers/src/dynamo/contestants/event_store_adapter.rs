@@ -1,4 +1,4 @@
-//! `event-store-adapter-rs`: events and their head, one event a call; no snapshot is written.
+//! `event-store-adapter-rs`: events and their head, with one event per call and without snapshots.
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;

@@ -1,4 +1,4 @@
-//! The libraries, each in a file of its own.
+//! The libraries, one per file.
 
 mod by_hand;
 mod dynamo_es;
@@ -7,7 +7,7 @@ mod ours;
 
 use super::Contestant;
 
-/// All of them, ours first.
+/// All libraries, ours first.
 pub(super) const ALL: &[Contestant] = &[
     self::ours::REMEMBERING,
     self::ours::LOADING,

@@ -1,4 +1,4 @@
-//! eventsrc on DynamoDB. By default a `Decider` remembers the values of streams; that it loads them is measured beside.
+//! eventsrc on DynamoDB. By default a `Decider` remembers the values of streams; loading them is measured separately.
 
 use std::sync::Arc;
 
@@ -51,12 +51,12 @@ impl Peer for Ours {
     async fn command(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
         let operations: Vec<_> = entries.into_iter().map(Operation::<_, PreconditionFailed, _>::insert).collect();
         let outcome = self.decider.save_all(&key(stream)?, &Context::default(), &operations).await?;
-        ensure!(matches!(outcome, Outcome::Saved(_)), "nobody else saves to this stream");
+        ensure!(matches!(outcome, Outcome::Saved(_)), "a save to a stream with one writer was not stored");
         Ok(())
     }
 
     async fn load(&self, stream: &str) -> Result<Account> {
         let account = self.decider.query().get(&key(stream)?, Consistency::LatestEvent).await?;
-        account.context("the stream is there")
+        account.context("the stream does not exist")
     }
 }

@@ -11,7 +11,7 @@ use crate::dynamodb::record::{DestinationRecords, StreamRecords};
 use crate::record::user::User;
 use crate::record::{Decoder, Record};
 
-/// Both decoders, of the same table.
+/// Both decoders, for the same table.
 struct Records(StreamRecords<User, u64, String>, DestinationRecords<User, u64, String>);
 
 trait Reads<R> {
@@ -92,10 +92,12 @@ fn assert_commit(decoded: &Decoded<User, u64, String>) {
 }
 
 fn assert_hint(decoded: &Decoded<User, u64, String>, stream: Option<&str>, words: &str) {
-    let [Anomaly::Unreadable { stream: found, why }] = &decoded.anomalies[..] else { panic!("{decoded:?}") };
+    let [Anomaly::Unreadable { stream: found, reason }] = &decoded.anomalies[..] else {
+        panic!("{decoded:?}")
+    };
     assert_eq!(found.as_ref().map(StreamName::as_str), stream);
-    assert!(why.contains(words), "{why}");
-    assert!(!why.contains("secret"), "{why}");
+    assert!(reason.contains(words), "{reason}");
+    assert!(!reason.contains("secret"), "{reason}");
     match (&decoded.changes[..], stream) {
         ([Change::Stream(User(id))], Some(stream)) => assert_eq!(format!("user/{id}"), stream),
         ([Change::Anything], None) => {}
@@ -117,7 +119,7 @@ fn an_inserted_item_is_a_commit() {
 }
 
 #[test]
-fn a_record_of_the_destination_is_read_whatever_its_time_is_in() {
+fn a_destination_record_is_read_with_a_time_of_any_precision() {
     let precise = r#"1767225600000001,"ApproximateCreationDateTimePrecision":"MICROSECOND""#;
     assert_commit(&decode(&records(), put(NATIVE.replace(precise, "1767225600000"))));
     let precision = r#"1767225600000,"ApproximateCreationDateTimePrecision":"MILLISECOND""#;
@@ -125,7 +127,7 @@ fn a_record_of_the_destination_is_read_whatever_its_time_is_in() {
 }
 
 #[test]
-fn a_record_of_a_server_that_names_no_table_is_read() {
+fn a_record_without_a_table_name_is_read() {
     let other = NATIVE.replace(r#""tableName":"names","#, "").replace(r#""userIdentity":null,"#, "");
     let other = other.replace(r#""recordFormat":"application/json","#, r#""eventVersion":"1.1","#);
     let other =
@@ -134,28 +136,29 @@ fn a_record_of_a_server_that_names_no_table_is_read() {
 }
 
 #[test]
-fn an_item_that_was_changed_or_removed_is_tampering_and_no_change() {
-    let anomaly = |what: &str| Anomaly::Tampered {
+fn a_modified_or_removed_item_is_an_anomaly_and_not_a_change() {
+    let anomaly = |operation: &str| Anomaly::Tampered {
         stream: Some("user/1".parse().unwrap()),
         number: Some(7),
-        what: what.into(),
+        operation: operation.into(),
     };
     for (operation, image) in [(OperationType::Modify, Some(image("user/1"))), (OperationType::Remove, None)]
     {
-        let what = operation.as_str().to_owned();
+        let name = operation.as_str().to_owned();
         let decoded = decode(&records(), streamed(operation, keys("user/1"), image));
         assert!(decoded.changes.is_empty());
-        assert_eq!(decoded.anomalies, [anomaly(&what)]);
-        let decoded = decode(&records(), put(NATIVE.replace("INSERT", &what)));
+        assert_eq!(decoded.anomalies, [anomaly(&name)]);
+        let decoded = decode(&records(), put(NATIVE.replace("INSERT", &name)));
         assert!(decoded.changes.is_empty());
-        assert_eq!(decoded.anomalies, [anomaly(&what)]);
+        assert_eq!(decoded.anomalies, [anomaly(&name)]);
     }
     let decoded = decode(&records(), streamed(OperationType::Remove, HashMap::new(), None));
-    assert_eq!(decoded.anomalies, [Anomaly::Tampered { stream: None, number: None, what: "REMOVE".into() }]);
+    let unknown = Anomaly::Tampered { stream: None, number: None, operation: "REMOVE".into() };
+    assert_eq!(decoded.anomalies, [unknown]);
 }
 
 #[test]
-fn what_is_of_other_keys_is_passed_over() {
+fn items_with_other_keys_are_ignored() {
     for operation in [OperationType::Insert, OperationType::Modify, OperationType::Remove] {
         let native = NATIVE.replace("user/1", "group/1").replace("INSERT", operation.as_str());
         assert_nothing(&decode(&records(), put(native)));
@@ -168,11 +171,13 @@ fn what_is_of_other_keys_is_passed_over() {
 fn a_record_of_another_table_is_foreign() {
     let decoded = decode(&records(), put(NATIVE.replace(r#""names""#, r#""names-snapshots""#)));
     assert!(decoded.changes.is_empty());
-    assert!(matches!(&decoded.anomalies[..], [Anomaly::Foreign { why }] if why.contains("names-snapshots")));
+    assert!(
+        matches!(&decoded.anomalies[..], [Anomaly::Foreign { reason }] if reason.contains("names-snapshots"))
+    );
 }
 
 #[test]
-fn a_stream_without_new_images_is_read_from_the_storage_and_told_of_once() {
+fn missing_new_images_are_hints_and_reported_once() {
     let records = records();
     let record = |stream: &str| streamed(OperationType::Insert, keys(stream), None);
     assert_hint(&decode(&records, record("user/1")), Some("user/1"), "NEW_IMAGE");
@@ -182,7 +187,7 @@ fn a_stream_without_new_images_is_read_from_the_storage_and_told_of_once() {
 }
 
 #[test]
-fn an_item_that_cannot_be_read_is_an_anomaly_and_a_hint() {
+fn an_unreadable_item_is_an_anomaly_and_a_hint() {
     let mut bad = image("user/1");
     bad.insert("p".to_owned(), AttributeValue::S(r#"["a",{"secret":1}]"#.into()));
     bad.insert("l".to_owned(), AttributeValue::B(Blob::new([3, 12])));
@@ -194,17 +199,17 @@ fn an_item_that_cannot_be_read_is_an_anomaly_and_a_hint() {
     assert_hint(&decode(&records(), insert(keys("user/1"))), Some("user/1"), "attribute");
     let other = streamed(OperationType::from("REPLACE"), keys("user/1"), None);
     assert_hint(&decode(&records(), other), Some("user/1"), "neither");
-    assert_hint(&decode(&records(), Streamed::builder().build()), None, "which item");
+    assert_hint(&decode(&records(), Streamed::builder().build()), None, "no operation");
 
     let native = |from: &str, to: &str| decode(&records(), put(NATIVE.replacen(from, to, 1)));
     assert_hint(&native(r#"{"B":"AwM="}"#, r#"{"B":"secret?"}"#), Some("user/1"), "column");
     assert_hint(&native("aws:dynamodb", "aws:secret"), None, "another service");
     assert_hint(&decode(&records(), put("secret")), None, "column");
-    assert_hint(&decode(&records(), put(b"\xff".as_slice())), None, "no text");
+    assert_hint(&decode(&records(), put(b"\xff".as_slice())), None, "not UTF-8");
 }
 
 #[test]
-fn a_record_that_was_dealt_with_is_not_read_again() {
+fn a_processed_record_is_not_decoded_again() {
     let mut decoded = Decoded::default();
     records().read(put(NATIVE), 1, &mut decoded);
     records().read(streamed(OperationType::Remove, keys("user/1"), None), 1, &mut decoded);
@@ -213,17 +218,17 @@ fn a_record_that_was_dealt_with_is_not_read_again() {
 
 proptest! {
     #[test]
-    fn a_record_that_is_cut_off_is_told_of(place in any::<prop::sample::Index>()) {
-        let cut = decode(&records(), put(&NATIVE[..place.index(NATIVE.len())]));
+    fn a_truncated_record_is_an_anomaly(index in any::<prop::sample::Index>()) {
+        let cut = decode(&records(), put(&NATIVE[..index.index(NATIVE.len())]));
         prop_assert!(matches!(&cut.changes[..], [Change::Anything]), "{cut:?}");
         prop_assert_eq!(cut.anomalies.len(), 1);
     }
 
     #[test]
-    fn a_damaged_record_is_read_without_a_panic(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_damaged_record_is_read_without_a_panic(index in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut data = NATIVE.as_bytes().to_vec();
-        let place = place.index(data.len());
-        data[place] = byte;
+        let index = index.index(data.len());
+        data[index] = byte;
         let damaged = decode(&records(), put(data));
         prop_assert!(damaged.changes.len() <= 1 && damaged.anomalies.len() <= 1, "{damaged:?}");
     }

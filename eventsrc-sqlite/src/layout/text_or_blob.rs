@@ -1,0 +1,33 @@
+//! Columns that hold text where the bytes are text, and a blob otherwise.
+//!
+//! Text stays readable in the `sqlite3` shell.
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Error, Result, Row, ToSql};
+
+/// Bytes of a parameter, bound as text or as a blob.
+pub(super) struct TextOrBlob<'a> {
+    /// True for text.
+    pub(super) text: bool,
+    pub(super) bytes: &'a [u8],
+}
+
+impl ToSql for TextOrBlob<'_> {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        let value = if self.text { ValueRef::Text(self.bytes) } else { ValueRef::Blob(self.bytes) };
+        Ok(ToSqlOutput::Borrowed(value))
+    }
+}
+
+/// Reads a column: true for text, and the bytes. `None` for `NULL`.
+pub(super) fn text_or_blob(row: &Row<'_>, column: usize) -> Result<Option<(bool, Vec<u8>)>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => None,
+        ValueRef::Text(bytes) => Some((true, bytes.to_vec())),
+        ValueRef::Blob(bytes) => Some((false, bytes.to_vec())),
+        other => {
+            let found = Value::try_from(other).map_or_else(|_| "NULL".into(), |v| format!("{v:?}"));
+            return Err(Error::InvalidColumnType(column, found, other.data_type()));
+        }
+    })
+}

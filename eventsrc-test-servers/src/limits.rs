@@ -1,0 +1,6 @@
+//! Time limits.
+
+use std::time::Duration;
+
+/// Time limit that ends a test that hangs. It is no performance threshold, because a busy machine may be slow.
+pub const HANG: Duration = Duration::from_mins(10);
