@@ -18,8 +18,8 @@ pub enum ServerError {
     },
     /// A server is not installed, and no Debian package contains it.
     #[error(
-        "{server} is not installed in {folder}: run `scripts/servers` of eventsrc, or name in EVENTSRC_SERVERS the folder \
-         into which it has installed servers"
+        "{server} is not installed in {folder}: run `scripts/servers` of eventsrc, or set EVENTSRC_SERVERS to the folder in \
+         which it has installed servers"
     )]
     NotInstalled {
         /// The server.

@@ -10,12 +10,15 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use eventsrc_core::{Consistency, Decider, Event, Fold, Operation, Outcome, Query, QueryApi, SaveApi, StreamName, Synchronizer, ViewDefinition};
 use eventsrc_core::clock::{Randomness, SystemClock};
 use eventsrc_core::feed::{NotifyingStorage, ScanFeed};
 use eventsrc_core::save::{PreconditionFailed, SaveSettings};
 use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::{
+    Consistency, Decider, Event, Fold, Operation, Outcome, Query, QueryApi, SaveApi, StreamName,
+    Synchronizer, ViewDefinition,
+};
 use eventsrc_postgres::{Postgres, PostgresStorage, PostgresView, Transaction, View, each, tokio_postgres};
 use futures::FutureExt;
 
@@ -81,7 +84,8 @@ struct Ours {
 #[async_trait]
 impl Peer for Ours {
     async fn command(&self, stream: &str, entry: Entry) -> Result<u64> {
-        let outcome = self.decider.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
+        let outcome =
+            self.decider.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
         ensure!(matches!(outcome, Outcome::Saved(_)), "a save to a stream with one writer was not stored");
         Ok(outcome.retries().into())
     }
@@ -89,7 +93,8 @@ impl Peer for Ours {
     /// Saves each event in its own commit, as commands would.
     async fn fill(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
-            let saved = self.saves.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
+            let saved =
+                self.saves.save(&key(stream)?, Operation::<_, PreconditionFailed, _>::insert(entry)).await?;
             ensure!(matches!(saved, Outcome::Saved(_)), "a save to a stream with one writer was not stored");
         }
         Ok(())

@@ -61,8 +61,10 @@ impl Stored {
                     Value::Null => sizes(items)?.sum(),
                     // Attributes that the projection leaves out are charged too, and only the server knows their size.
                     _ => {
-                        4096 * response["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default().ceil()
-                            as usize
+                        4096 * response["ConsumedCapacity"]["CapacityUnits"]
+                            .as_f64()
+                            .unwrap_or_default()
+                            .ceil() as usize
                     }
                 };
                 read(read_units(bytes, &request["ConsistentRead"]))
@@ -98,8 +100,9 @@ impl Stored {
         let items = self.0.entry(text(&update["TableName"])?.into()).or_default();
         let item = items.iter_mut().find(has_key).context("the updated item was not put before")?;
         let before = size(item)?;
-        let sets =
-            text(&update["UpdateExpression"])?.strip_prefix("SET ").context("the update sets no attributes")?;
+        let sets = text(&update["UpdateExpression"])?
+            .strip_prefix("SET ")
+            .context("the update sets no attributes")?;
         for set in sets.split(", ") {
             let (name, value) = set.split_once(" = ").context("the update sets an attribute to no value")?;
             let value = &update["ExpressionAttributeValues"][value];

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use eventsrc_core::{Consistency, Context, Decider, Operation, Outcome, Query, QueryApi, SaveApi, StreamName};
 use eventsrc_core::clock::{Randomness, SystemClock};
 use eventsrc_core::save::{PreconditionFailed, SaveSettings};
+use eventsrc_core::{
+    Consistency, Context, Decider, Operation, Outcome, Query, QueryApi, SaveApi, StreamName,
+};
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 use futures::FutureExt;
 
@@ -49,7 +51,8 @@ struct Ours {
 #[async_trait]
 impl Peer for Ours {
     async fn command(&self, stream: &str, entries: Vec<Entry>) -> Result<()> {
-        let operations: Vec<_> = entries.into_iter().map(Operation::<_, PreconditionFailed, _>::insert).collect();
+        let operations: Vec<_> =
+            entries.into_iter().map(Operation::<_, PreconditionFailed, _>::insert).collect();
         let outcome = self.decider.save_all(&key(stream)?, &Context::default(), &operations).await?;
         ensure!(matches!(outcome, Outcome::Saved(_)), "a save to a stream with one writer was not stored");
         Ok(())
