@@ -92,6 +92,7 @@ async fn it_copies_payloads_of_any_version_until_it_is_stopped() {
     let commit = Arc::new(Commit {
         key: "user/ada".parse::<StreamName>().unwrap(),
         first: 1,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(7))),
         payloads: vec1!["Ada".to_owned(), "Lovelace".to_owned()],

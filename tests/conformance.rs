@@ -9,6 +9,7 @@ mod wrong;
 
 use std::sync::Arc;
 
+use eventsrc_core::EventStorage;
 use eventsrc_core::storage::ScanStorage;
 use eventsrc_core::stream::ZonedSequence;
 use eventsrc_testkit::conformance::{self, Backend, Report, SnapshotBackend, Verdict};
@@ -21,24 +22,28 @@ type Zoned = ZonedSequence;
 async fn memory_keeps_every_rule() {
     event_storage("memory", backends::memory::<Numbers>()).await;
     event_storage("memory, zoned", backends::memory::<Zoned>()).await;
+    numbers("memory", backends::memory::<Numbers>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_keeps_every_rule() {
     event_storage("sqlite", backends::sqlite::<Numbers>()).await;
     event_storage("sqlite, zoned, postcard", backends::sqlite_with_postcard::<Zoned>()).await;
+    numbers("sqlite", backends::sqlite::<Numbers>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_keeps_every_rule() {
     event_storage("postgres", backends::postgres::<Numbers>()).await;
     event_storage("postgres, zoned, postcard", backends::postgres_with_postcard::<Zoned>()).await;
+    numbers("postgres", backends::postgres::<Numbers>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn dynamo_keeps_every_rule() {
     event_storage("dynamo", backends::dynamo::<Numbers>()).await;
     event_storage("dynamo, zoned, postcard", backends::dynamo_with_postcard::<Zoned>()).await;
+    numbers("dynamo", backends::dynamo::<Numbers>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -66,6 +71,7 @@ async fn combinators_are_storages() {
     event_storage("under another key", backends::mapped_key::<Numbers>()).await;
     event_storage("under another key, zoned", backends::mapped_key::<Zoned>()).await;
     event_storage("under another sequence", backends::mapped_sequence()).await;
+    numbers("under another sequence", backends::mapped_sequence()).await;
     event_storage("published", backends::published::<Numbers>()).await;
     event_storage("three side by side", backends::three_side_by_side::<Numbers>()).await;
     event_storage("three side by side, zoned", backends::three_side_by_side::<Zoned>()).await;
@@ -73,6 +79,8 @@ async fn combinators_are_storages() {
     event_storage("merged with an empty one, zoned", backends::merged_with_an_empty_one::<Zoned>()).await;
     event_storage("merged with itself", backends::merged_with_itself::<Numbers>()).await;
     event_storage("merged with itself, zoned", backends::merged_with_itself::<Zoned>()).await;
+    event_storage("a migration that copies", backends::migration_that_copies::<Numbers>()).await;
+    event_storage("a migration that switches, zoned", backends::migration_that_switches::<Zoned>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -114,6 +122,10 @@ async fn event_storage<B: Backend<Storage: ScanStorage>>(name: &str, backend: B)
     let backend = Arc::new(backend);
     shown(name, "events", &conformance::storage(&backend).await);
     shown(name, "scans", &conformance::scan(&backend).await);
+}
+
+async fn numbers<B: Backend<Storage: EventStorage<Sequence = u64>>>(name: &str, backend: B) {
+    shown(name, "numbers", &conformance::numbers(&Arc::new(backend)).await);
 }
 
 async fn snapshot_storage<B: SnapshotBackend>(name: &str, backend: B) {

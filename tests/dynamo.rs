@@ -1,13 +1,16 @@
-//! Tests specific to DynamoDB: request costs, large streams, lost requests and replies, service failures and
-//! wrong set-ups.
+//! Tests specific to DynamoDB: request costs, the check before a put, restored tables, large streams, lost requests
+//! and replies, frozen servers, service failures and wrong set-ups.
 
 mod costs;
 mod cut_connections;
 mod faults;
 mod faulty;
+mod frozen;
 mod production;
+mod restored;
 mod set_up;
 mod streams;
+mod strict_puts;
 mod tables;
 mod truncated_replies;
 
@@ -38,7 +41,7 @@ fn commit(stream: &str, first: u64, texts: &[&str]) -> Arc<Commit<StreamName, u6
     let payloads = Vec1::try_from_vec(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap();
     let time = SystemClock.now();
     let metadata = Metadata::new(Randomness::from_system().commit_id(time));
-    Arc::new(Commit { key: stream.parse().unwrap(), first, time, metadata, payloads })
+    Arc::new(Commit { key: stream.parse().unwrap(), first, previous: None, time, metadata, payloads })
 }
 
 /// A text that deflate hardly shortens.

@@ -49,6 +49,7 @@ fn commit(key: &StreamName, first: u64, events: usize) -> Draft {
     Arc::new(Commit {
         key: key.clone(),
         first,
+        previous: None,
         time,
         metadata: Metadata::new(Randomness::from_system().commit_id(time)),
         payloads: Vec1::try_from_vec(payloads).unwrap(),

@@ -11,6 +11,7 @@ mod identity;
 mod kinesis;
 mod laws;
 mod leases;
+mod made_by_0_1;
 mod postgres;
 mod postgres_views;
 mod scenarios;

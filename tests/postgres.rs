@@ -34,7 +34,7 @@ type Draft = Arc<Commit<StreamName, u64, String>>;
 type PutResult = Result<Put<StreamName, u64, String>, StorageError>;
 
 /// Address of a new database of the shared server.
-async fn database() -> String {
+pub(crate) async fn database() -> String {
     servers::postgres().await.database("events").await
 }
 
@@ -48,7 +48,7 @@ async fn open_with(url: &str, settings: Settings) -> Storage {
 }
 
 /// A plain client, as another program has it.
-async fn client(url: &str) -> Client {
+pub(crate) async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
@@ -72,6 +72,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     Arc::new(Commit {
         key: name(stream),
         first,
+        previous: None,
         time,
         metadata: Metadata::new(ids.commit_id(time)),
         payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),

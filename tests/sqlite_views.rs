@@ -129,6 +129,7 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     Arc::new(Commit {
         key: name(stream),
         first,
+        previous: None,
         time,
         metadata: Metadata::new(ids.commit_id(time)),
         payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),

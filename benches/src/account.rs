@@ -116,7 +116,7 @@ pub(crate) fn commits(
 /// Creates a commit whose id and time are derived from its first sequence.
 pub(crate) fn commit<E>(key: StreamName, first: u64, payloads: Vec1<E>) -> Commit<StreamName, u64, E> {
     let time = Timestamp::from_second(1_700_000_000 + first as i64).expect("the time is in range");
-    Commit { key, first, time, metadata: Metadata::new(id(first)), payloads }
+    Commit { key, first, previous: None, time, metadata: Metadata::new(id(first)), payloads }
 }
 
 /// Creates a commit id from a number.

@@ -148,7 +148,7 @@ impl<C: Codec<AccountEvent>> EventStorage for EncodedStorage<C> {
         Err(StorageError::new(ErrorKind::Refused, "this storage is read-only"))
     }
 
-    async fn latest(&self, _: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
+    async fn recent(&self, _: &StreamName, _: usize) -> Result<Vec<Head<u64>>, StorageError> {
         Err(StorageError::new(ErrorKind::Refused, "this storage supports only reads of events"))
     }
 

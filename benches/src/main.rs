@@ -7,6 +7,7 @@ mod table;
 
 mod append;
 mod decode;
+mod directory;
 mod dynamo;
 mod fold;
 mod import;
@@ -40,9 +41,11 @@ const ALL: &[Benchmark] = &[
     decode::BENCHMARK,
     append::BENCHMARK,
     writers::BENCHMARK,
+    directory::BENCHMARK,
     load::BENCHMARK,
     import::BENCHMARK,
     postgres::append::BENCHMARK,
+    postgres::hot_stream::BENCHMARK,
     postgres::catch_up::BENCHMARK,
     postgres::rebuild::BENCHMARK,
     postgres::visible::BENCHMARK,

@@ -24,6 +24,9 @@ pub struct Commit<K, S, E> {
     pub key: K,
     /// Sequence of the first event. The other events follow without holes, in the same zone.
     pub first: S,
+    /// Id of the commit before this one. `None` in the first commit of a stream, if the writer did not know it, and in
+    /// commits that version 0.1 stored.
+    pub previous: Option<CommitId>,
     /// Time at which the writer made the commit, in UTC with microsecond precision. A writer that knows the time of the
     /// previous commit never chooses an earlier one.
     pub time: Timestamp,
@@ -57,14 +60,14 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
         key: impl FnOnce(K) -> K2,
         payload: impl FnMut(E) -> E2,
     ) -> Commit<K2, S, E2> {
-        let Self { key: of, first, time, metadata, payloads } = self;
-        Commit { key: key(of), first, time, metadata, payloads: payloads.mapped(payload) }
+        let Self { key: of, first, previous, time, metadata, payloads } = self;
+        Commit { key: key(of), first, previous, time, metadata, payloads: payloads.mapped(payload) }
     }
 
-    /// True if the type `S` has a sequence for each event. A commit that extends past the last sequence cannot be
-    /// stored.
+    /// True if the type `S` has a sequence for each event. A commit that starts before the first sequence or extends past
+    /// the last one cannot be stored.
     pub fn fits(&self) -> bool {
-        self.checked_sequence(self.payloads.len() - 1).is_some()
+        self.checked_sequence(0).is_some() && self.checked_sequence(self.payloads.len() - 1).is_some()
     }
 
     /// True if `other` is the same commit: same commit id, same first sequence.
@@ -74,7 +77,7 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
 
     /// Returns the head of a stream that ends with this commit.
     pub fn head(&self) -> Head<S> {
-        Head { sequence: self.last(), time: self.time }
+        Head { sequence: self.last(), time: self.time, commit_id: Some(self.metadata.commit_id) }
     }
 
     /// Returns the number of events before `sequence`.
@@ -133,13 +136,16 @@ impl<K, S, E> Clone for Event<'_, K, S, E> {
 
 impl<K, S, E> Copy for Event<'_, K, S, E> {}
 
-/// End of a stream: the sequence of its last event, and the time of the commit that ends there.
+/// End of a stream, or of one of its commits: the sequence of the last event, and the commit that ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head<S> {
     /// Last sequence of the stream, which is always the last of a commit.
     pub sequence: S,
     /// Time of that commit.
     pub time: Timestamp,
+    /// Id of that commit. `None` only in a snapshot that version 0.1 stored; an event storage always knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_id: Option<CommitId>,
 }
 
 /// Commit id, origin and dependencies of a commit.

@@ -30,7 +30,7 @@ pub(crate) async fn append(dynamo: &Dynamo, item: Item, bytes: usize) -> Result<
         .condition_expression(ABSENT)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .return_consumed_capacity(ReturnConsumedCapacity::Total);
-    match put.send().await {
+    match dynamo.answer(put.send()).await {
         Ok(put) => {
             dynamo.meter().write(put.consumed_capacity(), write_units(bytes));
             Ok(AppendOutcome::Stored)

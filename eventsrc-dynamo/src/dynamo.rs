@@ -4,15 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use eventsrc_core::backend::EncodedHead;
 use eventsrc_core::clock::{Clock, SystemClock};
 
+use crate::item::Item;
+use crate::layout;
 use crate::rate_limiter::RateLimiter;
+use crate::seen::{SeenCommit, SeenCommits};
 use crate::settings::Settings;
 use crate::usage::{Meter, Usage};
 
 /// A table of events and a table of snapshots, with one client of the service. Cheap to clone.
 ///
-/// Region, credentials, endpoint, timeouts and the retries of the SDK come from the configuration of the client.
+/// Region, credentials, endpoint and the retries of the SDK come from the configuration of the client. The client may have
+/// timeouts of its own in addition to [`Settings::answer_timeout`].
 #[derive(Clone)]
 pub struct Dynamo(Arc<Inner>);
 
@@ -24,6 +29,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     meter: Meter,
     scans: RateLimiter,
+    seen: SeenCommits,
 }
 
 impl Dynamo {
@@ -37,9 +43,10 @@ impl Dynamo {
         Self::with_clock(client, table, settings, Arc::new(SystemClock))
     }
 
-    /// Uses the tables like [`with`](Self::with), and `clock` for the rate limit of scans and the waits of `create_tables`.
+    /// Uses the tables like [`with`](Self::with), and `clock` for all waits, deadlines and ages.
     pub fn with_clock(client: Client, table: &str, settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let scans = RateLimiter::new(settings.scan_units_per_second);
+        let seen = SeenCommits::new(settings.trust_seen_for);
         Self(Arc::new(Inner {
             client,
             events: table.to_owned(),
@@ -48,6 +55,7 @@ impl Dynamo {
             clock,
             meter: Meter::default(),
             scans,
+            seen,
         }))
     }
 
@@ -78,6 +86,28 @@ impl Dynamo {
 
     pub(crate) fn meter(&self) -> &Meter {
         &self.0.meter
+    }
+
+    /// Notes that the table has a commit of `stream` with this first number, which ends at `head`.
+    pub(crate) fn note_commit(&self, stream: &str, first: u64, head: EncodedHead) {
+        self.0.seen.note(stream, first, head, self.clock().elapsed());
+    }
+
+    /// Notes that the table has the commit of `item`. An unreadable item has no effect.
+    pub(crate) fn note_item(&self, stream: &str, item: &Item) {
+        if let (Ok(first), Ok(head)) = (layout::number(item), layout::head(item)) {
+            self.note_commit(stream, first, head);
+        }
+    }
+
+    /// Returns the last commit of `stream` that was noted, if that was lately.
+    pub(crate) fn seen_lately(&self, stream: &str) -> Option<SeenCommit> {
+        self.0.seen.lately(stream, self.clock().elapsed())
+    }
+
+    /// Forgets all noted commits: the table may be another one.
+    pub(crate) fn forget_seen(&self) {
+        self.0.seen.forget_all();
     }
 
     /// Waits until a scan that has consumed these read units may continue.

@@ -20,5 +20,9 @@ pub(crate) fn failure<E>(what: &str, table: &str, error: SdkError<E, HttpRespons
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    service_error(&format!("cannot {what} the table {table}"), error)
+    let detail = match &error {
+        SdkError::TimeoutError(_) => ": the service did not answer in time",
+        _ => "",
+    };
+    service_error(&format!("cannot {what} the table {table}{detail}"), error)
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
 
 /// An item in the representation of the SDK.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -19,6 +20,10 @@ pub(crate) fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Un
 
 pub(crate) fn bytes<'a>(item: &'a Item, name: &'static str) -> Result<&'a [u8], Unreadable> {
     item.get(name).and_then(|value| value.as_b().ok()).map(Blob::as_ref).ok_or(Unreadable(name))
+}
+
+pub(crate) fn uuid(item: &Item, name: &'static str) -> Result<Uuid, Unreadable> {
+    Uuid::from_slice(bytes(item, name)?).map_err(|_| Unreadable(name))
 }
 
 pub(crate) fn take_bytes(item: &mut Item, name: &'static str) -> Result<Vec<u8>, Unreadable> {

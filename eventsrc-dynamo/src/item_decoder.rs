@@ -126,6 +126,7 @@ mod tests {
         Commit {
             key,
             first: 3,
+            previous: Some(CommitId(Uuid::from_u128(6))),
             time: Timestamp::from_microsecond(1_767_225_600_000_001).unwrap(),
             metadata: Metadata::new(CommitId(Uuid::from_u128(7))),
             payloads: vec1!["a".to_owned(), "b".repeat(2000)],
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn an_item_is_decoded_as_its_storage_decodes_it() {
         for compress_from in [None, Some(100)] {
-            let item = commits::encode(&commit(User(1)), &Json, compress_from).unwrap().0;
+            let item = commits::encode(&commit(User(1)), &Json, compress_from).unwrap().item;
             let decoder = ItemDecoder::new();
             assert_eq!(decoder.key(&item), Some(("user/1".parse().unwrap(), 3)));
             assert_eq!(decoder.decode(item).unwrap().as_deref(), Some(&commit(User(1))));
@@ -145,13 +146,13 @@ mod tests {
     #[test]
     fn an_item_with_another_key_type_is_none() {
         let group: StreamName = "group/1".parse().unwrap();
-        let item = commits::encode(&commit(group), &Json, None).unwrap().0;
+        let item = commits::encode(&commit(group), &Json, None).unwrap().item;
         assert!(ItemDecoder::<User, u64, String>::new().decode(item).unwrap().is_none());
     }
 
     #[test]
     fn the_error_of_an_unreadable_item_names_its_stream() {
-        let mut item = commits::encode(&commit(User(1)), &Json, None).unwrap().0;
+        let mut item = commits::encode(&commit(User(1)), &Json, None).unwrap().item;
         item.remove("t");
         let decoder = ItemDecoder::<User, u64, String>::new();
         assert!(decoder.key(&item).is_some());

@@ -1,14 +1,15 @@
 //! The layout of event items. No other file names their attributes, except those of the [`Payloads`].
 //!
 //! One item is one commit. Its partition key is the name of the stream, and its sort key is the number of the commit's first
-//! event. Therefore a writer that missed a commit conflicts with it. Attribute names are short, because they count towards the
+//! event. Therefore a writer that missed a commit conflicts with it. The number of events follows from the lengths. Attribute names are short, because they count towards the
 //! size of each item.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use eventsrc_core::backend::EncodedHead;
 use uuid::Uuid;
 
-use crate::item::{Item, Unreadable, bytes, integer, integer_or, take_bytes, text};
+use crate::item::{Item, Unreadable, bytes, integer, integer_or, take_bytes, text, uuid};
 use crate::payloads::{PLAIN, Payloads};
 
 /// Partition key: `category/id` of the stream.
@@ -19,6 +20,8 @@ pub(crate) const NUMBER: &str = "n";
 const ZONE: &str = "z";
 /// Commit id, 16 bytes.
 const COMMIT_ID: &str = "i";
+/// Id of the commit before this one, 16 bytes; omitted in the first commit of a stream, if it is unknown, and by version 0.1.
+const PREVIOUS: &str = "q";
 /// Time of the commit, in microseconds since 1970.
 const TIME: &str = "t";
 /// Version of the payloads; omitted if it is 1.
@@ -28,8 +31,8 @@ const LENGTHS: &str = "l";
 /// Metadata as JSON; omitted if it is only the commit id.
 const METADATA: &str = "m";
 
-/// Projection that `latest` and `heads` read: the attributes of a head.
-pub(crate) const HEAD: &str = "k, n, z, t, l";
+/// Projection that `recent`, `heads` and the check of a put read: the attributes of a head.
+pub(crate) const HEAD: &str = "k, n, z, i, t, l";
 
 /// Condition of every put of events. Without it, a put would overwrite a commit.
 pub(crate) const ABSENT: &str = "attribute_not_exists(k)";
@@ -48,6 +51,7 @@ pub(crate) struct CommitItem {
     pub(crate) number: u64,
     pub(crate) zone: u16,
     pub(crate) commit_id: Uuid,
+    pub(crate) previous: Option<Uuid>,
     /// Microseconds since 1970.
     pub(crate) time: i64,
     pub(crate) version: u32,
@@ -56,22 +60,16 @@ pub(crate) struct CommitItem {
     pub(crate) metadata: Option<String>,
 }
 
-/// Attributes of a commit that give the head of its stream, if the commit is the last one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HeadItem {
-    pub(crate) stream: String,
-    /// Number of the first event of the commit.
-    pub(crate) first: u64,
-    /// Number of the last event of the commit.
-    pub(crate) last: u64,
-    pub(crate) zone: u16,
-    pub(crate) time: i64,
-}
-
 impl CommitItem {
-    /// Number of the last event; `None` if it exceeds `u64::MAX`.
-    pub(crate) fn last(&self) -> Option<u64> {
-        last(self.number, &self.lengths)
+    /// Head of a stream that ends with the commit.
+    pub(crate) fn head(&self) -> EncodedHead {
+        let number = self.number.saturating_add(u64::from(self.count()) - 1);
+        EncodedHead { number, zone: self.zone, time: self.time, commit_id: self.commit_id }
+    }
+
+    /// Number of events.
+    pub(crate) fn count(&self) -> u32 {
+        count(&self.lengths)
     }
 
     pub(crate) fn into_item(self) -> Item {
@@ -82,6 +80,9 @@ impl CommitItem {
         put(NUMBER, n(self.number));
         put(COMMIT_ID, AttributeValue::B(Blob::new(self.commit_id.as_bytes().as_slice())));
         put(TIME, AttributeValue::N(self.time.to_string()));
+        if let Some(previous) = self.previous {
+            put(PREVIOUS, AttributeValue::B(Blob::new(previous.as_bytes().as_slice())));
+        }
         if self.zone != 0 {
             put(ZONE, AttributeValue::N(self.zone.to_string()));
         }
@@ -99,12 +100,14 @@ impl CommitItem {
     }
 
     pub(crate) fn from_item(mut item: Item) -> Result<Self, Unreadable> {
-        let HeadItem { stream, first, zone, time, .. } = HeadItem::from_item(&item)?;
+        let (stream, number) = (stream(&item)?.to_owned(), number(&item)?);
+        let EncodedHead { zone, time, commit_id, .. } = head(&item)?;
         Ok(Self {
             stream,
-            number: first,
+            number,
             zone,
-            commit_id: Uuid::from_slice(bytes(&item, COMMIT_ID)?).map_err(|_| Unreadable(COMMIT_ID))?,
+            commit_id,
+            previous: item.contains_key(PREVIOUS).then(|| uuid(&item, PREVIOUS)).transpose()?,
             time,
             version: integer_or(&item, VERSION, 1)?,
             payloads: Payloads::take_from(&mut item)?.ok_or(Unreadable(PLAIN))?,
@@ -118,25 +121,23 @@ impl CommitItem {
     }
 }
 
-impl HeadItem {
-    pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
-        let first = number(item)?;
-        let lengths = if item.contains_key(LENGTHS) { bytes(item, LENGTHS)? } else { &[] };
-        Ok(Self {
-            stream: text(item, STREAM)?.to_owned(),
-            first,
-            last: last(first, lengths).ok_or(Unreadable(NUMBER))?,
-            zone: integer_or(item, ZONE, 0)?,
-            time: integer(item, TIME)?,
-        })
-    }
+/// Head of a stream whose last commit is `item`. The item may be whole or have the projection [`HEAD`].
+pub(crate) fn head(item: &Item) -> Result<EncodedHead, Unreadable> {
+    let lengths = if item.contains_key(LENGTHS) { bytes(item, LENGTHS)? } else { &[] };
+    let last = number(item)?.checked_add(u64::from(count(lengths)) - 1);
+    Ok(EncodedHead {
+        number: last.ok_or(Unreadable(NUMBER))?,
+        zone: integer_or(item, ZONE, 0)?,
+        time: integer(item, TIME)?,
+        commit_id: uuid(item, COMMIT_ID)?,
+    })
 }
 
-/// Number of the last event of a commit whose payloads have these lengths.
-fn last(first: u64, lengths: &[u8]) -> Option<u64> {
+/// Number of events of a commit whose payloads have these lengths, at least 1.
+fn count(lengths: &[u8]) -> u32 {
     // Each length is a varint, whose last byte has no top bit. A commit of one event has no lengths.
     let events = lengths.iter().filter(|byte| **byte < 0x80).count().max(1);
-    first.checked_add(events as u64 - 1)
+    u32::try_from(events).expect("an item has at most 400 KB")
 }
 
 /// Key of the commit of `stream` that begins at `number`.
@@ -173,7 +174,9 @@ mod tests {
 
     use super::*;
 
-    /// Commit of two events in the layout of the first version of this crate. Later versions must read it.
+    const ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 0x77, 8, 0x89, 10, 11, 12, 13, 14, 15, 16];
+
+    /// Commit of two events in the layout of version 0.1 of this crate. Later versions must read it.
     fn sample() -> Item {
         let text = |text: &str| AttributeValue::S(text.into());
         let number = |digits: &str| AttributeValue::N(digits.into());
@@ -182,7 +185,7 @@ mod tests {
             ("k".into(), text("user/acme/42")),
             ("n".into(), number("7")),
             ("z".into(), number("3")),
-            ("i".into(), bytes(&[1, 2, 3, 4, 5, 6, 0x77, 8, 0x89, 10, 11, 12, 13, 14, 15, 16])),
+            ("i".into(), bytes(&ID)),
             ("t".into(), number("1767225600000001")),
             ("v".into(), number("2")),
             ("p".into(), text(r#"[{"named":"Ada"},{"moved":"London"}]"#)),
@@ -191,15 +194,37 @@ mod tests {
         ])
     }
 
+    /// The same commit with the id of the commit before it.
+    fn sample_with_previous() -> Item {
+        let mut item = sample();
+        item.insert("q".into(), AttributeValue::B(Blob::new([0x17; 16])));
+        item
+    }
+
     #[test]
     fn a_stored_sample_is_read() {
         let item = CommitItem::from_item(sample()).unwrap();
-        assert_eq!((item.stream.as_str(), item.number, item.last()), ("user/acme/42", 7, Some(8)));
+        assert_eq!((item.stream.as_str(), item.number, item.count()), ("user/acme/42", 7, 2));
         assert_eq!((item.zone, item.time, item.version), (3, 1_767_225_600_000_001, 2));
-        assert_eq!(item.commit_id, Uuid::from_u128(0x0102_0304_0506_7708_890a_0b0c_0d0e_0f10));
+        assert_eq!((item.commit_id, item.previous), (Uuid::from_bytes(ID), None));
         assert_eq!(item.payloads, Payloads::Text(r#"[{"named":"Ada"},{"moved":"London"}]"#.into()));
         assert!(item.metadata.as_ref().is_some_and(|metadata| metadata.contains("Grace")));
         assert_eq!(item.into_item(), sample(), "it is written unchanged");
+        let item = CommitItem::from_item(sample_with_previous()).unwrap();
+        assert_eq!(item.previous, Some(Uuid::from_bytes([0x17; 16])));
+        assert_eq!(item.into_item(), sample_with_previous(), "it is written unchanged");
+    }
+
+    #[test]
+    fn the_head_of_a_stored_sample_is_read_from_the_projection() {
+        let expected =
+            EncodedHead { number: 8, zone: 3, time: 1_767_225_600_000_001, commit_id: Uuid::from_bytes(ID) };
+        let mut item = sample_with_previous();
+        assert_eq!(head(&item), Ok(expected));
+        item.retain(|name, _| HEAD.split(", ").any(|projected| projected == name));
+        assert_eq!(head(&item), Ok(expected));
+        item.insert("n".into(), n(u64::MAX));
+        assert_eq!(head(&item), Err(Unreadable("n")), "it runs past the last number");
     }
 
     #[test]
@@ -209,7 +234,7 @@ mod tests {
             item.remove(name);
             assert_eq!(CommitItem::from_item(item).unwrap_err().0, name);
         }
-        for name in ["k", "n", "z", "i", "t", "v", "p", "l", "m"] {
+        for name in ["k", "n", "z", "i", "q", "t", "v", "p", "l", "m"] {
             let mut item = sample();
             item.insert(name.into(), AttributeValue::Bool(true));
             assert_eq!(CommitItem::from_item(item).unwrap_err().0, name);
@@ -228,20 +253,20 @@ mod tests {
     proptest! {
         #[test]
         fn commits_are_read_back(
-            (stream, number, zone, commit_id) in (".*", any::<u64>(), any::<u16>(), any::<u128>()),
+            (stream, number, zone, commit_id) in (".*", 0..u64::MAX / 2, any::<u16>(), any::<u128>()),
             (time, version, metadata) in (any::<i64>(), any::<u32>(), any::<Option<String>>()),
+            previous in any::<Option<u128>>(),
             payloads in payloads(),
             lengths in any::<Vec<u8>>(),
         ) {
-            let commit_id = Uuid::from_u128(commit_id);
-            let item = CommitItem { stream, number, zone, commit_id, time, version, payloads, lengths, metadata };
-            let read = CommitItem::from_item(item.clone().into_item()).unwrap();
-            prop_assert_eq!(&read, &item);
-            if let Some(last) = item.last() {
-                let head = HeadItem::from_item(&item.clone().into_item()).unwrap();
-                prop_assert_eq!((head.stream, head.first, head.last), (item.stream, number, last));
-                prop_assert_eq!((head.zone, head.time), (zone, time));
-            }
+            let (commit_id, previous) = (Uuid::from_u128(commit_id), previous.map(Uuid::from_u128));
+            let item = CommitItem {
+                stream, number, zone, commit_id, previous, time, version, payloads, lengths, metadata,
+            };
+            let last = number + u64::from(item.count()) - 1;
+            let stored = item.clone().into_item();
+            prop_assert_eq!(head(&stored), Ok(EncodedHead { number: last, zone, time, commit_id }));
+            prop_assert_eq!(CommitItem::from_item(stored).unwrap(), item);
         }
     }
 }

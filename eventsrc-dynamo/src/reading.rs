@@ -30,7 +30,7 @@ pub(crate) async fn commit(dynamo: &Dynamo, stream: &str, number: u64) -> Result
         .set_key(Some(layout::key(stream.to_owned(), number)))
         .consistent_read(true)
         .return_consumed_capacity(ReturnConsumedCapacity::Total);
-    let got = get.send().await.map_err(|error| failure("read", table, error))?;
+    let got = dynamo.answer(get.send()).await.map_err(|error| failure("read", table, error))?;
     dynamo.meter().read(got.consumed_capacity(), 1.0);
     if got.item.is_none() && got.consumed_capacity.is_none() {
         return Err(truncated("read", table));
@@ -40,9 +40,21 @@ pub(crate) async fn commit(dynamo: &Dynamo, stream: &str, number: u64) -> Result
 
 /// Reads the last commit of a stream, without its payloads.
 pub(crate) async fn last(dynamo: &Dynamo, stream: &str) -> Result<Option<Item>, StorageError> {
+    Ok(recent(dynamo, stream, 1, None).await?.items.pop())
+}
+
+/// Reads a page of at most `count` commits of a stream, without their payloads, newest first. It begins after the key `after`.
+/// `count` must not be 0.
+pub(crate) async fn recent(
+    dynamo: &Dynamo,
+    stream: &str,
+    count: usize,
+    after: Option<Item>,
+) -> Result<ItemPage, StorageError> {
     let query = query(dynamo, stream).key_condition_expression(layout::WHOLE);
-    let query = query.projection_expression(layout::HEAD).scan_index_forward(false).limit(1);
-    Ok(read(dynamo, query).await?.items.pop())
+    let query = query.projection_expression(layout::HEAD).scan_index_forward(false);
+    let query = query.limit(i32::try_from(count).unwrap_or(i32::MAX)).set_exclusive_start_key(after);
+    read(dynamo, query).await
 }
 
 /// Reads the last commit of a stream that begins at or before `number`.
@@ -54,6 +66,19 @@ pub(crate) async fn last_up_to(
     let query = query(dynamo, stream).key_condition_expression(layout::UP_TO);
     let query = query.expression_attribute_values(":n", layout::n(number));
     Ok(read(dynamo, query.scan_index_forward(false).limit(1)).await?.items.pop())
+}
+
+/// Reads the last commit of a stream that begins at or before `number`, without its payloads. The read is strongly consistent
+/// with any setting.
+pub(crate) async fn head_up_to(
+    dynamo: &Dynamo,
+    stream: &str,
+    number: u64,
+) -> Result<Option<Item>, StorageError> {
+    let query = query(dynamo, stream).key_condition_expression(layout::UP_TO);
+    let query = query.expression_attribute_values(":n", layout::n(number)).consistent_read(true);
+    let query = query.projection_expression(layout::HEAD).scan_index_forward(false).limit(1);
+    Ok(read(dynamo, query).await?.items.pop())
 }
 
 /// Reads a page of the commits of a stream that begin at or after `number`, in order. It begins after the key `after`.
@@ -88,7 +113,7 @@ pub(crate) async fn segment_page(
         .set_segment(i32::try_from(segment.index()).ok())
         .set_projection_expression(heads.then(|| layout::HEAD.to_owned()))
         .set_exclusive_start_key(after);
-    let page = scan.send().await.map_err(|error| failure("scan", table, error))?;
+    let page = dynamo.answer(scan.send()).await.map_err(|error| failure("scan", table, error))?;
     let units = dynamo.meter().read(page.consumed_capacity(), dynamo.settings().min_read_units());
     dynamo.limit_scans(units).await;
     let mut items = page.items.ok_or_else(|| truncated("scan", table))?;
@@ -120,8 +145,9 @@ fn query(dynamo: &Dynamo, stream: &str) -> QueryFluentBuilder {
 async fn read(dynamo: &Dynamo, query: QueryFluentBuilder) -> Result<ItemPage, StorageError> {
     dynamo.meter().request("query");
     let table = dynamo.events_table();
-    let page = query.send().await.map_err(|error| failure("read", table, error))?;
-    dynamo.meter().read(page.consumed_capacity(), dynamo.settings().min_read_units());
+    let min_units = if *query.get_consistent_read() == Some(true) { 1.0 } else { 0.5 };
+    let page = dynamo.answer(query.send()).await.map_err(|error| failure("read", table, error))?;
+    dynamo.meter().read(page.consumed_capacity(), min_units);
     // The SDK accepts a body that was cut off before its first byte. An empty page has an empty list of items.
     let items = page.items.ok_or_else(|| truncated("read", table))?;
     Ok(ItemPage { items, more: not_empty(page.last_evaluated_key) })

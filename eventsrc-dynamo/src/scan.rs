@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::chunk::Chunk;
 use crate::commits;
 use crate::item::Item;
-use crate::layout::{self, HeadItem};
+use crate::layout;
 use crate::reading::{self, ItemPage};
 use crate::storage::DynamoStorage;
 
@@ -163,8 +163,8 @@ const HEADS_PER_PAGE: usize = 500;
 fn head<K: StreamKey, S: Sequence>(item: &Item) -> Result<Option<(K, Head<S>)>, StorageError> {
     let Some(key) = key_of::<K>(stream(item)?) else { return Ok(None) };
     let number = layout::number(item).unwrap_or_default();
-    let head = HeadItem::from_item(item).map_err(|error| commits::unreadable(&key, number, error))?;
-    let head = commits::head(&key, &head)?;
+    let head = layout::head(item).map_err(|error| commits::unreadable(&key, number, error))?;
+    let head = head.decode(&key)?;
     Ok(Some((key, head)))
 }
 

@@ -1,8 +1,10 @@
 //! The layout of snapshot items. No other file names their attributes, except those of the [`Payloads`].
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
 
-use crate::item::{Item, Unreadable, integer, integer_or};
+use crate::item::{Item, Unreadable, integer, integer_or, uuid};
 use crate::payloads::Payloads;
 
 /// Partition key: name of the snapshots, version of the fold, and query key as JSON, separated by slashes.
@@ -13,6 +15,8 @@ pub(crate) const SORT_KEY: &str = "n";
 const SEQUENCE: &str = "s";
 /// Time of the last event, in microseconds since 1970.
 const TIME: &str = "t";
+/// Id of the commit of the last event, 16 bytes; omitted if it is unknown, and by version 0.1.
+const COMMIT_ID: &str = "i";
 /// Version of the value; omitted if it is 1.
 const VERSION: &str = "v";
 
@@ -36,6 +40,7 @@ pub(crate) struct SnapshotItem {
     pub(crate) zone: u16,
     /// Microseconds since 1970.
     pub(crate) time: i64,
+    pub(crate) commit_id: Option<Uuid>,
     pub(crate) version: u32,
     /// `None` if the fold has no value at this sequence.
     pub(crate) value: Option<Payloads>,
@@ -52,6 +57,9 @@ impl SnapshotItem {
             (SEQUENCE.to_owned(), sequence),
             (TIME.to_owned(), AttributeValue::N(self.time.to_string())),
         ]);
+        if let Some(id) = self.commit_id {
+            item.insert(COMMIT_ID.to_owned(), AttributeValue::B(Blob::new(id.as_bytes().as_slice())));
+        }
         if self.version != 1 {
             item.insert(VERSION.to_owned(), AttributeValue::N(self.version.to_string()));
         }
@@ -67,6 +75,7 @@ impl SnapshotItem {
             number,
             zone,
             time: integer(&item, TIME)?,
+            commit_id: item.contains_key(COMMIT_ID).then(|| uuid(&item, COMMIT_ID)).transpose()?,
             version: integer_or(&item, VERSION, 1)?,
             value: Payloads::take_from(&mut item)?,
         })
@@ -99,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// Snapshot in the layout of the first version of this crate. Later versions must read it.
+    /// Snapshot in the layout of version 0.1 of this crate. Later versions must read it.
     fn sample() -> Item {
         let number = |digits: &str| AttributeValue::N(digits.into());
         Item::from([
@@ -115,9 +124,22 @@ mod tests {
     fn a_stored_sample_is_read() {
         let item = SnapshotItem::from_item(sample()).unwrap();
         let value = Some(Payloads::Text(r#""Ada""#.into()));
-        let expected = SnapshotItem { number: 7, zone: 10, time: 1_767_225_600_000_001, version: 1, value };
+        let time = 1_767_225_600_000_001;
+        let expected = SnapshotItem { number: 7, zone: 10, time, commit_id: None, version: 1, value };
         assert_eq!(item, expected);
         assert_eq!(item.into_item(r#"name/1/"ada""#.into(), false), sample(), "it is written unchanged");
+    }
+
+    #[test]
+    fn a_stored_sample_with_a_commit_id_is_read() {
+        let mut sample = sample();
+        let id = [1, 2, 3, 4, 5, 6, 0x77, 8, 0x89, 10, 11, 12, 13, 14, 15, 16];
+        sample.insert("i".into(), AttributeValue::B(Blob::new(id)));
+        let item = SnapshotItem::from_item(sample.clone()).unwrap();
+        assert_eq!(item.commit_id, Some(Uuid::from_bytes(id)));
+        assert_eq!(item.into_item(r#"name/1/"ada""#.into(), false), sample, "it is written unchanged");
+        sample.insert("i".into(), AttributeValue::B(Blob::new([1])));
+        assert_eq!(SnapshotItem::from_item(sample).unwrap_err(), Unreadable("i"));
     }
 
     #[test]
@@ -131,10 +153,11 @@ mod tests {
         #[test]
         fn snapshots_are_read_back(
             (number, zone, time, version) in (any::<u64>(), any::<u16>(), any::<i64>(), any::<u32>()),
-            value in any::<Option<String>>(),
+            (value, commit_id) in any::<(Option<String>, Option<u128>)>(),
             cached in any::<bool>(),
         ) {
-            let item = SnapshotItem { number, zone, time, version, value: value.map(Payloads::Text) };
+            let (value, commit_id) = (value.map(Payloads::Text), commit_id.map(Uuid::from_u128));
+            let item = SnapshotItem { number, zone, time, commit_id, version, value };
             let read = SnapshotItem::from_item(item.clone().into_item("key".into(), cached)).unwrap();
             prop_assert_eq!(read, item);
         }

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use eventsrc_core::codec::{Codec, Json};
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::stream::Zone;
-use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
+use eventsrc_core::{CommitId, ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use futures::future::try_join;
 use serde::Serialize;
 
@@ -115,7 +115,7 @@ where
                 .condition_expression(snapshot_layout::NOT_SET_BACK)
                 .expression_attribute_values(":s", sequence);
         }
-        match put.send().await {
+        match self.dynamo.answer(put.send()).await {
             Ok(put) => self.dynamo.meter().write(put.consumed_capacity(), write_units(bytes)),
             Err(error)
                 if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
@@ -165,6 +165,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
             zone: head.sequence.zone().0,
             time: head.time.as_microsecond(),
             version: self.codec.version(),
+            commit_id: head.commit_id.map(|id| id.0),
             value: value.map(encode).transpose()?,
         };
         let item = item.into_item(self.key(key, version)?, mode == SnapshotMode::Cache);
@@ -205,7 +206,8 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
                 )
             }
         };
-        Ok(Snapshot::new(value, Some(Head { sequence, time })))
+        let commit_id = item.commit_id.map(CommitId);
+        Ok(Snapshot::new(value, Some(Head { sequence, time, commit_id })))
     }
 
     fn query(&self, key: &str) -> QueryFluentBuilder {
@@ -221,7 +223,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
     async fn read(&self, query: QueryFluentBuilder) -> Result<Vec<Item>, StorageError> {
         self.dynamo.meter().request("query_snapshots");
         let table = self.dynamo.snapshots_table();
-        let page = query.send().await.map_err(|error| failure("read", table, error))?;
+        let page = self.dynamo.answer(query.send()).await.map_err(|error| failure("read", table, error))?;
         self.dynamo.meter().read(page.consumed_capacity(), self.dynamo.settings().min_read_units());
         Ok(page.items.unwrap_or_default())
     }

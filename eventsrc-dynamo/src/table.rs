@@ -72,7 +72,7 @@ async fn create_one(dynamo: &Dynamo, table: &str, key: Key, streamed: bool) -> R
             let stream = stream.stream_view_type(StreamViewType::NewImage).build().expect(complete);
             create = create.stream_specification(stream);
         }
-        match create.send().await {
+        match dynamo.answer(create.send()).await {
             Ok(_) => {}
             // Another process has created the table.
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
@@ -93,7 +93,7 @@ async fn create_one(dynamo: &Dynamo, table: &str, key: Key, streamed: bool) -> R
 
 async fn describe(dynamo: &Dynamo, table: &str) -> Result<Option<TableDescription>, StorageError> {
     dynamo.meter().request("describe_table");
-    match dynamo.client().describe_table().table_name(table).send().await {
+    match dynamo.answer(dynamo.client().describe_table().table_name(table).send()).await {
         Ok(described) => Ok(described.table),
         Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
             Ok(None)

@@ -3,25 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::Address;
+use crate::connection::{Connection, Limits};
 use crate::failure::Failure;
 use crate::settings::Settings;
-
-/// A pooled connection; it returns to its pool when it is dropped.
-pub(crate) type Connection = Object;
+use crate::silence::within;
 
 /// A connection pool. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Connections {
     pool: Pool,
     server: Arc<str>,
+    limits: Arc<Limits>,
 }
 
 impl Connections {
@@ -60,7 +58,8 @@ impl Connections {
             Some(tls) => Manager::from_config(config, tls.clone(), recycling),
             None => Manager::from_config(config, NoTls, recycling),
         };
-        let timeout = Some(settings.connect_timeout);
+        let limit = settings.connect_timeout;
+        let timeout = Some(limit);
         let set_up: Arc<str> = (planning.to_owned() + &session(settings)).into();
         let pool = Pool::builder(manager)
             .max_size(size.max(1))
@@ -68,23 +67,29 @@ impl Connections {
             .runtime(Runtime::Tokio1)
             .post_create(Hook::async_fn(move |client, _| {
                 let set_up = Arc::clone(&set_up);
-                Box::pin(async move { client.batch_execute(&set_up).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    let done = within(limit, client.batch_execute(&set_up)).await;
+                    done.ok_or(HookError::message(SILENT))?.map_err(HookError::Backend)
+                })
             }))
             .build()
             .expect("the pool has a runtime");
-        Self { pool, server: address.name.as_str().into() }
+        let limits = Arc::new(Limits::new(tls, settings));
+        Self { pool, server: address.name.as_str().into(), limits }
     }
 
     /// Returns an idle or a new connection.
     pub(crate) async fn get(&self) -> Result<Connection, Failure> {
-        self.pool.get().await.map_err(|error| Failure::to_connect(&self.server, error))
+        let object = self.pool.get().await.map_err(|error| Failure::to_connect(&self.server, error))?;
+        Ok(Connection::new(object, Arc::clone(&self.limits)))
     }
 
     /// Executes one prepared statement in one round trip and a transaction of its own. The statement is prepared once
     /// for each connection. `context` is a clause such as "cannot read".
     ///
     /// If a connection turns out to have broken while it was idle, it is replaced, and the statement is executed again.
-    /// So the statement must be idempotent. Any other failure is returned.
+    /// So the statement must be idempotent. Any other failure is returned, also that of a server that does not answer in
+    /// time.
     pub(crate) async fn query(
         &self,
         context: &str,
@@ -92,7 +97,7 @@ impl Connections {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Failure> {
         let connection = self.get().await?;
-        let was_idle = Object::metrics(&connection).recycle_count > 0;
+        let was_idle = connection.was_idle();
         let result = query(&connection, context, statement, parameters).await;
         if !was_idle || !result.as_ref().is_err_and(Failure::is_connection_lost) {
             return result;
@@ -104,6 +109,9 @@ impl Connections {
     }
 }
 
+/// Message of the error of a session that cannot be set up in time.
+const SILENT: &str = "the server did not answer in time";
+
 async fn query(
     connection: &Connection,
     context: &str,
@@ -114,7 +122,8 @@ async fn query(
         let statement = connection.prepare_cached(statement).await?;
         connection.query(&statement, parameters).await
     };
-    run.await.map_err(|error| Failure::new(context, error))
+    let answer = connection.answer(run).await.map_err(|silence| Failure::silent(context, silence))?;
+    answer.map_err(|error| Failure::new(context, error))
 }
 
 /// Statements that set up a session independently of the defaults of its user and database.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::backend::EncodedCommit;
 use eventsrc_core::codec::Codec;
 use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 use tokio_postgres::Error;
 
 use crate::failure::Failure;
-use crate::layout::{CommitRow, PageRow};
+use crate::layout::PageRow;
 use crate::rows;
 use crate::settings::Settings;
 
@@ -41,10 +42,11 @@ impl<K: StreamKey, S: Sequence, E> DecodedPage<K, S, E> {
             if let Ok(commit) = &commit {
                 bytes += commit.size();
             }
-            page.end = Some(commit.as_ref().map_or(number, CommitRow::last));
+            let last = commit.as_ref().map_or(number.unsigned_abs(), EncodedCommit::last);
+            page.end = Some(last.try_into().unwrap_or(i64::MAX));
             let Some(key) = key else { continue };
             let commit = commit.map_err(|reason| rows::unreadable(&key, number, reason));
-            match commit.and_then(|commit| rows::decode(&commit, &key, codec)) {
+            match commit.and_then(|commit| commit.decode(&key, codec)) {
                 Ok(commit) => page.commits.push(commit),
                 Err(error) => return page.failed(error),
             }

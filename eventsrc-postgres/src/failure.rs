@@ -9,6 +9,8 @@ use eventsrc_core::{ErrorKind, StorageError};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::silence::Silence;
+
 /// Reason why a stored row does not have the format in which it was written.
 pub(crate) type Unreadable = Box<dyn StdError + Send + Sync>;
 
@@ -18,47 +20,89 @@ pub(crate) struct Failure {
     kind: ErrorKind,
     what: String,
     source: Option<Arc<Error>>,
-    connection_lost: bool,
+    connection: ConnectionState,
+}
+
+/// State of the connection after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConnectionState {
+    /// The server answered.
+    Answered,
+    /// The connection broke, or was not opened.
+    Lost,
+    /// The server did not answer in time.
+    Silent,
+    /// The server did not answer when the connection was opened.
+    ServerAway,
 }
 
 impl Failure {
     /// Error of a statement. `context` is a clause such as "cannot store the commit".
     pub(crate) fn new(context: &str, error: Error) -> Self {
         let (kind, reason) = classify(&error);
-        let connection_lost = is_connection_lost(&error);
-        Self { kind, what: format!("{context}: {reason}"), connection_lost, source: Some(Arc::new(error)) }
+        let connection =
+            if is_connection_lost(&error) { ConnectionState::Lost } else { ConnectionState::Answered };
+        Self { kind, what: format!("{context}: {reason}"), connection, source: Some(Arc::new(error)) }
     }
 
     /// Error of getting a connection to the server called `server`.
     pub(crate) fn to_connect(server: &str, error: PoolError) -> Self {
         let context = format!("cannot connect to {server}");
-        let reason = match error {
+        let (reason, connection) = match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 let (kind, reason) = classify_connect_error(&error);
+                // An error with a code is an answer.
+                let is_away = error.code().is_none() && kind == ErrorKind::Unavailable;
+                let connection = if is_away { ConnectionState::ServerAway } else { ConnectionState::Lost };
                 let (what, source) = (format!("{context}: {reason}"), Some(Arc::new(error)));
-                return Self { kind, what, source, connection_lost: true };
+                return Self { kind, what, source, connection };
             }
-            PoolError::Timeout(TimeoutType::Wait) => "all connections are in use",
-            PoolError::Timeout(_) => "the server did not answer in time",
-            _ => "the connection pool is closed",
+            PoolError::Timeout(TimeoutType::Wait) => ("all connections are in use", ConnectionState::Lost),
+            PoolError::Timeout(_) | PoolError::PostCreateHook(_) => {
+                ("the server did not answer in time", ConnectionState::ServerAway)
+            }
+            _ => ("the connection pool is closed", ConnectionState::Lost),
         };
         let what = format!("{context}: {reason}");
-        Self { kind: ErrorKind::Unavailable, what, source: None, connection_lost: true }
+        Self { kind: ErrorKind::Unavailable, what, source: None, connection }
+    }
+
+    /// Error of a statement that the server did not answer in time. The outcome of the statement is unknown.
+    pub(crate) fn silent(context: &str, _: Silence) -> Self {
+        let what = format!("{context}: the server did not answer in time");
+        Self { kind: ErrorKind::Unavailable, what, source: None, connection: ConnectionState::Silent }
+    }
+
+    /// Error of a commit that is not accepted because too many others wait. Nothing is stored.
+    pub(crate) fn overloaded(what: String) -> Self {
+        Self { kind: ErrorKind::Overloaded, what, source: None, connection: ConnectionState::Answered }
     }
 
     /// Transient error without a cause.
     pub(crate) fn unavailable(what: &str) -> Self {
-        Self { kind: ErrorKind::Unavailable, what: what.into(), source: None, connection_lost: false }
+        let what = what.into();
+        Self { kind: ErrorKind::Unavailable, what, source: None, connection: ConnectionState::Answered }
     }
 
-    /// True if the connection broke, so that the outcome of the statement is unknown. Otherwise it had no effect.
+    /// True if the connection broke, so that the outcome of the statement is unknown.
     pub(crate) fn is_connection_lost(&self) -> bool {
-        self.connection_lost
+        matches!(self.connection, ConnectionState::Lost | ConnectionState::ServerAway)
+    }
+
+    /// True if the server did not answer a statement in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.connection == ConnectionState::Silent
+    }
+
+    /// True if no connection could be opened because the server did not answer.
+    pub(crate) fn is_server_away(&self) -> bool {
+        self.connection == ConnectionState::ServerAway
     }
 
     /// True if the input caused the error, so that the rest of a group may be stored without it.
     pub(crate) fn is_caused_by_input(&self) -> bool {
-        !self.connection_lost && matches!(self.kind, ErrorKind::Invalid | ErrorKind::Corrupt)
+        self.connection == ConnectionState::Answered
+            && matches!(self.kind, ErrorKind::Invalid | ErrorKind::Corrupt)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use deadpool_postgres::GenericClient;
+use deadpool_postgres::{GenericClient, Object};
 use eventsrc_core::{ErrorKind, StorageError};
 use tokio_postgres::Error;
 
-use crate::connections::Connection;
+use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 
@@ -45,7 +45,19 @@ pub(crate) async fn migrate(
     schema: &Identifier,
     parts: &[&Part],
 ) -> Result<(), StorageError> {
-    let failure = |error| Failure::new(&format!("cannot set up the schema {schema}"), error);
+    let context = format!("cannot set up the schema {schema}");
+    let migrated =
+        connection.answer_to(async |object| migrate_on(object, &context, schema, parts).await).await;
+    migrated.map_err(|silence| Failure::silent(&context, silence))?
+}
+
+async fn migrate_on(
+    connection: &mut Object,
+    context: &str,
+    schema: &Identifier,
+    parts: &[&Part],
+) -> Result<(), StorageError> {
+    let failure = |error| Failure::new(context, error);
     let found = versions(connection, schema).await.map_err(failure)?;
     if outdated(&found, schema, parts)?.next().is_none() {
         return Ok(());
@@ -70,13 +82,14 @@ pub(crate) async fn grant(
     let own = "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.versions TO {role};";
     let all: String = [own].into_iter().chain(parts.iter().map(|part| part.grants)).collect();
     let sql = in_schema(&all, schema).replace("{role}", &role.to_string());
-    let run = async {
-        let transaction = connection.transaction().await?;
+    let context = format!("cannot grant privileges to the role {role}");
+    let granted = connection.answer_to(async |object| {
+        let transaction = object.transaction().await?;
         transaction.batch_execute(&sql).await?;
         transaction.commit().await
-    };
-    let context = format!("cannot grant privileges to the role {role}");
-    run.await.map_err(|error| Failure::new(&context, error).into())
+    });
+    let granted = granted.await.map_err(|silence| Failure::silent(&context, silence))?;
+    granted.map_err(|error| Failure::new(&context, error).into())
 }
 
 /// Parts whose version is older than that of this library, each with its version.

@@ -7,7 +7,8 @@ use eventsrc_core::StorageError;
 
 use crate::address::Address;
 use crate::committer::Committer;
-use crate::connections::{Connection, Connections};
+use crate::connection::Connection;
+use crate::connections::Connections;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::layout::{EventLayout, SnapshotLayout};

@@ -22,6 +22,13 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Longest duration of one statement; then it fails with `Unavailable`. `None` for no limit. Default: 30 s.
     pub statement_timeout: Option<Duration>,
+    /// Longest wait of this client for the answer to one statement; then the connection is closed, and the call fails with
+    /// `Unavailable`. A put whose answer is not awaited any longer may or may not be stored. Default: 35 s.
+    ///
+    /// It limits the wait for a server or a network that is silent, so it should be longer than `statement_timeout`; it
+    /// also limits statements without a `statement_timeout`. The code of a view must not wait longer than this for anything
+    /// else either.
+    pub answer_timeout: Duration,
     /// Longest time that a transaction may wait for its next statement; then the server ends it. `None` for no limit.
     /// Default: 10 s.
     ///
@@ -39,6 +46,12 @@ pub struct Settings {
     /// Size in bytes of payloads and metadata after which a group ends; a larger commit forms a group of its own.
     /// Default: 4 MiB.
     pub bytes_per_group: usize,
+    /// Largest number of commits that wait to be sent; a put beyond it fails at once with `Overloaded`, and stores nothing.
+    /// Default: 16,384.
+    pub waiting_commits: usize,
+    /// Largest size in bytes of payloads and metadata of the commits that wait to be sent; a put beyond it fails at once
+    /// with `Overloaded`, and stores nothing. A commit that is larger is accepted if no other waits. Default: 64 MiB.
+    pub waiting_bytes: usize,
 }
 
 impl Default for Settings {
@@ -49,12 +62,15 @@ impl Default for Settings {
             connections: 8,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Some(Duration::from_secs(30)),
+            answer_timeout: Duration::from_secs(35),
             idle_in_transaction_timeout: Some(Duration::from_secs(10)),
             commits_per_page: 1_000,
             bytes_per_page: 1 << 20,
             groups_in_flight: 2,
             commits_per_group: 512,
             bytes_per_group: 4 << 20,
+            waiting_commits: 16_384,
+            waiting_bytes: 64 << 20,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use eventsrc_core::codec::{Codec, Json};
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::stream::Zone;
-use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
+use eventsrc_core::{CommitId, ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use serde::Serialize;
 
 use crate::layout::{SnapshotKey, SnapshotRow, TextOrBytes};
@@ -113,6 +113,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> PostgresSnapshots<K, S, V, C> {
                 .map_err(|_| invalid("the sequence exceeds the largest number that Postgres can store"))?,
             zone: head.sequence.zone().0,
             time: head.time.as_microsecond(),
+            commit_id: head.commit_id.map(|id| id.0),
             version: self.codec.version(),
             value: value.map(encode).transpose()?,
         })
@@ -136,7 +137,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> PostgresSnapshots<K, S, V, C> {
                     .map_err(|error| corrupt("its value is malformed").at(sequence).because(error))?,
             ),
         };
-        Ok(Snapshot::new(value, Some(Head { sequence, time })))
+        Ok(Snapshot::new(value, Some(Head { sequence, time, commit_id: row.commit_id.map(CommitId) })))
     }
 }
 

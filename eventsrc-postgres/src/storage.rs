@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_stream::try_stream;
+use eventsrc_core::backend::{check_follows, storable_name};
 use eventsrc_core::codec::{Codec, Json};
 use eventsrc_core::commit::Payload;
 use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, Page, PageOf, Put, PutOf, ScanStorage, Segment};
@@ -23,6 +24,10 @@ use crate::rows;
 /// Event storage for one type of key, sequence and payload in a [`Postgres`]. Cheap to clone.
 ///
 /// Storages of other keys and payloads may share the schema, provided that no category is used by two of them.
+///
+/// Puts share one queue for each [`Postgres`]. Beyond the limits in its [`Settings`](crate::Settings), a put fails with
+/// `Overloaded`. While the server is away, puts fail at once with `Unavailable`, and one at a time tries to connect, after
+/// waits of 100 ms to 2 s. A put whose future is dropped before it is sent stores nothing.
 pub struct PostgresStorage<K, S, E, C = Json> {
     postgres: Postgres,
     codec: Arc<C>,
@@ -56,7 +61,7 @@ where
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = &commit.key;
-        let stream = StreamLocation::new(stream_name(key)?);
+        let stream = StreamLocation::new(storable_name(&commit)?);
         let row = rows::encode(&commit, &*self.codec)?;
         let outcome = self
             .postgres
@@ -66,25 +71,30 @@ where
             .map_err(|failure| StorageError::from(failure).on(key).at(commit.first))?;
         match outcome {
             AppendOutcome::Stored => Ok(Put::Stored),
-            AppendOutcome::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
+            AppendOutcome::Repeated { existing, .. } => {
+                Ok(Put::Repeated { last: existing.decode_last(key)? })
+            }
             AppendOutcome::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
                 // The conflict is certain even if the existing commit cannot be read.
-                existing: existing.and_then(|row| rows::decode(&row, key, &*self.codec).ok()),
+                existing: existing.and_then(|row| row.decode(key, &*self.codec).ok()),
                 head: rows::head(key, head).ok(),
             })),
-            AppendOutcome::Hole { head } => {
-                let what = format!("the commit would leave a hole after sequence {}", head.number);
-                Err(StorageError::new(ErrorKind::Invalid, what).on(key).at(commit.first))
+            AppendOutcome::Diverged { head } => {
+                let head = head.map(|head| rows::head(key, head)).transpose()?;
+                check_follows(&commit, head.as_ref())?;
+                let what = "the end of the stream changed while the commit was put";
+                Err(StorageError::new(ErrorKind::Unavailable, what).on(key).at(commit.first))
             }
         }
     }
 
-    async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
-        let Ok(name) = StreamName::of(key) else { return Ok(None) };
+    async fn recent(&self, key: &K, count: usize) -> Result<Vec<Head<S>>, StorageError> {
+        let Ok(name) = StreamName::of(key) else { return Ok(Vec::new()) };
         let (connections, layout) = (self.postgres.read_connections(), self.postgres.event_layout());
-        let head = layout.head(connections, &StreamLocation::new(name)).await;
-        let head = head.map_err(|failure| StorageError::from(failure).on(key))?;
-        head.map(|head| rows::head(key, head)).transpose()
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let heads = layout.recent(connections, &StreamLocation::new(name), count).await;
+        let heads = heads.map_err(|failure| StorageError::from(failure).on(key))?;
+        heads.into_iter().map(|head| rows::head(key, head)).collect()
     }
 
     fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
@@ -177,22 +187,6 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> PostgresStorage<K, S, E, C> {
     ) -> DecodedPage<K, S, E> {
         DecodedPage::new(rows, key, &*self.codec, self.postgres.settings())
     }
-}
-
-/// Stream name of `key`.
-///
-/// # Errors
-///
-/// [`ErrorKind::Invalid`] if the name is malformed, or does not convert back to an equal key.
-fn stream_name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
-    let name = StreamName::of(key).map_err(|error| {
-        StorageError::new(ErrorKind::Invalid, "the key is not a valid stream name").on(key).because(error)
-    })?;
-    if K::from_parts(name.category(), name.id()).as_ref() == Some(key) {
-        return Ok(name);
-    }
-    Err(StorageError::new(ErrorKind::Invalid, "the key differs from the one made of its category and id")
-        .on(key))
 }
 
 impl<K, S, E, C> Clone for PostgresStorage<K, S, E, C> {

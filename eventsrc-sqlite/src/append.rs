@@ -1,69 +1,77 @@
 //! Put-if-absent, in a transaction that holds the file's write lock.
 
-use eventsrc_core::StreamName;
+use eventsrc_core::backend::{EncodedCommit, EncodedHead};
+use eventsrc_core::{StorageError, StreamName};
 use quick_cache::unsync::Cache;
 use rusqlite::{Connection, Result};
 
-use crate::layout::{self, CommitRow, HeadRow};
+use crate::layout;
+
+/// Commit to append.
+pub(crate) struct NewCommit {
+    pub(crate) name: StreamName,
+    pub(crate) commit: EncodedCommit<'static>,
+    /// Checks that the commit follows this head of its stream.
+    pub(crate) check: Check,
+}
+
+/// Check of a commit against the head of its stream, which is before the commit.
+pub(crate) type Check = Box<dyn Fn(Option<EncodedHead>) -> Result<(), StorageError> + Send>;
 
 /// Outcome of putting a commit.
 #[derive(Debug)]
 pub(crate) enum Appended {
     /// This transaction stores the commit, if it commits. `after` is the head of the stream before the commit.
-    Stored { after: Option<HeadRow> },
-    /// The same commit was put before. This is its stored row.
-    Repeated(CommitRow),
+    Stored { after: Option<EncodedHead> },
+    /// The same commit was put before and is stored.
+    Repeated(EncodedCommit<'static>),
     /// Another commit holds the sequence. The stream ends at `head`.
-    Conflict { existing: Option<CommitRow>, head: HeadRow },
-    /// The commit would leave a hole after `head`.
-    Hole { head: HeadRow },
+    Conflict { existing: Option<EncodedCommit<'static>>, head: EncodedHead },
+    /// The commit does not follow the end of its stream. Nothing was changed.
+    Refused(StorageError),
 }
 
 /// Cache of the row ids of streams. No stream is ever removed, so only a rolled back transaction invalidates it.
 pub(crate) type Streams = Cache<StreamName, i64>;
 
-/// Appends `commit` to the stream `name`, if its sequence is free.
+/// Appends a commit to its stream, if it directly follows the end of the stream.
 ///
 /// The write lock ensures that the state that this function reads does not change before the transaction ends.
-pub(crate) fn append(
-    connection: &Connection,
-    streams: &mut Streams,
-    name: &StreamName,
-    commit: &CommitRow,
-) -> Result<Appended> {
-    let stream = stream_id(connection, streams, name)?;
-    let after = layout::head(connection, stream)?;
-    if let Some(head) = after {
-        if commit.number <= head.number {
-            let existing = layout::last_commit_up_to(connection, stream, commit.number)?
-                .filter(|existing| commit.number <= existing.last());
-            return Ok(match existing {
-                Some(existing) if is_same(&existing, commit) => Appended::Repeated(existing),
-                existing => Appended::Conflict { existing, head },
-            });
-        }
-        if commit.number - 1 > head.number {
-            return Ok(Appended::Hole { head });
-        }
+pub(crate) fn append(connection: &Connection, streams: &mut Streams, new: &NewCommit) -> Result<Appended> {
+    let NewCommit { name, commit, check } = new;
+    let stream = find_stream(connection, streams, name)?;
+    let after = stream.map(|stream| layout::head(connection, stream)).transpose()?.flatten();
+    if let Some((stream, head)) = stream.zip(after).filter(|(_, head)| commit.number <= head.number) {
+        let existing = layout::last_commit_up_to(connection, stream, commit.number)?
+            .filter(|existing| commit.number <= existing.last());
+        return Ok(match existing {
+            Some(existing) if existing.is(commit) => Appended::Repeated(existing),
+            existing => Appended::Conflict { existing, head },
+        });
     }
+    if let Err(error) = check(after) {
+        return Ok(Appended::Refused(error));
+    }
+    // A refused commit does not create its stream.
+    let stream = stream.map_or_else(|| create_stream(connection, streams, name), Ok)?;
     layout::append(connection, stream, commit)?;
     Ok(Appended::Stored { after })
 }
 
-/// Row id of a stream, which is created if it does not exist.
-fn stream_id(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<i64> {
+/// Row id of a stream, if it exists.
+fn find_stream(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<Option<i64>> {
     if let Some(stream) = streams.get(name) {
-        return Ok(*stream);
+        return Ok(Some(*stream));
     }
-    let stream = match layout::stream(connection, name)? {
-        Some(stream) => stream,
-        None => layout::create_stream(connection, name)?,
-    };
-    streams.insert(name.clone(), stream);
+    let stream = layout::stream(connection, name)?;
+    if let Some(stream) = stream {
+        streams.insert(name.clone(), stream);
+    }
     Ok(stream)
 }
 
-/// True if both have the same commit id at the same sequence, so that one repeats the put of the other.
-fn is_same(a: &CommitRow, b: &CommitRow) -> bool {
-    (a.number, a.zone, a.commit_id) == (b.number, b.zone, b.commit_id)
+fn create_stream(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<i64> {
+    let stream = layout::create_stream(connection, name)?;
+    streams.insert(name.clone(), stream);
+    Ok(stream)
 }

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use eventsrc_core::backend::EncodedCommit;
 use eventsrc_core::codec::Codec;
 use eventsrc_core::{Commit, Sequence, StorageError, StreamKey};
 
 use crate::failure::Failure;
-use crate::layout::CommitRow;
 use crate::rows;
 use crate::settings::Settings;
 
@@ -43,10 +43,15 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Chunk<K, S, E, C> {
     }
 
     /// Adds the commit of `row`, whose first number is `number`. Breaks if the chunk is full or the commit cannot be read.
-    pub(crate) fn add(&mut self, number: i64, row: rusqlite::Result<CommitRow>, key: &K) -> ControlFlow<()> {
+    pub(crate) fn add(
+        &mut self,
+        number: i64,
+        row: rusqlite::Result<EncodedCommit<'_>>,
+        key: &K,
+    ) -> ControlFlow<()> {
         let row = row.map_err(|error| rows::unreadable(key, number, error));
-        let size = row.as_ref().map_or(0, CommitRow::size);
-        match row.and_then(|row| rows::decode(&row, key, &*self.codec)) {
+        let size = row.as_ref().map_or(0, EncodedCommit::size);
+        match row.and_then(|row| row.decode(key, &*self.codec)) {
             Ok(commit) => self.commits.push(commit),
             Err(error) => {
                 self.failure = Some(error);

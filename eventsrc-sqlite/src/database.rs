@@ -1,24 +1,28 @@
 //! The handle of an open file.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::{Sender, unbounded};
-use eventsrc_core::{ErrorKind, StorageError};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use eventsrc_core::StorageError;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::failure::Failure;
+use crate::closing::Closing;
+use crate::failure::{Failure, stopped};
 use crate::guard::Guarded;
 use crate::job::Job;
+use crate::limit::WaitLimit;
 use crate::open::File;
+use crate::read_job::ReadJob;
+use crate::readers::{ReadQueue, ReaderThreads};
 use crate::reply::Reply;
 use crate::settings::Settings;
-use crate::threads::{Read, Threads, is_database_thread};
+use crate::thread::is_database_thread;
+use crate::threads::Threads;
 use crate::work::{Task, WorkOutcome};
 
 /// An open file of events, snapshots and views. Cheap to clone; all clones share one writer thread and the reader
@@ -27,8 +31,10 @@ use crate::work::{Task, WorkOutcome};
 /// Other processes may have the same file open.
 ///
 /// The file is closed when the last handle is dropped; storages, snapshots and views hold handles, too. That drop blocks
-/// until all queued writes are done and the write-ahead log is checkpointed into the file. The file is then complete
-/// without its log.
+/// until the current transaction has ended and the write-ahead log is checkpointed into the file. The file is then complete
+/// without its log. Calls whose futures were dropped before do not delay it: they are interrupted, rolled back or skipped.
+///
+/// The drop does not wait for code of a view or a query that still runs. The file is then closed when that code returns.
 #[derive(Clone)]
 pub struct Database(Arc<Handle>);
 
@@ -52,15 +58,32 @@ impl Database {
     pub async fn open_with(path: impl AsRef<Path>, settings: Settings) -> Result<Self, StorageError> {
         let file = File::new(path.as_ref(), settings.clone())?;
         let (jobs, job_queue) = unbounded();
-        let (reads, read_queue) = unbounded();
+        let (reads, read_queue) = ReadQueue::new(settings.waiting_reads);
+        let (view_reads, view_read_queue) = ReadQueue::new(settings.waiting_reads);
+        let (open, closed) = bounded(0);
         let commits = Arc::new(AtomicU64::new(0));
+        let closing = Arc::<Closing>::default();
+        let readers = ReaderThreads::new(file.clone(), Arc::clone(&closing));
         let (opened, is_open) = oneshot::channel();
-        let threads = Threads { file, settings: settings.clone(), commits: Arc::clone(&commits) };
-        let writer_thread = threads.spawn(job_queue, read_queue, opened)?;
-        let queues = Some(Queues { jobs, reads });
-        let handle = Handle { queues, writer_thread: Some(writer_thread), commits, settings };
+        let threads = Threads {
+            file,
+            settings: settings.clone(),
+            commits: Arc::clone(&commits),
+            readers: readers.clone(),
+            closing: Arc::clone(&closing),
+        };
+        threads.spawn(job_queue, read_queue, opened)?;
         is_open.await.map_err(|_| StorageError::from(stopped()))??;
-        Ok(Self(Arc::new(handle)))
+        let limit = WaitLimit::new("writes", settings.waiting_commits, settings.waiting_bytes);
+        Ok(Self(Arc::new(Handle {
+            queues: Some(Queues { jobs, reads, view_reads, _open: open }),
+            closed,
+            closing,
+            limit,
+            idle_view_readers: Mutex::new(Some((readers, view_read_queue))),
+            commits,
+            settings,
+        })))
     }
 
     /// True if both are handles of one opened file, so that their writes can share a transaction.
@@ -78,9 +101,13 @@ impl Database {
         &self.0.settings
     }
 
-    /// Queues a job for the writer thread, and waits until it is on the disk.
-    pub(crate) async fn write<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Failure> {
-        let (reply, answer) = oneshot::channel();
+    /// Queues a job of `bytes` for the writer thread, and waits until it is on the disk.
+    pub(crate) async fn write<T>(
+        &self,
+        bytes: usize,
+        job: impl FnOnce(Reply<T>) -> Job,
+    ) -> Result<T, Failure> {
+        let (reply, answer) = Reply::new(self.0.limit.admit(bytes)?);
         self.0.queues().jobs.send(job(reply)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -91,7 +118,7 @@ impl Database {
         &self,
         work: impl FnMut(&Guarded) -> Result<WorkOutcome<T>, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.write(|reply| Job::Work { work: Task::boxed(work, reply), alone: false }).await
+        self.write(0, |reply| Job::Work { work: Task::boxed(work, reply), alone: false }).await
     }
 
     /// Runs `work` once on the writer thread, in a transaction of its own. It must not hold a handle of the database.
@@ -103,10 +130,10 @@ impl Database {
         let once = move |connection: &Guarded| {
             work.take().expect("work in a transaction of its own runs once")(connection)
         };
-        self.write(|reply| Job::Work { work: Task::boxed(once, reply), alone: true }).await
+        self.write(0, |reply| Job::Work { work: Task::boxed(once, reply), alone: true }).await
     }
 
-    /// Runs `read` on a reader thread. It must not hold a handle of the database.
+    /// Runs `read` on a reader thread. Dropping the future cancels it. It must not hold a handle of the database.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -116,22 +143,27 @@ impl Database {
         Ok(self.read_guarded(read).await?)
     }
 
-    /// Runs `read` on a reader thread, with a connection that can be lent. It must not hold a handle of the database.
+    /// Runs `read` on a reader thread, with a connection that can be lent. Otherwise as [`read`](Database::read).
     pub(crate) async fn read_guarded<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Guarded) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let (reply, answer) = oneshot::channel();
-        let read = move |connection: &Guarded| {
-            // A panic of the caller's codec or query resumes in the caller.
-            let outcome = catch_unwind(AssertUnwindSafe(|| read(connection)));
-            drop(reply.send(outcome));
-        };
-        self.0.queues().reads.send(Box::new(read)).map_err(|_| stopped())?;
-        match answer.await.map_err(|_| stopped())? {
-            Ok(result) => result,
-            Err(panic) => resume_unwind(panic),
-        }
+        self.0.queues().reads.run(read).await
+    }
+
+    /// Runs `read` on a reader thread of views, where it may take long without delaying the reads of writers. Otherwise as
+    /// [`read_guarded`](Database::read_guarded).
+    pub(crate) async fn read_view<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Guarded) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.0.start_view_readers()?;
+        self.0.queues().view_reads.run(read).await
+    }
+
+    /// A channel that is disconnected when the last handle is dropped.
+    pub(crate) fn closed(&self) -> Receiver<Infallible> {
+        self.0.closed.clone()
     }
 }
 
@@ -145,7 +177,13 @@ impl fmt::Debug for Database {
 struct Handle {
     /// `None` once the file is being closed.
     queues: Option<Queues>,
-    writer_thread: Option<JoinHandle<()>>,
+    /// Disconnected once the file is being closed.
+    closed: Receiver<Infallible>,
+    closing: Arc<Closing>,
+    /// Limit of the writes that wait.
+    limit: Arc<WaitLimit>,
+    /// The threads for queries of views, and their queue, until the first query.
+    idle_view_readers: Mutex<Option<(ReaderThreads, Receiver<ReadJob>)>>,
     /// Counter of synced transactions.
     commits: Arc<AtomicU64>,
     settings: Settings,
@@ -153,26 +191,35 @@ struct Handle {
 
 struct Queues {
     jobs: Sender<Job>,
-    reads: Sender<Read>,
+    reads: ReadQueue,
+    view_reads: ReadQueue,
+    _open: Sender<Infallible>,
 }
 
 impl Handle {
     fn queues(&self) -> &Queues {
         self.queues.as_ref().expect("the queues exist as long as a handle does")
     }
+
+    fn start_view_readers(&self) -> Result<(), Failure> {
+        let mut idle = self.idle_view_readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((readers, queue)) = &*idle {
+            for _ in 0..self.settings.view_readers.max(1) {
+                readers.start_lazy(queue.clone())?;
+            }
+            *idle = None;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        // Every call borrows a handle, so no caller waits any more. The threads skip what is left in the queues.
         drop(self.queues.take());
-        // Code of a view or a query may drop the last handle on a thread of the database, which cannot join itself.
-        if let Some(writer) = self.writer_thread.take().filter(|_| !is_database_thread()) {
-            // A panic of the writer thread was reported to the callers that waited for an answer.
-            let _ = writer.join();
+        // Code of a view or a query may drop the last handle on a thread of the database, which cannot wait for itself.
+        if !is_database_thread() {
+            self.closing.wait();
         }
     }
-}
-
-fn stopped() -> Failure {
-    Failure::plain(ErrorKind::Unavailable, "the thread of the database has stopped")
 }

@@ -59,6 +59,11 @@ impl From<Failure> for StorageError {
     }
 }
 
+/// Failure of a call whose thread has ended.
+pub(crate) fn stopped() -> Failure {
+    Failure::plain(ErrorKind::Unavailable, "the thread of the database has stopped")
+}
+
 /// True if rows violate a constraint of the database.
 pub(crate) fn is_constraint_violation(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
@@ -75,7 +80,7 @@ fn environmental_cause(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'st
         return environment(error);
     }
     if let Some(error) = error.downcast_ref::<StorageError>() {
-        let is_outside = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Refused);
+        let is_outside = error.kind().is_transient() || error.kind() == ErrorKind::Refused;
         return is_outside.then_some((error.kind(), "its code returned a storage error"));
     }
     environmental_cause(error.source()?)

@@ -10,6 +10,7 @@ use eventsrc_core::view::ViewError;
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
+use crate::closing::Closing;
 use crate::failure::Failure;
 use crate::layout;
 
@@ -20,6 +21,7 @@ use crate::layout;
 pub(crate) struct Guarded {
     connection: Connection,
     loan: Arc<Loan>,
+    closing: Arc<Closing>,
 }
 
 /// State that the connection shares with its hooks.
@@ -43,16 +45,16 @@ const TRANSACTION: &str = "begin or end a transaction";
 
 impl Guarded {
     /// A connection through which lent code may write.
-    pub(crate) fn writing(connection: Connection) -> rusqlite::Result<Self> {
-        Self::new(connection, Loan::default())
+    pub(crate) fn writing(connection: Connection, closing: Arc<Closing>) -> rusqlite::Result<Self> {
+        Self::new(connection, Loan::default(), closing)
     }
 
     /// A connection through which lent code may only read.
-    pub(crate) fn reading(connection: Connection) -> rusqlite::Result<Self> {
-        Self::new(connection, Loan { read_only: true, ..Loan::default() })
+    pub(crate) fn reading(connection: Connection, closing: Arc<Closing>) -> rusqlite::Result<Self> {
+        Self::new(connection, Loan { read_only: true, ..Loan::default() }, closing)
     }
 
-    fn new(mut connection: Connection, loan: Loan) -> rusqlite::Result<Self> {
+    fn new(mut connection: Connection, loan: Loan, closing: Arc<Closing>) -> rusqlite::Result<Self> {
         let loan = Arc::new(loan);
         let hook = Arc::clone(&loan);
         connection.authorizer(Some(move |context: AuthContext<'_>| hook.authorize(&context.action)))?;
@@ -64,7 +66,7 @@ impl Guarded {
                 hook.rolled_back.store(true, Ordering::Relaxed);
             }
         }))?;
-        Ok(Self { connection, loan })
+        Ok(Self { connection, loan, closing })
     }
 
     /// Lends the connection to `code`.
@@ -78,7 +80,9 @@ impl Guarded {
         self.loan.forbidden().take();
         self.loan.rolled_back.store(false, Ordering::Relaxed);
         self.loan.is_lent.store(true, Ordering::Relaxed);
+        let in_code = self.closing.enter_code();
         let outcome = catch_unwind(AssertUnwindSafe(|| code(&self.connection)));
+        drop(in_code);
         self.loan.is_lent.store(false, Ordering::Relaxed);
         if let Some(what) = *self.loan.forbidden() {
             let who = if self.loan.read_only { "a query" } else { "the code of a view" };
@@ -134,7 +138,7 @@ pub(crate) struct ReadTransaction<'a>(&'a Guarded);
 
 impl Drop for ReadTransaction<'_> {
     fn drop(&mut self) {
-        // A rollback fails only if the transaction has ended already.
+        // A rollback fails if the transaction has ended already, or if the read was cancelled. The reader thread ends it then.
         let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
     }
 }

@@ -1,20 +1,19 @@
 //! Jobs of the writer thread.
 
-use eventsrc_core::StreamName;
 use eventsrc_core::snapshot::SnapshotMode;
 
-use crate::append::{Appended, Streams, append};
+use crate::append::{Appended, NewCommit, Streams, append};
 use crate::failure::Failure;
 use crate::guard::Guarded;
-use crate::layout::{self, CommitRow, SnapshotKey, SnapshotRow};
+use crate::layout::{self, SnapshotKey, SnapshotRow};
 use crate::reply::Reply;
 use crate::view::inline::InlineCommit;
 use crate::work::Work;
 
-/// A write, with the caller that waits for it. A caller that stops waiting does not cancel the write.
+/// A write, with the caller that waits for it. A write whose caller is gone before it begins is not executed.
 pub(crate) enum Job {
     /// Appends a commit, and applies it to `views` in the same transaction.
-    Commit { name: StreamName, commit: CommitRow, views: Vec<Box<dyn InlineCommit>>, reply: Reply<Appended> },
+    Commit { new: NewCommit, views: Vec<Box<dyn InlineCommit>>, reply: Reply<Appended> },
     /// Stores a snapshot.
     Snapshot { at: SnapshotKey, snapshot: SnapshotRow, mode: SnapshotMode, reply: Reply<()> },
     /// Runs a function; `alone` gives it a transaction of its own.
@@ -41,8 +40,8 @@ impl Job {
     ) -> Result<(JobOutcome, bool), Failure> {
         let failure = |error| Failure::new("cannot write", error);
         match self {
-            Self::Commit { name, commit, views, .. } => {
-                let appended = append(connection, streams, name, commit).map_err(failure)?;
+            Self::Commit { new, views, .. } => {
+                let appended = append(connection, streams, new).map_err(failure)?;
                 if let Appended::Stored { after } = appended {
                     for view in views {
                         view.apply(connection, after)?;
@@ -62,11 +61,23 @@ impl Job {
                 .map_err(failure)?;
                 Ok((JobOutcome::Snapshot, true))
             }
-            Self::Work { work, .. } if is_alone => Ok((JobOutcome::Work, work.run(connection)?)),
+            Self::Work { work, .. } if is_alone => {
+                let stays = work.run(connection)?;
+                Ok((JobOutcome::Work, stays && !work.is_abandoned()))
+            }
             Self::Work { work, .. } => {
                 connection.in_savepoint(|| work.run(connection))?;
                 Ok((JobOutcome::Work, true))
             }
+        }
+    }
+
+    /// True if the caller no longer waits.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Commit { reply, .. } => reply.is_abandoned(),
+            Self::Snapshot { reply, .. } => reply.is_abandoned(),
+            Self::Work { work, .. } => work.is_abandoned(),
         }
     }
 
@@ -82,8 +93,8 @@ impl Job {
     /// Sends the outcome to the caller.
     pub(crate) fn succeed(self, outcome: JobOutcome) {
         match (self, outcome) {
-            (Self::Commit { reply, .. }, JobOutcome::Commit(appended)) => drop(reply.send(Ok(appended))),
-            (Self::Snapshot { reply, .. }, JobOutcome::Snapshot) => drop(reply.send(Ok(()))),
+            (Self::Commit { reply, .. }, JobOutcome::Commit(appended)) => reply.send(Ok(appended)),
+            (Self::Snapshot { reply, .. }, JobOutcome::Snapshot) => reply.send(Ok(())),
             (Self::Work { work, .. }, JobOutcome::Work) => work.succeed(),
             _ => unreachable!("an outcome has the variant of its job"),
         }
@@ -92,8 +103,8 @@ impl Job {
     /// Sends the failure to the caller.
     pub(crate) fn fail(self, failure: Failure) {
         match self {
-            Self::Commit { reply, .. } => drop(reply.send(Err(failure))),
-            Self::Snapshot { reply, .. } => drop(reply.send(Err(failure))),
+            Self::Commit { reply, .. } => reply.send(Err(failure)),
+            Self::Snapshot { reply, .. } => reply.send(Err(failure)),
             Self::Work { work, .. } => work.fail(failure),
         }
     }

@@ -9,8 +9,8 @@ mod text_or_blob;
 pub(crate) mod views;
 
 pub(crate) use events::{
-    CommitRow, HeadRow, append, create_stream, head, last_commit_up_to, last_position, last_start_up_to,
-    last_stream, stream, visit_heads, visit_segment, visit_stream,
+    append, create_stream, fits, head, last_commit_up_to, last_position, last_start_up_to, last_stream,
+    recent, stream, visit_heads, visit_segment, visit_stream,
 };
 pub(crate) use schema::{Identity, VERSION, identity, is_own_table, migrate};
 pub(crate) use snapshots::{

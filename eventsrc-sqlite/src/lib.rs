@@ -2,17 +2,25 @@
 
 mod append;
 mod chunk;
+mod closing;
 mod database;
 mod failure;
 mod guard;
 mod job;
 mod layout;
+mod limit;
+mod log;
 mod open;
+mod read_job;
+mod readers;
 mod reply;
 mod rows;
 mod settings;
 mod snapshots;
 mod storage;
+#[cfg(test)]
+mod tests;
+mod thread;
 mod threads;
 mod view;
 mod work;

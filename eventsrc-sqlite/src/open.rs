@@ -49,14 +49,14 @@ impl File {
     }
 
     /// Opens a connection that reads. The writer has opened the file before.
-    pub(crate) fn open_reader(&self) -> Result<Connection, StorageError> {
+    pub(crate) fn open_reader(&self) -> Result<Connection, Failure> {
         // The handle is not read-only, because the last connection to close the file checkpoints its log.
         self.connect(OpenFlags::empty())
             .and_then(|connection| {
                 connection.pragma_update(None, "query_only", true)?;
                 Ok(connection)
             })
-            .map_err(|error| self.failure(error))
+            .map_err(|error| Failure::new(&self.cannot_open(), error))
     }
 
     fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use eventsrc_core::codec::{Codec, Json};
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::stream::Zone;
-use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError};
+use eventsrc_core::{CommitId, ErrorKind, Head, Sequence, Snapshot, StorageError};
 use serde::Serialize;
 
 use crate::database::Database;
@@ -83,7 +83,7 @@ where
         let at = self.at(key, version)?;
         let row = self.encode(head, snapshot.value.as_ref())?;
         self.database
-            .write(|reply| Job::Snapshot { at, snapshot: row, mode, reply })
+            .write(row.size(), |reply| Job::Snapshot { at, snapshot: row, mode, reply })
             .await
             .map_err(|failure| StorageError::from(failure).at(head.sequence))
     }
@@ -108,6 +108,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> SqliteSnapshots<K, S, V, C> {
                 .map_err(|_| invalid("the sequence is past the last one that SQLite can store"))?,
             zone: head.sequence.zone().0,
             time: head.time.as_microsecond(),
+            commit_id: head.commit_id.map(|id| id.0),
             version: self.codec.version(),
             value: value
                 .map(encode)
@@ -135,7 +136,8 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> SqliteSnapshots<K, S, V, C> {
                     .map_err(|error| corrupt("its value is malformed").at(sequence).because(error))?,
             ),
         };
-        Ok(Snapshot::new(value, Some(Head { sequence, time })))
+        let commit_id = row.commit_id.map(CommitId);
+        Ok(Snapshot::new(value, Some(Head { sequence, time, commit_id })))
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_stream::try_stream;
+use eventsrc_core::backend::{EncodedCommit, EncodedHead, check_follows, storable_name};
 use eventsrc_core::codec::{Codec, Json};
 use eventsrc_core::commit::Payload;
 use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, Page, PageOf, Put, PutOf, ScanStorage, Segment};
@@ -12,7 +13,7 @@ use eventsrc_core::{ErrorKind, EventStorage, Head, Sequence, StorageError, Strea
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::append::Appended;
+use crate::append::{Appended, NewCommit};
 use crate::chunk::Chunk;
 use crate::database::Database;
 use crate::job::Job;
@@ -84,41 +85,51 @@ where
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         let key = &commit.key;
-        let name = storable_name(key)?;
-        let row = rows::encode(&commit, &*self.codec)?;
+        let name = storable_name(&commit)?;
+        let encoded = EncodedCommit::encode(&commit, &*self.codec)?;
+        if !layout::fits(&encoded) {
+            let what = "the commit runs past the last sequence that SQLite can store";
+            return Err(StorageError::new(ErrorKind::Invalid, what).on(key).at(commit.first));
+        }
         let views = self.views.iter().filter_map(|view| view.prepare(&name, &commit)).collect();
+        let size = encoded.size();
+        let checked = Arc::clone(&commit);
+        let check = Box::new(move |head: Option<EncodedHead>| {
+            let head = head.map(|head| head.decode(&checked.key)).transpose()?;
+            check_follows(&checked, head.as_ref())
+        });
         let appended = self
             .database
-            .write(|reply| Job::Commit { name, commit: row, views, reply })
+            .write(size, |reply| Job::Commit {
+                new: NewCommit { name, commit: encoded, check },
+                views,
+                reply,
+            })
             .await
             .map_err(|failure| StorageError::from(failure).on(key).at(commit.first))?;
         match appended {
             Appended::Stored { .. } => Ok(Put::Stored),
-            Appended::Repeated(existing) => Ok(Put::Repeated { last: rows::last(key, &existing)? }),
+            Appended::Repeated(existing) => Ok(Put::Repeated { last: existing.decode_last(key)? }),
             Appended::Conflict { existing, head } => Ok(Put::Conflict(Conflict {
                 // An unreadable commit is a conflict, too.
-                existing: existing.and_then(|row| rows::decode(&row, key, &*self.codec).ok()),
-                head: rows::head(key, head).ok(),
+                existing: existing.and_then(|existing| existing.decode(key, &*self.codec).ok()),
+                head: head.decode(key).ok(),
             })),
-            Appended::Hole { head } => {
-                let what =
-                    format!("a put at this sequence would leave a hole: the stream ends at {}", head.number);
-                Err(StorageError::new(ErrorKind::Invalid, what).on(key).at(commit.first))
-            }
+            Appended::Refused(error) => Err(error),
         }
     }
 
-    async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
-        let Ok(name) = StreamName::of(key) else { return Ok(None) };
-        let head = self
+    async fn recent(&self, key: &K, count: usize) -> Result<Vec<Head<S>>, StorageError> {
+        let Ok(name) = StreamName::of(key) else { return Ok(Vec::new()) };
+        let heads = self
             .database
             .read(move |connection| match layout::stream(connection, &name)? {
-                Some(stream) => layout::head(connection, stream),
-                None => Ok(None),
+                Some(stream) => layout::recent(connection, stream, count),
+                None => Ok(Vec::new()),
             })
             .await
             .map_err(|error| error.on(key))?;
-        head.map(|head| rows::head(key, head)).transpose()
+        heads.into_iter().map(|head| head.decode(key)).collect()
     }
 
     fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
@@ -247,22 +258,6 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> SqliteStorage<K, S, E, C> {
     fn chunk(&self) -> Chunk<K, S, E, C> {
         Chunk::new(Arc::clone(&self.codec), self.database.settings())
     }
-}
-
-/// Name of the stream of `key`.
-///
-/// # Errors
-///
-/// `ErrorKind::Invalid` if the name is malformed, or if the key cannot be restored from it.
-fn storable_name<K: StreamKey>(key: &K) -> Result<StreamName, StorageError> {
-    let name = StreamName::of(key).map_err(|error| {
-        StorageError::new(ErrorKind::Invalid, "the key is not a valid stream name").on(key).because(error)
-    })?;
-    if K::from_parts(name.category(), name.id()).as_ref() == Some(key) {
-        return Ok(name);
-    }
-    Err(StorageError::new(ErrorKind::Invalid, "the category and id of the key do not restore the key")
-        .on(key))
 }
 
 impl<K, S, E, C> Clone for SqliteStorage<K, S, E, C> {

@@ -1,32 +1,22 @@
-//! The threads of an open file: one writes, the others read.
+//! The writer thread of an open file, which starts the reader threads and closes the file.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Receiver;
-use eventsrc_core::{ErrorKind, StorageError};
+use eventsrc_core::StorageError;
 use tokio::sync::oneshot;
 
+use crate::closing::Closing;
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::job::Job;
 use crate::open::File;
+use crate::read_job::ReadJob;
+use crate::readers::ReaderThreads;
 use crate::settings::Settings;
+use crate::thread::spawn;
 use crate::writer::Writer;
-
-/// A read that runs on a reader thread.
-pub(crate) type Read = Box<dyn FnOnce(&Guarded) + Send>;
-
-thread_local! {
-    static IS_DATABASE_THREAD: Cell<bool> = const { Cell::new(false) };
-}
-
-/// True on the writer thread or a reader thread of any database.
-pub(crate) fn is_database_thread() -> bool {
-    IS_DATABASE_THREAD.get()
-}
 
 /// The parts from which the threads of a file start.
 pub(crate) struct Threads {
@@ -34,58 +24,51 @@ pub(crate) struct Threads {
     pub(crate) settings: Settings,
     /// Counter of synced transactions.
     pub(crate) commits: Arc<AtomicU64>,
+    pub(crate) readers: ReaderThreads,
+    pub(crate) closing: Arc<Closing>,
 }
 
 impl Threads {
-    /// Spawns the writer thread. It opens the file, spawns the reader threads, and sends the result to `opened`. It ends
-    /// when both queues are empty and disconnected.
+    /// Spawns the writer thread. It opens the file, spawns the reader threads, and sends the result to `opened`. It ends by
+    /// itself when all queues are empty and disconnected.
     pub(crate) fn spawn(
         self,
         jobs: Receiver<Job>,
-        reads: Receiver<Read>,
+        reads: Receiver<ReadJob>,
         opened: oneshot::Sender<Result<(), StorageError>>,
-    ) -> Result<JoinHandle<()>, StorageError> {
-        spawn("eventsrc-writer", move || self.run(&jobs, &reads, opened))
+    ) -> Result<(), Failure> {
+        spawn("eventsrc-writer", move || self.run(&jobs, reads, opened)).map(drop)
     }
 
     fn run(
         self,
         jobs: &Receiver<Job>,
-        reads: &Receiver<Read>,
+        reads: Receiver<ReadJob>,
         opened: oneshot::Sender<Result<(), StorageError>>,
     ) {
-        let (writer, readers) = match self.start(reads) {
+        let _closed = self.closing.close_on_drop();
+        let started = self.start(&reads);
+        drop(reads);
+        let writer = match started {
             Ok(started) => started,
             Err(error) => return drop(opened.send(Err(error))),
         };
         drop(opened.send(Ok(())));
         let connection = writer.run(jobs);
         // The last connection to close checkpoints the log into the file, and only the writer may write to the file.
-        readers.into_iter().for_each(|reader| drop(reader.join()));
+        self.readers.join();
         drop(connection);
     }
 
-    fn start(&self, reads: &Receiver<Read>) -> Result<(Writer, Vec<JoinHandle<()>>), StorageError> {
+    fn start(&self, reads: &Receiver<ReadJob>) -> Result<Writer, StorageError> {
         let unusable = |error| Failure::new("cannot open", error);
-        let connection = Guarded::writing(self.file.open_writer()?).map_err(unusable)?;
-        let writer = Writer::new(connection, self.settings.busy_timeout, Arc::clone(&self.commits))
-            .map_err(unusable)?;
-        let start_reader = |_| {
-            let connection = Guarded::reading(self.file.open_reader()?).map_err(unusable)?;
-            let reads = reads.clone();
-            spawn("eventsrc-reader", move || reads.iter().for_each(|read| read(&connection)))
-        };
-        let readers = (0..self.settings.readers.max(1)).map(start_reader).collect::<Result<_, _>>()?;
-        Ok((writer, readers))
+        let connection = Guarded::writing(self.file.open_writer()?, Arc::clone(&self.closing));
+        let writer =
+            Writer::new(connection.map_err(unusable)?, self.settings.busy_timeout, Arc::clone(&self.commits))
+                .map_err(unusable)?;
+        for _ in 0..self.settings.readers.max(1) {
+            self.readers.start_open(reads.clone())?;
+        }
+        Ok(writer)
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
-    let work = || {
-        IS_DATABASE_THREAD.set(true);
-        work();
-    };
-    thread::Builder::new().name(name.into()).spawn(work).map_err(|error| {
-        StorageError::new(ErrorKind::Unavailable, "cannot start a thread for the database").because(error)
-    })
 }

@@ -18,6 +18,9 @@ pub(crate) trait Work: Send {
     /// commit.
     fn run(&mut self, connection: &Guarded) -> Result<bool, Failure>;
 
+    /// True if the caller no longer waits.
+    fn is_abandoned(&self) -> bool;
+
     /// Sends the result of the last run to the caller. Writes that stay are on the disk by then.
     fn succeed(self: Box<Self>);
 
@@ -58,13 +61,17 @@ where
         Ok(stays)
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_abandoned()
+    }
+
     fn succeed(self: Box<Self>) {
         if let Some(result) = self.result {
-            drop(self.reply.send(Ok(result)));
+            self.reply.send(Ok(result));
         }
     }
 
     fn fail(self: Box<Self>, failure: Failure) {
-        drop(self.reply.send(Err(failure)));
+        self.reply.send(Err(failure));
     }
 }

@@ -11,11 +11,13 @@ use crate::append::Streams;
 use crate::failure::{Failure, is_busy, is_constraint_violation};
 use crate::guard::Guarded;
 use crate::job::{Job, JobOutcome};
+use crate::log::LogLimit;
 
 /// Executes the jobs of the queue.
 pub(crate) struct Writer {
     connection: Guarded,
     streams: Streams,
+    log: LogLimit,
     busy_timeout: Duration,
     /// Counter of synced transactions.
     commits: Arc<AtomicU64>,
@@ -35,6 +37,9 @@ const CACHED_STREAMS: usize = 16 * 1024;
 /// another one. Many short waits do not.
 const LOCK_WAIT: Duration = Duration::from_millis(2);
 
+/// Longest wait for readers that use a write-ahead log that is too long.
+const LOG_WAIT: Duration = Duration::from_millis(100);
+
 impl Writer {
     /// Creates a writer that uses `connection` and counts synced transactions in `commits`.
     pub(crate) fn new(
@@ -43,7 +48,8 @@ impl Writer {
         commits: Arc<AtomicU64>,
     ) -> rusqlite::Result<Self> {
         connection.busy_timeout(LOCK_WAIT.min(busy_timeout))?;
-        Ok(Self { connection, streams: Streams::new(CACHED_STREAMS), busy_timeout, commits })
+        let (streams, log) = (Streams::new(CACHED_STREAMS), LogLimit::new(&connection));
+        Ok(Self { connection, streams, log, busy_timeout, commits })
     }
 
     /// Runs until the queue is empty and disconnected. Returns the connection, so that the caller closes it.
@@ -66,7 +72,8 @@ impl Writer {
         }
     }
 
-    /// Writes `jobs` in order. Jobs in a row share a transaction, except for those that need one of their own.
+    /// Writes `jobs` in order, except for those whose caller is gone. Jobs in a row share a transaction, except for those
+    /// that need one of their own.
     fn write(&mut self, jobs: Vec<Job>) {
         let mut group = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -78,6 +85,16 @@ impl Writer {
             }
         }
         self.write_group(group);
+        if self.log.is_exceeded() {
+            self.truncate_log();
+        }
+    }
+
+    fn truncate_log(&mut self) {
+        let set_wait = |wait: Duration| self.connection.busy_timeout(wait.min(self.busy_timeout));
+        let _ = set_wait(LOG_WAIT);
+        self.log.truncate(&self.connection);
+        let _ = set_wait(LOCK_WAIT);
     }
 
     /// Writes `jobs` in one transaction. A job that fails is answered, and the transaction is repeated without it.
@@ -115,9 +132,12 @@ impl Writer {
         }
     }
 
-    /// Executes `jobs` and commits. After an error, the caller rolls back.
-    fn try_group(&mut self, jobs: &mut [Job]) -> Result<Vec<JobOutcome>, GroupFailure> {
-        self.begin().map_err(GroupFailure::Transaction)?;
+    /// Executes `jobs` and commits. Removes those whose caller is gone before the transaction begins. After an error, the
+    /// caller rolls back.
+    fn try_group(&mut self, jobs: &mut Vec<Job>) -> Result<Vec<JobOutcome>, GroupFailure> {
+        if !self.begin(jobs).map_err(GroupFailure::Transaction)? {
+            return Ok(Vec::new());
+        }
         let before = self.connection.total_changes();
         let is_alone = jobs.len() == 1;
         let mut outcomes = Vec::with_capacity(jobs.len());
@@ -139,13 +159,18 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// Begins a transaction that holds the file's write lock, so that the state it reads cannot change.
-    fn begin(&self) -> rusqlite::Result<()> {
+    /// Begins a transaction that holds the file's write lock, so that the state it reads cannot change. Returns false if no
+    /// job is left whose caller still waits.
+    fn begin(&self, jobs: &mut Vec<Job>) -> rusqlite::Result<bool> {
         let mut waits_left = self.busy_timeout.div_duration_f64(LOCK_WAIT) as u64;
         loop {
+            jobs.retain(|job| !job.is_abandoned());
+            if jobs.is_empty() {
+                return Ok(false);
+            }
             match self.execute("BEGIN IMMEDIATE") {
                 Err(error) if is_busy(&error) && waits_left > 1 => waits_left -= 1,
-                result => return result,
+                result => return result.map(|()| true),
             }
         }
     }

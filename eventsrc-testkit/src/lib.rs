@@ -1,13 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+mod competitor;
 pub mod conformance;
 mod faulty;
 pub mod history;
 mod limits;
+mod restorable;
 pub mod scenario;
 pub mod view_harness;
 
+pub use competitor::Competitor;
 pub use faulty::{
     FaultSource, Faults, Faulty, FaultyFeed, FaultySnapshots, FaultyView, FeedFaultSource, FeedFaults,
     Injected, InjectedInFeed,
 };
+pub use restorable::{Restorable, RestorePoint};

@@ -1,5 +1,5 @@
-//! Tests of folds and operations as scenarios: given these events, when an operation decides, then it saves those events
-//! or rejects. A scenario that does not hold panics with a diff.
+//! Tests of folds and operations as scenarios: given these events, when an operation decides, then it saves those events,
+//! does nothing or rejects. A scenario that does not hold panics with a diff.
 //!
 //! ```
 //! use eventsrc_core::{Decision, Event, Operation, Snapshot, StreamName, fold_fn};
@@ -36,6 +36,7 @@
 //!     .then_rejects(["the balance is too low"]);
 //!
 //! // An operation on the latest sequence:
+//! given([Opened]).when(Operation::<_, &str, Option<u64>>::new(|_| Decision::Nothing)).then_does_nothing();
 //! given([Opened]).when(Operation::<_, _, Option<u64>>::if_absent(Opened)).then_saves_nothing();
 //! # Ok::<(), eventsrc_core::stream::InvalidStreamName>(())
 //! ```
@@ -51,8 +52,8 @@ use eventsrc_core::save::{SaveError, SaveSettings};
 use eventsrc_core::storage::Put;
 use eventsrc_core::stream::Zone;
 use eventsrc_core::{
-    Commit, Consistency, Context, Decider, EventStorage, Fold, MemoryStorage, Metadata, Operation, Outcome,
-    Query, QueryApi, SaveApi, Sequence, Snapshot, StreamKey, StreamName, Timestamp,
+    Commit, Consistency, Context, Decider, EventStorage, Fold, Head, MemoryStorage, Metadata, Operation,
+    Outcome, Query, QueryApi, SaveApi, Sequence, Snapshot, StreamKey, StreamName, Timestamp,
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
@@ -86,7 +87,15 @@ pub struct Folding<K, S, E, F: Fold<K, S, E>> {
 #[must_use = "a scenario without a `then` checks nothing"]
 pub struct Then<E, R> {
     given: String,
-    result: Result<Vec<E>, Vec<R>>,
+    answer: Answer<E, R>,
+}
+
+/// Answer of an operation, or of a batch of operations.
+#[derive(Debug, PartialEq)]
+enum Answer<E, R> {
+    Saves(Vec<E>),
+    DoesNothing,
+    Rejects(Vec<R>),
 }
 
 impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
@@ -130,13 +139,16 @@ impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
         let (mut latest, mut text) = (None, String::new());
         for (second, event) in (0..).zip(self.events) {
             writeln!(text, "{event:#?}").expect("a string takes text");
-            let first = S::following(latest, Zone::default()).expect("a scenario is short");
+            let end = latest.map(|head: Head<S>| head.sequence);
+            let first = S::following(end, Zone::default()).expect("a scenario is short");
+            let previous = latest.and_then(|head| head.commit_id);
             let time = Timestamp::from_second(second).expect("a scenario is short");
             let metadata = Metadata::new(ids.commit_id(time));
             let key = written.stream.clone();
-            let commit = Commit { key, first, time, metadata, payloads: Vec1::new(event) };
+            let commit = Commit { key, first, previous, time, metadata, payloads: Vec1::new(event) };
+            let head = commit.head();
             match run_now(written.storage.put(Arc::new(commit))) {
-                Ok(Put::Stored) => latest = Some(first),
+                Ok(Put::Stored) => latest = Some(head),
                 other => panic!("the given events cannot be stored: {other:?}"),
             }
         }
@@ -193,7 +205,7 @@ where
     {
         let Self { given, fold, key } = self;
         let operations: Vec<_> = operations.into_iter().collect();
-        let decider = Decider::new(given.saves(), Arc::new(given.query(fold)));
+        let decider = Decider::with(given.saves(), |storage| given.query(storage, fold));
         let outcome = run_now(decider.save_all(&key, &Context::default(), &operations));
         given.then(outcome)
     }
@@ -204,7 +216,7 @@ where
         F::Value: Debug + PartialEq,
     {
         let Self { given, fold, key } = self;
-        let query = given.query(fold);
+        let query = given.query(Arc::clone(&given.storage), fold);
         let actual = run_now(query.get(&key, Consistency::LatestEvent)).expect("memory can be read");
         let show = |value: Option<&F::Value>| {
             value.map_or_else(|| "gives nothing\n".into(), |value| format!("gives\n{value:#?}\n"))
@@ -219,27 +231,33 @@ impl<E: Debug + PartialEq, R: Debug + PartialEq> Then<E, R> {
     /// Asserts that exactly these events are saved, in this order.
     #[track_caller]
     pub fn then_saves(self, events: impl IntoIterator<Item = E>) {
-        self.then(&Ok(events.into_iter().collect()));
+        self.then(&Answer::Saves(events.into_iter().collect()));
+    }
+
+    /// Asserts that there is nothing to do: nothing is saved, and nothing is rejected.
+    #[track_caller]
+    pub fn then_does_nothing(self) {
+        self.then(&Answer::DoesNothing);
     }
 
     /// Asserts that nothing is saved, for exactly these reasons and in this order.
     #[track_caller]
     pub fn then_rejects(self, reasons: impl IntoIterator<Item = R>) {
-        self.then(&Err(reasons.into_iter().collect()));
+        self.then(&Answer::Rejects(reasons.into_iter().collect()));
     }
 
-    /// Asserts that nothing is saved, for any reasons.
+    /// Asserts that nothing is saved: the operation rejects for any reasons, or there is nothing to do.
     #[track_caller]
     pub fn then_saves_nothing(self) {
-        if self.result.is_ok() {
-            fail(&self.given, "saves nothing\n", &show(&self.result));
+        if let Answer::Saves(_) = self.answer {
+            fail(&self.given, "saves nothing\n", &show(&self.answer));
         }
     }
 
     #[track_caller]
-    fn then(self, expected: &Result<Vec<E>, Vec<R>>) {
-        if self.result != *expected {
-            fail(&self.given, &show(expected), &show(&self.result));
+    fn then(self, expected: &Answer<E, R>) {
+        if self.answer != *expected {
+            fail(&self.given, &show(expected), &show(&self.answer));
         }
     }
 }
@@ -260,20 +278,25 @@ impl<K: StreamKey, S: Sequence, E: Clone + Debug + Send + Sync + 'static> Writte
         Arc::new(SaveApi::with(Arc::clone(&self.storage), SaveSettings::default(), clock, randomness))
     }
 
-    fn query<F: Fold<K, S, E>>(&self, fold: F) -> QueryApi<Arc<MemoryStorage<K, S, E>>, F> {
+    fn query<F: Fold<K, S, E>>(
+        &self,
+        storage: Arc<MemoryStorage<K, S, E>>,
+        fold: F,
+    ) -> QueryApi<Arc<MemoryStorage<K, S, E>>, F> {
         let stream = self.stream.clone();
-        QueryApi::keyed(Arc::clone(&self.storage), fold, move |_| stream.clone())
+        QueryApi::keyed(storage, fold, move |_| stream.clone())
     }
 
     #[track_caller]
     fn then<R>(self, outcome: Result<Outcome<R, S>, SaveError>) -> Then<E, R> {
-        let result = match outcome {
-            Ok(Outcome::Saved(_)) => Ok(self.saved()),
-            Ok(Outcome::Rejected { reasons, .. }) => Err(reasons.into()),
+        let answer = match outcome {
+            Ok(Outcome::Saved(_)) => Answer::Saves(self.saved()),
+            Ok(Outcome::Unchanged(_)) => Answer::DoesNothing,
+            Ok(Outcome::Rejected { reasons, .. }) => Answer::Rejects(reasons.into()),
             Ok(Outcome::Contended { .. }) => unreachable!("there is no other writer"),
             Err(error) => panic!("the operations cannot be saved: {:?}", error.source),
         };
-        Then { given: self.text, result }
+        Then { given: self.text, answer }
     }
 
     fn saved(&self) -> Vec<E> {
@@ -305,10 +328,15 @@ fn run_now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("memory never waits")
 }
 
-fn show<E: Debug, R: Debug>(result: &Result<Vec<E>, Vec<R>>) -> String {
-    let (mut text, lines): (_, Vec<_>) = match result {
-        Ok(events) => ("saves\n".to_owned(), events.iter().map(|event| format!("{event:#?}\n")).collect()),
-        Err(reasons) => ("rejects\n".into(), reasons.iter().map(|reason| format!("{reason:#?}\n")).collect()),
+fn show<E: Debug, R: Debug>(answer: &Answer<E, R>) -> String {
+    let (mut text, lines): (_, Vec<_>) = match answer {
+        Answer::Saves(events) => {
+            ("saves\n".to_owned(), events.iter().map(|event| format!("{event:#?}\n")).collect())
+        }
+        Answer::DoesNothing => ("does nothing\n".into(), Vec::new()),
+        Answer::Rejects(reasons) => {
+            ("rejects\n".into(), reasons.iter().map(|reason| format!("{reason:#?}\n")).collect())
+        }
     };
     text.extend(lines);
     text

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use eventsrc_core::{
-    Consistency, Decider, Decision, Event, MemoryStorage, Operation, Outcome, Query, QueryApi, SaveApi,
-    Snapshot, StreamName, fold_fn,
+    Consistency, Decider, Decision, Event, MemoryStorage, Operation, Outcome, Query, Snapshot, StreamName,
+    fold_fn,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +33,7 @@ pub(crate) async fn run() -> Result<()> {
             };
         });
     let storage = Arc::new(MemoryStorage::<StreamName, u64, Counted>::default());
-    let query = Arc::new(QueryApi::new(Arc::clone(&storage), value));
-    let decider = Decider::new(Arc::new(SaveApi::new(storage)), Arc::clone(&query));
+    let decider = Decider::new(storage, value);
 
     let visits: StreamName = "counter/visits".parse()?;
     let rejected = decider.save(&visits, down()).await?;
@@ -46,7 +45,7 @@ pub(crate) async fn run() -> Result<()> {
     let down = decider.save(&visits, down()).await?.saved();
     println!("counted down at sequence {:?}", down.map(|saved| saved.sequence));
 
-    let value = query.get(&visits, Consistency::LatestEvent).await?;
+    let value = decider.query().get(&visits, Consistency::LatestEvent).await?;
     println!("the counter is at {value:?}");
     ensure!(value == Some(2), "three up and one down");
     Ok(())

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, ensure};
+use eventsrc_core::backend::{check_follows, storable_name};
 use eventsrc_core::storage::{CommitOf, Conflict, Page, PageOf, Put, PutOf};
-use eventsrc_core::{Commit, ErrorKind, EventStorage, Head, Operation, SaveApi, StorageError, StreamName};
+use eventsrc_core::{Commit, EventStorage, Head, Operation, SaveApi, StorageError, StreamName};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
@@ -37,30 +38,24 @@ impl EventStorage for MapStorage {
     type Payload = String;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        let invalid =
-            |what: &str| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
-        if !commit.fits() {
-            return Err(invalid("the commit runs past the last sequence"));
-        }
+        storable_name(&commit)?;
         // One lock from the check to the insertion: of racing puts at one sequence, one is stored.
         let mut stored = self.lock();
         let commits = commits(&stored, &commit.key);
         let head = commits.last().map(|last| last.head());
-        if head.is_some_and(|head| commit.first > head.sequence + 1) {
-            return Err(invalid("the commit would leave a hole"));
-        }
         if let Some(existing) = commits.into_iter().find(|stored| stored.last() >= commit.first) {
             return Ok(match existing.is(&commit) {
                 true => Put::Repeated { last: existing.last() },
                 false => Put::Conflict(Conflict { existing: Some(existing), head }),
             });
         }
+        check_follows(&commit, head.as_ref())?;
         stored.insert((commit.key.clone(), commit.first), commit);
         Ok(Put::Stored)
     }
 
-    async fn latest(&self, key: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
-        Ok(commits(&self.lock(), key).last().map(|last| last.head()))
+    async fn recent(&self, key: &StreamName, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        Ok(commits(&self.lock(), key).iter().rev().take(count).map(|commit| commit.head()).collect())
     }
 
     fn events(

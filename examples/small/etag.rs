@@ -55,7 +55,9 @@ async fn write(
     match notes.saves.save(&key, Operation::if_seq(expected, text)).await {
         Ok(Outcome::Saved(saved)) => Ok([(ETAG, format!("\"{}\"", saved.sequence))].into_response()),
         Ok(Outcome::Rejected { .. }) => Err(StatusCode::PRECONDITION_FAILED),
-        Ok(Outcome::Contended { .. }) | Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE),
+        Ok(Outcome::Unchanged(_) | Outcome::Contended { .. }) | Err(_) => {
+            Err(StatusCode::SERVICE_UNAVAILABLE)
+        }
     }
 }
 

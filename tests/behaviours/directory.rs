@@ -69,8 +69,8 @@ pub(crate) fn directory() -> Directory {
     Arc::new(CountingStorage::new(MemoryStorage::default()))
 }
 
-pub(crate) fn by_name(directory: &Directory) -> QueryApi<Directory, ByName> {
-    QueryApi::keyed(Arc::clone(directory), ByName, |name: &String| Letter(name.chars().next().unwrap_or('?')))
+pub(crate) fn by_name(directory: Directory) -> QueryApi<Directory, ByName> {
+    QueryApi::keyed(directory, ByName, |name: &String| Letter(name.chars().next().unwrap_or('?')))
 }
 
 /// A `SaveApi` with its own randomness, so that no two of them generate the same commit ids.

@@ -27,14 +27,14 @@ async fn get(query: &impl Query<Key = String, Value = u32>, name: &str) -> Optio
 async fn added_values_are_returned() {
     let directory = directory();
     save_all(&directory, [set("ada", 1)]).await;
-    assert_eq!(get(&by_name(&directory), "ada").await, Some(1));
+    assert_eq!(get(&by_name(Arc::clone(&directory)), "ada").await, Some(1));
 }
 
 #[tokio::test]
 async fn a_deleted_value_is_reported_as_deleted() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), deleted("ada")]).await;
-    let query = by_name(&directory);
+    let query = by_name(Arc::clone(&directory));
     let snapshot = query.snapshot(&"ada".to_owned(), Consistency::LatestEvent).await.unwrap();
     assert!(snapshot.is_deleted());
     assert_eq!(snapshot.sequence(), Some(2));
@@ -46,15 +46,15 @@ async fn a_deleted_value_is_reported_as_deleted() {
 async fn deleting_a_missing_value_has_no_effect() {
     let directory = directory();
     save_all(&directory, [deleted("ada"), set("abe", 7)]).await;
-    assert_eq!(get(&by_name(&directory), "ada").await, None);
-    assert_eq!(get(&by_name(&directory), "abe").await, Some(7));
+    assert_eq!(get(&by_name(Arc::clone(&directory)), "ada").await, None);
+    assert_eq!(get(&by_name(Arc::clone(&directory)), "abe").await, Some(7));
 }
 
 #[tokio::test]
 async fn one_stream_serves_several_query_keys() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("abe", 2), set("ada", 3), deleted("abe"), set("ann", 4)]).await;
-    let query = by_name(&directory);
+    let query = by_name(Arc::clone(&directory));
     assert_eq!(
         (get(&query, "ada").await, get(&query, "abe").await, get(&query, "ann").await),
         (Some(3), None, Some(4))
@@ -67,7 +67,7 @@ async fn a_stream_is_replayed_to_a_sequence_also_inside_a_commit() {
     let batch = [set("ada", 1), set("ada", 2), set("ada", 3)].map(Operation::insert);
     let _ =
         saves(Arc::clone(&directory)).save_all(&A, &eventsrc_core::Context::default(), &batch).await.unwrap();
-    let query = by_name(&directory);
+    let query = by_name(Arc::clone(&directory));
     for sequence in 1..=3 {
         let snapshot = query.at_sequence(&"ada".to_owned(), sequence).await.unwrap();
         assert_eq!((snapshot.value, snapshot.sequence()), (Some(sequence as u32), Some(sequence)));
@@ -80,7 +80,7 @@ async fn a_stream_is_replayed_to_a_sequence_also_inside_a_commit() {
 async fn a_stream_is_replayed_to_a_time() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("ada", 2), deleted("ada")]).await;
-    let query = by_name(&directory);
+    let query = by_name(Arc::clone(&directory));
     let history: Vec<_> = query.history("ada".to_owned(), None).try_collect().await.unwrap();
     for snapshot in history {
         let at = query.at_time(&"ada".to_owned(), snapshot.time().unwrap()).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_stream_is_replayed_to_a_time() {
 async fn a_history_is_the_snapshot_after_each_event() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("abe", 9), set("ada", 2), deleted("ada")]).await;
-    let query = by_name(&directory);
+    let query = by_name(Arc::clone(&directory));
     let values = |from| {
         let history = query.history("ada".to_owned(), from);
         history.map_ok(|snapshot| (snapshot.sequence().unwrap(), snapshot.value)).try_collect::<Vec<_>>()
@@ -107,7 +107,7 @@ async fn a_history_is_the_snapshot_after_each_event() {
 async fn a_query_maps_its_value_and_its_key() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("ada", 2)]).await;
-    let query = by_name(&directory)
+    let query = by_name(Arc::clone(&directory))
         .map(|value| format!("#{value}"))
         .contramap(|(name,): &(&str,)| (*name).to_owned());
     assert_eq!(query.get(&("ada",), Consistency::LatestEvent).await.unwrap().as_deref(), Some("#2"));
@@ -167,14 +167,16 @@ async fn a_fold_begins_with_its_initial_value() {
 async fn with_or_without_snapshots_the_answers_are_the_same() {
     let directory = directory();
     let snapshots = Arc::new(MemorySnapshots::default());
-    let plain = by_name(&directory);
-    let kept = by_name(&directory).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Every(3));
+    let plain = by_name(Arc::clone(&directory));
+    let kept =
+        by_name(Arc::clone(&directory)).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Every(3));
     let name = "ada".to_owned();
     for round in 0..20 {
         save_all(&directory, [if round % 5 == 4 { deleted("ada") } else { set("ada", round) }]).await;
         let (a, b) =
             (plain.snapshot(&name, Consistency::LatestEvent), kept.snapshot(&name, Consistency::LatestEvent));
         assert_eq!(a.await.unwrap(), b.await.unwrap());
+        kept.flush().await;
         for sequence in 1..=u64::from(round) + 2 {
             let at = (
                 plain.at_sequence(&name, sequence).await.unwrap(),
@@ -197,13 +199,15 @@ async fn with_or_without_snapshots_the_answers_are_the_same() {
 async fn the_latest_snapshot_is_answered_without_reading_an_event() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("ada", 2)]).await;
-    let query = by_name(&directory).with_snapshots(MemorySnapshots::default(), SnapshotPolicy::Every(1));
+    let query =
+        by_name(Arc::clone(&directory)).with_snapshots(MemorySnapshots::default(), SnapshotPolicy::Every(1));
     let name = "ada".to_owned();
     assert_eq!(
         query.get(&name, Consistency::LatestSnapshot).await.unwrap(),
         Some(2),
         "there is none, so it is folded"
     );
+    query.flush().await;
     save_all(&directory, [set("ada", 3)]).await;
     directory.take();
     assert_eq!(query.get(&name, Consistency::LatestSnapshot).await.unwrap(), Some(2));
@@ -234,7 +238,7 @@ async fn a_refresh_from_a_given_start_replaces_a_wrong_snapshot() {
     let wrong = Snapshot::new(Some(9), directory_head(&directory).await);
     let name = "ada".to_owned();
     snapshots.put(&name, 1, &wrong, SnapshotMode::Cache).await.unwrap();
-    let query = by_name(&directory).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Never);
+    let query = by_name(Arc::clone(&directory)).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Never);
     assert_eq!(get(&query, "ada").await, Some(9));
     let mended = query.refresh(&name, Some(SnapshotAt::Before(2)), SnapshotMode::Cache).await.unwrap();
     assert_eq!(mended.value, Some(2));
@@ -249,11 +253,13 @@ async fn an_epoch_snapshot_is_kept_for_queries_of_old_values() {
     let directory = directory();
     save_all(&directory, (0..10).map(|value| set("ada", value))).await;
     let snapshots = Arc::new(MemorySnapshots::default());
-    let query = by_name(&directory).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Every(1));
+    let query =
+        by_name(Arc::clone(&directory)).with_snapshots(Arc::clone(&snapshots), SnapshotPolicy::Every(1));
     let name = "ada".to_owned();
     query.refresh(&name, None, SnapshotMode::Epoch).await.unwrap();
     save_all(&directory, (10..20).map(|value| set("ada", value))).await;
     assert_eq!(get(&query, "ada").await, Some(19));
+    query.flush().await;
     let earliest = snapshots.get(&name, 1, SnapshotAt::Earliest).await.unwrap().unwrap();
     let latest = snapshots.get(&name, 1, SnapshotAt::Latest).await.unwrap().unwrap();
     assert_eq!((earliest.sequence(), latest.sequence()), (Some(10), Some(20)));
@@ -264,7 +270,7 @@ async fn an_epoch_snapshot_is_kept_for_queries_of_old_values() {
 async fn an_answer_has_its_token() {
     let directory = directory();
     save_all(&directory, [set("ada", 1), set("ada", 2)]).await;
-    let query = by_name(&directory);
+    let query = by_name(Arc::clone(&directory));
     let name = "ada".to_owned();
     let snapshot = query.snapshot(&name, Consistency::LatestEvent).await.unwrap();
     let token = query.token(&name, &snapshot);
@@ -288,7 +294,7 @@ async fn the_token_of_a_value_inside_a_commit_is_not_trusted() {
     let directory = directory();
     let both = [Operation::insert(set("ada", 1)), Operation::insert(set("ada", 2))];
     saves(Arc::clone(&directory)).save_all(&A, &Context::default(), &both).await.unwrap().saved().unwrap();
-    let (query, name) = (by_name(&directory), "ada".to_owned());
+    let (query, name) = (by_name(Arc::clone(&directory)), "ada".to_owned());
     let mut history: Vec<_> = query.history(name.clone(), None).try_collect().await.unwrap();
     history.push(query.at_sequence(&name, 1).await.unwrap());
     history.push(query.at_sequence(&name, 2).await.unwrap());

@@ -121,8 +121,9 @@ async fn a_warm_decision_is_one_request_and_a_conflict_is_folded_from_the_confli
     for info in [ConflictInfo::Everything, ConflictInfo::InTheWay] {
         let directory = directory();
         let counted = Arc::new(CountingStorage::new(WithConflictInfo::new(Arc::clone(&directory), info)));
-        let query = eventsrc_core::QueryApi::keyed(Arc::clone(&counted), ByName, |_: &String| A);
-        let decider = Decider::new(Arc::new(saves(Arc::clone(&counted))), Arc::new(query));
+        let decider = Decider::with(Arc::new(saves(Arc::clone(&counted))), |storage| {
+            eventsrc_core::QueryApi::keyed(storage, ByName, |_: &String| A)
+        });
         let one_more = || {
             Operation::<_, eventsrc_core::save::PreconditionFailed, _>::new(|known: &Snapshot<u64, u32>| {
                 Decision::save(set("ada", known.value.unwrap_or(0) + 1))
@@ -136,7 +137,7 @@ async fn a_warm_decision_is_one_request_and_a_conflict_is_folded_from_the_confli
         let _ = saves(Arc::clone(&directory)).save(&A, Operation::insert(set("ada", 40))).await.unwrap();
         assert_eq!(sequence(decider.save(&name, one_more()).await.unwrap()), 4);
         assert_eq!(counted.take(), CallCounts { puts: 2, conflicts: 1, ..ONE_PUT });
-        let query = by_name(&directory);
+        let query = by_name(Arc::clone(&directory));
         let value = query.get(&name, Consistency::LatestEvent);
         assert_eq!(value.await.unwrap(), Some(41), "{info:?}: decided on the value of the other writer");
     }
@@ -145,7 +146,7 @@ async fn a_warm_decision_is_one_request_and_a_conflict_is_folded_from_the_confli
 #[tokio::test]
 async fn a_decision_after_many_missed_commits_reads_only_the_missed_ones() {
     let directory = directory();
-    let decider = Decider::new(Arc::new(saves(Arc::clone(&directory))), Arc::new(by_name(&directory)));
+    let decider = Decider::with(Arc::new(saves(Arc::clone(&directory))), by_name);
     let name = "ada".to_owned();
     let insert = |value| Operation::<_, _, Snapshot<u64, u32>>::insert(set("ada", value));
     let _: Outcome = decider.save(&name, insert(1)).await.unwrap();

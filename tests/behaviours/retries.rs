@@ -55,8 +55,8 @@ impl EventStorage for WithConflictInfo {
         })
     }
 
-    async fn latest(&self, key: &Letter) -> Result<Option<Head<u64>>, StorageError> {
-        self.directory.latest(key).await
+    async fn recent(&self, key: &Letter, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        self.directory.recent(key, count).await
     }
 
     fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
@@ -109,8 +109,8 @@ impl EventStorage for FaultyDirectory {
                 let first = commit.first;
                 let metadata =
                     Metadata::new(Randomness::seeded(u64::from(left)).commit_id(second(i64::from(left))));
-                let rival =
-                    Commit { key: A, first, time: second(0), metadata, payloads: vec1![set("rival", left)] };
+                let (previous, time, payloads) = (None, second(0), vec1![set("rival", left)]);
+                let rival = Commit { key: A, first, previous, time, metadata, payloads };
                 assert!(matches!(self.directory.put(Arc::new(rival)).await?, Put::Stored));
                 self.directory.put(commit).await
             }
@@ -126,8 +126,8 @@ impl EventStorage for FaultyDirectory {
         }
     }
 
-    async fn latest(&self, key: &Letter) -> Result<Option<Head<u64>>, StorageError> {
-        self.directory.latest(key).await
+    async fn recent(&self, key: &Letter, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        self.directory.recent(key, count).await
     }
 
     fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {

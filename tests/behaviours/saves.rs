@@ -142,7 +142,7 @@ async fn one_operation_serves_streams_of_every_key_type() {
 #[tokio::test]
 async fn a_decider_decides_on_the_folded_value() {
     let directory = directory();
-    let decider = Decider::new(Arc::new(saves(Arc::clone(&directory))), Arc::new(by_name(&directory)));
+    let decider = Decider::with(Arc::new(saves(Arc::clone(&directory))), by_name);
     let add = |name: &str, limit| {
         let name = name.to_owned();
         Operation::new(move |known: &Snapshot<u64, u32>| match known.value.unwrap_or(0) {
@@ -278,7 +278,7 @@ async fn the_same_command_sent_twice_at_once_is_saved_once() {
 #[tokio::test]
 async fn a_decided_command_is_idempotent_too() {
     let directory = directory();
-    let decider = Decider::new(Arc::new(saves(Arc::clone(&directory))), Arc::new(by_name(&directory)));
+    let decider = Decider::with(Arc::new(saves(Arc::clone(&directory))), by_name);
     let context = command(some_id(), &Token::default());
     let name = "ada".to_owned();
     let send = || decider.save_with(&name, &context, Operation::if_absent(set("ada", 1)));

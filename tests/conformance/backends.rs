@@ -8,7 +8,7 @@ use eventsrc_core::clock::SystemClock;
 use eventsrc_core::codec::{Codec, Json, Postcard};
 use eventsrc_core::feed::NotifyingStorage;
 use eventsrc_core::snapshot::{MemorySnapshots, SnapshotStorage};
-use eventsrc_core::storage::{CountingStorage, MapKey, MapSequence, Merged, ScanStorage};
+use eventsrc_core::storage::{CountingStorage, MapKey, MapSequence, Merged, Migration, ScanStorage};
 use eventsrc_core::stream::{Zone, ZonedSequence};
 use eventsrc_core::{EventStorage, MemoryStorage, Sequence, StreamKey};
 use eventsrc_dynamo::aws_sdk_dynamodb::Client;
@@ -73,6 +73,16 @@ pub(super) fn merged_with_an_empty_one<S: Sequence>() -> InMemory<Memory<S>, Mer
 
 pub(super) fn merged_with_itself<S: Sequence>() -> InMemory<Memory<S>, Merged<Memory<S>, Memory<S>>> {
     InMemory(|memory| Merged::new(Arc::clone(memory), Arc::clone(memory)))
+}
+
+/// Each handle is another process of the step, with a new storage of its own.
+pub(super) fn migration_that_copies<S: Sequence>() -> InMemory<Memory<S>, Migration<Memory<S>, Memory<S>>> {
+    InMemory(|old| Migration::copying(Arc::clone(old), Arc::default()))
+}
+
+/// Each handle is another process of the step, with an old storage of its own.
+pub(super) fn migration_that_switches<S: Sequence>() -> InMemory<Memory<S>, Migration<Memory<S>, Memory<S>>> {
+    InMemory(|new| Migration::switching(Arc::default(), Arc::clone(new)))
 }
 
 pub(super) fn published<S: Sequence>() -> InMemory<Memory<S>, NotifyingStorage<Memory<S>>> {
@@ -343,16 +353,10 @@ impl<S: Sequence, C: Codec<Sample> + Copy> Backend for Tables<S, C> {
     type Location = Database;
 
     fn capabilities(&self) -> Capabilities {
-        // One conditional write sees the item at its own key and nothing else. A commit is an item of at
-        // most 400 KB before compression. The limit counts payload text, and leaves room for the rest.
+        // A commit is an item of at most 400 KB before compression. The limit counts payload text, and leaves room for
+        // the rest.
         let largest_commit = 350 << 10;
-        Capabilities {
-            sees_holes: false,
-            sees_inside_commits: false,
-            conflict_has_head: false,
-            largest_commit,
-            ..Capabilities::ALL
-        }
+        Capabilities { conflict_has_head: false, largest_commit, ..Capabilities::ALL }
     }
 
     async fn create(&self) -> Database {

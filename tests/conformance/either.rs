@@ -46,6 +46,7 @@ impl<S: Sequence> OneKind<S> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Sequence> EventStorage for OneKind<S> {
     type Key = SampleKey;
     type Sequence = S;
@@ -61,18 +62,29 @@ impl<S: Sequence> EventStorage for OneKind<S> {
         })
     }
 
+    async fn recent(&self, key: &SampleKey, count: usize) -> Result<Vec<Head<S>>, StorageError> {
+        self.0.recent(&side(key), count).await
+    }
+
     async fn latest(&self, key: &SampleKey) -> Result<Option<Head<S>>, StorageError> {
         self.0.latest(&side(key)).await
     }
 
     fn events(&self, key: &SampleKey, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let outward = move |page: PageOf<Three<S>>| {
-            Page::starting_at(Arc::new(page.commits().iter().map(outward).collect()), from)
-        };
-        self.0.events(&side(key), from).map_ok(outward).boxed()
+        self.0.events(&side(key), from).map_ok(move |page| outward_page(&page, from)).boxed()
+    }
+
+    fn events_after(
+        &self,
+        key: &SampleKey,
+        end: Option<S>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        // A page after the end of a commit begins with a whole commit.
+        self.0.events_after(&side(key), end).map_ok(|page| outward_page(&page, None)).boxed()
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: Sequence> ScanStorage for OneKind<S> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         let outward = |page: PageOf<Three<S>>| Page::new(page.commits().iter().map(outward).collect());
@@ -83,6 +95,10 @@ impl<S: Sequence> ScanStorage for OneKind<S> {
         let outward = |heads: HeadsOf<Three<S>>| heads.into_iter().map(|(key, head)| (sample(key), head));
         self.0.heads(segment).map_ok(move |heads| outward(heads).collect()).boxed()
     }
+}
+
+fn outward_page<S: Sequence>(page: &PageOf<Three<S>>, from: Option<S>) -> PageOf<OneKind<S>> {
+    Page::starting_at(Arc::new(page.commits().iter().map(outward).collect()), from)
 }
 
 fn side(key: &SampleKey) -> Key {
@@ -104,6 +120,7 @@ fn inward<S: Sequence>(commit: &Commit<SampleKey, S, Sample>) -> Arc<Commit<Key,
     Arc::new(Commit {
         key,
         first: commit.first,
+        previous: commit.previous,
         time: commit.time,
         metadata: commit.metadata.clone(),
         payloads,
@@ -116,6 +133,7 @@ fn outward<S: Sequence>(commit: &Arc<Commit<Key, S, Payload>>) -> Arc<Commit<Sam
     Arc::new(Commit {
         key: sample(commit.key.clone()),
         first: commit.first,
+        previous: commit.previous,
         time: commit.time,
         metadata: commit.metadata.clone(),
         payloads,

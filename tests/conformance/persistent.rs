@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_stream::try_stream;
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::storage::{CommitOf, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
-use eventsrc_core::{
-    Commit, CommitId, ErrorKind, EventStorage, Head, Sequence, Snapshot, StorageError, StreamKey,
-};
+use eventsrc_core::{Commit, CommitId, EventStorage, Head, Sequence, Snapshot, StorageError, StreamKey};
 use eventsrc_testkit::conformance::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -68,39 +66,16 @@ pub(super) struct Persistent<St> {
     told: Arc<Acknowledged>,
 }
 
-impl<St: ScanStorage> EventStorage for Persistent<St> {
-    type Key = St::Key;
-    type Sequence = St::Sequence;
-    type Payload = St::Payload;
-
-    /// A put that finds its own commit after an error has stored it, unless another caller did.
-    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        let mut failed = false;
-        loop {
-            match self.storage.put(Arc::clone(&commit)).await {
-                Err(error) if error.kind() == ErrorKind::Unavailable => failed = true,
-                Ok(Put::Stored) if !self.told.first(&commit) => {
-                    return Ok(Put::Repeated { last: commit.last() });
-                }
-                Ok(Put::Repeated { .. }) if failed && self.told.first(&commit) => return Ok(Put::Stored),
-                other => return other,
-            }
-        }
-    }
-
-    async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
-        answered(|| self.storage.latest(key)).await
-    }
-
-    fn events(
-        &self,
-        key: &Self::Key,
-        from: Option<Self::Sequence>,
-    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let key = key.clone();
-        let mut pages = self.storage.events(&key, from);
+impl<St: ScanStorage> Persistent<St> {
+    /// The pages of `read`. If it fails, they continue after the last event.
+    fn resumed<'a>(
+        &'a self,
+        key: St::Key,
+        read: impl Fn() -> BoxStream<'a, Result<PageOf<St>, StorageError>> + Send + 'a,
+    ) -> BoxStream<'a, Result<PageOf<St>, StorageError>> {
+        let mut pages = read();
         try_stream! {
-            let mut last: Option<Self::Sequence> = None;
+            let mut last: Option<St::Sequence> = None;
             loop {
                 match pages.try_next().await {
                     Ok(Some(page)) => {
@@ -108,9 +83,9 @@ impl<St: ScanStorage> EventStorage for Persistent<St> {
                         yield page;
                     }
                     Ok(None) => break,
-                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    Err(error) if error.kind().is_transient() => {
                         pages = match last.map(Sequence::least_greater) {
-                            None => self.storage.events(&key, from),
+                            None => read(),
                             Some(None) => break,
                             Some(next) => self.storage.events(&key, next),
                         };
@@ -123,6 +98,55 @@ impl<St: ScanStorage> EventStorage for Persistent<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
+impl<St: ScanStorage> EventStorage for Persistent<St> {
+    type Key = St::Key;
+    type Sequence = St::Sequence;
+    type Payload = St::Payload;
+
+    /// A put that finds its own commit after an error has stored it, unless another caller did.
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let mut failed = false;
+        loop {
+            match self.storage.put(Arc::clone(&commit)).await {
+                Err(error) if error.kind().is_transient() => failed = true,
+                Ok(Put::Stored) if !self.told.first(&commit) => {
+                    return Ok(Put::Repeated { last: commit.last() });
+                }
+                Ok(Put::Repeated { .. }) if failed && self.told.first(&commit) => return Ok(Put::Stored),
+                other => return other,
+            }
+        }
+    }
+
+    async fn recent(&self, key: &Self::Key, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        answered(|| self.storage.recent(key, count)).await
+    }
+
+    async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
+        answered(|| self.storage.latest(key)).await
+    }
+
+    fn events(
+        &self,
+        key: &Self::Key,
+        from: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let of = key.clone();
+        self.resumed(key.clone(), move || self.storage.events(&of, from))
+    }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let of = key.clone();
+        self.resumed(key.clone(), move || self.storage.events_after(&of, end))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
 impl<St: ScanStorage> ScanStorage for Persistent<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         unbroken(move || self.storage.scan(segment))
@@ -166,7 +190,7 @@ async fn answered<T, F: Future<Output = Result<T, StorageError>>>(
 ) -> Result<T, StorageError> {
     loop {
         match call().await {
-            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) if error.kind().is_transient() => {}
             other => return other,
         }
     }
@@ -180,7 +204,7 @@ fn unbroken<'a, P: Send + 'a>(
         loop {
             let pages: Vec<_> = read().collect().await;
             let out_of_reach = |page: &Result<P, StorageError>| {
-                page.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+                page.as_ref().is_err_and(|error| error.kind().is_transient())
             };
             if !pages.iter().any(out_of_reach) {
                 return stream::iter(pages);

@@ -8,20 +8,29 @@ use std::sync::Arc;
 use eventsrc_core::clock::SystemClock;
 use eventsrc_core::storage::{Conflict, Put};
 use eventsrc_testkit::conformance::{
-    FaultyBackend, FaultySnapshotBackend, Report, Rule, Suite, Verdict, fault_suite, scan_suite,
-    snapshot_fault_suite, snapshot_suite, storage_suite,
+    FaultyBackend, FaultySnapshotBackend, Report, Rule, Suite, Verdict, fault_suite, number_suite,
+    scan_suite, snapshot_fault_suite, snapshot_suite, storage_suite,
 };
 use eventsrc_testkit::{FaultSource, Faults};
 
+use super::wrong::numbers::{NumberDefect, WrongNumberBackend};
 use super::wrong::snapshots::{SnapshotDefect, WrongSnapshotBackend};
 use super::wrong::{
-    Defect, WrongBackend, cut, fields, heads, places, puts, reads, scans, snapshot_proofs, store,
+    Defect, WrongBackend, cut, diverging, fields, heads, numbers, places, puts, reads, recent, scans,
+    snapshot_proofs, store,
 };
 
 #[tokio::test(start_paused = true)]
 async fn every_rule_about_event_storages_is_proved() {
-    let proofs = [puts::proofs(), places::proofs(), reads::proofs(), fields::proofs()].concat();
+    let reads = [reads::proofs(), recent::proofs(), fields::proofs()].concat();
+    let proofs = [puts::proofs(), places::proofs(), diverging::proofs(), reads].concat();
     proved("events", storage_suite, proofs, |defect| WrongBackend(defect.unwrap_or(Defect::None))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_rule_about_numbers_is_proved() {
+    let backend = |defect: Option<NumberDefect>| WrongNumberBackend(defect.unwrap_or(NumberDefect::None));
+    proved("numbers", number_suite, numbers::proofs(), backend).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use eventsrc_testkit::conformance::{
-    Rule, fault_suite, scan_suite, snapshot_fault_suite, snapshot_suite, storage_suite,
+    Rule, fault_suite, number_suite, scan_suite, snapshot_fault_suite, snapshot_suite, storage_suite,
 };
 
 use super::wrong::WrongBackend;
+use super::wrong::numbers::WrongNumberBackend;
 use super::wrong::snapshots::WrongSnapshotBackend;
 
 #[test]
@@ -17,6 +18,7 @@ fn every_sentence_of_the_storage_contract_has_its_rules() {
         storage_suite::<WrongBackend>().rules().iter().map(Rule::sentence).collect();
     ruled.extend(scan_suite::<WrongBackend>().rules().iter().map(Rule::sentence));
     ruled.extend(fault_suite::<WrongBackend>().rules().iter().map(Rule::sentence));
+    ruled.extend(number_suite::<WrongNumberBackend>().rules().iter().map(Rule::sentence));
     same(&contract, &ruled);
 }
 

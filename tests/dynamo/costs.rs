@@ -1,20 +1,23 @@
-//! Costs of calls: requests and capacity units, exactly.
+//! Costs of calls: requests and capacity units, exactly. Those of the check before a put are in `strict_puts.rs`.
 
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_core::query::SnapshotPolicy;
-use eventsrc_core::save::PreconditionFailed;
+use eventsrc_core::save::{PreconditionFailed, Saved};
 use eventsrc_core::storage::{ScanStorage, Segment};
+use eventsrc_core::token::{TokenCodec, TokenKey};
 use eventsrc_core::{
-    Consistency, Event, EventStorage, Fold, Operation, Query, QueryApi, SaveApi, StreamName, fold_fn,
+    Consistency, Context, Event, EventStorage, Fold, Operation, Query, QueryApi, SaveApi, StreamName, Token,
+    fold_fn,
 };
 use eventsrc_dynamo::{Dynamo, DynamoSnapshots, DynamoStorage, Usage};
-use eventsrc_tests::dynamo::tables;
+use eventsrc_tests::dynamo::{client, tables};
 use futures::TryStreamExt;
 
 use super::{Storage, commit, noise, put};
 
-/// An event of 300 bytes, as JSON with its quotes.
+/// An event of 298 bytes, as JSON with its quotes. An item of ten has just less than 3 KB.
 fn event() -> String {
-    "e".repeat(298)
+    "e".repeat(296)
 }
 
 type Insert = Operation<String, PreconditionFailed>;
@@ -23,12 +26,20 @@ fn events(count: usize) -> Vec<Insert> {
     (0..count).map(|_| Operation::insert(event())).collect()
 }
 
-/// The requests and capacity units of `call`.
-async fn cost<T>(dynamo: &Dynamo, call: impl Future<Output = T>) -> (u64, f64, f64) {
+/// Requests, read units and write units.
+pub(super) type Cost = (u64, f64, f64);
+
+/// The result and the cost of `call`.
+pub(super) async fn metered<T>(dynamo: &Dynamo, call: impl Future<Output = T>) -> (T, Cost) {
     let before = dynamo.usage();
-    call.await;
+    let result = call.await;
     let Usage { requests, read_units, write_units } = dynamo.usage() - before;
-    (requests, read_units, write_units)
+    (result, (requests, read_units, write_units))
+}
+
+/// The cost of `call`.
+async fn cost<T>(dynamo: &Dynamo, call: impl Future<Output = T>) -> Cost {
+    metered(dynamo, call).await.1
 }
 
 /// A fold to the number of events and the last event.
@@ -52,6 +63,90 @@ async fn a_warm_save_is_one_request_and_a_unit_a_kilobyte() {
     assert_eq!(save(1).await, (1, 0.0, 1.0));
     assert_eq!(save(3).await, (1, 0.0, 1.0));
     assert_eq!(save(10).await, (1, 0.0, 3.0));
+}
+
+/// A context with a new idempotency key and this token.
+fn command(token: &Token) -> Context {
+    let key = Randomness::from_system().commit_id(SystemClock.now());
+    Context { commit_id: Some(key), token: token.clone(), ..Context::default() }
+}
+
+/// Saves a short event.
+async fn save(saves: &SaveApi<Storage>, context: &Context) -> Saved<u64> {
+    let operation: Insert = Operation::insert("e".repeat(20));
+    saves.save_with(&"user/1".parse().unwrap(), context, operation).await.unwrap().saved().unwrap()
+}
+
+/// A stream of 200 commits, and a handle and a writer that have seen nothing of it.
+async fn a_stream_and_another_process() -> (Saved<u64>, Dynamo, SaveApi<Storage>) {
+    let client = client("costs").await;
+    let [ours, theirs] = [0, 1].map(|_| Dynamo::new(client.clone(), "events"));
+    ours.create_tables().await.unwrap();
+    let saves = SaveApi::new(Storage::new(&ours));
+    for _ in 1..200 {
+        save(&saves, &Context::default()).await;
+    }
+    let last = save(&saves, &Context::default()).await;
+    let other = SaveApi::new(Storage::new(&theirs));
+    (last, theirs, other)
+}
+
+#[tokio::test]
+async fn a_warm_command_with_an_idempotency_key_is_one_request_however_long_the_stream() {
+    let dynamo = tables("costs").await;
+    let saves = SaveApi::new(Storage::new(&dynamo));
+    let first = cost(&dynamo, save(&saves, &command(&Token::default()))).await;
+    assert_eq!(first, (2, 1.0, 1.0), "a cold save reads where the stream ends");
+    for number in 2..=1_000 {
+        let context = command(&Token::default());
+        let (saved, spent) = metered(&dynamo, save(&saves, &context)).await;
+        assert_eq!((saved.sequence, spent), (number, (1, 0.0, 1.0)));
+        if number % 100 == 0 {
+            let (again, spent) = metered(&dynamo, save(&saves, &context)).await;
+            assert_eq!((again.sequence, again.repeated, spent), (number, true, (0, 0.0, 0.0)));
+        }
+    }
+}
+
+/// A writer remembers the ids of commits only if it needs them.
+#[tokio::test]
+async fn the_first_command_with_an_idempotency_key_reads_the_last_heads_once() {
+    let (_, dynamo, saves) = a_stream_and_another_process().await;
+    save(&saves, &Context::default()).await;
+    // 128 items of 80 bytes.
+    assert_eq!(cost(&dynamo, save(&saves, &command(&Token::default()))).await, (2, 3.0, 1.0));
+    assert_eq!(cost(&dynamo, save(&saves, &command(&Token::default()))).await, (1, 0.0, 1.0));
+}
+
+#[tokio::test]
+async fn a_cold_command_with_an_idempotency_key_reads_the_end_and_the_last_heads() {
+    let (_, dynamo, saves) = a_stream_and_another_process().await;
+    assert_eq!(cost(&dynamo, save(&saves, &command(&Token::default()))).await, (3, 4.0, 1.0));
+    assert_eq!(cost(&dynamo, save(&saves, &command(&Token::default()))).await, (1, 0.0, 1.0));
+}
+
+/// The token says that the command cannot be among the commits before it.
+#[tokio::test]
+async fn a_cold_command_with_an_idempotency_key_and_an_unsigned_token_reads_the_end() {
+    let (last, dynamo, saves) = a_stream_and_another_process().await;
+    let codec = TokenCodec::unsigned();
+    let token = codec.decode(&codec.encode(&last.token).unwrap()).unwrap();
+    assert_eq!(cost(&dynamo, save(&saves, &command(&token))).await, (2, 1.0, 1.0));
+}
+
+#[tokio::test]
+async fn a_save_with_a_signed_token_of_another_process_reads_the_commit_before_it_once() {
+    let contexts: [fn(&Token) -> Context; 2] =
+        [command, |token| Context { token: token.clone(), ..Context::default() }];
+    for context in contexts {
+        let (last, dynamo, saves) = a_stream_and_another_process().await;
+        let codec = TokenCodec::signed(TokenKey::new("key", [7; 32]).unwrap(), []);
+        let token = codec.decode(&codec.encode(&last.token).unwrap()).unwrap();
+        let (saved, spent) = metered(&dynamo, save(&saves, &context(&token))).await;
+        assert_eq!((saved.sequence, spent), (201, (2, 1.0, 1.0)));
+        let (saved, spent) = metered(&dynamo, save(&saves, &context(&saved.token))).await;
+        assert_eq!((saved.sequence, spent), (202, (1, 0.0, 1.0)));
+    }
 }
 
 #[tokio::test]
@@ -89,7 +184,7 @@ async fn a_load_is_a_request_a_megabyte_and_a_unit_for_four_kilobytes() {
     for commit in 0..10 {
         put(&storage, "user/1", 1 + commit * 10, &[event().as_str(); 10]).await;
     }
-    // Ten items of 3.05 KB.
+    // Ten items of almost 3 KB.
     assert_eq!(load().await, (1, 8.0, 0.0));
     let latest = cost(&dynamo, async { storage.latest(&user).await.unwrap() }).await;
     assert_eq!(latest, (1, 1.0, 0.0));
@@ -106,6 +201,7 @@ async fn a_load_with_a_snapshot_is_two_requests_whatever_the_length() {
     let load = async || {
         let before = dynamo.usage();
         let snapshot = queries.snapshot(&user, Consistency::LatestEvent).await.unwrap();
+        queries.flush().await;
         (snapshot.value.unwrap().0, dynamo.usage() - before)
     };
     for commit in 0..10 {

@@ -23,29 +23,39 @@ async fn behind_a_proxy(retries: RetryConfig) -> (FaultyTables, Proxy, Dynamo) {
     (tables, proxy, dynamo)
 }
 
-/// The first bytes of a put's reply arrive, on a connection that is new or was used before.
+/// The first bytes of a put's reply arrive, or those of the reply to its check, on a connection that is new or was
+/// used before.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_whose_connection_breaks_in_the_reply_is_unknown_and_then_recognised() {
+async fn a_put_whose_connection_breaks_in_a_reply_is_unknown_and_then_recognised() {
     let (tables, proxy, dynamo) = behind_a_proxy(once()).await;
     let storage: Storage = DynamoStorage::new(&dynamo);
-    for (turn, bytes) in (0..240).step_by(12).enumerate() {
-        let stream = format!("user/{turn}");
-        if turn % 2 == 0 {
-            store(&storage, &commit(&stream, 1, &["a"])).await;
-        } else {
-            store(&beneath(&tables), &commit(&stream, 1, &["a"])).await;
+    for bytes in (0..240).step_by(12) {
+        for turn in ["without a commit before it", "unchecked", "checked"] {
+            let stream = format!("{}/{bytes}", turn.replace(' ', "-"));
+            let before = commit(&stream, 1, &["a"]);
+            let draft = match turn {
+                "without a commit before it" => before,
+                "unchecked" => {
+                    store(&storage, &before).await;
+                    commit(&stream, 2, &["b"])
+                }
+                _ => {
+                    store(&beneath(&tables), &before).await;
+                    commit(&stream, 2, &["b"])
+                }
+            };
+            proxy.cut_after(Way::ToClient, bytes);
+            let error = storage.put(Arc::clone(&draft)).await.unwrap_err();
+            let sequence = format!("sequence {}", draft.first);
+            assert_says(&error, ErrorKind::Unavailable, &["the table events", &stream, &sequence]);
+            proxy.calm();
+            let again = storage.put(Arc::clone(&draft)).await;
+            assert!(
+                matches!(said(&again), PutOutcome::Stored | PutOutcome::Repeated),
+                "{turn}, after {bytes} bytes: {again:?}"
+            );
+            assert_eq!(commits(&beneath(&tables), &stream).await.last(), Some(&draft));
         }
-        proxy.cut_after(Way::ToClient, bytes);
-        let draft = commit(&stream, 2, &["b"]);
-        let error = storage.put(Arc::clone(&draft)).await.unwrap_err();
-        assert_says(&error, ErrorKind::Unavailable, &["the table events", &stream, "sequence 2"]);
-        proxy.calm();
-        let again = storage.put(Arc::clone(&draft)).await;
-        assert!(
-            matches!(said(&again), PutOutcome::Stored | PutOutcome::Repeated),
-            "after {bytes} bytes: {again:?}"
-        );
-        assert_eq!(commits(&beneath(&tables), &stream).await[1..], [draft]);
     }
 }
 

@@ -142,20 +142,22 @@ async fn a_conflict_after_a_lost_request_has_the_commit_of_another_writer() {
 }
 
 /// The errors of each call when the service answers this to its last attempt.
-async fn told(tables: &FaultyTables, answer: Answer) -> [StorageError; 4] {
+async fn told(tables: &FaultyTables, answer: Answer) -> [StorageError; 5] {
     let faulty = FaultyHttp::scripted();
     let storage = through(tables, &faulty, once());
-    let draft = commit("user/1", 7, &["a"]);
+    let draft = commit("user/1", 1, &["a"]);
     let answered = || faulty.next(HttpFault::Answered(answer));
     answered();
     let put = storage.put(Arc::clone(&draft)).await.unwrap_err();
+    answered();
+    let check = storage.put(commit("user/1", 7, &["a"])).await.unwrap_err();
     answered();
     let latest = storage.latest(&draft.key).await.unwrap_err();
     answered();
     let events = storage.events(&draft.key, None).try_next().await.unwrap_err();
     answered();
     let scan = scanned(&storage).await.unwrap_err();
-    [put, latest, events, scan]
+    [put, check, latest, events, scan]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,12 +177,13 @@ async fn each_error_of_the_service_has_its_kind() {
         (Answer::ACCESS_DENIED, ErrorKind::Refused),
     ];
     for (answer, kind) in kinds {
-        let [put, latest, events, scan] = told(&tables, answer).await;
-        assert_says(&put, kind, &["put into the table events", answer.name(), "user/1", "sequence 7"]);
+        let [put, check, latest, events, scan] = told(&tables, answer).await;
+        assert_says(&put, kind, &["put into the table events", answer.name(), "user/1", "sequence 1"]);
+        assert_says(&check, kind, &["read the table events", answer.name(), "user/1", "sequence 7"]);
         assert_says(&latest, kind, &["read the table events", answer.name(), "user/1"]);
         assert_says(&events, kind, &["read the table events", answer.name(), "user/1"]);
         assert_says(&scan, kind, &["scan the table events", answer.name()]);
-        for error in [put, latest, events, scan] {
+        for error in [put, check, latest, events, scan] {
             assert!(std::error::Error::source(&error).is_some(), "{error:?}");
         }
     }

@@ -33,13 +33,14 @@ pub(super) fn name(text: &str) -> StreamName {
     text.parse().unwrap()
 }
 
-/// A commit with a new id.
+/// A commit with a new id that names no previous commit.
 pub(super) fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
     let ids = Randomness::from_system();
     let time = Timestamp::from_microsecond(1_800_000_000_000_000 + first as i64).unwrap();
     Arc::new(Commit {
         key: name(stream),
         first,
+        previous: None,
         time,
         metadata: Metadata::new(ids.commit_id(time)),
         payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),

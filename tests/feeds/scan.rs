@@ -137,6 +137,7 @@ async fn a_permanent_error_ends_the_scan() {
     let elsewhere = (*commit(&name("a"), 1, 1)).clone();
     let put = eventsrc_core::Commit {
         first: ZonedSequence::first(Zone(7)),
+        previous: None,
         key: elsewhere.key,
         time: elsewhere.time,
         metadata: elsewhere.metadata,
@@ -206,5 +207,12 @@ impl<const CATEGORY: char> StreamKey for NumberedKey<CATEGORY> {
 fn typed<K, E>(key: K, payload: E) -> Arc<eventsrc_core::Commit<K, u64, E>> {
     let like = (*commit(&name("like"), 1, 1)).clone();
     let payloads = eventsrc_core::commit::vec1![payload];
-    Arc::new(eventsrc_core::Commit { key, first: 1, time: like.time, metadata: like.metadata, payloads })
+    Arc::new(eventsrc_core::Commit {
+        key,
+        first: 1,
+        previous: None,
+        time: like.time,
+        metadata: like.metadata,
+        payloads,
+    })
 }

@@ -70,8 +70,8 @@ impl<St: EventStorage> EventStorage for Failing<St> {
         self.with_fate(self.storage.put(commit)).await
     }
 
-    async fn latest(&self, key: &St::Key) -> Result<Option<Head<St::Sequence>>, StorageError> {
-        self.with_fate(self.storage.latest(key)).await
+    async fn recent(&self, key: &St::Key, count: usize) -> Result<Vec<Head<St::Sequence>>, StorageError> {
+        self.with_fate(self.storage.recent(key, count)).await
     }
 
     fn events(

@@ -1,11 +1,11 @@
 //! The folds of the example.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use eventsrc_core::clock::Randomness;
 use eventsrc_core::{StreamName, Timestamp};
 use eventsrc_examples::identity::{
-    Claim, Claimed, ClaimsOf, ClaimsOn, DirectoryEvent, DirectoryKey, Entry, Group, GroupById, GroupEvent,
+    AllClaims, Claim, Claimed, Claims, DirectoryEvent, DirectoryKey, Entry, Group, GroupById, GroupEvent,
     GroupId, User, UserById, UserEvent, UserId,
 };
 use eventsrc_testkit::scenario::given;
@@ -69,26 +69,28 @@ fn a_groups_members_are_those_added_and_not_removed() {
     });
 }
 
+fn claim(entry: &str, to: &str, at: u64) -> (Entry, Claim) {
+    (address(entry), Claim { owner: owner(to), at })
+}
+
 #[test]
-fn each_query_of_one_directory_sees_its_own_entries() {
+fn the_directory_is_one_value_with_the_claims_of_all_entries() {
+    let claims = Claims::from_iter([claim("a@x", "1", 1), claim("b@x", "2", 2), claim("c@x", "1", 3)]);
+    let of_one: Vec<_> = claims.of(&owner("1")).map(|(entry, claim)| (entry.clone(), claim.at)).collect();
+    assert_eq!(of_one, [(address("a@x"), 1), (address("c@x"), 3)]);
+    assert_eq!(
+        (claims.on(&address("b@x")).map(|claim| claim.at), claims.on(&address("d@x"))),
+        (Some(2), None)
+    );
     let events = [claimed("a@x", "1"), claimed("b@x", "2"), claimed("c@x", "1")];
-    let asked = BTreeSet::from([address("b@x"), address("d@x")]);
-    let claims = BTreeMap::from([(address("b@x"), Claim { owner: owner("2"), at: 2 })]);
-    given(events.clone()).in_stream(DirectoryKey).folding(ClaimsOn, asked).gives(claims);
-    let claims = BTreeMap::from([(address("a@x"), 1), (address("c@x"), 3)]);
-    given(events).in_stream(DirectoryKey).folding(ClaimsOf, owner("1")).gives(claims);
+    given(events).in_stream(DirectoryKey).folding(AllClaims, DirectoryKey).gives(claims);
 }
 
 #[test]
 fn a_release_ends_the_claim_that_it_names_and_no_later_one() {
-    let asked = || BTreeSet::from([address("a@x")]);
     let once = [claimed("a@x", "1"), released("a@x", 1)];
-    given(once.clone()).in_stream(DirectoryKey).folding(ClaimsOn, asked()).gives(BTreeMap::new());
-    given(once).in_stream(DirectoryKey).folding(ClaimsOf, owner("1")).gives(BTreeMap::new());
-
+    given(once).in_stream(DirectoryKey).folding(AllClaims, DirectoryKey).gives(Claims::default());
     let late = [claimed("a@x", "1"), claimed("a@x", "1"), released("a@x", 1)];
-    let claims = BTreeMap::from([(address("a@x"), Claim { owner: owner("1"), at: 2 })]);
-    given(late.clone()).in_stream(DirectoryKey).folding(ClaimsOn, asked()).gives(claims);
-    let claims = BTreeMap::from([(address("a@x"), 2)]);
-    given(late).in_stream(DirectoryKey).folding(ClaimsOf, owner("1")).gives(claims);
+    let claims = Claims::from_iter([claim("a@x", "1", 2)]);
+    given(late).in_stream(DirectoryKey).folding(AllClaims, DirectoryKey).gives(claims);
 }

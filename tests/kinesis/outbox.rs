@@ -71,6 +71,7 @@ fn large_commit() -> LedgerCommit {
     LedgerCommit {
         key: "account/large".parse().unwrap(),
         first: 1,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(1))),
         payloads: Vec1::try_from_vec(vec![1_234_567; 300]).unwrap(),

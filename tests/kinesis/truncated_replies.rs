@@ -35,6 +35,7 @@ fn commit(first: u64) -> Arc<LedgerCommit> {
     Arc::new(LedgerCommit {
         key: "account/1".parse().unwrap(),
         first,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(first.into()))),
         payloads: vec1![1],

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use eventsrc_core::clock::Randomness;
 use eventsrc_core::storage::{Merged, Put};
 use eventsrc_core::stream::{Zone, ZonedSequence};
-use eventsrc_core::{Commit, EventStorage, MemoryStorage, Metadata, Sequence, StreamName, Timestamp};
+use eventsrc_core::{
+    Commit, ErrorKind, EventStorage, MemoryStorage, Metadata, Sequence, StreamName, Timestamp,
+};
 use futures::TryStreamExt;
 use futures::executor::block_on;
 use proptest::collection::vec;
@@ -25,16 +27,18 @@ fn commit(zone: u16, first: u64, payloads: Vec<String>) -> Arc<Commit<StreamName
     Arc::new(Commit {
         key: key(),
         first,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata,
         payloads: payloads.try_into().unwrap(),
     })
 }
 
-/// A storage that begins at some sequence and has commits of these sizes. The payload names its storage.
+/// A storage of one zone with commits of these sizes, a prefix of the stream. The payload names its storage.
 fn storages() -> impl Strategy<Value = Storage> {
-    (0..3_u16, 1..5_u64, vec(1..4_usize, 0..6)).prop_map(|(zone, mut first, sizes)| {
+    (0..3_u16, vec(1..4_usize, 0..8)).prop_map(|(zone, sizes)| {
         let storage = Storage::default();
+        let mut first = 1;
         for size in sizes {
             let payloads = (0..size).map(|place| format!("{zone}:{first}+{place}")).collect();
             assert!(matches!(block_on(storage.put(commit(zone, first, payloads))).unwrap(), Put::Stored));
@@ -59,6 +63,13 @@ fn latest(storage: &impl EventStorage<Key = StreamName, Sequence = ZonedSequence
     block_on(storage.latest(&key())).unwrap().map(|head| head.sequence)
 }
 
+fn recent(
+    storage: &impl EventStorage<Key = StreamName, Sequence = ZonedSequence>,
+    count: usize,
+) -> Vec<ZonedSequence> {
+    block_on(storage.recent(&key(), count)).unwrap().into_iter().map(|head| head.sequence).collect()
+}
+
 /// The events of both storages, in order. Where both have an event, the first one's is taken.
 fn expected(a: &[Event], b: &[Event]) -> Vec<Event> {
     let only_in_b = b.iter().filter(|(sequence, _)| a.iter().all(|(other, _)| other != sequence));
@@ -77,6 +88,12 @@ proptest! {
         let tail: Vec<_> = all.into_iter().filter(|(sequence, _)| *sequence >= from).collect();
         prop_assert_eq!(read(&merged, Some(from)), tail);
         prop_assert_eq!(latest(&merged), latest(&a).max(latest(&b)));
+        let mut ends: Vec<_> = recent(&a, usize::MAX).into_iter().chain(recent(&b, usize::MAX)).collect();
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        ends.dedup();
+        for count in 0..4 {
+            prop_assert_eq!(recent(&merged, count), &ends[..count.min(ends.len())]);
+        }
     }
 
     #[test]
@@ -103,6 +120,17 @@ proptest! {
     }
 
     #[test]
+    fn a_put_is_refused_whose_predecessor_only_the_second_has(a in storages(), b in storages()) {
+        let (end_of_a, end_of_b) = (latest(&a), latest(&b));
+        prop_assume!(end_of_b.map(Sequence::number) > end_of_a.map(Sequence::number));
+        let next = ZonedSequence::following(end_of_b, Zone(9)).unwrap();
+        let put = commit(9, next.number(), vec!["new".into()]);
+        let error = block_on(Merged::new(Arc::clone(&a), Arc::clone(&b)).put(put)).unwrap_err();
+        prop_assert_eq!(error.kind(), ErrorKind::Diverged);
+        prop_assert_eq!((latest(&a), latest(&b)), (end_of_a, end_of_b));
+    }
+
+    #[test]
     fn merging_is_idempotent(a in storages()) {
         let merged = Merged::new(Arc::clone(&a), Arc::clone(&a));
         prop_assert_eq!(read(&merged, None), read(&a, None));
@@ -115,23 +143,4 @@ proptest! {
         prop_assert_eq!(latest(&a), Some(next));
         prop_assert_eq!(read(&merged, None), read(&a, None));
     }
-}
-
-/// A migration while writers go on: the new storage is written, the old one is read.
-#[tokio::test]
-async fn writers_go_on_in_the_new_storage_where_the_old_one_ends() {
-    use eventsrc_core::{Operation, SaveApi};
-    let (old, new) = (Storage::default(), Storage::default());
-    let save = async |storage: Merged<Storage, Storage>, payload: &str| {
-        let outcome =
-            SaveApi::new(storage).save(&key(), Operation::insert(payload.to_owned())).await.unwrap();
-        outcome.saved().unwrap().sequence.number()
-    };
-    let empty = Storage::default();
-    assert_eq!(save(Merged::new(Arc::clone(&old), Arc::clone(&empty)), "a").await, 1);
-    assert_eq!(save(Merged::new(Arc::clone(&new), Arc::clone(&old)), "b").await, 2);
-    assert_eq!(save(Merged::new(Arc::clone(&new), Arc::clone(&old)), "c").await, 3);
-    let payloads: Vec<_> =
-        read(&Merged::new(new, old), None).into_iter().map(|(_, payload)| payload).collect();
-    assert_eq!(payloads, ["a", "b", "c"]);
 }

@@ -129,6 +129,7 @@ async fn storages_of_several_types_share_a_schema() {
     let draft = Arc::new(Commit {
         key: Group(7),
         first,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata { actor: Some("Ada".into()), ..Metadata::new(commit_id) },
         payloads: vec1![(1, true), (2, false)],
@@ -193,6 +194,7 @@ async fn a_key_that_a_scan_would_not_find_is_not_stored() {
     let draft = Commit {
         key: Forgetful,
         first: 1,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(id)),
         payloads: vec1!["a".to_owned()],

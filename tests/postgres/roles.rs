@@ -44,7 +44,7 @@ async fn a_service_appends_reads_and_keeps_snapshots_and_changes_no_event() {
     assert_eq!(storage.heads(Segment::ALL).try_collect::<Vec<_>>().await.unwrap().len(), 1);
     let snapshots: PostgresSnapshots<u32, u64, String> = PostgresSnapshots::new(&postgres, "names");
     for sequence in 1..=2 {
-        let head = Some(Head { sequence, time: Timestamp::UNIX_EPOCH });
+        let head = Some(Head { sequence, time: Timestamp::UNIX_EPOCH, commit_id: None });
         let snapshot = Snapshot::new(Some("Ada".to_owned()), head);
         for mode in [SnapshotMode::Cache, SnapshotMode::Epoch, SnapshotMode::Epoch] {
             snapshots.put(&1, 1, &snapshot, mode).await.unwrap();

@@ -10,7 +10,8 @@ use futures::future::join_all;
 use super::{client, database};
 
 fn snapshot(sequence: u64) -> Snapshot<u64, String> {
-    Snapshot::new(Some(sequence.to_string()), Some(Head { sequence, time: Timestamp::UNIX_EPOCH }))
+    let head = Head { sequence, time: Timestamp::UNIX_EPOCH, commit_id: None };
+    Snapshot::new(Some(sequence.to_string()), Some(head))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,7 @@ where
             let commit = Commit {
                 key: key.clone(),
                 first: turn,
+                previous: None,
                 time: Timestamp::UNIX_EPOCH,
                 metadata,
                 payloads: vec1![turn],

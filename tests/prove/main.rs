@@ -1,11 +1,15 @@
 //! `./prove`: the long reliability runs. Each tries to break a promise many times over, from a seed.
 
 mod bus;
+mod contention;
 mod histories;
+mod hung_server;
 mod kills;
 mod lost_http_replies;
 mod lost_replies;
 mod report;
+mod restored_store;
+mod rolling_migration;
 mod runs;
 mod seeded_bugs;
 mod server_kills;

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use futures::future::BoxFuture;
 
-use crate::{bus, histories, kills, lost_http_replies, lost_replies, seeded_bugs, server_kills, views};
+use crate::{
+    bus, contention, histories, hung_server, kills, lost_http_replies, lost_replies, restored_store,
+    rolling_migration, seeded_bugs, server_kills, views,
+};
 
 /// One of the reliability runs.
 pub(crate) struct Run {
@@ -116,6 +119,34 @@ pub(crate) const RUNS: &[Run] = &[
         full: 10_000,
         quick: 200,
         run: |trial| Box::pin(lost_http_replies::dynamo(trial)),
+    },
+    Run {
+        name: "contention",
+        unit: "saves against a writer that never rests",
+        full: 10_000,
+        quick: 500,
+        run: |trial| Box::pin(contention::saves(trial)),
+    },
+    Run {
+        name: "hung-server",
+        unit: "saves while the server is silent at times",
+        full: 10_000,
+        quick: 300,
+        run: |trial| Box::pin(hung_server::saves(trial)),
+    },
+    Run {
+        name: "restored-store",
+        unit: "saves on what a restore has undone",
+        full: 8_000,
+        quick: 400,
+        run: |trial| Box::pin(restored_store::all_backends(trial)),
+    },
+    Run {
+        name: "rolling-migration",
+        unit: "events saved during moves to another storage",
+        full: 100_000,
+        quick: 2_000,
+        run: |trial| Box::pin(rolling_migration::sqlite(trial)),
     },
     Run {
         name: "sqlite-kills",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::storage::Put;
-use eventsrc_core::{ErrorKind, EventStorage, Head, Snapshot};
+use eventsrc_core::{ErrorKind, EventStorage, Snapshot};
 use eventsrc_sqlite::{Database, Settings, SqliteSnapshots, SqliteStorage};
 use futures::future::{join_all, poll_immediate};
 use rusqlite::Connection;
@@ -119,7 +119,7 @@ async fn a_transaction_that_does_not_commit_fails_all_its_puts_and_stores_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_put_is_stored_completely() {
+async fn a_cancelled_put_that_still_waits_is_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let storage = open(&path).await;
@@ -130,14 +130,13 @@ async fn a_cancelled_put_is_stored_completely() {
         assert!(poll_immediate(put).await.is_none(), "nothing can be stored yet");
     }
     drop(held);
-    // The queue keeps its order, so the same commit meets itself.
     let again = storage.put(Arc::clone(&draft)).await.unwrap();
-    assert!(matches!(again, Put::Repeated { last: 2 }), "{again:?}");
+    assert!(matches!(again, Put::Stored), "{again:?}");
     assert_eq!(commits(&storage, "user/1").await, [draft]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queued_puts_are_written_before_the_file_is_closed() {
+async fn puts_that_nobody_waits_for_are_not_written_before_the_file_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let storage = open(&path).await;
@@ -149,7 +148,7 @@ async fn queued_puts_are_written_before_the_file_is_closed() {
     let release = std::thread::spawn(move || drop(held));
     drop(storage);
     release.join().unwrap();
-    assert_eq!(commits(&open(&path).await, "user/1").await, drafts);
+    assert_eq!(commits(&open(&path).await, "user/1").await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +188,7 @@ async fn snapshots_share_the_sync_of_commits() {
     let storage: Storage = SqliteStorage::new(&database);
     let snapshots: SqliteSnapshots<u32, u64, String> = SqliteSnapshots::new(&database, "names");
     let draft = commit("user/1", 1, &["a"]);
-    let snapshot = Snapshot::new(Some("a".to_owned()), Some(Head { sequence: 1, time: draft.time }));
+    let snapshot = Snapshot::new(Some("a".to_owned()), Some(draft.head()));
     let held = hold(&path);
     let (mut put, mut keep) = (
         Box::pin(storage.put(Arc::clone(&draft))),
@@ -214,6 +213,6 @@ async fn a_put_that_changes_nothing_costs_no_sync() {
     let conflict = storage.put(commit("user/1", 1, &["b"])).await.unwrap();
     assert!(matches!(conflict, Put::Conflict(_)));
     let hole = storage.put(commit("user/1", 3, &["b"])).await.unwrap_err();
-    assert_says(&hole, ErrorKind::Invalid, &["hole", "user/1", "sequence 3"]);
+    assert_says(&hole, ErrorKind::Diverged, &["sequence 1", "user/1", "sequence 2"]);
     assert_eq!(database.disk_commits(), 1);
 }

@@ -227,6 +227,7 @@ async fn a_view_follows_from_zone_to_zone() {
         let zoned = Commit {
             key: commit.key.clone(),
             first,
+            previous: None,
             time: commit.time,
             metadata: commit.metadata.clone(),
             payloads: commit.payloads.clone(),

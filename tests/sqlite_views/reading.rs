@@ -63,7 +63,7 @@ async fn a_query_that_fails_is_invalid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_can_only_read() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { readers: 1, ..Settings::default() };
+    let settings = Settings { view_readers: 1, ..Settings::default() };
     let database = Database::open_with(folder.path().join("views.db"), settings).await.unwrap();
     let view = SqliteView::open(&database, Lines::new(1)).await.unwrap();
     apply(&view, &[&commit("line/1", 1, &["a"])]).await;
@@ -96,7 +96,7 @@ async fn a_query_can_only_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_panics_in_its_caller_and_stops_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { readers: 1, ..Settings::default() };
+    let settings = Settings { view_readers: 1, ..Settings::default() };
     let database = Database::open_with(folder.path().join("views.db"), settings).await.unwrap();
     let view = SqliteView::open(&database, Lines::new(1)).await.unwrap();
     let asking = view.clone();
@@ -114,15 +114,19 @@ async fn a_query_that_drops_the_last_handle_closes_the_file() {
     drop(storage);
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let (done, closed) = tokio::sync::oneshot::channel();
+    let (begun, begins) = tokio::sync::oneshot::channel();
     {
         let query = move |_: &Connection| {
+            let _ = begun.send(());
             let _ = wait.recv();
             drop(database);
             let _ = done.send(());
             Ok(())
         };
         let read = std::pin::pin!(view.read(&[], query));
-        assert!(futures::future::poll_immediate(read).await.is_none(), "the query waits");
+        let begins = std::pin::pin!(tokio::time::timeout(HANG, begins));
+        let first = futures::future::select(read, begins).await;
+        assert!(matches!(first, futures::future::Either::Right((Ok(Ok(())), _))), "the query waits");
     }
     drop(view);
     go.send(()).unwrap();

@@ -8,6 +8,7 @@ pub mod git_repository;
 pub mod kills;
 pub mod kinesis;
 pub mod ledgers;
+pub mod rolling_migration;
 pub mod seeded_bugs;
 pub mod view_kills;
 

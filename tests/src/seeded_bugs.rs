@@ -179,8 +179,11 @@ impl EventStorage for Seeded {
         }
     }
 
-    async fn latest(&self, key: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
-        Ok(self.streams().get(key).and_then(|stream| self.head(stream)))
+    async fn recent(&self, key: &StreamName, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        let streams = self.streams();
+        let Some(stream) = streams.get(key) else { return Ok(Vec::new()) };
+        let before = stream.commits.values().rev().skip(1).map(|commit| commit.head());
+        Ok(self.head(stream).into_iter().chain(before).take(count).collect())
     }
 
     fn events(

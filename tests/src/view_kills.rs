@@ -227,7 +227,14 @@ async fn store(place: &Location, key: &StreamName, randomness: &Randomness) -> R
         let id = randomness.commit_id(time);
         let mut payloads = Vec1::new(next);
         payloads.extend((1..1 + id.0.as_u128() as u64 % 3).map(|more| next + more));
-        let commit = Commit { key: key.clone(), first: next, time, metadata: Metadata::new(id), payloads };
+        let commit = Commit {
+            key: key.clone(),
+            first: next,
+            previous: None,
+            time,
+            metadata: Metadata::new(id),
+            payloads,
+        };
         let last = commit.last();
         match place.storage.put(Arc::new(commit)).await? {
             Put::Stored => {

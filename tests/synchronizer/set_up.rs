@@ -88,6 +88,7 @@ pub(super) async fn put(storage: &Storage, name: &str, payloads: &[i64]) -> Stor
     let commit = Arc::new(Commit {
         key,
         first,
+        previous: None,
         time: Timestamp::from_second(1_000_000 + first as i64).unwrap(),
         metadata: Metadata::new(CommitId(commit_id(name, first))),
         payloads: Vec1::try_from_vec(payloads.to_vec()).unwrap(),

@@ -106,8 +106,8 @@ impl EventStorage for GatedStorage {
         self.storage.put(commit).await
     }
 
-    async fn latest(&self, key: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
-        self.storage.latest(key).await
+    async fn recent(&self, key: &StreamName, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        self.storage.recent(key, count).await
     }
 
     fn events(

@@ -29,6 +29,7 @@ fn commit(id: u64, number: u64) -> C {
     Arc::new(Commit {
         key: stream(id),
         first: number,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata,
         payloads: vec1![7],

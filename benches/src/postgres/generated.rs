@@ -30,7 +30,7 @@ impl Generated {
     }
 
     fn head(&self) -> Head<u64> {
-        Head { sequence: self.deposits, time: Timestamp::UNIX_EPOCH }
+        Head { sequence: self.deposits, time: Timestamp::UNIX_EPOCH, commit_id: None }
     }
 }
 
@@ -43,8 +43,8 @@ impl EventStorage for Generated {
         Err(StorageError::new(ErrorKind::Refused, "this storage is read-only"))
     }
 
-    async fn latest(&self, _: &StreamName) -> Result<Option<Head<u64>>, StorageError> {
-        Ok(Some(self.head()))
+    async fn recent(&self, _: &StreamName, _: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        Ok(vec![self.head()])
     }
 
     fn events(

@@ -3,6 +3,7 @@
 pub(crate) mod append;
 pub(crate) mod catch_up;
 mod generated;
+pub(crate) mod hot_stream;
 pub(crate) mod rebuild;
 pub(crate) mod totals;
 pub(crate) mod visible;

@@ -29,6 +29,7 @@ pub(crate) fn deposit(number: u64) -> Deposit {
     Deposit {
         key: account(number % ACCOUNTS),
         first: number / ACCOUNTS + 1,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(number.into()))),
         payloads: Vec1::new((number % 97) as i64),

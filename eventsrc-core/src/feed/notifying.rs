@@ -59,6 +59,7 @@ impl<St: EventStorage> NotifyingStorage<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: EventStorage> EventStorage for NotifyingStorage<St> {
     type Key = St::Key;
     type Sequence = St::Sequence;
@@ -73,6 +74,10 @@ impl<St: EventStorage> EventStorage for NotifyingStorage<St> {
             Ok(put)
         };
         DetachOnDrop(Some(Box::pin(put))).await
+    }
+
+    async fn recent(&self, key: &Self::Key, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        self.storage.recent(key, count).await
     }
 
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
@@ -96,6 +101,7 @@ impl<St: EventStorage> EventStorage for NotifyingStorage<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: ScanStorage> ScanStorage for NotifyingStorage<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.scan(segment)

@@ -116,7 +116,8 @@ mod tests {
         for id in streams.chars() {
             let time = Timestamp::UNIX_EPOCH;
             let metadata = Metadata::new(Randomness::seeded(1).commit_id(time));
-            waiting.add(&Arc::new(Commit { key: name(id), first: 1, time, metadata, payloads: vec1![()] }));
+            let (key, payloads) = (name(id), vec1![()]);
+            waiting.add(&Arc::new(Commit { key, first: 1, previous: None, time, metadata, payloads }));
         }
     }
 

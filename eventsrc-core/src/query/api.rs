@@ -1,13 +1,18 @@
 //! Queries, which fold the events of a stream.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use async_stream::try_stream;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::fold::{Fold, Folding, Until};
+use super::write_behind::WriteBehind;
 use crate::snapshot::{NoSnapshots, Snapshot, SnapshotAt, SnapshotMode, SnapshotStorage};
-use crate::storage::{EventStorage, PageOf, StorageError};
+use crate::storage::continuation::events_after_head;
+use crate::storage::{ErrorKind, EventStorage, PageOf, StorageError};
 use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
@@ -107,9 +112,16 @@ where
     storage: St,
     fold: F,
     stream_of: Box<dyn Fn(&F::Key) -> St::Key + Send + Sync>,
-    snapshots: Sn,
+    snapshots: Arc<Sn>,
     policy: SnapshotPolicy,
+    /// Copies a snapshot for a write that no query waits for.
+    copy: Option<CopySnapshot<St, F>>,
+    writes: WriteBehind,
 }
+
+type CopySnapshot<St, F> = fn(&KeyOf<St, F>, &SnapshotOf<St, F>) -> (KeyOf<St, F>, SnapshotOf<St, F>);
+
+pub(crate) type SnapshotOf<St, F> = Snapshot<<St as EventStorage>::Sequence, ValueOf<St, F>>;
 
 pub(crate) type KeyOf<St, F> = <F as Fold<
     <St as EventStorage>::Key,
@@ -152,17 +164,29 @@ where
         fold: F,
         stream_of: impl Fn(&F::Key) -> St::Key + Send + Sync + 'static,
     ) -> Self {
-        let stream_of = Box::new(stream_of);
-        Self { storage, fold, stream_of, snapshots: NoSnapshots::default(), policy: SnapshotPolicy::Never }
+        Self {
+            storage,
+            fold,
+            stream_of: Box::new(stream_of),
+            snapshots: Arc::default(),
+            policy: SnapshotPolicy::Never,
+            copy: None,
+            writes: WriteBehind::default(),
+        }
     }
 
     /// Adds a storage of snapshots. `policy` determines when the query stores a snapshot.
+    ///
+    /// A query does not wait until its snapshot is stored; see [`flush`](QueryApi::flush).
     pub fn with_snapshots<Sn>(self, snapshots: Sn, policy: SnapshotPolicy) -> QueryApi<St, F, Sn>
     where
+        F: Fold<St::Key, St::Sequence, St::Payload, Key: Clone + 'static, Value: Clone + 'static>,
         Sn: SnapshotStorage<Key = F::Key, Sequence = St::Sequence, Value = F::Value>,
     {
-        let Self { storage, fold, stream_of, .. } = self;
-        QueryApi { storage, fold, stream_of, snapshots, policy }
+        let Self { storage, fold, stream_of, writes, .. } = self;
+        let copy: CopySnapshot<St, F> = |key, snapshot| (key.clone(), snapshot.clone());
+        let snapshots = Arc::new(snapshots);
+        QueryApi { storage, fold, stream_of, snapshots, policy, copy: Some(copy), writes }
     }
 }
 
@@ -186,20 +210,21 @@ where
         start: Option<SnapshotAt<St::Sequence>>,
         mode: SnapshotMode,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
-        let start = match start {
-            Some(which) => self.stored_or_initial(key, which).await,
-            None => Snapshot::initial(None),
-        };
-        let snapshot = self.fold_from(key, start, Until::Latest).await?;
+        let snapshot = self.fold_until(key, start, Until::Latest).await?;
         self.snapshots.put(key, self.fold.version(), &snapshot, mode).await?;
         Ok(snapshot)
+    }
+
+    /// Waits until all snapshots that queries started to store are stored, or have failed.
+    pub async fn flush(&self) {
+        self.writes.flush().await;
     }
 
     /// Returns the token of the events that `snapshot` of `key` includes. The token is trusted, so a writer can use it
     /// without a read. The token of a snapshot inside a commit is not trusted, because no commit can follow there.
     pub fn token(&self, key: &F::Key, snapshot: &Snapshot<St::Sequence, F::Value>) -> Token {
         let Ok(name) = StreamName::of(&(self.stream_of)(key)) else { return Token::default() };
-        let token = Token::seen(name, snapshot.sequence());
+        let token = Token::seen(name, snapshot.head.map(|head| (head.sequence, head.commit_id)));
         if snapshot.is_inside_commit() { token.unvouched() } else { token }
     }
 
@@ -207,18 +232,57 @@ where
         (self.stream_of)(key)
     }
 
-    pub(crate) fn fold(&self) -> &F {
+    pub(crate) fn fold_function(&self) -> &F {
         &self.fold
     }
 
-    /// Folds the events after `start`, up to `until`.
-    pub(crate) async fn fold_from(
+    /// Folds the events after `snapshot` into it. If the call fails or is dropped, the snapshot includes those events that
+    /// were read.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] of reading; `Diverged` if the stream does not have the commit at which the snapshot ends.
+    pub(crate) async fn advance(
         &self,
         key: &F::Key,
-        start: Snapshot<St::Sequence, F::Value>,
+        snapshot: &mut SnapshotOf<St, F>,
+    ) -> Result<(), StorageError> {
+        let mut pages = self.pages_after(key, snapshot);
+        self.fold_page(key, snapshot, None);
+        while let Some(page) = pages.try_next().await? {
+            self.fold_page(key, snapshot, Some(&page));
+        }
+        Ok(())
+    }
+
+    fn fold_page(&self, key: &F::Key, snapshot: &mut SnapshotOf<St, F>, page: Option<&PageOf<St>>) {
+        let start = std::mem::replace(snapshot, Snapshot::initial(None));
+        let mut folding = Folding::new(&self.fold, key, start);
+        if let Some(page) = page {
+            folding.page(page, Until::Latest);
+        }
+        *snapshot = folding.into_snapshot();
+    }
+
+    /// Folds the events up to `until`, starting from the stored snapshot that `start` selects (`None`: from the first
+    /// event).
+    async fn fold_until(
+        &self,
+        key: &F::Key,
+        start: Option<SnapshotAt<St::Sequence>>,
         until: Until<St::Sequence>,
-    ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
-        let mut pages = self.pages_after(key, &start);
+    ) -> Result<SnapshotOf<St, F>, StorageError> {
+        let (start, mut pages) = self.start(key, start).await;
+        self.fold(key, start, &mut pages, until).await
+    }
+
+    async fn fold(
+        &self,
+        key: &F::Key,
+        start: SnapshotOf<St, F>,
+        pages: &mut BoxStream<'_, Result<PageOf<St>, StorageError>>,
+        until: Until<St::Sequence>,
+    ) -> Result<SnapshotOf<St, F>, StorageError> {
         let mut folding = Folding::new(&self.fold, key, start);
         while let Some(page) = pages.try_next().await? {
             if !folding.page(&page, until) {
@@ -228,22 +292,52 @@ where
         Ok(folding.into_snapshot())
     }
 
+    /// Returns the stored snapshot that `which` selects and the events after it, or the initial snapshot and all events.
+    ///
+    /// Snapshots only save reads. A query does not fail if a snapshot cannot be read, and does not use a snapshot of
+    /// another history of the stream.
+    async fn start(
+        &self,
+        key: &F::Key,
+        which: Option<SnapshotAt<St::Sequence>>,
+    ) -> (SnapshotOf<St, F>, BoxStream<'_, Result<PageOf<St>, StorageError>>) {
+        let Some(which) = which else {
+            let initial = Snapshot::initial(None);
+            let pages = self.pages_after(key, &initial);
+            return (initial, pages);
+        };
+        let start = self.stored_or_initial(key, which).await;
+        self.continue_from(key, start).await
+    }
+
+    async fn continue_from(
+        &self,
+        key: &F::Key,
+        start: SnapshotOf<St, F>,
+    ) -> (SnapshotOf<St, F>, BoxStream<'_, Result<PageOf<St>, StorageError>>) {
+        let mut pages = self.pages_after(key, &start).peekable();
+        if let Some(Err(error)) = Pin::new(&mut pages).peek().await
+            && error.kind() == ErrorKind::Diverged
+        {
+            tracing::error!(%error, "a snapshot is of another history of its stream; folding all events");
+            let initial = Snapshot::initial(None);
+            let pages = self.pages_after(key, &initial);
+            return (initial, pages);
+        }
+        (start, pages.boxed())
+    }
+
     /// Reads the events after `start`, which is a stored or an initial snapshot and therefore not inside a commit.
     fn pages_after(
         &self,
         key: &F::Key,
-        start: &Snapshot<St::Sequence, F::Value>,
+        start: &SnapshotOf<St, F>,
     ) -> BoxStream<'_, Result<PageOf<St>, StorageError>> {
-        self.storage.events_after(&self.stream_of(key), start.sequence())
+        events_after_head(&self.storage, &self.stream_of(key), start.head)
     }
 
-    /// Returns the stored snapshot, or the initial one. Snapshots only save reads, so a query does not fail if a
-    /// snapshot cannot be read.
-    async fn stored_or_initial(
-        &self,
-        key: &F::Key,
-        which: SnapshotAt<St::Sequence>,
-    ) -> Snapshot<St::Sequence, F::Value> {
+    /// Returns the stored snapshot; the initial one if there is none or if it cannot be read.
+    async fn stored_or_initial(&self, key: &F::Key, which: SnapshotAt<St::Sequence>) -> SnapshotOf<St, F> {
         match self.snapshots.get(key, self.fold.version(), which).await {
             Ok(stored) => stored.unwrap_or_else(|| Snapshot::initial(None)),
             Err(error) => {
@@ -254,19 +348,24 @@ where
         }
     }
 
-    /// Stores `snapshot` if the policy requires it. `start` is the number of the sequence that the fold started from.
-    async fn store_if_due(&self, key: &F::Key, start: u64, snapshot: &Snapshot<St::Sequence, F::Value>) {
+    /// Stores `snapshot` if the policy requires it, without waiting for the write. `start` is the number of the sequence
+    /// that the fold started from. Returns the number of the sequence from which the next snapshot counts.
+    pub(crate) fn store_if_due(&self, key: &F::Key, start: u64, snapshot: &SnapshotOf<St, F>) -> u64 {
         let (SnapshotPolicy::Every(events), Some(sequence)) = (self.policy, snapshot.sequence()) else {
-            return;
+            return start;
         };
-        if Sequence::number(sequence) - start < events.max(1) {
-            return;
+        let number = Sequence::number(sequence);
+        if number.saturating_sub(start) < events.max(1) {
+            return start;
         }
-        if let Err(error) = self.snapshots.put(key, self.fold.version(), snapshot, SnapshotMode::Cache).await
-        {
-            let stream = self.stream_of(key);
-            tracing::warn!(%error, ?stream, "cannot store a snapshot; the next query folds more events");
+        if let Some(copy) = self.copy {
+            let (snapshots, version) = (Arc::clone(&self.snapshots), self.fold.version());
+            self.writes.start(|| {
+                let (key, snapshot) = copy(key, snapshot);
+                async move { snapshots.put(&key, version, &snapshot, SnapshotMode::Cache).await }
+            });
         }
+        number
     }
 }
 
@@ -289,9 +388,10 @@ where
         if consistency == Consistency::LatestSnapshot && start.head.is_some() {
             return Ok(start);
         }
+        let (start, mut pages) = self.continue_from(key, start).await;
         let start_number = start.sequence().map_or(0, Sequence::number);
-        let snapshot = self.fold_from(key, start, Until::Latest).await?;
-        self.store_if_due(key, start_number, &snapshot).await;
+        let snapshot = self.fold(key, start, &mut pages, Until::Latest).await?;
+        self.store_if_due(key, start_number, &snapshot);
         Ok(snapshot)
     }
 
@@ -301,8 +401,7 @@ where
         sequence: St::Sequence,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
         let which = sequence.least_greater().map_or(SnapshotAt::Latest, SnapshotAt::Before);
-        let start = self.stored_or_initial(key, which).await;
-        self.fold_from(key, start, Until::Sequence(sequence)).await
+        self.fold_until(key, Some(which), Until::Sequence(sequence)).await
     }
 
     /// Reads the stream from its first event, because a snapshot does not show if an event before it is later than
@@ -312,7 +411,7 @@ where
         key: &F::Key,
         time: Timestamp,
     ) -> Result<Snapshot<St::Sequence, F::Value>, StorageError> {
-        self.fold_from(key, Snapshot::initial(None), Until::Time(time)).await
+        self.fold_until(key, None, Until::Time(time)).await
     }
 
     fn history(
@@ -324,11 +423,7 @@ where
         F::Value: Clone,
     {
         try_stream! {
-            let start = match from {
-                Some(from) => self.stored_or_initial(&key, SnapshotAt::Before(from)).await,
-                None => Snapshot::initial(None),
-            };
-            let mut pages = self.pages_after(&key, &start);
+            let (start, mut pages) = self.start(&key, from.map(SnapshotAt::Before)).await;
             let mut folding = Folding::new(&self.fold, &key, start);
             while let Some(page) = pages.try_next().await? {
                 for event in page.events() {

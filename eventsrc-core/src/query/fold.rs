@@ -180,7 +180,8 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
         self.fold.apply(self.key, &mut self.snapshot.value, event);
-        let head = Head { sequence: event.sequence(), time: event.time() };
+        let commit_id = Some(event.metadata().commit_id);
+        let head = Head { sequence: event.sequence(), time: event.time(), commit_id };
         self.snapshot.reach(head, event.index + 1 < event.commit.len());
         &self.snapshot
     }
@@ -206,6 +207,7 @@ mod tests {
             Arc::new(Commit {
                 key: (),
                 first,
+                previous: None,
                 time,
                 metadata: Metadata::new(CommitId(uuid::Uuid::nil())),
                 payloads,

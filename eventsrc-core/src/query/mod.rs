@@ -3,6 +3,7 @@
 
 pub(crate) mod api;
 pub(crate) mod fold;
+mod write_behind;
 
 pub use api::{Consistency, Contramapped, Mapped, Query, QueryApi, SnapshotPolicy};
 pub use fold::{Fold, FoldFn, fold_fn};

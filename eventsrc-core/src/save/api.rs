@@ -2,30 +2,34 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use quick_cache::sync::Cache;
-
+use super::batch::Batch;
+use super::knowledge::{Basis, Knowledge};
 use super::operation::Operation;
 use super::outcome::{Outcome, SaveError};
-use super::save_loop::{Basis, Knowledge, SaveLoop, Writer};
+use super::save_loop::SaveLoop;
 use super::settings::{Context, SaveSettings};
+use super::streams::Streams;
+use super::writer::Writer;
 use crate::clock::{Clock, Randomness, SystemClock};
-use crate::commit::Head;
+use crate::commit::{CommitId, Head};
 use crate::storage::{CommitOf, EventStorage, StorageError};
 
-/// Saves the events that operations decide on, with optimistic concurrency, and caches the heads of streams.
+/// Saves the events that operations decide on, with optimistic concurrency, and remembers the heads of streams.
 ///
 /// A save decides on the latest known sequence of the stream, and puts a commit at the next one. After a conflict it
-/// decides again on the new sequence, up to the limit of [`RetryPolicy`](crate::retry::RetryPolicy).
+/// decides again on the new sequence, up to the limit of [`RetryPolicy`](crate::retry::RetryPolicy). Saves of one stream
+/// through one API wait for each other, in order, so only writers of other processes conflict with them.
 ///
-/// A warm save takes the sequence from the cache or from a trusted token, and is one request. A stale sequence costs
-/// only a retry, because the put checks it. A rejection is final only if it was decided on a sequence that was read
-/// during the same call.
+/// A warm save takes the sequence from what the API remembers or from a trusted token, and is one request, also with an
+/// idempotency key. A stale sequence costs only a retry, because the put checks it. A decision not to save is final only
+/// if it was decided on a sequence that was read during the same call.
+///
+/// If the storage was restored from a backup, what is remembered may be ahead of it. The save then fails with kind
+/// `Diverged`, nothing is stored, and the next save reads the stream again.
 ///
 /// To decide on a folded value instead of a sequence, see [`Decider`](super::Decider).
 pub struct SaveApi<St: EventStorage> {
     pub(super) writer: Writer<St>,
-    heads: Cache<St::Key, Head<St::Sequence>>,
 }
 
 impl<St: EventStorage> SaveApi<St> {
@@ -46,16 +50,16 @@ impl<St: EventStorage> SaveApi<St> {
         clock: Arc<dyn Clock>,
         randomness: Arc<Randomness>,
     ) -> Self {
-        let heads = Cache::new(settings.remembered);
-        Self { writer: Writer { storage, settings, clock, randomness }, heads }
+        let streams = Streams::new(settings.remembered, settings.waiting);
+        Self { writer: Writer { storage, settings, clock, randomness, streams } }
     }
 
     /// Saves the events that `operation` decides on, given the latest sequence of the stream.
     ///
     /// # Errors
     ///
-    /// [`SaveError`] if the storage fails. The commit may or may not be stored, and the error has its id. Rejection and
-    /// contention are outcomes, not errors.
+    /// [`SaveError`] if the storage fails. The error has the id of the commit, and tells if the commit may be stored.
+    /// Rejection and contention are outcomes, not errors.
     pub async fn save<R>(
         &self,
         key: &St::Key,
@@ -75,7 +79,8 @@ impl<St: EventStorage> SaveApi<St> {
         context: &Context,
         operation: Operation<St::Payload, R, Option<St::Sequence>>,
     ) -> Result<Outcome<R, St::Sequence>, SaveError> {
-        self.save_all(key, context, std::slice::from_ref(&operation)).await
+        let knowledge = Heads { api: self, key };
+        SaveLoop { writer: &self.writer, key, context, decide: &operation, knowledge: &knowledge }.run().await
     }
 
     /// Saves the events of all `operations` in one commit, or none of them. Each operation sees the effect of those
@@ -90,9 +95,9 @@ impl<St: EventStorage> SaveApi<St> {
         context: &Context,
         operations: &[Operation<St::Payload, R, Option<St::Sequence>>],
     ) -> Result<Outcome<R, St::Sequence>, SaveError> {
-        SaveLoop { writer: &self.writer, key, context, operations, knowledge: &Heads { api: self, key } }
-            .run()
-            .await
+        let knowledge = Heads { api: self, key };
+        let decide = &Batch { operations, knowledge: &knowledge };
+        SaveLoop { writer: &self.writer, key, context, decide, knowledge: &knowledge }.run().await
     }
 
     /// Returns the storage.
@@ -110,34 +115,28 @@ struct Heads<'a, St: EventStorage> {
 impl<St: EventStorage> Knowledge<St> for Heads<'_, St> {
     type Known = Option<St::Sequence>;
 
-    fn initial(&self) -> Self::Known {
-        None
-    }
-
-    fn cached(&self) -> Option<Basis<Self::Known>> {
-        self.api.heads.get(self.key).map(|head| Basis::of_head(Some(head)))
-    }
-
-    fn basis_at(&self, sequence: St::Sequence) -> Option<Basis<Self::Known>> {
-        Some(Basis { known: Some(sequence), time: None, fresh: false })
-    }
-
-    async fn read(&self, _: Self::Known) -> Result<Basis<Self::Known>, StorageError> {
-        let head = self.api.writer.storage.latest(self.key).await?;
-        Ok(Basis { fresh: true, ..Basis::of_head(head) })
-    }
-
-    fn after(&self, _: Self::Known, commit: &CommitOf<St>) -> Self::Known {
-        Some(commit.last())
-    }
-
-    fn cache(&self, known: Self::Known, time: Option<Timestamp>) {
-        if let Some((sequence, time)) = known.zip(time) {
-            self.api.heads.insert(self.key.clone(), Head { sequence, time });
+    fn remembered(&self, head: Option<&Head<St::Sequence>>) -> Basis<Self::Known> {
+        match head {
+            Some(head) => Basis::remembered(Some(head.sequence), Some(head)),
+            None => Basis::nothing(None),
         }
     }
 
-    fn evict(&self) {
-        self.api.heads.remove(self.key);
+    /// The writer remembers the head.
+    fn give_back(&self, _: Basis<Self::Known>) {}
+
+    fn at(&self, sequence: St::Sequence, commit_id: Option<CommitId>) -> Option<Basis<Self::Known>> {
+        Some(Basis { commit_id, ..Basis::remembered::<St::Sequence>(Some(sequence), None) })
+    }
+
+    async fn read(&self, basis: &mut Basis<Self::Known>) -> Result<(), StorageError> {
+        let head = self.api.writer.storage.latest(self.key).await?;
+        basis.known = head.map(|head| head.sequence);
+        basis.was_read(head.as_ref());
+        Ok(())
+    }
+
+    fn advance(&self, known: &mut Self::Known, commit: &CommitOf<St>) {
+        *known = Some(commit.last());
     }
 }

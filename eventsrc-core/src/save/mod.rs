@@ -2,14 +2,22 @@
 //! conditional write, retries after a conflict, and recognises its own commit after a lost reply.
 
 mod api;
+mod batch;
 mod decider;
+mod gate;
+mod group;
+mod knowledge;
 mod operation;
 mod outcome;
+mod recent_ids;
 mod save_loop;
 mod settings;
+mod streams;
+mod writer;
 
 pub use api::SaveApi;
 pub use decider::Decider;
+pub use gate::SaveGate;
 pub use operation::{Decision, Known, Operation, PreconditionFailed};
-pub use outcome::{Outcome, SaveError, Saved};
+pub use outcome::{Outcome, SaveError, Saved, Unchanged};
 pub use settings::{Context, SaveSettings};

@@ -6,10 +6,10 @@ use vec1::{Vec1, vec1};
 
 use crate::snapshot::Snapshot;
 use crate::stream::{Sequence, StreamKey};
-use crate::token::Token;
+use crate::token::{Token, TokenPosition};
 
-/// Pure function from what the writer knows of a stream to a [`Decision`]: save these events, or reject for these
-/// reasons.
+/// Pure function from what the writer knows of a stream to a [`Decision`]: save these events, do nothing, or reject for
+/// these reasons.
 ///
 /// The function must be pure, because it is called again after a conflict, with newer knowledge. The knowledge `Kn` is
 /// the latest sequence (`Option<S>`, saved with [`SaveApi`](crate::SaveApi)) or a folded [`Snapshot`] (saved with a
@@ -70,6 +70,8 @@ impl<S: Sequence, V: Send + Sync> Known for Snapshot<S, V> {
 pub enum Decision<E, R> {
     /// Save these events in one commit.
     Save(Vec1<E>),
+    /// Save nothing, because there is nothing to do. The save succeeds.
+    Nothing,
     /// Save nothing, for these reasons.
     Reject(Vec1<R>),
 }
@@ -114,6 +116,7 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
                 Decision::Reject(first)
             }
             (Decision::Reject(reasons), _) | (_, Decision::Reject(reasons)) => Decision::Reject(reasons),
+            (Decision::Nothing, other) | (other, Decision::Nothing) => other,
         })
     }
 
@@ -122,9 +125,9 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
     #[must_use]
     pub fn or_else(self, other: Self) -> Self {
         Self::new(move |known| match self.decide(known) {
-            Decision::Save(events) => Decision::Save(events),
+            decision @ (Decision::Save(_) | Decision::Nothing) => decision,
             Decision::Reject(mut first) => match other.decide(known) {
-                Decision::Save(events) => Decision::Save(events),
+                decision @ (Decision::Save(_) | Decision::Nothing) => decision,
                 Decision::Reject(second) => {
                     first.extend(second);
                     Decision::Reject(first)
@@ -137,6 +140,7 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
     pub fn map_events<E2>(self, map: impl Fn(E) -> E2 + Send + Sync + 'static) -> Operation<E2, R, Kn> {
         Operation::new(move |known| match self.decide(known) {
             Decision::Save(events) => Decision::Save(events.mapped(&map)),
+            Decision::Nothing => Decision::Nothing,
             Decision::Reject(reasons) => Decision::Reject(reasons),
         })
     }
@@ -145,6 +149,7 @@ impl<E: 'static, R: 'static, Kn: 'static> Operation<E, R, Kn> {
     pub fn map_reasons<R2>(self, map: impl Fn(R) -> R2 + Send + Sync + 'static) -> Operation<E, R2, Kn> {
         Operation::new(move |known| match self.decide(known) {
             Decision::Save(events) => Decision::Save(events),
+            Decision::Nothing => Decision::Nothing,
             Decision::Reject(reasons) => Decision::Reject(reasons.mapped(&map)),
         })
     }
@@ -169,22 +174,33 @@ impl<E: Clone + Send + Sync + 'static, Kn: Known> Operation<E, PreconditionFaile
 
     /// Saves `event` if `expected` is the latest sequence of the stream (`None`: the stream has no events).
     pub fn if_seq(expected: Option<Kn::Sequence>, event: E) -> Self {
-        Self::new(move |known| {
-            if known.sequence() == expected {
-                return Decision::save(event.clone());
-            }
-            let text = |sequence: Option<Kn::Sequence>| sequence.map(|sequence| sequence.to_string());
-            Decision::reject(PreconditionFailed::Moved {
-                expected: text(expected),
-                actual: text(known.sequence()),
-            })
-        })
+        Self::if_position(expected.map(TokenPosition::of), event)
     }
 
     /// Saves `event` if the stream of `key` has no events after those in `token`. If the token does not name the
     /// stream, the stream must have no events.
+    ///
+    /// Put the token into the [`Context`](crate::Context) too: the save then also notices that the storage has another
+    /// history of the stream than the token.
     pub fn if_token<K: StreamKey>(token: &Token, key: &K, event: E) -> Self {
-        Self::if_seq(token.sequence(key), event)
+        Self::if_position(token.position(key), event)
+    }
+
+    /// Compares the parts of the sequences, so that a position that the sequence type lacks equals no sequence.
+    fn if_position(expected: Option<TokenPosition>, event: E) -> Self {
+        Self::new(move |known| {
+            let actual = known.sequence();
+            if actual.map(TokenPosition::of) == expected {
+                return Decision::save(event.clone());
+            }
+            Decision::reject(PreconditionFailed::Moved {
+                expected: expected.map(|position| {
+                    let sequence = Kn::Sequence::from_parts(position.number, position.zone);
+                    sequence.map_or_else(|| position.to_string(), |sequence| sequence.to_string())
+                }),
+                actual: actual.map(|sequence| sequence.to_string()),
+            })
+        })
     }
 }
 

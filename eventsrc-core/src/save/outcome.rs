@@ -13,6 +13,8 @@ use crate::token::Token;
 pub enum Outcome<R = PreconditionFailed, S = u64> {
     /// The events are stored.
     Saved(Saved<S>),
+    /// The operation found nothing to do, given what this call read. Nothing is stored.
+    Unchanged(Unchanged<S>),
     /// The operation rejected, given what this call read. Nothing is stored.
     Rejected {
         /// Reasons of the operation.
@@ -20,11 +22,22 @@ pub enum Outcome<R = PreconditionFailed, S = u64> {
         /// Number of conflicts with other writers before the rejection.
         retries: u32,
     },
-    /// Every attempt conflicted with another writer. Nothing is stored.
+    /// Every attempt conflicted with a writer of another process, up to the limit of tries or of time. Nothing is stored.
     Contended {
         /// Number of attempts.
         attempts: u32,
     },
+}
+
+/// Outcome of a save that had nothing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchanged<S = u64> {
+    /// Sequence of the last event of the stream; `None` if it has none.
+    pub sequence: Option<S>,
+    /// Trusted token of this sequence.
+    pub token: Token,
+    /// Number of conflicts with other writers before the decision.
+    pub retries: u32,
 }
 
 /// Outcome of a save whose events are stored.
@@ -47,7 +60,7 @@ impl<R, S> Outcome<R, S> {
     pub fn saved(self) -> Option<Saved<S>> {
         match self {
             Self::Saved(saved) => Some(saved),
-            Self::Rejected { .. } | Self::Contended { .. } => None,
+            Self::Unchanged(_) | Self::Rejected { .. } | Self::Contended { .. } => None,
         }
     }
 
@@ -55,22 +68,36 @@ impl<R, S> Outcome<R, S> {
     pub fn retries(&self) -> u32 {
         match self {
             Self::Saved(saved) => saved.retries,
+            Self::Unchanged(unchanged) => unchanged.retries,
             Self::Rejected { retries, .. } => *retries,
             Self::Contended { attempts } => attempts - 1,
         }
     }
 }
 
-/// Failure of the storage during a save. The commit may or may not be stored.
+/// Failure of a save: the storage failed, the time limit passed, or too many saves wait.
 ///
-/// Save again with the same commit id (and the same token, if there was one) to find out.
+/// If the commit may be stored, save again with the same commit id (and the same token, if there was one) to find out.
 #[derive(Debug, thiserror::Error)]
-#[error("commit {commit_id} may or may not be saved; save again with the same commit id to find out")]
+#[error("{}", self.text())]
 pub struct SaveError {
     /// Id of the commit.
     pub commit_id: CommitId,
     /// Number of conflicts with other writers before the failure.
     pub retries: u32,
+    /// True if a put was sent whose result is unknown, so that the commit may be stored. Otherwise it is not stored.
+    pub unknown: bool,
     /// Error of the storage.
     pub source: StorageError,
+}
+
+impl SaveError {
+    fn text(&self) -> String {
+        let id = self.commit_id;
+        if self.unknown {
+            format!("commit {id} may or may not be saved; save again with the same commit id to find out")
+        } else {
+            format!("commit {id} is not saved")
+        }
+    }
 }

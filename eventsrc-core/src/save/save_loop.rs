@@ -2,255 +2,342 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::future::{Either, select};
 use jiff::Timestamp;
 use vec1::Vec1;
 
-use super::operation::{Decision, Known, Operation};
-use super::outcome::{Outcome, SaveError, Saved};
-use super::settings::{Context, SaveSettings};
-use crate::clock::{Clock, Randomness};
+use super::knowledge::{Basis, Held, Knowledge};
+use super::operation::{Decision, Known};
+use super::outcome::{Outcome, SaveError, Saved, Unchanged};
+use super::recent_ids::RecentIds;
+use super::settings::Context;
+use super::streams::Turn;
+use super::writer::{Writer, forget, remember};
 use crate::commit::{Commit, CommitId, Head, Metadata};
-use crate::storage::{CommitOf, Conflict, ErrorKind, EventStorage, Put, StorageError};
+use crate::storage::{CommitOf, Conflict, Diverged, ErrorKind, EventStorage, Put, StorageError};
 use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
-/// Knowledge of one stream, and its refresh after a conflict.
-pub(super) trait Knowledge<St: EventStorage>: Sync {
-    /// Value that operations decide on.
-    type Known: Known<Sequence = St::Sequence> + Clone;
-
-    /// Returns the knowledge before any read.
-    fn initial(&self) -> Self::Known;
-
-    /// Returns the cached knowledge from the last save, which may be stale.
-    fn cached(&self) -> Option<Basis<Self::Known>>;
-
-    /// Returns the knowledge of a stream whose latest sequence is `sequence`, if the sequence determines it.
-    fn basis_at(&self, sequence: St::Sequence) -> Option<Basis<Self::Known>>;
-
-    /// Reads the current knowledge from the storage, starting from `known`.
-    fn read(
+/// The operations of a save, as one decision.
+pub(super) trait Decide<St: EventStorage, R, Kn>: Sync {
+    /// Decides on `known`. `commit` makes the commit of events that follow a sequence.
+    fn decide(
         &self,
-        known: Self::Known,
-    ) -> impl Future<Output = Result<Basis<Self::Known>, StorageError>> + Send;
+        known: &Kn,
+        commit: &dyn Fn(Option<St::Sequence>, Vec1<St::Payload>) -> Result<CommitOf<St>, StorageError>,
+    ) -> Result<Decision<St::Payload, R>, StorageError>;
 
-    /// Returns the knowledge after `commit`, which directly follows `known`.
-    fn after(&self, known: Self::Known, commit: &CommitOf<St>) -> Self::Known;
-
-    /// Caches the knowledge of a stream whose latest event has this time.
-    fn cache(&self, known: Self::Known, time: Option<Timestamp>);
-
-    /// Removes the knowledge of the stream from the cache.
-    fn evict(&self);
-}
-
-/// Knowledge that operations decide on, and its reliability.
-pub(super) struct Basis<Kn> {
-    pub(super) known: Kn,
-    /// Time of the latest event, if known. The next commit is not earlier.
-    pub(super) time: Option<Timestamp>,
-    /// True if it was read during this call, so that a rejection is final.
-    pub(super) fresh: bool,
-}
-
-impl<S> Basis<Option<S>> {
-    pub(super) fn of_head(head: Option<Head<S>>) -> Self {
-        let (known, time) = head.map_or((None, None), |head| (Some(head.sequence), Some(head.time)));
-        Self { known, time, fresh: false }
+    /// True if the last decision to save is final only on knowledge that was read during this save.
+    fn needs_fresh_knowledge(&self) -> bool {
+        false
     }
 }
 
-/// Components of a writer that all its saves share.
-pub(super) struct Writer<St> {
-    pub(super) storage: St,
-    pub(super) settings: SaveSettings,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) randomness: Arc<Randomness>,
-}
-
 /// One save.
-pub(super) struct SaveLoop<'a, St: EventStorage, R, N: Knowledge<St>> {
+pub(super) struct SaveLoop<'a, St: EventStorage, N, D> {
     pub(super) writer: &'a Writer<St>,
     pub(super) key: &'a St::Key,
     pub(super) context: &'a Context,
-    pub(super) operations: &'a [Operation<St::Payload, R, N::Known>],
+    pub(super) decide: &'a D,
     pub(super) knowledge: &'a N,
+}
+
+/// How far a save has come, for the case that its time limit passes.
+#[derive(Default)]
+struct Progress {
+    retries: u32,
+    /// True while a put is sent whose result is unknown.
+    unknown: bool,
+}
+
+/// Decision of all operations of a save.
+enum Draft<St: EventStorage, R> {
+    /// Put this commit.
+    Commit(Arc<CommitOf<St>>),
+    Nothing,
+    Reject(Vec1<R>),
 }
 
 type SequenceOf<St> = <St as EventStorage>::Sequence;
 
-impl<St: EventStorage, R, N: Knowledge<St>> SaveLoop<'_, St, R, N> {
-    pub(super) async fn run(self) -> Result<Outcome<R, SequenceOf<St>>, SaveError> {
-        let new_id = || self.writer.randomness.commit_id(self.writer.clock.now());
-        let commit_id = self.context.commit_id.unwrap_or_else(new_id);
-        let mut retries = 0;
-        let outcome = self.settle(commit_id, &mut retries).await;
-        outcome.map_err(|source| {
-            // The commit may be stored, so the cached knowledge may be stale.
-            self.knowledge.evict();
-            SaveError { commit_id, retries, source }
-        })
+impl<St, N, D> SaveLoop<'_, St, N, D>
+where
+    St: EventStorage,
+    N: Knowledge<St>,
+{
+    pub(super) async fn run<R>(self) -> Result<Outcome<R, SequenceOf<St>>, SaveError>
+    where
+        D: Decide<St, R, N::Known>,
+    {
+        let commit_id = self.context.commit_id.unwrap_or_else(|| self.writer.new_id());
+        let mut progress = Progress::default();
+        let result = match self.context.limit {
+            None => Some(self.settle(commit_id, &mut progress).await),
+            Some(limit) => {
+                let settle = std::pin::pin!(self.settle(commit_id, &mut progress));
+                match select(settle, self.writer.clock.sleep(limit)).await {
+                    Either::Left((result, _)) => Some(result),
+                    Either::Right(_) => None,
+                }
+            }
+        };
+        let Progress { retries, unknown } = progress;
+        let source = match result {
+            Some(Ok(outcome)) => return Ok(outcome),
+            None if retries > 0 && !unknown => return Ok(Outcome::Contended { attempts: retries }),
+            None => {
+                StorageError::new(ErrorKind::Unavailable, "the time limit of the save passed").on(self.key)
+            }
+            Some(Err(source)) => source,
+        };
+        Err(SaveError { commit_id, retries, unknown, source })
     }
 
-    async fn settle(
+    async fn settle<R>(
         &self,
         commit_id: CommitId,
-        retries: &mut u32,
-    ) -> Result<Outcome<R, SequenceOf<St>>, StorageError> {
+        progress: &mut Progress,
+    ) -> Result<Outcome<R, SequenceOf<St>>, StorageError>
+    where
+        D: Decide<St, R, N::Known>,
+    {
         let name = StreamName::of(self.key)
             .map_err(|error| self.invalid("cannot save under this name").because(error))?;
+        let mut turn = self.writer.enter(self.key).await?;
+        let mut basis = Held::new(self.knowledge, self.knowledge.remembered(turn.remembered.head.as_ref()));
+        let outcome = self.attempts(&name, commit_id, progress, &mut basis, &mut turn).await;
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Diverged) {
+            forget(&mut basis, &mut turn);
+        }
+        outcome
+    }
+
+    async fn attempts<R>(
+        &self,
+        name: &StreamName,
+        commit_id: CommitId,
+        progress: &mut Progress,
+        basis: &mut Basis<N::Known>,
+        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
+    ) -> Result<Outcome<R, SequenceOf<St>>, StorageError>
+    where
+        D: Decide<St, R, N::Known>,
+    {
         let saved = |sequence, retries, repeated| {
-            let token = Token::seen(name.clone(), Some(sequence));
+            let token = Token::seen(name.clone(), Some((sequence, Some(commit_id))));
             Outcome::Saved(Saved { sequence, token, commit_id, retries, repeated })
         };
         let mut waits = self.writer.settings.retry.waits(&self.writer.randomness);
-        let mut basis = self.begin().await?;
-        // The search for a repeated command covered all commits up to this sequence.
-        let mut searched = self.context.token.sequence(self.key);
-        let mut assumed_latest = false;
+        let mut may_retry_at_once = true;
+        self.begin(basis, turn).await?;
         loop {
-            if self.context.commit_id.is_some() && basis.known.sequence() > searched {
-                if let Some(sequence) = self.find(commit_id, searched).await? {
-                    return Ok(saved(sequence, *retries, true));
-                }
-                searched = basis.known.sequence();
+            if self.context.commit_id.is_some()
+                && let Some(sequence) = self.find_repeated(commit_id, basis, turn).await?
+            {
+                return Ok(saved(sequence, progress.retries, true));
             }
-            let commit = match self.decide(&basis, commit_id)? {
-                Ok(commit) => commit,
-                Err(reasons) if basis.fresh => {
-                    self.knowledge.cache(basis.known, basis.time);
-                    return Ok(Outcome::Rejected { reasons, retries: *retries });
-                }
-                Err(_) => {
-                    basis = self.knowledge.read(basis.known).await?;
+            let commit = match self.draft(basis, commit_id)? {
+                Draft::Commit(commit) if basis.fresh || !self.decide.needs_fresh_knowledge() => commit,
+                Draft::Commit(_) | Draft::Nothing | Draft::Reject(_) if !basis.fresh => {
+                    self.refresh(basis, turn).await?;
                     continue;
                 }
+                Draft::Commit(commit) => commit,
+                Draft::Nothing => {
+                    let end = basis.known.sequence().map(|sequence| (sequence, basis.commit_id));
+                    let (sequence, token) = (basis.known.sequence(), Token::seen(name.clone(), end));
+                    return Ok(Outcome::Unchanged(Unchanged { sequence, token, retries: progress.retries }));
+                }
+                Draft::Reject(reasons) => {
+                    return Ok(Outcome::Rejected { reasons, retries: progress.retries });
+                }
             };
-            match self.writer.storage.put(Arc::clone(&commit)).await? {
+            match self.put(&commit, progress).await? {
                 Put::Stored => {
-                    self.knowledge.cache(self.knowledge.after(basis.known, &commit), Some(commit.time));
-                    return Ok(saved(commit.last(), *retries, false));
+                    self.advance(basis, &commit, turn);
+                    return Ok(saved(commit.last(), progress.retries, false));
                 }
-                Put::Repeated { last } => {
-                    // The stored commit may differ from the current decision, so the knowledge is not cached.
-                    self.knowledge.evict();
-                    return Ok(saved(last, *retries, true));
-                }
+                Put::Repeated { last } => return Ok(saved(last, progress.retries, true)),
                 Put::Conflict(conflict) => {
-                    let Some(wait) = waits.next() else {
-                        self.knowledge.evict();
-                        return Ok(Outcome::Contended { attempts: *retries + 1 });
-                    };
-                    *retries += 1;
-                    self.writer.clock.sleep(wait).await;
-                    basis = self.catch_up(basis.known, conflict, &mut assumed_latest).await?;
+                    progress.retries += 1;
+                    if progress.retries >= self.writer.settings.retry.tries.max(1) {
+                        return Ok(Outcome::Contended { attempts: progress.retries });
+                    }
+                    // What a conflict tells is old after a wait, so it serves one retry at once.
+                    if !may_retry_at_once && let Some(wait) = waits.next() {
+                        self.writer.clock.sleep(wait).await;
+                    }
+                    if !(may_retry_at_once && self.catch_up(basis, conflict, turn)?) {
+                        self.refresh(basis, turn).await?;
+                    }
+                    may_retry_at_once = !may_retry_at_once;
                 }
             }
         }
     }
 
-    /// Returns the cached knowledge or that of a trusted token, whichever is later. Reads the storage if there is
-    /// neither.
-    async fn begin(&self) -> Result<Basis<N::Known>, StorageError> {
-        let token = &self.context.token;
-        let named =
-            token.sequence(self.key).filter(|_| token.is_trusted()).and_then(|s| self.knowledge.basis_at(s));
-        match (self.knowledge.cached(), named) {
-            (Some(cached), Some(named)) if cached.known.sequence() < named.known.sequence() => Ok(named),
-            (Some(cached), _) => Ok(cached),
-            (None, Some(named)) => Ok(named),
-            (None, None) => self.knowledge.read(self.knowledge.initial()).await,
-        }
-    }
-
-    /// Returns the knowledge after a conflict.
-    ///
-    /// The conflicting commit is usually the only one that was missed, so the next try is decided from it without a
-    /// read. If that try conflicts too, the storage is read. `assumed_latest` is true while the knowledge rests on
-    /// this assumption.
-    async fn catch_up(
+    /// Makes `basis`, which is what this writer remembers, as new as what a trusted token names or another save of this
+    /// writer has seen. Reads the storage if nothing is known.
+    async fn begin(
         &self,
-        known: N::Known,
-        Conflict { existing, head }: Conflict<St::Key, SequenceOf<St>, St::Payload>,
-        assumed_latest: &mut bool,
-    ) -> Result<Basis<N::Known>, StorageError> {
-        let after = known.sequence().map_or(0, Sequence::number);
-        if let Some(existing) = existing.filter(|existing| existing.first.number() == after + 1) {
-            let fresh = head.is_some_and(|head| head.sequence == existing.last());
-            if fresh || (head.is_none() && !*assumed_latest) {
-                *assumed_latest = !fresh;
-                let time = Some(existing.time);
-                return Ok(Basis { known: self.knowledge.after(known, &existing), time, fresh });
-            }
-        }
-        *assumed_latest = false;
-        if let Some((head, named)) =
-            head.and_then(|head| Some((head, self.knowledge.basis_at(head.sequence)?)))
+        basis: &mut Basis<N::Known>,
+        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
+    ) -> Result<(), StorageError> {
+        let token = Some(&self.context.token).filter(|token| token.is_trusted());
+        let named = token.and_then(|token| Some((token.sequence(self.key)?, token.commit_id(self.key))));
+        if let Some((sequence, commit_id)) = named
+            && basis.known.sequence() < Some(sequence)
+            && let Some(later) = self.knowledge.at(sequence, commit_id)
         {
-            return Ok(Basis { time: Some(head.time), fresh: true, ..named });
+            *basis = later;
         }
-        self.knowledge.read(known).await
+        let seen = turn.remembered.head.map(|head| head.sequence).max(named.map(|(sequence, _)| sequence));
+        if basis.is_nothing || basis.known.sequence() < seen {
+            self.refresh(basis, turn).await?;
+        }
+        self.check_token(named, basis)
     }
 
-    /// Searches the commits after `searched` for this id, and returns the last sequence of the commit.
-    async fn find(
+    /// Checks that a trusted token is of the history that `basis` was read from.
+    fn check_token(
         &self,
-        commit_id: CommitId,
-        searched: Option<SequenceOf<St>>,
-    ) -> Result<Option<SequenceOf<St>>, StorageError> {
-        let from = match searched {
-            Some(sequence) => match sequence.least_greater() {
-                Some(from) => Some(from),
-                None => return Ok(None),
-            },
-            None => None,
-        };
-        let mut pages = self.writer.storage.events(self.key, from);
-        while let Some(page) = pages.try_next().await? {
-            let found = page.commits().iter().find(|commit| commit.metadata.commit_id == commit_id);
-            if let Some(commit) = found {
-                return Ok(Some(commit.last()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the commit of all operations, to be put after what is known, or the reasons of the first one that
-    /// rejects.
-    fn decide(
-        &self,
+        named: Option<(SequenceOf<St>, Option<CommitId>)>,
         basis: &Basis<N::Known>,
-        commit_id: CommitId,
-    ) -> Result<Result<Arc<CommitOf<St>>, Vec1<R>>, StorageError> {
-        let now = self.writer.clock.now();
-        let time = basis.time.map_or(now, |time| time.max(now));
-        let commit = |known: &N::Known, payloads| {
-            let first = SequenceOf::<St>::following(known.sequence(), self.writer.settings.zone)
-                .ok_or_else(|| self.invalid("the stream is full"))?;
-            Ok(Commit { key: self.key.clone(), first, time, metadata: self.metadata(commit_id), payloads })
-        };
-        let (first, others) =
-            self.operations.split_first().ok_or_else(|| self.invalid("there is no operation to save"))?;
-        let mut payloads = match first.decide(&basis.known) {
-            Decision::Save(payloads) => payloads,
-            Decision::Reject(reasons) => return Ok(Err(reasons)),
-        };
-        if !others.is_empty() {
-            let mut last = commit(&basis.known, payloads)?;
-            let mut known = self.knowledge.after(basis.known.clone(), &last);
-            let mut all = Vec::from(last.payloads);
-            for operation in others {
-                match operation.decide(&known) {
-                    Decision::Save(payloads) => last = commit(&known, payloads)?,
-                    Decision::Reject(reasons) => return Ok(Err(reasons)),
-                }
-                known = self.knowledge.after(known, &last);
-                all.extend(last.payloads);
-            }
-            payloads = Vec1::try_from_vec(all).expect("each operation that saves adds an event");
+    ) -> Result<(), StorageError> {
+        let Some((sequence, commit_id)) = named else { return Ok(()) };
+        let known = basis.known.sequence();
+        let ids = commit_id.zip(basis.commit_id);
+        if known < Some(sequence) || (known == Some(sequence) && ids.is_some_and(|(a, b)| a != b)) {
+            let time = basis.time.unwrap_or_default();
+            let stored = known.map(|sequence| Head { sequence, time, commit_id: basis.commit_id });
+            return Err(Diverged::error(self.key, (sequence, commit_id), stored.as_ref()));
         }
-        Ok(Ok(Arc::new(commit(&basis.known, payloads)?)))
+        Ok(())
+    }
+
+    /// Reads the current knowledge from the storage.
+    async fn refresh(
+        &self,
+        basis: &mut Basis<N::Known>,
+        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
+    ) -> Result<(), StorageError> {
+        self.knowledge.read(basis).await?;
+        remember(basis, turn);
+        Ok(())
+    }
+
+    async fn put(
+        &self,
+        commit: &Arc<CommitOf<St>>,
+        progress: &mut Progress,
+    ) -> Result<Put<St::Key, SequenceOf<St>, St::Payload>, StorageError> {
+        let was_unknown = progress.unknown;
+        progress.unknown = true;
+        let put = self.writer.storage.put(Arc::clone(commit)).await;
+        progress.unknown = match &put {
+            Ok(_) => false,
+            Err(error) => was_unknown || !error.kind().stores_nothing(),
+        };
+        put
+    }
+
+    /// Advances the knowledge by a stored commit that directly follows it.
+    fn advance(
+        &self,
+        basis: &mut Basis<N::Known>,
+        commit: &CommitOf<St>,
+        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
+    ) {
+        self.knowledge.advance(&mut basis.known, commit);
+        (basis.commit_id, basis.time) = (Some(commit.metadata.commit_id), Some(commit.time));
+        remember(basis, turn);
+        if let Some(recent) = &mut turn.remembered.recent {
+            let limit = self.writer.settings.repeats_among as usize;
+            recent.push(commit.first, commit.metadata.commit_id, commit.last(), limit);
+        }
+    }
+
+    /// Brings the knowledge up to date with what a conflict tells. Returns false if that is not enough.
+    ///
+    /// The conflicting commit is usually the only one that was missed.
+    fn catch_up(
+        &self,
+        basis: &mut Basis<N::Known>,
+        Conflict { existing, head }: Conflict<St::Key, SequenceOf<St>, St::Payload>,
+        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
+    ) -> Result<bool, StorageError> {
+        let after = basis.known.sequence().map_or(0, Sequence::number);
+        if let Some(existing) = existing.filter(|existing| existing.first.number() == after + 1) {
+            let known = basis.known.sequence().zip(basis.commit_id);
+            if let Some((previous, (sequence, known))) = existing.previous.zip(known)
+                && previous != known
+            {
+                let stored = Head { sequence, time: existing.time, commit_id: Some(previous) };
+                return Err(Diverged::error(self.key, (sequence, Some(known)), Some(&stored)));
+            }
+            if head.is_none_or(|head| head.sequence == existing.last()) {
+                self.advance(basis, &existing, turn);
+                basis.fresh = head.is_some();
+                return Ok(true);
+            }
+        }
+        let Some((head, at)) =
+            head.and_then(|head| Some((head, self.knowledge.at(head.sequence, head.commit_id)?)))
+        else {
+            return Ok(false);
+        };
+        *basis = Basis { time: Some(head.time), fresh: true, ..at };
+        remember(basis, turn);
+        Ok(true)
+    }
+
+    /// Searches for a stored commit with this id among those that the context or the settings name, and returns its last
+    /// sequence. What the writer remembers saves the read.
+    async fn find_repeated(
+        &self,
+        commit_id: CommitId,
+        basis: &Basis<N::Known>,
+        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
+    ) -> Result<Option<SequenceOf<St>>, StorageError> {
+        let end = basis.known.sequence().map_or(0, Sequence::number);
+        let named = self.context.token.position(self.key).map(|position| position.number);
+        let after =
+            named.unwrap_or_else(|| end.saturating_sub(self.writer.settings.repeats_among.into())).min(end);
+        let recent = turn.remembered.recent.get_or_insert_with(|| RecentIds::after(end));
+        recent.cover(&self.writer.storage, self.key, after, end).await?;
+        Ok(recent.find(commit_id))
+    }
+
+    /// Returns the commit of all operations, to be put after what is known, or the decision not to save.
+    fn draft<R>(&self, basis: &Basis<N::Known>, commit_id: CommitId) -> Result<Draft<St, R>, StorageError>
+    where
+        D: Decide<St, R, N::Known>,
+    {
+        let time = self.time(basis);
+        let commit = |after: Option<SequenceOf<St>>, payloads| {
+            let first = SequenceOf::<St>::following(after, self.writer.settings.zone)
+                .ok_or_else(|| self.invalid("the stream is full"))?;
+            let (key, previous, metadata) = (self.key.clone(), basis.commit_id, self.metadata(commit_id));
+            Ok(Commit { key, first, previous, time, metadata, payloads })
+        };
+        Ok(match self.decide.decide(&basis.known, &commit)? {
+            Decision::Save(payloads) => Draft::Commit(Arc::new(commit(basis.known.sequence(), payloads)?)),
+            Decision::Nothing => Draft::Nothing,
+            Decision::Reject(reasons) => Draft::Reject(reasons),
+        })
+    }
+
+    /// Returns the time of the next commit: now, or the time of the last one if that is a little later.
+    fn time(&self, basis: &Basis<N::Known>) -> Timestamp {
+        let now = self.writer.clock.now();
+        let Some(last) = basis.time.filter(|time| *time > now) else { return now };
+        let lead = self.writer.settings.longest_lead;
+        if last.duration_since(now).unsigned_abs() <= lead {
+            return last;
+        }
+        let stream = self.key;
+        tracing::warn!(?stream, %last, %now, "the last commit is from the future: a writer's clock is wrong");
+        now
     }
 
     fn metadata(&self, commit_id: CommitId) -> Metadata {

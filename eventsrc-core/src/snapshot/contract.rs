@@ -14,7 +14,8 @@ use crate::stream::Sequence;
 pub struct Snapshot<S, V> {
     /// Folded value; `None` if the fold has no value yet, or deleted it.
     pub value: Option<V>,
-    /// Sequence and time of the last folded event, even if it did not change the value; `None` before the first event.
+    /// Sequence of the last folded event, even if it did not change the value, and its commit; `None` before the first
+    /// event.
     pub head: Option<Head<S>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     inside_commit: bool,
@@ -71,14 +72,15 @@ impl<S: Sequence, V> Snapshot<S, V> {
 /// Stores folded values for one kind of query.
 ///
 /// Snapshots only save reads. A query returns the same answer if the storage lost all snapshots or, like
-/// [`NoSnapshots`], never had any. Snapshots are stored separately from the streams, and no write waits for them.
+/// [`NoSnapshots`], never had any. Snapshots are stored separately from the streams, and no write waits for them. A
+/// snapshot of another history of its stream, which a restored storage no longer has, is not used.
 ///
 /// - A snapshot is found under the query key and the fold version that it was put with, and under no other.
 /// - Query keys are independent of each other, and so are storages with different names in one file or table.
 /// - `Latest` is the snapshot with the greatest sequence, `Earliest` the one with the least, and `Before(s)` the one
 ///   with the greatest sequence less than `s`.
 /// - A snapshot that does not exist is `None` and not an error.
-/// - A snapshot is returned as it was put: value or deletion, sequence and time (to the microsecond).
+/// - A snapshot is returned as it was put: value or deletion, sequence, time (to the microsecond) and commit id.
 /// - A put with mode `Cache` replaces the cached snapshot of the key, unless the cached one has a greater sequence. A
 ///   slow writer therefore never moves a cache backwards.
 /// - A put with mode `Epoch` stores the snapshot in addition to all others, and replaces an epoch of the same sequence.

@@ -32,7 +32,7 @@ pub type PutOf<St> =
 ///
 /// # Putting
 ///
-/// - A put stores a commit of one or more events at its first sequence if nothing is stored there.
+/// - A put stores a commit of one or more events if it directly follows the end of its stream.
 /// - A commit is stored whole or not at all, and no reader ever sees a part of it.
 /// - Of any number of concurrent puts at one sequence, exactly one is stored.
 /// - A put at a sequence that another commit holds changes nothing and returns [`Put::Conflict`], never an error.
@@ -42,34 +42,40 @@ pub type PutOf<St> =
 ///   returns [`Put::Repeated`] with the last sequence of the stored commit. This happens after a lost reply or a
 ///   repeated command.
 /// - Streams are independent: a put to one stream does not appear in another, however similar their names are.
-/// - A put at a sequence inside a stored commit is a conflict, if the backend can detect it.
-/// - A put that would leave a hole after the stored events is an error of kind `Invalid`, if the backend can detect it.
-///   (A stream that is empty *here* may begin at any sequence, because its beginning may be in another storage; see
-///   [`Merged`].)
-/// - A put of a commit that extends past the last sequence, or that has a malformed stream name, is an error of kind
-///   `Invalid`.
-/// - An `Err` from a put means unknown: the commit may or may not be stored. A put of the same commit again settles it.
+/// - A put at a sequence inside a stored commit is a conflict.
+/// - A put of a commit beyond the next sequence of its stream is an error of kind `Diverged`: its writer knows events
+///   that are not stored here. A stream without events begins at the first sequence.
+/// - A put of a commit whose [`previous`](Commit::previous) is not the id of the last stored commit is an error of kind
+///   `Diverged`. A commit without a `previous` is not compared.
+/// - An error of kind `Diverged` names the stream, the sequence before the commit, and both commit ids as far as they
+///   are known; its source is a [`Diverged`](super::Diverged).
+/// - A put of a commit that begins before the first sequence or extends past the last one, that has a malformed stream
+///   name, or that is the first of its stream and names a previous one, is an error of kind `Invalid`.
+/// - An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing. Any other error means
+///   unknown: the commit may or may not be stored. A put of the same commit again settles it.
 /// - After a put has returned `Stored` or `Repeated`, every later read sees the commit, from any task or process.
 /// - A put may be cancelled: if its future is dropped, the commit is stored whole or not at all.
 ///
 /// # Reading
 ///
-/// - `latest` returns the last sequence and the time of the last commit, or `None` for a stream without events.
-/// - `latest` does not decode payloads, so an unreadable event does not stop the writers of its stream.
+/// - `latest` returns the head of the stream: the last sequence, and the time and id of the last commit. It is `None` for
+///   a stream without events.
+/// - `recent` returns the heads after each of the last commits, newest first, and at most as many as asked for.
+/// - `recent` and `latest` do not decode payloads, so an unreadable event does not stop the writers of its stream.
 /// - `events` delivers events in order, without holes or repetitions, in pages of bounded size.
 /// - `events` from a sequence starts at exactly that event, even inside a commit, and is empty beyond the end.
 /// - `events_after` the end of a commit delivers the same events as `events` from the next sequence.
 /// - A read of a stream without events is empty and not an error.
-/// - Events are returned as they were put: key, sequence, time (to the microsecond), metadata and payload.
+/// - Events are returned as they were put: key, sequence, previous commit, time (to the microsecond), metadata and
+///   payload.
 /// - A read that has started may or may not see later puts, but never a part of a commit.
 /// - An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence. The events
 ///   before it are delivered first, and no event is skipped silently.
 /// - Dropping a stream of events early is allowed and releases its resources.
 ///
-/// No stored event is ever removed, because a writer that still knows it would fork the stream. Erasure blanks the
-/// payload and keeps the rest.
-///
-/// [`Merged`]: super::Merged
+/// A storage therefore always holds a prefix of each stream, and the commits of a stream form a chain. No stored event is
+/// ever removed, because a writer that still knows it would fork the stream. Erasure blanks the payload and keeps the
+/// rest.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event storage",
     note = "a storage implements `EventStorage`; start from `MemoryStorage`, or wrap one in `Arc` to share it"
@@ -82,21 +88,31 @@ pub trait EventStorage: Send + Sync + 'static {
     /// Event as the application defines it.
     type Payload: Payload;
 
-    /// Stores `commit` if nothing is stored at its first sequence: a conditional write (put-if-absent).
+    /// Stores `commit` if it directly follows the end of its stream: a conditional write (put-if-absent).
     ///
     /// # Errors
     ///
-    /// [`StorageError`]: the commit may or may not be stored. A conflict is a value, not an error.
+    /// [`StorageError`]: the commit may or may not be stored, except as the contract says. A conflict is a value, not an
+    /// error.
     fn put(
         &self,
         commit: Arc<CommitOf<Self>>,
     ) -> impl Future<Output = Result<PutOf<Self>, StorageError>> + Send;
 
-    /// Returns the head of the stream, or `None` if it has no events.
+    /// Returns the heads after each of the last `count` commits of the stream, newest first.
+    fn recent(
+        &self,
+        key: &Self::Key,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<Head<Self::Sequence>>, StorageError>> + Send;
+
+    /// Returns the head of the stream, or `None` if it has no events. Calls [`recent`](EventStorage::recent).
     fn latest(
         &self,
         key: &Self::Key,
-    ) -> impl Future<Output = Result<Option<Head<Self::Sequence>>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<Option<Head<Self::Sequence>>, StorageError>> + Send {
+        async move { Ok(self.recent(key, 1).await?.pop()) }
+    }
 
     /// Reads the events of the stream in pages, starting at sequence `from` (`None`: at the first event).
     fn events(
@@ -210,6 +226,7 @@ pub struct Conflict<K, S, E> {
     pub head: Option<Head<S>>,
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: EventStorage> EventStorage for Arc<St> {
     type Key = St::Key;
     type Sequence = St::Sequence;
@@ -220,6 +237,14 @@ impl<St: EventStorage> EventStorage for Arc<St> {
         commit: Arc<CommitOf<Self>>,
     ) -> impl Future<Output = Result<PutOf<Self>, StorageError>> + Send {
         St::put(self, commit)
+    }
+
+    fn recent(
+        &self,
+        key: &Self::Key,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<Head<Self::Sequence>>, StorageError>> + Send {
+        St::recent(self, key, count)
     }
 
     fn latest(
@@ -246,6 +271,7 @@ impl<St: EventStorage> EventStorage for Arc<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: ScanStorage> ScanStorage for Arc<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         St::scan(self, segment)

@@ -29,7 +29,7 @@ pub struct CallCounts {
     pub puts: u64,
     /// Calls of `put` that returned a conflict.
     pub conflicts: u64,
-    /// Calls of `latest`.
+    /// Calls of `latest` and `recent`.
     pub latest: u64,
     /// Calls of `events`, `events_after`, `scan` and `heads`.
     pub reads: u64,
@@ -87,6 +87,7 @@ impl<St> CountingStorage<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: EventStorage> EventStorage for CountingStorage<St> {
     type Key = St::Key;
     type Sequence = St::Sequence;
@@ -99,6 +100,11 @@ impl<St: EventStorage> EventStorage for CountingStorage<St> {
             add(&self.conflicts);
         }
         Ok(put)
+    }
+
+    async fn recent(&self, key: &Self::Key, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        add(&self.latest);
+        self.count_error(self.storage.recent(key, count).await)
     }
 
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
@@ -123,6 +129,7 @@ impl<St: EventStorage> EventStorage for CountingStorage<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: ScanStorage> ScanStorage for CountingStorage<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.count_pages(self.storage.scan(segment))

@@ -56,6 +56,7 @@ impl<L: StreamKey, R: StreamKey> StreamKey for Either<L, R> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<L, R> EventStorage for EitherStorage<L, R>
 where
     L: EventStorage<Payload: Clone>,
@@ -79,6 +80,13 @@ where
                 let put = self.right.put(inward(commit, key, Either::right)?).await?;
                 Ok(outward_put(put, Right, Right))
             }
+        }
+    }
+
+    async fn recent(&self, key: &Self::Key, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        match key {
+            Left(key) => self.left.recent(key, count).await,
+            Right(key) => self.right.recent(key, count).await,
         }
     }
 
@@ -113,6 +121,7 @@ where
 }
 
 /// Delivers the streams of the left storage before those of the right one.
+#[deny(clippy::missing_trait_methods)]
 impl<L, R> ScanStorage for EitherStorage<L, R>
 where
     L: ScanStorage<Payload: Clone>,
@@ -135,7 +144,7 @@ fn inward<K: StreamKey, S: Sequence, E, KE: Clone, EE: Clone>(
     key: K,
     own: impl Fn(EE) -> Option<E>,
 ) -> Result<Arc<Commit<K, S, E>>, StorageError> {
-    let Commit { first, time, metadata, payloads, .. } = Arc::unwrap_or_clone(commit);
+    let Commit { first, previous, time, metadata, payloads, .. } = Arc::unwrap_or_clone(commit);
     let numbers = &mut (first.number()..);
     let payloads = payloads.try_mapped(|payload| {
         let number = numbers.next().unwrap_or(u64::MAX);
@@ -145,7 +154,7 @@ fn inward<K: StreamKey, S: Sequence, E, KE: Clone, EE: Clone>(
             StorageError::new(ErrorKind::Invalid, what).on(&key).at(at)
         })
     })?;
-    Ok(Arc::new(Commit { key, first, time, metadata, payloads }))
+    Ok(Arc::new(Commit { key, first, previous, time, metadata, payloads }))
 }
 
 /// Converts a stored commit to the types that callers see.
@@ -233,7 +242,7 @@ mod tests {
     fn commit<K, E>(key: K, first: u64, payloads: Vec1<E>) -> Arc<Commit<K, u64, E>> {
         let time = jiff::Timestamp::UNIX_EPOCH;
         let metadata = Metadata::new(Randomness::seeded(first).commit_id(time));
-        Arc::new(Commit { key, first, time, metadata, payloads })
+        Arc::new(Commit { key, first, previous: None, time, metadata, payloads })
     }
 
     #[tokio::test]

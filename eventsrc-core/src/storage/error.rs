@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::commit::{CommitId, Head};
 use crate::stream::{Sequence, StreamKey};
 
 /// Failed call of a storage.
 ///
-/// An error of a put means *unknown*: the commit may or may not be stored. A conflict is never an error, but a value.
+/// An error of a put means *unknown*, unless its kind says otherwise ([`ErrorKind::stores_nothing`]). A conflict is never
+/// an error, but a value.
 /// The text names the stream and the sequence, if they are known. The cause is the source of the error.
 pub struct StorageError(Box<Parts>);
 
@@ -30,9 +32,26 @@ pub enum ErrorKind {
     Invalid,
     /// Inspect the data: the stored data cannot be read.
     Corrupt,
+    /// Look for a restored backup or a lost tail: the caller knows a history of the stream that the storage does not
+    /// have. Nothing is stored. The source of the error is a [`Diverged`].
+    Diverged,
+    /// Slow down and retry later: too many calls wait. Nothing is stored.
+    Overloaded,
     /// Fix the environment: the disk is full, the file is read-only or belongs to another program, or permissions are
     /// missing.
     Refused,
+}
+
+impl ErrorKind {
+    /// True if a put that fails with this kind stored nothing. Otherwise the commit may or may not be stored.
+    pub fn stores_nothing(self) -> bool {
+        matches!(self, Self::Invalid | Self::Diverged | Self::Overloaded)
+    }
+
+    /// True if the same call may succeed later.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Overloaded)
+    }
 }
 
 impl StorageError {
@@ -75,6 +94,51 @@ impl StorageError {
     /// Returns the sequence that the error is about, as text.
     pub fn sequence(&self) -> Option<&str> {
         self.0.sequence.as_deref()
+    }
+}
+
+/// Source of an error of kind [`ErrorKind::Diverged`]: the two ends of a stream that do not belong to one history.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the caller knows {}, and the storage has {}", known.as_text(), stored.as_ref().map_or("no events".into(), End::as_text))]
+pub struct Diverged {
+    /// The event that the caller knows.
+    pub known: End,
+    /// The event that the storage has in its place, or its last one if it ends before; `None` if it has none.
+    pub stored: Option<End>,
+}
+
+/// Sequence of an event, and the commit that ends there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Sequence, as text.
+    pub sequence: String,
+    /// Id of the commit, if it is known.
+    pub commit_id: Option<CommitId>,
+}
+
+impl Diverged {
+    /// Returns the error of a caller that knows the event `known` of the stream of `key`, where the storage has `stored`.
+    pub fn error<K: StreamKey, S: Sequence>(
+        key: &K,
+        (sequence, commit_id): (S, Option<CommitId>),
+        stored: Option<&Head<S>>,
+    ) -> StorageError {
+        let end = |sequence: S, commit_id| End { sequence: sequence.to_string(), commit_id };
+        let stored = stored.map(|head| end(head.sequence, head.commit_id));
+        let diverged = Self { known: end(sequence, commit_id), stored };
+        StorageError::new(ErrorKind::Diverged, format!("the history differs: {diverged}"))
+            .on(key)
+            .at(sequence)
+            .because(diverged)
+    }
+}
+
+impl End {
+    fn as_text(&self) -> String {
+        match self.commit_id {
+            Some(id) => format!("commit {id} at sequence {}", self.sequence),
+            None => format!("sequence {}", self.sequence),
+        }
     }
 }
 

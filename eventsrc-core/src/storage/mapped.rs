@@ -35,6 +35,7 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St, K, In, Out> EventStorage for MapKey<St, K, In, Out>
 where
     St: EventStorage<Payload: Clone>,
@@ -61,6 +62,10 @@ where
                 Ok(Put::Conflict(Conflict { existing, head }))
             }
         }
+    }
+
+    async fn recent(&self, key: &K, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        self.storage.recent(&(self.inward)(key), count).await.map_err(|error| error.on(key))
     }
 
     async fn latest(&self, key: &K) -> Result<Option<Head<Self::Sequence>>, StorageError> {
@@ -102,6 +107,7 @@ where
     pages.map(outward).boxed()
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St, K, In, Out> ScanStorage for MapKey<St, K, In, Out>
 where
     St: ScanStorage<Payload: Clone>,
@@ -157,10 +163,11 @@ where
 
     fn head(&self, key: &St::Key, head: Head<St::Sequence>) -> Result<Head<S>, StorageError> {
         let sequence = (self.outward)(head.sequence).ok_or_else(|| unmapped(key, head.sequence))?;
-        Ok(Head { sequence, time: head.time })
+        Ok(Head { sequence, time: head.time, commit_id: head.commit_id })
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St, S, In, Out> EventStorage for MapSequence<St, S, In, Out>
 where
     St: EventStorage<Payload: Clone>,
@@ -176,7 +183,13 @@ where
         let (key, first) = (commit.key.clone(), commit.first);
         let inward = (self.inward)(first).ok_or_else(|| unmapped(&key, first))?;
         let put = self.storage.put(convert(commit, key.clone(), inward)).await;
-        match put.map_err(|error| error.at(first))? {
+        // An error of kind `Diverged` is about the sequence before the commit.
+        let before = S::from_parts(first.number().saturating_sub(1), first.zone());
+        let about = |error: StorageError| match before.filter(|_| error.kind() == ErrorKind::Diverged) {
+            Some(before) => error.at(before),
+            None => error.at(first),
+        };
+        match put.map_err(about)? {
             Put::Stored => Ok(Put::Stored),
             Put::Repeated { last } => {
                 let last = (self.outward)(last).ok_or_else(|| unmapped(&key, last))?;
@@ -190,6 +203,11 @@ where
                 Ok(Put::Conflict(Conflict { existing, head }))
             }
         }
+    }
+
+    async fn recent(&self, key: &St::Key, count: usize) -> Result<Vec<Head<S>>, StorageError> {
+        let heads = self.storage.recent(key, count).await?;
+        heads.into_iter().map(|head| self.head(key, head)).collect()
     }
 
     async fn latest(&self, key: &St::Key) -> Result<Option<Head<S>>, StorageError> {
@@ -215,6 +233,7 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St, S, In, Out> ScanStorage for MapSequence<St, S, In, Out>
 where
     St: ScanStorage<Payload: Clone>,
@@ -262,11 +281,12 @@ fn convert<K, S, E: Clone, K2, S2>(
     key: K2,
     first: S2,
 ) -> Arc<Commit<K2, S2, E>> {
+    let previous = commit.previous;
     let (time, metadata, payloads) = match Arc::try_unwrap(commit) {
         Ok(commit) => (commit.time, commit.metadata, commit.payloads),
         Err(shared) => (shared.time, shared.metadata.clone(), shared.payloads.clone()),
     };
-    Arc::new(Commit { key, first, time, metadata, payloads })
+    Arc::new(Commit { key, first, previous, time, metadata, payloads })
 }
 
 fn map_page<K, S: Sequence, E: Clone, K2, S2: Sequence>(

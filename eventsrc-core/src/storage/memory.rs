@@ -8,10 +8,11 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::contract::{CommitOf, Conflict, EventStorage, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
-use super::error::{ErrorKind, StorageError};
+use super::encoded_commit::{check_follows, storable_name};
+use super::error::StorageError;
 use super::page::Page;
 use crate::commit::{Commit, Head, Payload};
-use crate::stream::{Sequence, StreamKey, StreamName};
+use crate::stream::{Sequence, StreamKey};
 
 /// Event storage in memory: the reference implementation, and a storage for tests. The events are lost when it is
 /// dropped.
@@ -36,27 +37,18 @@ impl<K: StreamKey, S: Sequence, E: Payload> EventStorage for MemoryStorage<K, S,
     type Payload = E;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        check(&commit)?;
+        storable_name(&commit)?;
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        let chunks = streams.entry(commit.key.clone()).or_default();
-        if let Some(last) = chunks.last().and_then(|chunk| chunk.last()) {
-            let head = last.head();
-            if commit.first.number() <= head.sequence.number() {
-                let existing = holder(chunks, commit.first);
-                return Ok(match existing {
-                    Some(existing) if existing.is(&commit) => Put::Repeated { last: existing.last() },
-                    existing => Put::Conflict(Conflict { existing, head: Some(head) }),
-                });
-            }
-            if commit.first.number() > head.sequence.number() + 1 {
-                return Err(StorageError::new(
-                    ErrorKind::Invalid,
-                    format!("a commit after {} would leave a hole", head.sequence),
-                )
-                .on(&commit.key)
-                .at(commit.first));
-            }
+        let head = streams.get(&commit.key).and_then(|chunks| chunks.last()?.last()).map(|last| last.head());
+        if let Some(head) = head.filter(|head| commit.first.number() <= head.sequence.number()) {
+            let existing = holder(&streams[&commit.key], commit.first);
+            return Ok(match existing {
+                Some(existing) if existing.is(&commit) => Put::Repeated { last: existing.last() },
+                existing => Put::Conflict(Conflict { existing, head: Some(head) }),
+            });
         }
+        check_follows(&commit, head.as_ref())?;
+        let chunks = streams.entry(commit.key.clone()).or_default();
         match chunks.last_mut() {
             Some(chunk) if chunk.len() < COMMITS_PER_CHUNK => Arc::make_mut(chunk).push(commit),
             _ => chunks.push(Arc::new(vec![commit])),
@@ -64,9 +56,10 @@ impl<K: StreamKey, S: Sequence, E: Payload> EventStorage for MemoryStorage<K, S,
         Ok(Put::Stored)
     }
 
-    async fn latest(&self, key: &K) -> Result<Option<Head<S>>, StorageError> {
+    async fn recent(&self, key: &K, count: usize) -> Result<Vec<Head<S>>, StorageError> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(streams.get(key).and_then(|chunks| chunks.last()?.last()).map(|commit| commit.head()))
+        let commits = streams.get(key).into_iter().flatten().rev().flat_map(|chunk| chunk.iter().rev());
+        Ok(commits.take(count).map(|commit| commit.head()).collect())
     }
 
     fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
@@ -93,13 +86,6 @@ impl<K: StreamKey, S: Sequence, E: Payload> ScanStorage for MemoryStorage<K, S, 
         let heads: Vec<_> = streams.iter().filter(|(key, _)| segment.has(*key)).filter_map(head).collect();
         stream::iter(heads).chunks(HEADS_PER_PAGE).map(Ok).boxed()
     }
-}
-
-/// Rejects a commit that has a malformed stream name or extends past the last sequence, as every storage must.
-fn check<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<(), StorageError> {
-    let invalid = |what| StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first);
-    StreamName::of(&commit.key).map_err(|error| invalid("cannot store under this name").because(error))?;
-    if commit.fits() { Ok(()) } else { Err(invalid("the commit runs past the last sequence")) }
 }
 
 /// Returns the index of the chunk that holds `from`, or the number of chunks if `from` is beyond the end.

@@ -1,5 +1,6 @@
 //! Storage adapter that merges the streams of two storages.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,19 +11,19 @@ use futures::{StreamExt, TryStreamExt};
 use super::contract::{CommitOf, EventStorage, HeadsOf, PageOf, PutOf, ScanStorage, Segment};
 use super::error::StorageError;
 use super::page::Page;
-use crate::commit::{Commit, Head};
-use crate::stream::Sequence;
+use crate::commit::{Commit, Head, Payload};
+use crate::stream::{Sequence, StreamKey};
 
-/// Two storages with the same streams, used as one. It serves a migration from one storage to the other while writers
-/// continue, or a reader of the stores of two regions.
+/// Two storages with the same streams, read as one, as by a reader of the stores of two regions. To move from one storage
+/// to another, use [`Migration`](super::Migration).
 ///
 /// Reads deliver the events of both storages in order, each sequence once. If both storages have a sequence, the event
-/// of the first one is delivered. `latest` is the later head. Puts go to the first storage; the second is never
-/// written.
+/// of the first one is delivered. `latest` is the later head. Puts go to the first storage, which refuses a commit whose
+/// predecessor it does not have; the second is never written.
 ///
 /// # Laws
 ///
-/// For the answers of `latest` and `events`, and for the effect of a put:
+/// For the answers of `latest`, `recent` and `events`, and for the effect of a put:
 /// - **idempotent:** `Merged(a, a)` is `a`;
 /// - **associative:** `Merged(a, Merged(b, c))` is `Merged(Merged(a, b), c)`.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<A, B> EventStorage for Merged<A, B>
 where
     A: EventStorage,
@@ -53,6 +55,18 @@ where
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
         self.first.put(commit).await
+    }
+
+    async fn recent(&self, key: &Self::Key, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        let (first, second) =
+            futures::try_join!(self.first.recent(key, count), self.second.recent(key, count))?;
+        let mut heads = first;
+        heads.extend(second);
+        // The sort is stable, so that the head of the first storage comes before an equal one of the second.
+        heads.sort_by_key(|head| Reverse(head.sequence));
+        heads.dedup_by(|second, first| second.sequence == first.sequence);
+        heads.truncate(count);
+        Ok(heads)
     }
 
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
@@ -68,48 +82,69 @@ where
         key: &Self::Key,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let mut first = Cursor::new(self.first.events(key, from));
-        let mut second = Cursor::new(self.second.events(key, from));
-        try_stream! {
-            let mut delivered = None;
-            let mut whole = Vec::new();
-            loop {
-                let a = first.after(delivered).await?;
-                let mut b = second.after(delivered).await?;
-                // An event that both storages have does not split the commit of the first.
-                while b.is_some_and(|b| first.holds(b)) {
-                    b = second.after(b).await?;
-                }
-                let part = match (a, b) {
-                    (None, None) => break,
-                    (Some(a), b) if b.is_none_or(|b| a < b) => first.part_before(b),
-                    (a, _) => second.part_before(a),
-                };
-                delivered = Some(part.end);
-                if part.indices.len() == part.commit.len() {
-                    whole.push(part.commit);
-                }
-                else {
-                    if !whole.is_empty() {
-                        yield Page::new(std::mem::take(&mut whole));
-                    }
-                    yield Page::part_of(part.commit, part.indices);
-                }
-                if whole.len() == COMMITS_PER_PAGE {
+        merged(self.first.events(key, from), self.second.events(key, from))
+    }
+
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        merged(self.first.events_after(key, end), self.second.events_after(key, end))
+    }
+}
+
+/// Merges the events of one stream in two storages.
+fn merged<'a, K, S, E>(
+    first: BoxStream<'a, Result<Page<K, S, E>, StorageError>>,
+    second: BoxStream<'a, Result<Page<K, S, E>, StorageError>>,
+) -> BoxStream<'a, Result<Page<K, S, E>, StorageError>>
+where
+    K: StreamKey,
+    S: Sequence,
+    E: Payload,
+{
+    let (mut first, mut second) = (Cursor::new(first), Cursor::new(second));
+    try_stream! {
+        let mut delivered = None;
+        let mut whole = Vec::new();
+        loop {
+            let a = first.after(delivered).await?;
+            let mut b = second.after(delivered).await?;
+            // An event that both storages have does not split the commit of the first.
+            while b.is_some_and(|b| first.holds(b)) {
+                b = second.after(b).await?;
+            }
+            let part = match (a, b) {
+                (None, None) => break,
+                (Some(a), b) if b.is_none_or(|b| a < b) => first.part_before(b),
+                (a, _) => second.part_before(a),
+            };
+            delivered = Some(part.end);
+            if part.indices.len() == part.commit.len() {
+                whole.push(part.commit);
+            }
+            else {
+                if !whole.is_empty() {
                     yield Page::new(std::mem::take(&mut whole));
                 }
+                yield Page::part_of(part.commit, part.indices);
             }
-            if !whole.is_empty() {
-                yield Page::new(whole);
+            if whole.len() == COMMITS_PER_PAGE {
+                yield Page::new(std::mem::take(&mut whole));
             }
         }
-        .boxed()
+        if !whole.is_empty() {
+            yield Page::new(whole);
+        }
     }
+    .boxed()
 }
 
 /// Segments are assigned by stream name, because each storage may assign its streams differently. `heads` reads all
 /// heads of both storages and holds those of the segment in memory. `scan` reads the streams of the segment one after
 /// the other.
+#[deny(clippy::missing_trait_methods)]
 impl<A, B> ScanStorage for Merged<A, B>
 where
     A: ScanStorage,

@@ -114,7 +114,31 @@ impl<K, S: Sequence, E> Page<K, S, E> {
     /// Returns the head of a stream that ends with the last event of the page.
     pub(crate) fn head(&self) -> Option<Head<S>> {
         let last = self.commits().last()?;
-        Some(Head { sequence: last.sequence(last.len() - 1 - self.trim), time: last.time })
+        let sequence = last.sequence(last.len() - 1 - self.trim);
+        Some(Head { sequence, time: last.time, commit_id: Some(last.metadata.commit_id) })
+    }
+
+    /// Returns the sequence of the first event of the page, and its commit.
+    pub(crate) fn first_event_head(&self) -> Option<Head<S>> {
+        let first = self.commits().first()?;
+        let commit_id = Some(first.metadata.commit_id);
+        Some(Head { sequence: first.sequence(self.skip), time: first.time, commit_id })
+    }
+
+    /// Returns the events after the first one.
+    pub(crate) fn without_first_event(mut self) -> Self {
+        let events_of_first = self.parts().next().map(|(_, indices)| indices.len());
+        match events_of_first {
+            None => {}
+            Some(1) => {
+                (self.skip, self.range.start) = (0, self.range.start + 1);
+                if self.range.is_empty() {
+                    self.trim = 0;
+                }
+            }
+            Some(_) => self.skip += 1,
+        }
+        self
     }
 
     /// True if the last commit has events after the page.

@@ -21,9 +21,9 @@ impl<V: ViewStore> Worker<V> {
             }
             let batch = Batch::new(runs);
             let is_full = batch.event_count() >= self.events_per_batch;
-            let start = self.shared.environment.clock.now();
+            let start = self.shared.environment.clock.elapsed();
             let outcome = self.shared.view.apply(&batch).await;
-            let took = self.shared.environment.clock.now().duration_since(start).unsigned_abs();
+            let took = self.shared.environment.clock.elapsed().saturating_sub(start);
             match outcome {
                 Ok(Applied::Done) => {
                     self.backoff = None;

@@ -139,7 +139,7 @@ impl<V: ViewStore> Synchronizer<V> {
             })
             .collect();
         let streams: Arc<[StreamName]> = targets.iter().map(|target| target.stream.clone()).collect();
-        let start = shared.environment.clock.now();
+        let start = shared.environment.clock.elapsed();
         let mut limit = shared.environment.clock.sleep(timeout);
         let mut backoff = shared.settings.retry.start();
         let mut seen = vec![StreamPosition::default(); targets.len()];
@@ -201,11 +201,11 @@ impl<V: ViewStore> Synchronizer<V> {
                 },
             }
         }
-        let waited = shared.environment.clock.now().duration_since(start);
+        let waited = shared.environment.clock.elapsed().saturating_sub(start);
         let missing = targets.into_iter().zip(seen).filter(|(target, seen)| !target.is_met(seen));
         Err(AtLeastError::Stale(Stale {
             view: shared.view.definition().to_string(),
-            waited: Duration::try_from(waited).unwrap_or_default(),
+            waited,
             missing: missing
                 .map(|(Target { stream, wanted, reason, .. }, seen)| MissingStream {
                     stream,

@@ -96,6 +96,7 @@ mod tests {
         Arc::new(Commit {
             key: StreamName::new("a", "1").unwrap(),
             first,
+            previous: None,
             time: jiff::Timestamp::UNIX_EPOCH,
             metadata: Metadata::new(CommitId(uuid::Uuid::from_u128(first.into()))),
             payloads: Vec1::try_from_vec(vec![(); events]).unwrap(),

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::commit::CommitId;
 use crate::stream::{InvalidStreamName, Sequence, StreamKey, StreamName, Zone};
 
 /// Set of (stream, sequence) that an answer was built from, with at most one sequence for each stream.
@@ -16,17 +17,28 @@ use crate::stream::{InvalidStreamName, Sequence, StreamKey, StreamName, Zone};
 /// Tokens form a lattice. [`join`](Token::join) takes the greater sequence of each stream; it is associative,
 /// commutative and idempotent, and its unit is the empty token. The order is partial: `a <= b` iff `a.join(b) == b`.
 ///
-/// A token is *trusted* if this process made it from a read or a write, or if its signature is valid. Equality ignores
-/// this property. A join is trusted if both sides are. An untrusted token costs a writer a read, because an invented sequence could leave a
-/// hole in a stream.
+/// A token is *trusted* if this process made it from a read or a write, or if its signature is valid. A join is trusted
+/// if both sides are. An untrusted token costs a writer a read, because an invented sequence could be ahead of its stream.
+///
+/// A token also carries the id of the commit that ends at each sequence, if its maker knew it. A writer that gets the
+/// token notices with it that the storage has another history of the stream. Equality and order ignore the ids and the
+/// trust. The serde form has the sequences only; the text of a [`TokenCodec`](super::TokenCodec) has the ids too.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "Positions", into = "Positions")]
+#[serde(from = "Sequences", into = "Sequences")]
 pub struct Token {
-    positions: Positions,
+    pub(super) positions: BTreeMap<StreamName, Position>,
     trusted: bool,
 }
 
-pub(super) type Positions = BTreeMap<StreamName, (u64, Zone)>;
+/// Sequence of one stream in a token, and the commit that ends there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) at: TokenPosition,
+    pub(super) commit_id: Option<CommitId>,
+}
+
+/// Serde form of a token: number and zone for each stream.
+type Sequences = BTreeMap<StreamName, (u64, Zone)>;
 
 /// Sequence of one stream in a token, for any sequence type: its number, and the zone that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,17 +75,16 @@ impl Token {
     /// [`InvalidStreamName`] if the key is not a valid stream name.
     pub fn claimed<K: StreamKey, S: Sequence>(key: &K, sequence: S) -> Result<Self, InvalidStreamName> {
         let name = StreamName::of(key)?;
-        Ok(Self {
-            positions: Positions::from([(name, (sequence.number(), sequence.zone()))]),
-            trusted: false,
-        })
+        let position = Position { at: TokenPosition::of(sequence), commit_id: None };
+        Ok(Self { positions: BTreeMap::from([(name, position)]), trusted: false })
     }
 
-    /// Returns a trusted token of one stream that this process read or wrote; empty if `sequence` is `None`.
-    pub(crate) fn seen<S: Sequence>(name: StreamName, sequence: Option<S>) -> Self {
-        let positions =
-            sequence.map(|sequence| (name, (sequence.number(), sequence.zone()))).into_iter().collect();
-        Self { positions, trusted: true }
+    /// Returns a trusted token of one stream that this process read or wrote: its sequence, and the commit that ends
+    /// there. Empty if there is no sequence.
+    pub(crate) fn seen<S: Sequence>(name: StreamName, end: Option<(S, Option<CommitId>)>) -> Self {
+        let position =
+            end.map(|(sequence, commit_id)| Position { at: TokenPosition::of(sequence), commit_id });
+        Self { positions: position.map(|position| (name, position)).into_iter().collect(), trusted: true }
     }
 
     /// Marks the token as trusted. The caller vouches that each sequence is stored and is the last of a commit. A writer
@@ -108,13 +119,23 @@ impl Token {
     /// Returns the sequence of the stream of `key`; `None` if the token does not name the stream, or if type `S` has no
     /// such sequence.
     pub fn sequence<S: Sequence, K: StreamKey>(&self, key: &K) -> Option<S> {
-        let (number, zone) = *self.positions.get(&StreamName::of(key).ok()?)?;
+        let TokenPosition { number, zone } = self.position(key)?;
         S::from_parts(number, zone)
+    }
+
+    /// Returns the parts of the sequence of the stream of `key`, also if no sequence type has them.
+    pub fn position<K: StreamKey>(&self, key: &K) -> Option<TokenPosition> {
+        Some(self.positions.get(&StreamName::of(key).ok()?)?.at)
+    }
+
+    /// Returns the id of the commit that ends at the sequence of the stream of `key`, if the token carries it.
+    pub fn commit_id<K: StreamKey>(&self, key: &K) -> Option<CommitId> {
+        self.positions.get(&StreamName::of(key).ok()?)?.commit_id
     }
 
     /// Returns the streams and their sequences, ordered by stream name.
     pub fn positions(&self) -> impl ExactSizeIterator<Item = (&StreamName, TokenPosition)> {
-        self.positions.iter().map(|(name, &(number, zone))| (name, TokenPosition { number, zone }))
+        self.positions.iter().map(|(name, position)| (name, position.at))
     }
 
     /// Returns the token with the greater sequence of each stream of both tokens.
@@ -136,20 +157,20 @@ impl Token {
         other
             .positions
             .iter()
-            .all(|(name, position)| self.positions.get(name).is_some_and(|known| known >= position))
+            .all(|(name, position)| self.positions.get(name).is_some_and(|known| known.at >= position.at))
     }
 }
 
 /// The empty token, which is always trusted.
 impl Default for Token {
     fn default() -> Self {
-        Self { positions: Positions::new(), trusted: true }
+        Self { positions: BTreeMap::new(), trusted: true }
     }
 }
 
 impl PartialEq for Token {
     fn eq(&self, other: &Self) -> bool {
-        self.positions == other.positions
+        self.positions().eq(other.positions())
     }
 }
 
@@ -166,14 +187,24 @@ impl PartialOrd for Token {
     }
 }
 
-impl From<Positions> for Token {
-    fn from(positions: Positions) -> Self {
+impl From<BTreeMap<StreamName, Position>> for Token {
+    fn from(positions: BTreeMap<StreamName, Position>) -> Self {
         Self { positions, trusted: false }
     }
 }
 
-impl From<Token> for Positions {
+impl From<Sequences> for Token {
+    fn from(sequences: Sequences) -> Self {
+        let position =
+            |(name, (number, zone))| (name, Position { at: TokenPosition { number, zone }, commit_id: None });
+        Self::from(sequences.into_iter().map(position).collect::<BTreeMap<_, _>>())
+    }
+}
+
+impl From<Token> for Sequences {
     fn from(token: Token) -> Self {
-        token.positions
+        let sequence =
+            |(name, position): (StreamName, Position)| (name, (position.at.number, position.at.zone));
+        token.positions.into_iter().map(sequence).collect()
     }
 }

@@ -1,17 +1,22 @@
 //! Text form of tokens, which is safe in an HTTP header. No other file knows its layout.
 //!
-//! The text is `1.PAYLOAD`, or `1.PAYLOAD.KEYID.MAC` with a signature. The payload is base64url (RFC 4648 §5, without
-//! padding) of the postcard encoding of `[(name, number, zone)]`, ascending by name. The MAC is base64url of
-//! HMAC-SHA-256 (RFC 2104) over the text before the last dot. Equal tokens have equal texts.
+//! The text is `2.PAYLOAD`, or `2.PAYLOAD.KEYID.MAC` with a signature. The payload is base64url (RFC 4648 §5, without
+//! padding) of the postcard encoding of `[(name, number, zone, commit id)]`, ascending by name. The commit id is optional,
+//! and absent without a signature. The MAC is base64url of HMAC-SHA-256 (RFC 2104) over the text before the last dot.
+//! Texts of version 1, written by eventsrc 0.1, are read too; their entries have no commit id.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::DeserializeOwned;
 use sha2::Sha256;
+use uuid::Uuid;
 
-use super::set::{Positions, Token};
+use super::set::{Position, Token, TokenPosition};
+use crate::commit::CommitId;
 use crate::stream::{StreamName, Zone};
 
 /// Encodes tokens as text and decodes them, with or without signatures. The text is limited to 4096 bytes by default.
@@ -57,8 +62,14 @@ impl TokenCodec {
     /// [`TokenError::TooLarge`] if the text exceeds the limit. Encode a token of fewer streams: those that the reader
     /// needs.
     pub fn encode(&self, token: &Token) -> Result<String, TokenError> {
-        let entries: Vec<_> =
-            token.positions().map(|(name, at)| (name.as_str(), at.number, at.zone)).collect();
+        let entries: Vec<_> = token
+            .positions
+            .iter()
+            .map(|(name, Position { at, commit_id })| {
+                let id = commit_id.filter(|_| !self.keys.is_empty());
+                (name.as_str(), at.number, at.zone, id.map(|id| id.0.into_bytes()))
+            })
+            .collect();
         let payload =
             postcard::to_allocvec(&entries).map_err(|_| TokenError::Malformed("it cannot be encoded"))?;
         let mut text = format!("{VERSION}.{}", URL_SAFE_NO_PAD.encode(payload));
@@ -78,7 +89,7 @@ impl TokenCodec {
     pub fn decode(&self, text: &str) -> Result<Token, TokenError> {
         self.check_size(text.len())?;
         let (version, rest) = text.split_once('.').ok_or(TokenError::Malformed("it has no parts"))?;
-        if version != VERSION {
+        if ![VERSION, WITHOUT_IDS].contains(&version) {
             return Err(if version.parse::<u32>().is_ok() {
                 TokenError::UnknownVersion(version.into())
             } else {
@@ -93,7 +104,7 @@ impl TokenCodec {
             (Some(id), Some(mac), None) => self.verify(text, id, mac)?,
             _ => return Err(TokenError::Malformed("it has a wrong number of parts")),
         };
-        let positions = decode_payload(payload)?;
+        let positions = decode_payload(payload, version == VERSION)?;
         Ok(if trusted { Token::from(positions).vouched() } else { Token::from(positions) })
     }
 
@@ -115,19 +126,35 @@ impl TokenCodec {
     }
 }
 
-const VERSION: &str = "1";
+/// Version that this codec writes.
+const VERSION: &str = "2";
 
-fn decode_payload(payload: &str) -> Result<Positions, TokenError> {
+/// Version of eventsrc 0.1, whose entries have no commit ids.
+const WITHOUT_IDS: &str = "1";
+
+fn decode_payload(payload: &str, with_ids: bool) -> Result<BTreeMap<StreamName, Position>, TokenError> {
     let bytes = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Malformed("it is not base64url"))?;
-    let (entries, rest) = postcard::take_from_bytes::<Vec<(StreamName, u64, Zone)>>(&bytes)
-        .map_err(|_| TokenError::Malformed("it is truncated or is not a token"))?;
+    let (entries, rest) = if with_ids {
+        take_entries::<(StreamName, u64, Zone, Option<[u8; 16]>)>(&bytes)?
+    } else {
+        let (entries, rest) = take_entries::<(StreamName, u64, Zone)>(&bytes)?;
+        (entries.into_iter().map(|(name, number, zone)| (name, number, zone, None)).collect(), rest)
+    };
     if !rest.is_empty() {
         return Err(TokenError::Malformed("it has bytes after its end"));
     }
-    if !entries.is_sorted_by(|(a, ..), (b, ..)| a < b) || entries.iter().any(|(_, number, _)| *number == 0) {
+    if !entries.is_sorted_by(|(a, ..), (b, ..)| a < b) || entries.iter().any(|(_, number, ..)| *number == 0) {
         return Err(TokenError::Malformed("its entries are not in order"));
     }
-    Ok(entries.into_iter().map(|(name, number, zone)| (name, (number, zone))).collect())
+    let position = |(name, number, zone, id): (StreamName, u64, Zone, Option<[u8; 16]>)| {
+        let commit_id = id.map(|bytes| CommitId(Uuid::from_bytes(bytes)));
+        (name, Position { at: TokenPosition { number, zone }, commit_id })
+    };
+    Ok(entries.into_iter().map(position).collect())
+}
+
+fn take_entries<T: DeserializeOwned>(bytes: &[u8]) -> Result<(Vec<T>, &[u8]), TokenError> {
+    postcard::take_from_bytes(bytes).map_err(|_| TokenError::Malformed("it is truncated or is not a token"))
 }
 
 impl TokenKey {

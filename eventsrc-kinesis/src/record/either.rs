@@ -99,7 +99,7 @@ mod tests {
     fn commit<K, E>(key: K, payload: E) -> Change<K, u64, E> {
         let metadata = Metadata::new(CommitId(Uuid::from_u128(1)));
         let (time, payloads) = (Timestamp::UNIX_EPOCH, vec1![payload]);
-        Change::Commit(Arc::new(Commit { key, first: 1, time, metadata, payloads }))
+        Change::Commit(Arc::new(Commit { key, first: 1, previous: None, time, metadata, payloads }))
     }
 
     fn decode(

@@ -1,9 +1,10 @@
 //! Statements on commits.
 
+use eventsrc_core::backend::EncodedCommit;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::columns::{CommitRow, HeadRow, PageRow};
+use super::columns::{COMMIT, HEAD_COLUMNS, HeadRow, PageRow};
 use super::insert_result::InsertResult;
 use super::scan_cursor::ScanCursor;
 use super::stream_location::StreamLocation;
@@ -17,15 +18,11 @@ use crate::settings::Settings;
 pub(crate) struct EventLayout {
     put: String,
     find_conflicts: String,
-    head: String,
+    recent: String,
     stream_page: String,
     segment_page: String,
     heads_page: String,
 }
-
-/// Columns of a commit, in the order of [`CommitRow::read`].
-const COMMIT: &str =
-    "number, zone, count, time, commit_id, version, payload_text, payload_bytes, lengths, metadata";
 
 /// Commits of the stream in `given`.
 const OWN: &str = "
@@ -33,17 +30,21 @@ const OWN: &str = "
     WHERE own.bucket = given.bucket AND own.category = given.category AND own.id = given.id";
 
 /// Head of the stream in `given`.
-const HEAD: &str = "SELECT number + (count - 1) AS number, zone, time {own} ORDER BY own.number DESC LIMIT 1";
+const HEAD: &str = "SELECT {head_columns} {own} ORDER BY own.number DESC LIMIT 1";
 
 /// Last commit of the stream in `given` that does not begin after the number in `given`.
 const EXISTING: &str =
     "SELECT {commit} {own} AND own.number <= given.number ORDER BY own.number DESC LIMIT 1";
 
+/// True if the commit in `given` directly follows the head of its stream, and names it or no previous commit.
+const FOLLOWS: &str = "given.number - 1 = coalesce(given.head_number, 0)
+    AND (given.previous IS NULL OR given.previous IS NOT DISTINCT FROM given.head_commit_id)";
+
 /// Conditional write of commits of different streams: inserts each commit that directly follows the head of its stream.
 ///
-/// Returns a row without a head for each inserted commit, and a row with head and existing commit for each that does not
-/// follow its head. It returns no row for a commit that lost a race against a transaction that this statement does not
-/// see yet.
+/// Returns a row for each inserted commit, and a row with the head, if there is one, and the existing commit for each that
+/// does not follow. It returns no row for a commit that lost a race against a transaction that this statement does not
+/// see yet. No commit is inserted after a head that the statement does not see, so no race leaves a hole.
 ///
 /// The head is mostly right before the commit or after it, so the statement looks there first. A search in the whole of
 /// a long stream reads a whole page of the index.
@@ -52,37 +53,40 @@ const EXISTING: &str =
 const PUT: &str = "
     WITH given AS MATERIALIZED (
         SELECT given.*, coalesce(near.number, head.number) AS head_number, coalesce(near.zone, head.zone) AS head_zone,
-            coalesce(near.time, head.time) AS head_time
+            coalesce(near.time, head.time) AS head_time, coalesce(near.commit_id, head.commit_id) AS head_commit_id
         FROM unnest(
             $1::smallint[], $2::text[], $3::text[], $4::bigint[], $5::integer[], $6::integer[], $7::bigint[],
-            $8::uuid[], $9::bigint[], $10::text[], $11::bytea[], $12::bytea[], $13::text[]
+            $8::uuid[], $9::uuid[], $10::bigint[], $11::text[], $12::bytea[], $13::bytea[], $14::text[]
         ) WITH ORDINALITY AS given (bucket, category, id, {commit}, place)
         LEFT JOIN LATERAL (
-            SELECT number + (count - 1) AS number, zone, time {own} AND own.number >= given.number - 4
-            ORDER BY own.number DESC LIMIT 1
+            SELECT {head_columns} {own} AND own.number >= given.number - 4 ORDER BY own.number DESC LIMIT 1
         ) AS near ON true
         LEFT JOIN LATERAL (
-            SELECT number + (count - 1) AS number, zone, time {own} AND near.number IS NULL AND given.number > 1
-            ORDER BY own.number DESC LIMIT 1
+            SELECT {head_columns} {own} AND near.number IS NULL AND given.number > 1 ORDER BY own.number DESC LIMIT 1
         ) AS head ON true
     ), stored AS (
         INSERT INTO {schema}.commits (bucket, category, id, {commit})
-        SELECT bucket, category, id, {commit} FROM given
-        WHERE number - 1 = coalesce(head_number, number - 1) ORDER BY place
+        SELECT bucket, category, id, {commit} FROM given WHERE {follows} ORDER BY place
         ON CONFLICT DO NOTHING RETURNING category, id
     )
-    SELECT category, id, NULL AS head_number, NULL AS head_zone, NULL AS head_time,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM stored
+    SELECT category, id, true AS is_stored, NULL AS head_number, NULL AS head_zone, NULL AS head_time,
+        NULL AS head_commit_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM stored
     UNION ALL
-    SELECT category, id, head_number, head_zone, head_time, existing.*
-    FROM given LEFT JOIN LATERAL ({existing}) AS existing ON true
-    WHERE given.number - 1 <> head_number";
+    SELECT category, id, false, head_number, head_zone, head_time, head_commit_id, existing.*
+    FROM given LEFT JOIN LATERAL ({existing}) AS existing ON given.number <= given.head_number
+    WHERE NOT ({follows})";
 
 /// Heads of the streams of commits, and existing commits, in the columns of [`PUT`].
 const FIND_CONFLICTS: &str = "
-    SELECT category, id, head.number, head.zone, head.time, existing.*
+    SELECT category, id, false, head.number, head.zone, head.time, head.commit_id, existing.*
     FROM unnest($1::smallint[], $2::text[], $3::text[], $4::bigint[]) AS given (bucket, category, id, number)
-    JOIN LATERAL ({head}) AS head ON true LEFT JOIN LATERAL ({existing}) AS existing ON true";
+    JOIN LATERAL ({head}) AS head ON true
+    LEFT JOIN LATERAL ({existing}) AS existing ON given.number <= head.number";
+
+/// Heads after each of the last $4 commits of a stream, newest first.
+const RECENT: &str = "
+    SELECT {head_columns} FROM {schema}.commits AS own
+    WHERE own.bucket = $1 AND own.category = $2 AND own.id = $3 ORDER BY own.number DESC LIMIT $4";
 
 /// Condition for the commits of a stream, from the one that holds the number $4.
 const IN_STREAM: &str = "
@@ -106,7 +110,7 @@ const HEADS_PAGE: &str = "
             AND own.bucket < $4 ORDER BY own.bucket, own.category, own.id LIMIT 1
         ) AS next
     )
-    SELECT bucket, category, given.id, head.number, head.zone, head.time
+    SELECT bucket, category, given.id, head.number, head.zone, head.time, head.commit_id
     FROM (SELECT * FROM given LIMIT {commits_per_page}) AS given, LATERAL ({head}) AS head";
 
 impl EventLayout {
@@ -118,6 +122,7 @@ impl EventLayout {
         let bytes_per_page = settings.bytes_per_page.max(1).to_string();
         let fill = |sql: &str| {
             let sql = sql.replace("{head}", HEAD).replace("{existing}", EXISTING).replace("{own}", OWN);
+            let sql = sql.replace("{follows}", FOLLOWS).replace("{head_columns}", HEAD_COLUMNS);
             let sql = sql.replace("{commit}", COMMIT).replace("{commits_per_page}", &commits_per_page);
             in_schema(&sql, schema)
         };
@@ -136,35 +141,42 @@ impl EventLayout {
         Self {
             put: fill(PUT),
             find_conflicts: fill(FIND_CONFLICTS),
-            head: fill("SELECT head.* FROM (SELECT $1::smallint, $2::text, $3::text) AS given (bucket, category, id),
-                 LATERAL ({head}) AS head"),
+            recent: fill(RECENT),
             stream_page: page(COMMIT, "number", IN_STREAM),
-            segment_page: page(&format!("{COMMIT}, bucket, category, id"), "bucket, category, id, number", IN_SEGMENT),
+            segment_page: page(
+                &format!("{COMMIT}, bucket, category, id"),
+                "bucket, category, id, number",
+                IN_SEGMENT,
+            ),
             heads_page: fill(HEADS_PAGE),
         }
     }
 
-    /// Inserts `commits`, which are of different streams and sorted by [`StreamLocation`]. Returns one result for each;
+    /// Inserts `commits`, which are of different streams, sorted by [`StreamLocation`] and in range of the columns (see
+    /// [`encode`](crate::rows::encode)). Returns one result for each;
     /// `None` if only [`find_conflicts`](EventLayout::find_conflicts) can determine it.
     pub(crate) async fn put(
         &self,
         connections: &Connections,
-        commits: &[(&StreamLocation, &CommitRow)],
+        commits: &[(&StreamLocation, &EncodedCommit<'static>)],
     ) -> Result<Vec<Option<InsertResult>>, Failure> {
         let all = || commits.iter().copied();
-        let parameters: [&(dyn ToSql + Sync); 13] = [
+        let parameters: [&(dyn ToSql + Sync); 14] = [
             &all().map(|(stream, _)| stream.bucket).collect::<Vec<_>>(),
             &all().map(|(stream, _)| stream.name.category()).collect::<Vec<_>>(),
             &all().map(|(stream, _)| stream.name.id()).collect::<Vec<_>>(),
-            &all().map(|(_, commit)| commit.number).collect::<Vec<_>>(),
+            &all().map(|(_, commit)| commit.number as i64).collect::<Vec<_>>(),
             &all().map(|(_, commit)| i32::from(commit.zone)).collect::<Vec<_>>(),
-            &all().map(|(_, commit)| commit.count).collect::<Vec<_>>(),
+            &all().map(|(_, commit)| commit.count as i32).collect::<Vec<_>>(),
             &all().map(|(_, commit)| commit.time).collect::<Vec<_>>(),
             &all().map(|(_, commit)| commit.commit_id).collect::<Vec<_>>(),
+            &all().map(|(_, commit)| commit.previous).collect::<Vec<_>>(),
             &all().map(|(_, commit)| i64::from(commit.version)).collect::<Vec<_>>(),
-            &all().map(|(_, commit)| commit.payloads.as_text()).collect::<Vec<_>>(),
-            &all().map(|(_, commit)| commit.payloads.as_binary()).collect::<Vec<_>>(),
-            &all().map(|(_, commit)| commit.lengths.as_deref()).collect::<Vec<_>>(),
+            &all().map(|(_, commit)| text(commit)).collect::<Vec<_>>(),
+            &all().map(|(_, commit)| (!commit.text).then_some(&*commit.payloads)).collect::<Vec<_>>(),
+            &all()
+                .map(|(_, commit)| Some(&*commit.lengths).filter(|all| !all.is_empty()))
+                .collect::<Vec<_>>(),
             &all().map(|(_, commit)| commit.metadata.as_deref()).collect::<Vec<_>>(),
         ];
         let rows = connections.query("cannot store", &self.put, &parameters).await?;
@@ -176,29 +188,31 @@ impl EventLayout {
     pub(crate) async fn find_conflicts(
         &self,
         connections: &Connections,
-        commits: &[(&StreamLocation, &CommitRow)],
+        commits: &[(&StreamLocation, &EncodedCommit<'static>)],
     ) -> Result<Vec<Option<InsertResult>>, Failure> {
         let all = || commits.iter().copied();
         let parameters: [&(dyn ToSql + Sync); 4] = [
             &all().map(|(stream, _)| stream.bucket).collect::<Vec<_>>(),
             &all().map(|(stream, _)| stream.name.category()).collect::<Vec<_>>(),
             &all().map(|(stream, _)| stream.name.id()).collect::<Vec<_>>(),
-            &all().map(|(_, commit)| commit.number).collect::<Vec<_>>(),
+            &all().map(|(_, commit)| commit.number as i64).collect::<Vec<_>>(),
         ];
         let rows = connections.query("cannot read", &self.find_conflicts, &parameters).await?;
         let streams: Vec<_> = all().map(|(stream, _)| stream).collect();
         InsertResult::read_all(&rows, &streams).map_err(cannot_read)
     }
 
-    /// Head of `stream`.
-    pub(crate) async fn head(
+    /// Heads after each of the last `count` commits of `stream`, newest first.
+    pub(crate) async fn recent(
         &self,
         connections: &Connections,
         stream: &StreamLocation,
-    ) -> Result<Option<HeadRow>, Failure> {
+        count: i64,
+    ) -> Result<Vec<HeadRow>, Failure> {
         let (category, id) = stream.parts();
-        let rows = connections.query("cannot read", &self.head, &[&stream.bucket, &category, &id]).await?;
-        rows.first().map(|row| HeadRow::read(row, 0)).transpose().map_err(cannot_read)
+        let parameters: [&(dyn ToSql + Sync); 4] = [&stream.bucket, &category, &id, &count];
+        let rows = connections.query("cannot read", &self.recent, &parameters).await?;
+        rows.iter().map(|row| HeadRow::read(row, 0)).collect::<Result<_, _>>().map_err(cannot_read)
     }
 
     /// Page of the commits of `stream`, from the one that holds the number `from`.
@@ -244,6 +258,13 @@ impl EventLayout {
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(cannot_read)
     }
+}
+
+/// Payloads of a commit that has text.
+fn text<'a>(commit: &'a EncodedCommit<'static>) -> Option<&'a str> {
+    commit
+        .text
+        .then(|| std::str::from_utf8(&commit.payloads).expect("the text was checked when it was encoded"))
 }
 
 fn cannot_read(error: tokio_postgres::Error) -> Failure {

@@ -1,8 +1,11 @@
 //! Answer of the database to an inserted commit.
 
+use std::sync::Arc;
+
+use eventsrc_core::backend::EncodedCommit;
 use tokio_postgres::{Error, Row};
 
-use super::columns::{CommitRow, HeadRow};
+use super::columns::{HeadRow, read_commit, to_owned};
 use super::stream_location::StreamLocation;
 
 /// Answer of the database to an inserted commit.
@@ -12,11 +15,11 @@ pub(crate) enum InsertResult {
     Inserted,
     /// The commit is not stored.
     NotInserted {
-        /// Head of the stream.
-        head: HeadRow,
-        /// Last commit of the stream that does not begin after the rejected one; `None` if there is none that can be
-        /// read.
-        existing: Option<CommitRow>,
+        /// Head of the stream; `None` if it has no events.
+        head: Option<HeadRow>,
+        /// Last commit of the stream that does not begin after the rejected one, if the stream reaches that far; `None` if
+        /// there is none that can be read.
+        existing: Option<Arc<EncodedCommit<'static>>>,
     },
 }
 
@@ -38,8 +41,14 @@ impl InsertResult {
     }
 
     fn read(row: &Row) -> Result<Self, Error> {
-        let Some(_) = row.try_get::<_, Option<i64>>(2)? else { return Ok(Self::Inserted) };
-        let existing = row.try_get::<_, Option<i64>>(5)?.and_then(|_| CommitRow::read(row, 5).ok());
-        Ok(Self::NotInserted { head: HeadRow::read(row, 2)?, existing })
+        if row.try_get(2)? {
+            return Ok(Self::Inserted);
+        }
+        let head = match row.try_get::<_, Option<i64>>(3)? {
+            None => None,
+            Some(_) => Some(HeadRow::read(row, 3)?),
+        };
+        let existing = row.try_get::<_, Option<i64>>(7)?.and_then(|_| read_commit(row, 7).ok());
+        Ok(Self::NotInserted { head, existing: existing.map(to_owned).map(Arc::new) })
     }
 }

@@ -3,7 +3,7 @@
 use crate::migration::Part;
 
 /// Tables of events and snapshots.
-pub(crate) const PART: Part = Part { name: "events", migrations: &[VERSION_1], grants: GRANTS };
+pub(crate) const PART: Part = Part { name: "events", migrations: &[VERSION_1, VERSION_2], grants: GRANTS };
 
 const VERSION_1: &str = r#"
     CREATE TABLE {schema}.commits (
@@ -46,6 +46,16 @@ const VERSION_1: &str = r#"
         PRIMARY KEY (name, key, fold_version, number, zone)
     );
 "#;
+
+/// A process of version 1 that is already connected goes on: it names the columns that it reads and writes, and these are
+/// not among them.
+const VERSION_2: &str = "
+    ALTER TABLE {schema}.commits ADD COLUMN previous uuid;  -- NULL: the first commit, unknown, or stored by version 1
+    ALTER TABLE {schema}.cached
+        ADD COLUMN commit_id uuid,          -- NULL: stored by version 1
+        ADD COLUMN commit_number bigint;    -- number that commit_id belongs to; version 1 changes only the other number
+    ALTER TABLE {schema}.epochs ADD COLUMN commit_id uuid;  -- NULL: stored by version 1
+";
 
 const GRANTS: &str = "
     REVOKE ALL ON {schema}.commits, {schema}.cached, {schema}.epochs FROM {role};

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::text_or_bytes::TextOrBytes;
 use crate::connections::Connections;
@@ -19,24 +20,29 @@ pub(crate) struct SnapshotLayout {
 }
 
 /// Columns of a snapshot, in the order of [`SnapshotRow::read`].
-const SNAPSHOT: &str = "number, zone, time, version, value_text, value_bytes";
+const SNAPSHOT: &str = "number, zone, time, version, value_text, value_bytes, commit_id";
 
-const VALUES: &str = "(name, key, fold_version, {snapshot}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+/// Columns of a snapshot in the table of cached ones. A process of version 1 of the tables replaces a snapshot and leaves
+/// the commit id of the replaced one.
+const CACHED: &str = "number, zone, time, version, value_text, value_bytes,
+    CASE WHEN commit_number = number THEN commit_id END AS commit_id";
 
 const PUT_CACHED: &str = "
-    INSERT INTO {schema}.cached AS own {values} ON CONFLICT (name, key, fold_version) DO UPDATE
-    SET ({snapshot}) = ROW (excluded.number, excluded.zone, excluded.time, excluded.version,
-        excluded.value_text, excluded.value_bytes)
+    INSERT INTO {schema}.cached AS own (name, key, fold_version, {snapshot}, commit_number)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $4) ON CONFLICT (name, key, fold_version) DO UPDATE
+    SET ({snapshot}, commit_number) = ROW (excluded.number, excluded.zone, excluded.time, excluded.version,
+        excluded.value_text, excluded.value_bytes, excluded.commit_id, excluded.commit_number)
     WHERE (own.number, own.zone) <= (excluded.number, excluded.zone)";
 
 const PUT_EPOCH: &str = "
-    INSERT INTO {schema}.epochs {values} ON CONFLICT (name, key, fold_version, number, zone) DO UPDATE
-    SET (time, version, value_text, value_bytes)
-        = ROW (excluded.time, excluded.version, excluded.value_text, excluded.value_bytes)";
+    INSERT INTO {schema}.epochs (name, key, fold_version, {snapshot})
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name, key, fold_version, number, zone) DO UPDATE
+    SET (time, version, value_text, value_bytes, commit_id)
+        = ROW (excluded.time, excluded.version, excluded.value_text, excluded.value_bytes, excluded.commit_id)";
 
 /// First or last snapshot of a key in both tables. Each half is one search in a primary key.
 const FIND: &str = "
-    (SELECT {snapshot} FROM {schema}.cached WHERE {condition})
+    (SELECT {cached} FROM {schema}.cached WHERE {condition})
     UNION ALL
     (SELECT {snapshot} FROM {schema}.epochs WHERE {condition} ORDER BY number {order}, zone {order} LIMIT 1)
     ORDER BY number {order}, zone {order} LIMIT 1";
@@ -49,7 +55,7 @@ impl SnapshotLayout {
     /// Statements for the tables in `schema`.
     pub(crate) fn new(schema: &Identifier) -> Self {
         let fill =
-            |sql: &str| in_schema(&sql.replace("{values}", VALUES).replace("{snapshot}", SNAPSHOT), schema);
+            |sql: &str| in_schema(&sql.replace("{cached}", CACHED).replace("{snapshot}", SNAPSHOT), schema);
         let find = |condition, order| fill(&FIND.replace("{condition}", condition).replace("{order}", order));
         Self {
             put_cached: fill(PUT_CACHED),
@@ -118,12 +124,13 @@ async fn put(
     key: &SnapshotKey,
     snapshot: &SnapshotRow,
 ) -> Result<(), Failure> {
-    let SnapshotRow { number, zone, time, version, value } = snapshot;
+    let SnapshotRow { number, zone, time, commit_id, version, value } = snapshot;
     let [name, key, fold_version] = key.parameters();
     let text = value.as_ref().and_then(TextOrBytes::as_text);
     let binary = value.as_ref().and_then(TextOrBytes::as_binary);
-    let parameters: [&(dyn ToSql + Sync); 9] =
-        [name, key, fold_version, number, &i32::from(*zone), time, &i64::from(*version), &text, &binary];
+    let (zone, version) = (i32::from(*zone), i64::from(*version));
+    let parameters: [&(dyn ToSql + Sync); 10] =
+        [name, key, fold_version, number, &zone, time, &version, &text, &binary, commit_id];
     connections.query("cannot store the snapshot", statement, &parameters).await.map(drop)
 }
 
@@ -157,6 +164,8 @@ pub(crate) struct SnapshotRow {
     pub(crate) zone: u16,
     /// Microseconds since 1970.
     pub(crate) time: i64,
+    /// Id of the commit that ends there; `None` if version 1 of the tables stored the snapshot.
+    pub(crate) commit_id: Option<Uuid>,
     /// Version of the value.
     pub(crate) version: u32,
     /// `None` for a deleted value.
@@ -172,6 +181,7 @@ impl SnapshotRow {
             time: row.try_get(2)?,
             version: row.try_get::<_, i64>(3)?.try_into()?,
             value: TextOrBytes::read(row, 4)?,
+            commit_id: row.try_get(6)?,
         })
     }
 }

@@ -22,12 +22,8 @@ impl TextOrBytes {
         if !is_text {
             return Ok(Self::Binary(bytes));
         }
-        let text = String::from_utf8(bytes)?;
-        if text.contains('\0') {
-            Err("it contains U+0000, which Postgres text cannot hold".into())
-        } else {
-            Ok(Self::Text(text))
-        }
+        check_text(&bytes)?;
+        Ok(Self::Text(String::from_utf8(bytes)?))
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
@@ -37,6 +33,18 @@ impl TextOrBytes {
     pub(super) fn as_binary(&self) -> Option<&[u8]> {
         if let Self::Binary(bytes) = self { Some(bytes) } else { None }
     }
+}
+
+/// Checks that Postgres can store `bytes` as text.
+///
+/// # Errors
+///
+/// [`Unreadable`] if the text is not UTF-8 or contains U+0000, which Postgres rejects.
+pub(crate) fn check_text(bytes: &[u8]) -> Result<(), Unreadable> {
+    if std::str::from_utf8(bytes)?.contains('\0') {
+        return Err("it contains U+0000, which Postgres text cannot hold".into());
+    }
+    Ok(())
 }
 
 impl<T, B> TextOrBytes<T, B> {

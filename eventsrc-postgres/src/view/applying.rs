@@ -13,7 +13,6 @@ use super::inner::ViewInner;
 use super::layout::{self, LockMode, PositionChangeRows, PreparedStatements};
 use super::open_transaction::{CommitError, OpenTransaction};
 use super::rows;
-use super::transaction::Transaction;
 use crate::failure::Failure;
 
 /// Number of times that a batch is tried if a statement failed and the code did not return its error.
@@ -50,7 +49,8 @@ where
         }
         let mut attempts = 0;
         loop {
-            match self.attempt(batch, &changes).await? {
+            let attempt = self.in_transaction("apply", |open| self.attempt(open, batch, &changes));
+            match attempt.await? {
                 None => self.wait_for_lock().await?,
                 Some(ApplyOutcome::Answered(applied)) => return Ok(applied),
                 Some(ApplyOutcome::Unexplained(error)) => {
@@ -70,25 +70,24 @@ where
         Ok(layout::wait(connections, &self.cannot("apply"), &self.lock_name).await?)
     }
 
-    /// Returns a transaction that has not begun, and its prepared statements.
-    pub(super) async fn open(
+    /// Prepares the statements of a transaction.
+    pub(super) async fn prepare(
         &self,
+        open: &OpenTransaction,
         verb: &str,
         lock_mode: LockMode,
-    ) -> Result<(OpenTransaction, PreparedStatements), StorageError> {
-        let transaction = Transaction::new(self.postgres.connection().await?);
-        let statements = self.layout.transactions.prepare(&transaction, lock_mode).await;
-        let statements = statements.map_err(self.failure(verb))?;
-        Ok((OpenTransaction::new(transaction), statements))
+    ) -> Result<PreparedStatements, StorageError> {
+        self.layout.transactions.prepare(open, lock_mode).await.map_err(self.failure(verb))
     }
 
     /// Applies `batch` in one transaction; `None` if another transaction holds the view's lock exclusively.
     async fn attempt(
         &self,
+        open: OpenTransaction,
         batch: &Batch<K, S, E>,
         changes: &PositionChangeRows<'_>,
     ) -> Result<Option<ApplyOutcome>, StorageError> {
-        let (open, statements) = self.open("apply", LockMode::Shared).await?;
+        let statements = self.prepare(&open, "apply", LockMode::Shared).await?;
         let begin = open.begin(&statements, &self.lock_name);
         match self.write(&open, &statements, begin, batch, changes).await {
             Ok((mark, Ok(()))) => match open.commit(&statements, &mark).await {

@@ -55,7 +55,7 @@ impl Classification {
 
     fn of_storage(error: &StorageError) -> Self {
         match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Refused => {
+            ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::Refused => {
                 Self::Transient(error.kind(), "a storage that its code uses is not available")
             }
             _ => Self::Permanent,

@@ -98,8 +98,8 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     ///
     /// - After a transient error of tokio-postgres, such as a lost connection, a deadlock or a full disk, the batch is
     ///   retried. The error is recognised as the returned error or as one of its causes, so keep the cause.
-    /// - After a [`StorageError`](eventsrc_core::StorageError) of the kind `Unavailable` or `Refused`, returned or as a
-    ///   cause, the batch is retried as well.
+    /// - After a [`StorageError`](eventsrc_core::StorageError) of the kind `Unavailable`, `Overloaded` or `Refused`, returned
+    ///   or as a cause, the batch is retried as well.
     /// - If a statement failed and the code does not return its error, the batch is tried three times in total.
     fn apply(
         &self,

@@ -80,6 +80,7 @@ mod tests {
                 Arc::new(Commit {
                     key: stream.clone(),
                     first,
+                    previous: None,
                     time: Timestamp::UNIX_EPOCH,
                     metadata: Metadata::new(ids.commit_id(Timestamp::UNIX_EPOCH)),
                     payloads: Vec1::try_from_vec(payloads.into()).unwrap(),

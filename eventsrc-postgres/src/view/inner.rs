@@ -13,12 +13,13 @@ use super::classification::Classification;
 use super::code::{catch_panic, ended_transaction_error};
 use super::contract::View;
 use super::layout::{VersionKey, VersionRow, ViewLayout, begin_reading, is_other_transaction};
-use super::open_transaction::CommitError;
+use super::open_transaction::{CommitError, OpenTransaction};
 use super::table_names;
 use super::transaction::Transaction;
 use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::postgres::Postgres;
+use crate::silence::Silence;
 
 /// Shared state of one version of a view.
 pub(super) struct ViewInner<K, S, E, V> {
@@ -93,6 +94,30 @@ impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
 impl<K, S, E, V> ViewInner<K, S, E, V> {
     pub(super) fn version_key(&self) -> VersionKey<'_> {
         VersionKey { view: self.definition.name(), version: self.definition.version().into() }
+    }
+
+    /// Result of `call` in a transaction that has not begun. `verb` is the action for an error, such as "apply".
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] if there is no connection, or the server does not answer in time: then the outcome is
+    /// unknown.
+    pub(super) async fn in_transaction<T, F>(
+        &self,
+        verb: &str,
+        call: impl FnOnce(OpenTransaction) -> F,
+    ) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        let transaction = Transaction::new(self.postgres.connection().await?);
+        let answer = transaction.answer(call(OpenTransaction::new(transaction.share()))).await;
+        answer.map_err(|silence| self.silence(verb, silence))?
+    }
+
+    /// Error of a server that did not answer in time; `verb` is the failed action.
+    pub(super) fn silence(&self, verb: &str, silence: Silence) -> StorageError {
+        Failure::silent(&self.cannot(verb), silence).into()
     }
 
     /// Context of an error: "cannot `verb` the view users v1".

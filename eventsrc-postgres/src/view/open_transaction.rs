@@ -9,7 +9,8 @@ use super::layout::{BEGIN, COMMIT, PreparedStatements, READ_ONLY, ROLLBACK, Tran
 use super::transaction::Transaction;
 
 /// Transaction that is rolled back when it is dropped before its commit. The drop does not wait for the rollback:
-/// statements of the connection's next user are executed after it.
+/// statements of the connection's next user are executed after it. If the call is dropped before the server has answered,
+/// the connection has no next user unless the rollback is answered soon (see [`Connection`](crate::connection::Connection)).
 pub(super) struct OpenTransaction {
     transaction: Transaction,
     ended: bool,

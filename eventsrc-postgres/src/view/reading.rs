@@ -44,7 +44,8 @@ where
         Q: Future<Output = Result<T, Error>>,
     {
         for _ in 0..MAX_ATTEMPTS {
-            match self.attempt_to_read(streams, &query).await? {
+            let attempt = self.in_transaction("read", |open| self.attempt_to_read(open, streams, &query));
+            match attempt.await? {
                 ReadOutcome::Read(positions, result) => {
                     return Ok((rows::positions_of(streams, &positions)?, result));
                 }
@@ -61,6 +62,7 @@ where
 
     async fn attempt_to_read<T, Q>(
         &self,
+        open: OpenTransaction,
         streams: &[StreamName],
         query: impl Fn(Transaction) -> Q,
     ) -> Result<ReadOutcome<T>, StorageError>
@@ -68,8 +70,7 @@ where
         Q: Future<Output = Result<T, Error>>,
     {
         let serving = self.serving();
-        let transaction = Transaction::new(self.postgres.connection().await?);
-        let was_idle = transaction.was_idle();
+        let was_idle = open.was_idle();
         let failed = |error| {
             let failure = Failure::new(&self.cannot("read"), error);
             if failure.is_connection_lost() && was_idle {
@@ -78,11 +79,10 @@ where
                 Err(failure.into())
             }
         };
-        let statement = match self.layout.positions.prepare_serving(&transaction).await {
+        let statement = match self.layout.positions.prepare_serving(&open).await {
             Ok(statement) => statement,
             Err(error) => return failed(error),
         };
-        let open = OpenTransaction::new(transaction);
         let names = rows::names(streams);
         let (begun, positions, result) = future::join3(
             open.batch_execute(&serving.begin),

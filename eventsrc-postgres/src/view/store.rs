@@ -12,7 +12,7 @@ use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName, Vi
 
 use super::contract::View;
 use super::inner::ViewInner;
-use super::layout::{self, LockMode};
+use super::layout;
 use super::rows;
 use super::transaction::Transaction;
 use crate::postgres::Postgres;
@@ -49,7 +49,7 @@ where
     ///
     /// All statements are pipelined, so a read whose query is one prepared statement takes one round trip. The query may
     /// only read, and must not keep the transaction, which ends with it. The query runs again if an idle connection turns
-    /// out to be broken, or another version takes over.
+    /// out to be broken, or another version takes over. If the read is dropped, the server cancels its statement.
     ///
     /// # Example
     ///
@@ -130,7 +130,9 @@ where
     async fn quarantine(&self, entry: &QuarantinedCommit<S>) -> Result<(), StorageError> {
         let row = rows::quarantine_row(entry)?;
         let connection = self.0.postgres.connection().await?;
-        self.0.layout.records.quarantine(&connection, self.0.version_key(), &row).await.map_err(|error| {
+        let written = self.0.layout.records.quarantine(&connection, self.0.version_key(), &row);
+        let written = connection.answer(written).await.map_err(|silence| self.0.silence("write", silence))?;
+        written.map_err(|error| {
             if layout::misses_the_version(&error) {
                 return self.0.retired().because(error);
             }
@@ -147,32 +149,21 @@ where
     async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
         let connection = self.0.postgres.connection().await?;
         let key = self.0.version_key();
-        let released = self.0.layout.records.release(&connection, key, stream.as_str()).await;
+        let released = self.0.layout.records.release(&connection, key, stream.as_str());
+        let released =
+            connection.answer(released).await.map_err(|silence| self.0.silence("write", silence))?;
         released.map_err(|error| self.0.failure("write")(error).on(stream))
     }
 
     async fn skip(&self, skip: &SkippedCommits<S>) -> Result<bool, StorageError> {
         let Some(row) = rows::skip_row(skip)? else { return Ok(false) };
-        let inner = &*self.0;
-        let failure = |error| inner.failure("write")(error).on(&skip.change.stream);
-        let (open, statements, mark) = loop {
-            let (open, statements) = inner.open("write", LockMode::Shared).await?;
-            match open.begin(&statements, &inner.lock_name).await {
-                Ok(mark) => break (open, statements, mark),
-                Err(error) if layout::is_locked(&error) => drop(open),
-                Err(error) => return Err(failure(error)),
+        loop {
+            let attempt = self.0.in_transaction("write", |open| self.0.attempt_to_skip(open, skip, &row));
+            match attempt.await? {
+                Some(skipped) => return Ok(skipped),
+                None => self.0.wait_for_lock().await?,
             }
-            inner.wait_for_lock().await?;
-        };
-        match inner.layout.records.skip(&open, inner.version_key(), &row).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(error) if layout::misses_the_version(&error) => return Err(inner.retired().because(error)),
-            Err(error) => return Err(failure(error)),
         }
-        let committed = open.commit(&statements, &mark).await;
-        committed.map_err(|error| inner.commit_failure("write", error).on(&skip.change.stream))?;
-        Ok(true)
     }
 
     async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {

@@ -29,8 +29,16 @@ where
         &self,
         catch_up: CatchUp<PostgresView<K, S, E, V>>,
     ) -> Result<TakeOver, StorageError> {
+        self.in_transaction("switch to", |open| self.take_over_in(open, catch_up)).await
+    }
+
+    async fn take_over_in(
+        &self,
+        open: OpenTransaction,
+        catch_up: CatchUp<PostgresView<K, S, E, V>>,
+    ) -> Result<TakeOver, StorageError> {
         let failure = self.failure("switch to");
-        let (open, statements) = self.open("switch to", LockMode::Exclusive).await?;
+        let statements = self.prepare(&open, "switch to", LockMode::Exclusive).await?;
         let mark = self.begin_exclusive(&open, &statements).await.map_err(&failure)?;
         let versions = self.versions_in(&open, "switch to").await?;
         let own = versions.iter().find(|row| row.version == self.version_key().version);

@@ -4,11 +4,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use deadpool_postgres::Object;
 use futures::FutureExt;
 use tokio_postgres::{Client, Error, Statement};
 
-use crate::connections::Connection;
+use crate::connection::Connection;
+use crate::silence::Silence;
 
 /// Transaction in which a view's code writes, or a reader reads. It dereferences to a [`Client`] of tokio-postgres, so all
 /// methods of the client are available.
@@ -38,9 +38,20 @@ impl Transaction {
         Self(Arc::clone(&self.0))
     }
 
+    /// Waits for `answer`, which the statements of a call in this transaction give, unless the server is silent for too
+    /// long. If the call is dropped before the answer, its statement is cancelled.
+    pub(super) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, Silence> {
+        self.0.answer(answer).await
+    }
+
+    /// As [`answer`](Transaction::answer), for a call whose statements may take any time.
+    pub(super) async fn answer_at_any_time<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.0.answer_at_any_time(answer).await
+    }
+
     /// True if the connection was idle in its pool before this transaction.
     pub(super) fn was_idle(&self) -> bool {
-        Object::metrics(&self.0).recycle_count > 0
+        self.0.was_idle()
     }
 
     /// Sends statements after all that were sent before, and does not wait for their answer.
@@ -51,9 +62,7 @@ impl Transaction {
 
     /// Clears the caches of prepared statements of all connections of the pool.
     pub(super) fn clear_statement_caches(&self) {
-        if let Some(pool) = Object::pool(&self.0) {
-            pool.manager().statement_caches.clear();
-        }
+        self.0.clear_statement_caches();
     }
 }
 

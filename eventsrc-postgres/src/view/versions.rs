@@ -23,15 +23,15 @@ where
     pub(super) async fn ensure_version(&self) -> Result<(), StorageError> {
         let mut versions = self.versions().await?;
         if !self.is_among(&versions)? {
-            versions = self.create_version().await?;
+            versions = self.in_transaction("open", |open| self.create_version(open)).await?;
         }
         self.set_serving(&versions)
     }
 
     /// Creates this version, and returns all versions.
-    async fn create_version(&self) -> Result<Vec<VersionRow>, StorageError> {
+    async fn create_version(&self, open: OpenTransaction) -> Result<Vec<VersionRow>, StorageError> {
         let failure = self.failure("open");
-        let (open, statements) = self.open("open", LockMode::Exclusive).await?;
+        let statements = self.prepare(&open, "open", LockMode::Exclusive).await?;
         let mark = open.begin(&statements, &self.schema_lock_name).await.map_err(&failure)?;
         // Another process may have created the version in the meantime, so the versions are read again under the lock.
         let mut versions = self.versions_in(&open, "open").await?;
@@ -61,8 +61,12 @@ where
 
     /// Deletes this version, unless it serves.
     pub(super) async fn retire(&self) -> Result<(), StorageError> {
+        self.in_transaction("retire", |open| self.retire_in(open)).await
+    }
+
+    async fn retire_in(&self, open: OpenTransaction) -> Result<(), StorageError> {
         let failure = self.failure("retire");
-        let (open, statements) = self.open("retire", LockMode::Exclusive).await?;
+        let statements = self.prepare(&open, "retire", LockMode::Exclusive).await?;
         let mark = self.begin_exclusive(&open, &statements).await.map_err(&failure)?;
         let versions = self.versions_in(&open, "retire").await?;
         let Some(own) = versions.iter().find(|row| row.version == self.version_key().version) else {
@@ -79,13 +83,16 @@ where
         open.commit(&statements, &mark).await.map_err(|error| self.commit_failure("retire", error))
     }
 
-    /// Computes the digest of the rows of this version.
+    /// Computes the digest of the rows of this version, which may take any time.
     pub(super) async fn digest(&self) -> Result<ViewDigest, StorageError> {
-        let failure = self.failure("read");
-        let open = OpenTransaction::new(Transaction::new(self.postgres.connection().await?));
-        layout::begin_digest(&open).await.map_err(&failure)?;
+        let transaction = Transaction::new(self.postgres.connection().await?);
+        let open = OpenTransaction::new(transaction.share());
         let tables = self.tables.iter().map(|table| (table, of_version(table, self.version_key().version)));
-        let row = layout::digest(&open, tables).await.map_err(&failure)?;
+        let digest = async {
+            layout::begin_digest(&open).await?;
+            layout::digest(&open, tables).await
+        };
+        let row = transaction.answer_at_any_time(digest).await.map_err(self.failure("read"))?;
         let rows = u64::try_from(row.rows).expect("a count is not negative");
         let sums = row.sums.map(|sum| sum.parse::<i128>().expect("a sum is a number"));
         // The lower half of a sum of 64-bit hashes is a hash as well.

@@ -1,14 +1,15 @@
 //! The tables of streams and commits.
 //!
-//! A commit is one row: its payloads are encoded as [`EncodedPayloads`] defines, text as text. `position` is the order in
+//! A commit is one row: an [`EncodedCommit`], with text as text. `position` is the order in
 //! which commits were appended to the file as a whole.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use eventsrc_core::StreamName;
-use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::backend::{EncodedCommit, EncodedHead};
 use eventsrc_core::storage::Segment;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 use uuid::Uuid;
 
 use super::text_or_blob::{TextOrBlob, text_or_blob};
@@ -37,76 +38,80 @@ pub(super) const TABLES: &str = "
     ) STRICT;
 ";
 
-/// A stored commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommitRow {
-    /// Number of the first event.
-    pub(crate) number: i64,
-    pub(crate) zone: u16,
-    /// Number of events.
-    pub(crate) count: u32,
-    /// Microseconds since 1970.
-    pub(crate) time: i64,
-    pub(crate) commit_id: Uuid,
-    pub(crate) payloads: EncodedPayloads,
-    /// Metadata as JSON. `None` if they hold the commit id only.
-    pub(crate) metadata: Option<String>,
-}
+/// Adds the id of the commit before each commit. A first commit has none, and neither have commits that an earlier
+/// version of the library stored.
+pub(super) const ADD_PREVIOUS: &str = "ALTER TABLE commits ADD COLUMN previous BLOB;";
 
-/// The end of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeadRow {
-    /// Number of the last event.
-    pub(crate) number: i64,
-    pub(crate) zone: u16,
-    pub(crate) time: i64,
-}
-
-impl HeadRow {
-    /// Reads the columns number, zone and time.
-    fn read(row: &Row<'_>) -> Result<Self> {
-        Ok(Self { number: row.get(0)?, zone: row.get(1)?, time: row.get(2)? })
-    }
-}
-
-/// A statement with the columns of a commit, in the order of [`CommitRow::read`].
+/// A statement with the columns of a commit, in the order of [`read_commit`].
 macro_rules! with_commit {
     ($before:literal, $after:literal) => {
         concat!(
             $before,
-            " number, zone, count, time, commit_id, version, payloads, lengths, metadata ",
+            " number, zone, count, time, commit_id, version, payloads, lengths, metadata, previous ",
             $after
         )
     };
 }
 
-impl CommitRow {
-    /// Number of the last event.
-    pub(crate) fn last(&self) -> i64 {
-        self.number.saturating_add(i64::from(self.count) - 1)
-    }
+/// Reads the columns of `with_commit`. The texts and bytes are borrowed from the row.
+fn read_commit<'a>(row: &'a Row<'_>) -> Result<EncodedCommit<'a>> {
+    let (text, payloads) = text_or_blob(row, 6)?.unwrap_or_default();
+    Ok(EncodedCommit {
+        number: read_number(row, 0)?,
+        zone: row.get(1)?,
+        count: row.get(2)?,
+        time: row.get(3)?,
+        commit_id: Uuid::from_bytes(row.get(4)?),
+        previous: row.get::<_, Option<[u8; 16]>>(9)?.map(Uuid::from_bytes),
+        version: row.get(5)?,
+        text,
+        payloads: payloads.into(),
+        lengths: row.get_ref(7)?.as_blob_or_null()?.unwrap_or_default().into(),
+        metadata: row.get_ref(8)?.as_str_or_null()?.map(Cow::from),
+    })
+}
 
-    /// Bytes of payloads and metadata.
-    pub(crate) fn size(&self) -> usize {
-        let metadata = self.metadata.as_ref().map_or(0, String::len);
-        self.payloads.bytes.len() + self.payloads.lengths.len() + metadata
+/// The commit, with texts and bytes of its own.
+pub(super) fn into_owned(commit: EncodedCommit<'_>) -> EncodedCommit<'static> {
+    let EncodedCommit { number, zone, count, time, commit_id, previous, version, text, .. } = commit;
+    EncodedCommit {
+        number,
+        zone,
+        count,
+        time,
+        commit_id,
+        previous,
+        version,
+        text,
+        payloads: commit.payloads.into_owned().into(),
+        lengths: commit.lengths.into_owned().into(),
+        metadata: commit.metadata.map(|json| json.into_owned().into()),
     }
+}
 
-    /// Reads the columns of `with_commit`.
-    fn read(row: &Row<'_>) -> Result<Self> {
-        let version = row.get(5)?;
-        let (text, bytes) = text_or_blob(row, 6)?.unwrap_or_default();
-        let lengths = row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default();
-        Ok(Self {
-            number: row.get(0)?,
-            zone: row.get(1)?,
-            count: row.get(2)?,
-            time: row.get(3)?,
-            commit_id: Uuid::from_bytes(row.get(4)?),
-            payloads: EncodedPayloads { version, text, bytes, lengths },
-            metadata: row.get(8)?,
-        })
-    }
+/// Reads the columns number, zone, time and commit id of a head.
+fn read_head(row: &Row<'_>) -> Result<EncodedHead> {
+    Ok(EncodedHead {
+        number: read_number(row, 0)?,
+        zone: row.get(1)?,
+        time: row.get(2)?,
+        commit_id: Uuid::from_bytes(row.get(3)?),
+    })
+}
+
+fn read_number(row: &Row<'_>, column: usize) -> Result<u64> {
+    let number = row.get(column)?;
+    u64::try_from(number).map_err(|_| Error::IntegralValueOutOfRange(column, number))
+}
+
+/// True if the columns of a file can hold the numbers of `commit`.
+pub(crate) fn fits(commit: &EncodedCommit<'_>) -> bool {
+    i64::try_from(commit.last()).is_ok()
+}
+
+/// Bound of a query. No column holds a greater number than the largest `i64`.
+fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Row id of the stream with this name, if it exists.
@@ -125,28 +130,33 @@ pub(crate) fn create_stream(connection: &Connection, name: &StreamName) -> Resul
 }
 
 /// Head of the stream. `None` if it has no events.
-pub(crate) fn head(connection: &Connection, stream: i64) -> Result<Option<HeadRow>> {
+pub(crate) fn head(connection: &Connection, stream: i64) -> Result<Option<EncodedHead>> {
+    Ok(recent(connection, stream, 1)?.pop())
+}
+
+/// Heads after each of the last `count` commits of the stream, newest first.
+pub(crate) fn recent(connection: &Connection, stream: i64, count: usize) -> Result<Vec<EncodedHead>> {
     connection
         .prepare_cached(
-            "SELECT number + (count - 1), zone, time FROM commits WHERE stream = ?1
-             ORDER BY number DESC LIMIT 1",
+            "SELECT number + (count - 1), zone, time, commit_id FROM commits WHERE stream = ?1
+             ORDER BY number DESC LIMIT ?2",
         )?
-        .query_row([stream], HeadRow::read)
-        .optional()
+        .query_map((stream, bound(count as u64)), read_head)?
+        .collect()
 }
 
 /// The last commit whose first number is `number` or less.
 pub(crate) fn last_commit_up_to(
     connection: &Connection,
     stream: i64,
-    number: i64,
-) -> Result<Option<CommitRow>> {
+    number: u64,
+) -> Result<Option<EncodedCommit<'static>>> {
     connection
         .prepare_cached(with_commit!(
             "SELECT",
             "FROM commits WHERE stream = ?1 AND number <= ?2 ORDER BY number DESC LIMIT 1"
         ))?
-        .query_row([stream, number], CommitRow::read)
+        .query_row((stream, bound(number)), |row| read_commit(row).map(into_owned))
         .optional()
 }
 
@@ -157,25 +167,26 @@ pub(crate) fn last_start_up_to(connection: &Connection, stream: i64, number: i64
         .query_row([stream, number], |row| row.get(0))
 }
 
-/// Appends a commit to a stream.
-pub(crate) fn append(connection: &Connection, stream: i64, commit: &CommitRow) -> Result<()> {
-    let CommitRow { number, zone, count, time, commit_id, payloads, metadata } = commit;
+/// Appends a commit to a stream. The commit must [fit](fits).
+pub(crate) fn append(connection: &Connection, stream: i64, commit: &EncodedCommit<'_>) -> Result<()> {
+    let number = i64::try_from(commit.number).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
     connection
         .prepare_cached(with_commit!(
             "INSERT INTO commits (stream,",
-            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
         ))?
         .execute(params![
             stream,
             number,
-            zone,
-            count,
-            time,
-            commit_id.as_bytes(),
-            payloads.version,
-            TextOrBlob { text: payloads.text, bytes: &payloads.bytes },
-            Some(&payloads.lengths).filter(|lengths| !lengths.is_empty()),
-            metadata,
+            commit.zone,
+            commit.count,
+            commit.time,
+            commit.commit_id.as_bytes(),
+            commit.version,
+            TextOrBlob { text: commit.text, bytes: &commit.payloads },
+            Some(&*commit.lengths).filter(|lengths| !lengths.is_empty()),
+            commit.metadata.as_deref(),
+            commit.previous.as_ref().map(Uuid::as_bytes),
         ])
         .map(drop)
 }
@@ -186,7 +197,7 @@ pub(crate) fn visit_stream(
     connection: &Connection,
     stream: i64,
     after: i64,
-    mut visit: impl FnMut(i64, Result<CommitRow>) -> ControlFlow<()>,
+    mut visit: impl FnMut(i64, Result<EncodedCommit<'_>>) -> ControlFlow<()>,
 ) -> Result<bool> {
     let mut statement = connection.prepare_cached(with_commit!(
         "SELECT",
@@ -194,7 +205,7 @@ pub(crate) fn visit_stream(
     ))?;
     let mut rows = statement.query([stream, after])?;
     while let Some(row) = rows.next()? {
-        if visit(row.get(0)?, CommitRow::read(row)).is_break() {
+        if visit(row.get(0)?, read_commit(row)).is_break() {
             return Ok(false);
         }
     }
@@ -207,12 +218,12 @@ pub(crate) fn last_position(connection: &Connection) -> Result<i64> {
 }
 
 /// A stored commit, with its position in the file and its stream.
-pub(crate) struct ScannedRow {
+pub(crate) struct ScannedRow<'a> {
     pub(crate) position: i64,
     pub(crate) category: String,
     pub(crate) id: String,
     pub(crate) number: i64,
-    pub(crate) commit: Result<CommitRow>,
+    pub(crate) commit: Result<EncodedCommit<'a>>,
 }
 
 /// Calls `visit` with each commit of a segment's streams after position `after` and up to position `until`, in the order
@@ -222,7 +233,7 @@ pub(crate) fn visit_segment(
     segment: Segment,
     after: i64,
     until: i64,
-    mut visit: impl FnMut(ScannedRow) -> ControlFlow<()>,
+    mut visit: impl FnMut(ScannedRow<'_>) -> ControlFlow<()>,
 ) -> Result<bool> {
     let mut statement = connection.prepare_cached(with_commit!(
         "SELECT",
@@ -232,11 +243,11 @@ pub(crate) fn visit_segment(
     let mut rows = statement.query(params![after, until, segment.total(), segment.index()])?;
     while let Some(row) = rows.next()? {
         let scanned = ScannedRow {
-            position: row.get(9)?,
-            category: row.get(10)?,
-            id: row.get(11)?,
+            position: row.get(10)?,
+            category: row.get(11)?,
+            id: row.get(12)?,
             number: row.get(0)?,
-            commit: CommitRow::read(row),
+            commit: read_commit(row),
         };
         if visit(scanned).is_break() {
             return Ok(false);
@@ -255,7 +266,7 @@ pub(crate) struct StreamRow {
     pub(crate) stream: i64,
     pub(crate) category: String,
     pub(crate) id: String,
-    pub(crate) head: Result<HeadRow>,
+    pub(crate) head: Result<EncodedHead>,
 }
 
 /// Calls `visit` with each stream of a segment that has commits, with a row id after `after` and up to `until`, in the
@@ -268,7 +279,7 @@ pub(crate) fn visit_heads(
     mut visit: impl FnMut(StreamRow) -> ControlFlow<()>,
 ) -> Result<bool> {
     let mut statement = connection.prepare_cached(
-        "SELECT number + (count - 1), zone, time, stream, category, streams.id
+        "SELECT number + (count - 1), zone, time, commit_id, stream, category, streams.id
          FROM streams CROSS JOIN commits USING (stream)
          WHERE stream > ?1 AND stream <= ?2 AND stream % ?3 = ?4
          AND number = (SELECT max(number) FROM commits AS own WHERE own.stream = streams.stream)
@@ -276,8 +287,8 @@ pub(crate) fn visit_heads(
     )?;
     let mut rows = statement.query(params![after, until, segment.total(), segment.index()])?;
     while let Some(row) = rows.next()? {
-        let (stream, category, id) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        if visit(StreamRow { stream, category, id, head: HeadRow::read(row) }).is_break() {
+        let (stream, category, id) = (row.get(4)?, row.get(5)?, row.get(6)?);
+        if visit(StreamRow { stream, category, id, head: read_head(row) }).is_break() {
             return Ok(false);
         }
     }

@@ -8,8 +8,11 @@ use super::{events, snapshots, views};
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"evsr");
 
 /// Migrations, each from one version of the layout to the next. The first one starts from an empty file.
-const MIGRATIONS: [&[&str]; 2] =
-    [&[events::TABLES, snapshots::TABLES], &[views::versions::TABLES, views::positions::TABLES]];
+const MIGRATIONS: [&[&str]; 3] = [
+    &[events::TABLES, snapshots::TABLES],
+    &[views::versions::TABLES, views::positions::TABLES],
+    &[events::ADD_PREVIOUS, snapshots::ADD_COMMIT_ID],
+];
 
 /// Version of the layout that this library writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

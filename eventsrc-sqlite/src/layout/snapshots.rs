@@ -1,6 +1,7 @@
 //! The table of snapshots.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
+use uuid::Uuid;
 
 use super::text_or_blob::{TextOrBlob, text_or_blob};
 
@@ -20,6 +21,9 @@ pub(super) const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// Adds the id of the commit of each snapshot. Snapshots that an earlier version of the library stored have none.
+pub(super) const ADD_COMMIT_ID: &str = "ALTER TABLE snapshots ADD COLUMN commit_id BLOB;";
+
 /// Key of the snapshots of one folded value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotKey {
@@ -34,10 +38,19 @@ pub(crate) struct SnapshotRow {
     pub(crate) number: i64,
     pub(crate) zone: u16,
     pub(crate) time: i64,
+    /// Id of the commit that ends at this sequence, if it is known.
+    pub(crate) commit_id: Option<Uuid>,
     /// Version of the value.
     pub(crate) version: u32,
     /// True for text, and the encoded value. `None` for a deleted value.
     pub(crate) value: Option<(bool, Vec<u8>)>,
+}
+
+impl SnapshotRow {
+    /// Size of the value in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.value.as_ref().map_or(0, |(_, bytes)| bytes.len())
+    }
 }
 
 /// Stores an epoch snapshot; the other snapshots stay.
@@ -66,11 +79,26 @@ fn put_snapshot(
     epoch: bool,
     snapshot: &SnapshotRow,
 ) -> Result<()> {
-    let SnapshotRow { number, zone, time, version, value } = snapshot;
+    let SnapshotRow { number, zone, time, commit_id, version, value } = snapshot;
     let value = value.as_ref().map(|(text, bytes)| TextOrBlob { text: *text, bytes });
     connection
-        .prepare_cached("INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
-        .execute(params![at.name, at.key, at.fold_version, epoch, number, zone, time, version, value])
+        .prepare_cached(
+            "INSERT OR REPLACE INTO snapshots
+             (name, key, fold_version, epoch, number, zone, time, version, value, commit_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            at.name,
+            at.key,
+            at.fold_version,
+            epoch,
+            number,
+            zone,
+            time,
+            version,
+            value,
+            commit_id.as_ref().map(Uuid::as_bytes),
+        ])
         .map(drop)
 }
 
@@ -105,7 +133,7 @@ fn find_snapshot(
     // Each half is one search of the primary key.
     let half = |epoch| {
         format!(
-            "SELECT * FROM (SELECT number, zone, time, version, value FROM snapshots
+            "SELECT * FROM (SELECT number, zone, time, version, value, commit_id FROM snapshots
              WHERE (name, key, fold_version, epoch) = (?1, ?2, ?3, {epoch})
              AND (number, zone) {compare} (?4, ?5) ORDER BY number {order}, zone {order} LIMIT 1)"
         )
@@ -122,7 +150,8 @@ fn find_snapshot(
                 zone: row.get(1)?,
                 time: row.get(2)?,
                 version: row.get(3)?,
-                value: text_or_blob(row, 4)?,
+                value: text_or_blob(row, 4)?.map(|(text, bytes)| (text, bytes.to_vec())),
+                commit_id: row.get::<_, Option<[u8; 16]>>(5)?.map(Uuid::from_bytes),
             })
         })
         .optional()

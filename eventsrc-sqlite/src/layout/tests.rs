@@ -1,11 +1,13 @@
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use eventsrc_core::StreamName;
-use eventsrc_core::backend::EncodedPayloads;
+use eventsrc_core::backend::EncodedCommit;
 use eventsrc_core::storage::Segment;
 use rusqlite::{Connection, Result};
 use uuid::Uuid;
 
+use super::events::into_owned;
 use super::schema::OWN_TABLES;
 use super::*;
 
@@ -46,25 +48,33 @@ fn a_file_with_tables_or_application_id_of_another_program_is_foreign() {
 }
 
 /// Consecutive commits of one stream, with every combination of column values.
-fn sample_commits() -> Vec<CommitRow> {
-    let mut rows = Vec::new();
-    let mut number = 1;
-    for (text, bytes) in [(true, &b"[\"a\0\xc3\xa9\"]"[..]), (false, b"\0\xff"), (true, b"[]"), (false, b"")]
+fn sample_commits() -> Vec<EncodedCommit<'static>> {
+    let mut commits: Vec<EncodedCommit<'static>> = Vec::new();
+    for (text, payloads) in [(true, "[\"a\0é\"]".as_bytes()), (false, b"\0\xff"), (true, b"[]"), (false, b"")]
     {
         for lengths in [&[][..], &[1, 0x80, 1]] {
-            for metadata in [None, Some("{}".to_owned())] {
+            for metadata in [None, Some("{}")] {
                 for (zone, count, time, version) in [(0, 1, 0, 1), (u16::MAX, 3, i64::MIN, u32::MAX)] {
-                    let commit_id = Uuid::from_u128(number as u128);
-                    let payloads =
-                        EncodedPayloads { version, text, bytes: bytes.to_vec(), lengths: lengths.to_vec() };
-                    let metadata = metadata.clone();
-                    rows.push(CommitRow { number, zone, count, time, commit_id, payloads, metadata });
-                    number += i64::from(count);
+                    let before = commits.last();
+                    let number = before.map_or(1, |commit| commit.last() + 1);
+                    commits.push(EncodedCommit {
+                        number,
+                        zone,
+                        count,
+                        time,
+                        commit_id: Uuid::from_u128(number.into()),
+                        previous: before.map(|commit| commit.commit_id).filter(|_| zone == 0),
+                        version,
+                        text,
+                        payloads: payloads.into(),
+                        lengths: lengths.into(),
+                        metadata: metadata.map(Cow::from),
+                    });
                 }
             }
         }
     }
-    rows
+    commits
 }
 
 #[test]
@@ -78,14 +88,18 @@ fn appended_commits_round_trip() {
     let rows = sample_commits();
     for row in &rows {
         append(&connection, id, row).unwrap();
-        let end = HeadRow { number: row.last(), zone: row.zone, time: row.time };
-        assert_eq!(head(&connection, id).unwrap(), Some(end));
+        assert_eq!(head(&connection, id).unwrap(), Some(row.head()));
         assert_eq!(last_commit_up_to(&connection, id, row.last()).unwrap().as_ref(), Some(row));
-        assert_eq!(last_start_up_to(&connection, id, row.last()).unwrap(), Some(row.number));
+        let last = i64::try_from(row.last()).unwrap();
+        assert_eq!(last_start_up_to(&connection, id, last).unwrap(), Some(row.number as i64));
     }
+    let heads: Vec<_> = rows.iter().rev().map(EncodedCommit::head).collect();
+    assert_eq!(recent(&connection, id, 3).unwrap(), heads[..3]);
+    assert_eq!(recent(&connection, id, usize::MAX).unwrap(), heads);
+    assert_eq!(recent(&connection, id, 0).unwrap(), []);
     let mut read = Vec::new();
     let visited_all = visit_stream(&connection, id, 0, |_, row| {
-        read.push(row.unwrap());
+        read.push(into_owned(row.unwrap()));
         ControlFlow::Continue(())
     });
     assert!(visited_all.unwrap());
@@ -93,7 +107,7 @@ fn appended_commits_round_trip() {
     let mut scanned = Vec::new();
     visit_segment(&connection, Segment::ALL, 0, last_position(&connection).unwrap(), |row| {
         assert_eq!((row.category.as_str(), row.id.as_str()), ("user", "1/2"));
-        scanned.push(row.commit.unwrap());
+        scanned.push(into_owned(row.commit.unwrap()));
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -111,8 +125,7 @@ fn heads_are_visited_by_stream_and_resume_after_a_break() {
         let id = commits.to_string();
         let stream = create_stream(&connection, &StreamName::new("user", &id).unwrap()).unwrap();
         rows[..commits].iter().for_each(|row| append(&connection, stream, row).unwrap());
-        let end = rows[..commits].last();
-        let end = end.map(|row| HeadRow { number: row.last(), zone: row.zone, time: row.time });
+        let end = rows[..commits].last().map(EncodedCommit::head);
         expected.extend(end.map(|end| (stream, id, end)));
     }
     let last = last_stream(&connection).unwrap();
@@ -140,7 +153,7 @@ fn a_number_of_a_stream_is_stored_only_once() {
     let id = create_stream(&connection, &StreamName::new("user", "1").unwrap()).unwrap();
     let row = sample_commits().remove(0);
     append(&connection, id, &row).unwrap();
-    assert!(append(&connection, id, &CommitRow { zone: 1, ..row }).is_err());
+    assert!(append(&connection, id, &EncodedCommit { zone: 1, ..row }).is_err());
 }
 
 #[test]
@@ -150,7 +163,8 @@ fn snapshots_round_trip() {
     let values = [None, Some((true, b"{}".to_vec())), Some((false, vec![0, 255])), Some((false, vec![]))];
     for (index, value) in values.into_iter().enumerate() {
         let (at, number) = (at(&index.to_string()), 1 + index as i64);
-        let row = SnapshotRow { number, zone: u16::MAX, time: -1, version: u32::MAX, value };
+        let commit_id = (index % 2 == 0).then(|| Uuid::from_u128(7));
+        let row = SnapshotRow { number, zone: u16::MAX, time: -1, commit_id, version: u32::MAX, value };
         put_epoch(&connection, &at, &row).unwrap();
         assert_eq!(latest_snapshot(&connection, &at).unwrap().as_ref(), Some(&row));
         assert_eq!(earliest_snapshot(&connection, &at).unwrap().as_ref(), Some(&row));
@@ -162,4 +176,77 @@ fn snapshots_round_trip() {
         assert_eq!(snapshot_before(&connection, &at, number + 1, 0).unwrap(), Some(row));
     }
     assert_eq!(latest_snapshot(&connection, &at("none")).unwrap(), None);
+}
+
+/// Files of earlier and of this version of the layout, in SQL. They must not be changed.
+const STORED: [&str; 3] = [
+    include_str!("samples/version_1.sql"),
+    include_str!("samples/version_2.sql"),
+    include_str!("samples/version_3.sql"),
+];
+
+#[test]
+fn files_of_every_version_of_the_layout_stay_readable() {
+    for (version, sql) in (1..).zip(STORED) {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(sql).unwrap();
+        assert_eq!(identity(&connection).unwrap(), Identity::Ours(version));
+        migrate(&connection, version).unwrap();
+        assert_eq!(identity(&connection).unwrap(), Identity::Ours(VERSION));
+
+        let id = stream(&connection, &StreamName::new("user", "1").unwrap()).unwrap().unwrap();
+        let mut commits = Vec::new();
+        let visited_all = visit_stream(&connection, id, 0, |_, row| {
+            commits.push(into_owned(row.unwrap()));
+            ControlFlow::Continue(())
+        });
+        assert!(visited_all.unwrap());
+        let ids = [0x019b_7693_2c00_7000_8000_0000_0000_0001, 0x019b_7693_2fe8_7000_8000_0000_0000_0002];
+        let ids = ids.map(Uuid::from_u128);
+        let first = EncodedCommit {
+            number: 1,
+            zone: 0,
+            count: 1,
+            time: 1_767_225_600_000_001,
+            commit_id: ids[0],
+            previous: None,
+            version: 1,
+            text: true,
+            payloads: br#"["Ada"]"#.into(),
+            lengths: Cow::default(),
+            metadata: None,
+        };
+        let second = EncodedCommit {
+            number: 2,
+            count: 2,
+            time: 1_767_225_601_000_000,
+            commit_id: ids[1],
+            previous: Some(ids[0]).filter(|_| version >= 3),
+            payloads: br#"["Ada Lovelace","Countess"]"#.into(),
+            lengths: (&[14, 10][..]).into(),
+            metadata: Some(r#"{"commit_id":"019b7693-2fe8-7000-8000-000000000002","actor":"admin"}"#.into()),
+            ..first.clone()
+        };
+        assert_eq!(commits, [first, second.clone()], "version {version}");
+        assert_eq!(recent(&connection, id, 1).unwrap(), [second.head()]);
+
+        let at = SnapshotKey { name: "names".into(), key: "\"user/1\"".into(), fold_version: 1 };
+        let latest = SnapshotRow {
+            number: 3,
+            zone: 0,
+            time: 1_767_225_601_000_000,
+            commit_id: Some(ids[1]).filter(|_| version >= 3),
+            version: 1,
+            value: Some((true, br#""Countess""#.to_vec())),
+        };
+        assert_eq!(latest_snapshot(&connection, &at).unwrap(), Some(latest.clone()), "version {version}");
+        let earliest =
+            SnapshotRow { number: 1, time: 1_767_225_600_000_001, commit_id: None, value: None, ..latest };
+        assert_eq!(earliest_snapshot(&connection, &at).unwrap(), Some(earliest), "version {version}");
+
+        let third =
+            EncodedCommit { number: 4, previous: Some(ids[1]), commit_id: Uuid::from_u128(3), ..second };
+        append(&connection, id, &third).unwrap();
+        assert_eq!(last_commit_up_to(&connection, id, 4).unwrap(), Some(third));
+    }
 }

@@ -20,11 +20,11 @@ impl ToSql for TextOrBlob<'_> {
 }
 
 /// Reads a column: true for text, and the bytes. `None` for `NULL`.
-pub(super) fn text_or_blob(row: &Row<'_>, column: usize) -> Result<Option<(bool, Vec<u8>)>> {
+pub(super) fn text_or_blob<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<(bool, &'a [u8])>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Null => None,
-        ValueRef::Text(bytes) => Some((true, bytes.to_vec())),
-        ValueRef::Blob(bytes) => Some((false, bytes.to_vec())),
+        ValueRef::Text(bytes) => Some((true, bytes)),
+        ValueRef::Blob(bytes) => Some((false, bytes)),
         other => {
             let found = Value::try_from(other).map_or_else(|_| "NULL".into(), |v| format!("{v:?}"));
             return Err(Error::InvalidColumnType(column, found, other.data_type()));

@@ -74,7 +74,7 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     /// An error rejects the batch: the view cannot apply it, however often it is tried.
     ///
     /// Some errors do not reject the batch, and it is tried again: an error of SQLite about the file, the disk or memory,
-    /// and a [`StorageError`](eventsrc_core::StorageError) of kind `Unavailable` or `Refused`. They are recognised as the
-    /// error itself and among its causes, so keep the cause.
+    /// and a [`StorageError`](eventsrc_core::StorageError) of kind `Unavailable`, `Overloaded` or `Refused`. They are
+    /// recognised as the error itself and among its causes, so keep the cause.
     fn apply(&self, transaction: &Connection, batch: &Batch<K, S, E>) -> Result<(), ViewError>;
 }

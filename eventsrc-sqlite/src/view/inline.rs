@@ -3,6 +3,7 @@
 use std::iter::successors;
 use std::sync::Arc;
 
+use eventsrc_core::backend::EncodedHead;
 use eventsrc_core::commit::Payload;
 use eventsrc_core::stream::Zone;
 use eventsrc_core::view::{Applied, Batch, CommitRun};
@@ -12,14 +13,13 @@ use super::contract::View;
 use super::inner::ViewInner;
 use crate::failure::Failure;
 use crate::guard::Guarded;
-use crate::layout::HeadRow;
 use crate::layout::views::{self as layout, PositionRow, QuarantineRow};
 
 /// A commit for one view, to be applied when the commit is stored.
 pub(crate) trait InlineCommit: Send {
     /// Applies the commit, which was just stored after `head`, if the view's position is `head`. If the view rejects the
     /// commit, puts its stream in quarantine.
-    fn apply(&mut self, connection: &Guarded, head: Option<HeadRow>) -> Result<(), Failure>;
+    fn apply(&mut self, connection: &Guarded, head: Option<EncodedHead>) -> Result<(), Failure>;
 
     /// Makes each later [`apply`](InlineCommit::apply) put the stream in quarantine for this reason. Returns false if the
     /// commit was rejected before.
@@ -66,7 +66,7 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    fn apply(&mut self, connection: &Guarded, head: Option<HeadRow>) -> Result<(), Failure> {
+    fn apply(&mut self, connection: &Guarded, head: Option<EncodedHead>) -> Result<(), Failure> {
         let id = layout::version(connection, self.inner.name(), self.inner.version())
             .map_err(|error| Failure::new(&self.inner.cannot("apply"), error))?;
         // A retired version follows no storage.
@@ -95,8 +95,8 @@ where
     V: View<K, S, E>,
 {
     /// Applies the commit. Returns the reason if the view rejects it.
-    fn try_apply(&self, connection: &Guarded, head: Option<HeadRow>) -> Result<Option<String>, Failure> {
-        let from = head.map(|head| S::from_parts(head.number as u64, Zone(head.zone)));
+    fn try_apply(&self, connection: &Guarded, head: Option<EncodedHead>) -> Result<Option<String>, Failure> {
+        let from = head.map(|head| S::from_parts(head.number, Zone(head.zone)));
         // A head that is not of the view's sequence type is no position of this view.
         let (None | Some(Some(_))) = from else { return Ok(None) };
         let run = CommitRun {
@@ -120,13 +120,13 @@ where
         &self,
         connection: &Guarded,
         id: i64,
-        head: Option<HeadRow>,
+        head: Option<EncodedHead>,
         why: &str,
     ) -> Result<(), Failure> {
         let first = self.commit.first;
         let entry = QuarantineRow {
             stream: self.stream.as_str().to_owned(),
-            position: head.map(|head| PositionRow { number: head.number, zone: head.zone }),
+            position: head.map(|head| PositionRow { number: head.number as i64, zone: head.zone }),
             commit: PositionRow { number: first.number() as i64, zone: first.zone().0 },
             error: why.to_owned(),
             time: self.commit.time.as_microsecond(),

@@ -58,12 +58,16 @@ where
     }
 
     /// Runs `query`, and returns its result and the positions of `streams`. Both are of one state of the file and of the
-    /// serving version, whichever version this is. The query may only read.
+    /// serving version, whichever version this is. The query may only read. Dropping the future interrupts the query.
+    ///
+    /// Queries run on reader threads of their own ([`Settings::view_readers`](crate::Settings::view_readers)). While a query
+    /// runs, the write-ahead log of the file cannot be reused, so a long query lets it grow.
     ///
     /// # Errors
     ///
     /// - `ErrorKind::Invalid` if the query fails or tries to write.
     /// - `ErrorKind::Unavailable` if the file cannot be read at the moment, and `ErrorKind::Corrupt` if it is damaged.
+    /// - `ErrorKind::Overloaded` if too many queries wait.
     ///
     /// # Panics
     ///
@@ -88,7 +92,7 @@ where
             })?;
             Ok((positions, result))
         };
-        let (positions, result) = self.database.read_guarded(read).await?;
+        let (positions, result) = self.database.read_view(read).await?;
         Ok((rows::stream_positions(streams, &positions)?, result))
     }
 
@@ -260,7 +264,7 @@ where
             let _transaction = connection.read_transaction()?;
             inner.digest(connection)
         };
-        Ok(self.database.read_guarded(read).await?)
+        Ok(self.database.read_view(read).await?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use crossbeam_channel::{Sender, select, unbounded};
 use eventsrc_core::commit::Payload;
 use eventsrc_core::view::{Applied, Batch, PositionChange, TakeOver};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamKey, StreamName};
@@ -23,8 +24,8 @@ use crate::work::WorkOutcome;
 
 /// Makes the version of `inner` the serving version.
 ///
-/// The writer thread holds the file's write lock, and waits while `catch_up` runs. If the caller drops the future, the
-/// channel to the writer thread closes, and the writer thread rolls everything back.
+/// The writer thread holds the file's write lock, and waits while `catch_up` runs. If the caller drops the future, or if the
+/// file is closed, the writer thread rolls everything back.
 pub(super) async fn take_over<K, S, E, V, F>(
     database: &Database,
     inner: &Arc<ViewInner<K, S, E, V>>,
@@ -38,12 +39,19 @@ where
     F: Future<Output = Result<Batch<K, S, E>, StorageError>> + Send + 'static,
 {
     let (request_sender, request) = oneshot::channel::<Vec<BehindRow>>();
-    let (batch_sender, batch) = oneshot::channel::<Batch<K, S, E>>();
+    let (batch_sender, batch) = unbounded();
+    // The task of the catch-up is dropped when its runtime polls it again. This end is dropped with the caller's future.
+    let _caller = BatchSender(batch_sender.clone());
+    let batch_sender = BatchSender(batch_sender);
+    let closed = database.closed();
     let new_version = Arc::clone(inner);
     let switch = database.transact_alone(move |connection| {
         let fetch = |behind| {
             request_sender.send(behind).ok()?;
-            batch.blocking_recv().ok()
+            select! {
+                recv(batch) -> batch => batch.ok().flatten(),
+                recv(closed) -> _ => None,
+            }
         };
         new_version.take_over(connection, fetch)
     });
@@ -53,7 +61,7 @@ where
         let changes = behind.iter().map(rows::position_change).collect::<Result<_, _>>()?;
         let batch = catch_up(changes).await?;
         rows::check_positions(&batch)?;
-        drop(batch_sender.send(batch));
+        batch_sender.send(batch);
         Ok::<_, StorageError>(())
     };
     let (switched, fetched) = join(switch, spawn_if_possible(fetch)).await;
@@ -64,6 +72,22 @@ where
             Some(error) => Ok(TakeOver::Rejected(error)),
             None => Err(failure.into()),
         },
+    }
+}
+
+/// Sender of the batch of a catch-up. Dropping it ends the wait for the batch.
+struct BatchSender<B>(Sender<Option<B>>);
+
+impl<B> BatchSender<B> {
+    fn send(self, batch: B) {
+        // The first message counts.
+        let _ = self.0.send(Some(batch));
+    }
+}
+
+impl<B> Drop for BatchSender<B> {
+    fn drop(&mut self) {
+        let _ = self.0.send(None);
     }
 }
 

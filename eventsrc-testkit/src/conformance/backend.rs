@@ -29,10 +29,6 @@ pub trait Backend: Send + Sync + 'static {
 /// as undeclared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// A put that would leave a hole after the stored events is refused.
-    pub sees_holes: bool,
-    /// A put inside a stored commit is a conflict.
-    pub sees_inside_commits: bool,
     /// Conflicts carry the stored commit.
     pub conflict_has_commit: bool,
     /// Conflicts carry the head of the stream.
@@ -45,14 +41,8 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// All optional parts, and commits of up to 4 MiB.
-    pub const ALL: Self = Self {
-        sees_holes: true,
-        sees_inside_commits: true,
-        conflict_has_commit: true,
-        conflict_has_head: true,
-        decodes: true,
-        largest_commit: 4 << 20,
-    };
+    pub const ALL: Self =
+        Self { conflict_has_commit: true, conflict_has_head: true, decodes: true, largest_commit: 4 << 20 };
 }
 
 /// A backend whose snapshot storage is checked against the contract.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::EventStorage;
 use eventsrc_core::storage::Put;
-use eventsrc_core::{EventStorage, Head};
 
 use super::backend::Backend;
 use super::trial::{Trial, ensure_same_commit, run_concurrently};
-use super::violation::{RuleResult, Violation, ensure, ensure_eq};
+use super::violation::{RuleResult, Violation, ensure_eq};
 
 /// A put at a taken sequence is a conflict.
 pub(super) async fn a_put_at_a_taken_sequence_is_a_conflict<B: Backend>(on: &Trial<B>) -> RuleResult {
@@ -108,6 +108,21 @@ pub(super) async fn a_conflicting_commit_is_stored_at_the_next_sequence<B: Backe
     let retried = Arc::new(retried);
     storage.stores(&retried).await?;
     storage.holds("a", &[winner, retried]).await
+}
+
+/// A put at a taken sequence is a conflict whatever it names as its previous commit, because the conflict tells more.
+pub(super) async fn a_put_at_a_taken_sequence_with_another_previous_is_a_conflict<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
+    let storage = on.open().await;
+    let stored = on.chain("a", [2, 1, 3]);
+    storage.stores_all(&stored).await?;
+    for (number, events) in [(2, 1), (3, 1), (4, 1), (4, 5), (6, 1)] {
+        let mut other = on.draft("a", number, events);
+        other.previous = Some(on.commit("elsewhere", 1, 1).metadata.commit_id);
+        storage.conflicts(&other.into()).await?;
+    }
+    storage.holds("a", &stored).await
 }
 
 /// A hundred conflicts in a row change nothing.
@@ -222,12 +237,8 @@ pub(super) async fn the_data_of_a_conflict_is_correct<B: Backend>(on: &Trial<B>)
         if let Some(existing) = conflict.existing {
             ensure_same_commit::<B>(&existing, commit)?;
         }
-        if let Some(Head { sequence, time }) = conflict.head {
-            let head = stored[2].head();
-            ensure!(
-                sequence == head.sequence && time == head.time,
-                "the conflict's head is {sequence}, {time}"
-            );
+        if let Some(head) = conflict.head {
+            ensure_eq!(head, stored[2].head(), "the head in the conflict at {number}");
         }
     }
     Ok(())

@@ -7,8 +7,8 @@ use super::rule::{Rule, rules};
 use super::suite::Suite;
 use super::trial::Trial;
 use super::{
-    atomicity, cancellation, conflicts, heads, invalid_puts, lost_replies, puts, races, reading, round_trips,
-    scanning, streams, unreadable, visibility,
+    atomicity, cancellation, conflicts, diverging, heads, invalid_puts, lost_replies, puts, races, reading,
+    recent, round_trips, scanning, streams, unreadable, visibility,
 };
 
 /// Returns the rules of [`EventStorage`](eventsrc_core::EventStorage).
@@ -25,7 +25,7 @@ pub fn scan_suite<B: Backend<Storage: ScanStorage>>() -> Suite<B> {
 
 fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
     rules! { Trial;
-        "A put stores a commit of one or more events at its first sequence if nothing is stored there." => puts [
+        "A put stores a commit of one or more events if it directly follows the end of its stream." => puts [
             a_put_on_an_empty_stream_is_stored,
             a_put_after_the_latest_commit_is_stored,
             a_put_after_a_commit_of_several_events_is_stored,
@@ -36,7 +36,7 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_stream_of_300_commits_is_stored,
             a_payload_of_a_megabyte_is_stored,
             a_stream_of_more_than_a_megabyte_is_stored,
-            a_commit_may_end_at_the_last_sequence,
+            a_put_directly_after_one_of_another_handle_is_stored,
         ];
         "A commit is stored whole or not at all, and no reader ever sees a part of it." => atomicity [
             a_reader_never_sees_a_part_of_a_commit,
@@ -63,6 +63,7 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_commit_id_stored_at_another_sequence_is_a_conflict,
             a_put_after_a_conflict_is_stored,
             a_conflicting_commit_is_stored_at_the_next_sequence,
+            a_put_at_a_taken_sequence_with_another_previous_is_a_conflict,
             a_hundred_conflicts_change_nothing,
             a_conflicting_commit_is_readable,
             the_data_of_a_conflict_is_correct,
@@ -79,7 +80,7 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             losers_of_a_race_get_the_winning_commit,
         ];
         "A conflict carries the commit that holds the sequence, if the backend can return it without another read."
-            needs conflict_has_commit sees_inside_commits => invalid_puts [
+            needs conflict_has_commit => invalid_puts [
             a_conflict_inside_a_commit_carries_that_commit,
         ];
         "A conflict carries the head of the stream, if the backend can return it without another read."
@@ -99,6 +100,7 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             concurrent_puts_of_one_commit_store_it_once,
             a_second_put_is_recognised_by_its_commit_id,
             a_second_put_returns_the_last_stored_sequence,
+            a_second_put_with_another_previous_is_repeated,
             a_second_put_does_not_change_the_head,
         ];
         "A put of a commit that is already stored at this sequence, recognised by its commit id, changes nothing and \
@@ -130,33 +132,48 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             => races [
             writers_on_different_streams_do_not_conflict,
         ];
-        "A put at a sequence inside a stored commit is a conflict, if the backend can detect it."
-            needs sees_inside_commits => invalid_puts [
+        "A put at a sequence inside a stored commit is a conflict." => invalid_puts [
             a_put_inside_a_commit_is_a_conflict,
             a_put_that_begins_inside_the_latest_commit_is_a_conflict,
             a_put_inside_a_commit_under_its_id_is_a_conflict,
         ];
-        "A put that would leave a hole after the stored events is an error of kind `Invalid`, if the backend can detect it."
-            needs sees_holes => invalid_puts [
-            a_put_that_leaves_a_hole_of_one_is_refused,
-            a_put_that_leaves_a_hole_after_several_events_is_refused,
-            a_put_that_leaves_a_large_hole_is_refused,
-            a_put_that_is_refused_for_a_hole_changes_nothing,
-            the_error_for_a_hole_names_the_stream_and_the_sequence,
+        "A put of a commit beyond the next sequence of its stream is an error of kind `Diverged`: its writer knows events \
+         that are not stored here. A stream without events begins at the first sequence." => diverging [
+            a_put_that_leaves_a_hole_of_one_diverges,
+            a_put_that_leaves_a_hole_after_several_events_diverges,
+            a_put_that_leaves_a_large_hole_diverges,
+            a_linked_put_that_leaves_a_hole_diverges,
+            a_put_beyond_the_first_sequence_of_an_empty_stream_diverges,
         ];
-        "(A stream that is empty *here* may begin at any sequence, because its beginning may be in another storage; see \
-         [`Merged`].)" => puts [
-            an_empty_stream_may_begin_at_any_sequence,
+        "A put of a commit whose [`previous`](Commit::previous) is not the id of the last stored commit is an error of kind \
+         `Diverged`. A commit without a `previous` is not compared." => diverging [
+            a_put_after_another_commit_diverges,
+            a_put_after_another_commit_than_an_unlinked_one_diverges,
+            a_put_after_another_commit_diverges_through_another_handle,
+            a_commit_without_a_previous_is_stored,
         ];
-        "A put of a commit that extends past the last sequence, or that has a malformed stream name, is an error of kind \
-         `Invalid`." => invalid_puts [
+        "An error of kind `Diverged` names the stream, the sequence before the commit, and both commit ids as far as they \
+         are known; its source is a [`Diverged`](super::Diverged)." => diverging [
+            the_error_for_a_hole_names_both_ends,
+            the_error_on_an_empty_stream_has_no_stored_end,
+            the_error_for_another_previous_names_both_commits,
+        ];
+        "A put of a commit that begins before the first sequence or extends past the last one, that has a malformed \
+         stream name, or that is the first of its stream and names a previous one, is an error of kind `Invalid`." => invalid_puts [
             a_commit_past_the_last_sequence_is_refused,
-            a_commit_past_the_last_sequence_changes_nothing,
+            a_first_commit_with_a_previous_is_refused,
             a_name_without_a_category_is_refused,
             a_name_without_an_id_is_refused,
             a_category_with_a_slash_is_refused,
             a_name_with_a_zero_character_is_refused,
+        ];
+        "An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing." => invalid_puts [
+            a_commit_past_the_last_sequence_changes_nothing,
             a_put_under_a_malformed_name_changes_nothing,
+        ];
+        "An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing." => diverging [
+            a_put_that_leaves_a_hole_changes_nothing,
+            a_put_after_another_commit_changes_nothing,
         ];
         "After a put has returned `Stored` or `Repeated`, every later read sees the commit, from any task or process."
             => visibility [
@@ -182,18 +199,31 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
 
 fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
     rules! { Trial;
-        "`latest` returns the last sequence and the time of the last commit, or `None` for a stream without events."
-            => reading [
+        "`latest` returns the head of the stream: the last sequence, and the time and id of the last commit. It is `None` for \
+         a stream without events." => reading [
             latest_is_none_without_events,
             latest_is_the_last_sequence_of_the_commit,
             latest_has_the_time_of_the_last_commit,
+            latest_has_the_id_of_the_last_commit,
             latest_advances_with_each_commit,
             latest_is_ordered_by_sequence_not_by_time,
             a_put_right_after_latest_is_stored,
         ];
-        "`latest` does not decode payloads, so an unreadable event does not stop the writers of its stream."
+        "`recent` returns the heads after each of the last commits, newest first, and at most as many as asked for."
+            => recent [
+            recent_is_newest_first,
+            recent_has_the_end_of_each_commit,
+            recent_returns_at_most_as_many_as_asked_for,
+            recent_returns_fewer_if_the_stream_has_fewer,
+            recent_of_no_commits_is_empty,
+            recent_is_empty_without_events,
+            recent_agrees_with_latest,
+            recent_of_300_commits_is_complete,
+        ];
+        "`recent` and `latest` do not decode payloads, so an unreadable event does not stop the writers of its stream."
             needs decodes => unreadable [
             latest_does_not_decode,
+            recent_does_not_decode,
             an_unreadable_event_does_not_stop_writers,
         ];
         "`events` delivers events in order, without holes or repetitions, in pages of bounded size." => reading [
@@ -211,7 +241,6 @@ fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
             events_from_the_last_sequence_are_the_last_event,
             events_from_beyond_the_end_are_empty,
             events_from_far_beyond_the_end_are_empty,
-            events_from_before_the_beginning_are_all,
             events_from_another_zone_begin_at_the_first_not_less,
         ];
         "`events_after` the end of a commit delivers the same events as `events` from the next sequence." => reading [
@@ -222,10 +251,11 @@ fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
             a_stream_without_events_is_empty_from_any_sequence,
             reading_a_stream_changes_nothing,
         ];
-        "Events are returned as they were put: key, sequence, time (to the microsecond), metadata and payload."
-            => round_trips [
+        "Events are returned as they were put: key, sequence, previous commit, time (to the microsecond), metadata and \
+         payload." => round_trips [
             keys_come_back,
-            large_sequences_come_back,
+            sequences_beyond_16_bits_come_back,
+            previous_commits_come_back,
             zones_come_back,
             times_come_back_to_the_microsecond,
             times_before_1970_come_back,
@@ -280,7 +310,6 @@ fn scan_rules<B: Backend<Storage: ScanStorage>>() -> Vec<Rule<B>> {
             a_scan_delivers_every_event,
             a_scan_delivers_what_was_just_stored,
             a_scan_delivers_a_commit_of_1000_events,
-            a_scan_delivers_streams_that_begin_later,
             a_scan_delivers_two_thousand_streams,
             a_scan_returns_commits_unchanged,
             a_scan_during_writes_delivers_earlier_commits,
@@ -316,7 +345,6 @@ fn scan_rules<B: Backend<Storage: ScanStorage>>() -> Vec<Rule<B>> {
             heads_deliver_every_stream_once,
             heads_deliver_what_was_just_stored,
             heads_return_keys_unchanged,
-            heads_deliver_streams_that_begin_later,
             heads_during_writes_deliver_every_stream_once,
         ];
         "The head of a stream is what `latest` returns at some moment after the call of `heads` started." => heads [

@@ -65,19 +65,7 @@ pub(super) async fn heads_return_keys_unchanged<B: Backend<Storage: ScanStorage>
     ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
 }
 
-/// A stream that begins after its first sequence has a head like any other.
-pub(super) async fn heads_deliver_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
-    on: &Trial<B>,
-) -> RuleResult {
-    let storage = on.open().await;
-    let streams = [vec![on.commit("a", 9, 2), on.commit("a", 11, 1)], on.chain("b", [1])];
-    for stream in &streams {
-        storage.stores_all(stream).await?;
-    }
-    ensure_heads::<B>(storage.heads(Segment::ALL).await?, &streams)
-}
-
-/// During writes, `heads` deliver every earlier stream by_key, with its old or its new head. They deliver a new stream
+/// During writes, `heads` deliver every earlier stream once, with its old or its new head. They deliver a new stream
 /// once or not at all.
 pub(super) async fn heads_during_writes_deliver_every_stream_once<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,

@@ -1,10 +1,9 @@
-//! Puts at sequences where no commit can start: inside a commit, after a hole or past the last sequence. Also puts
-//! under malformed names.
+//! Puts of commits that no stream can hold: inside a commit, past the last sequence, or under malformed names.
 
 use super::backend::Backend;
 use super::sample::SampleKey;
 use super::trial::{Trial, ensure_same_commit};
-use super::violation::{RuleResult, Violation, ensure_eq};
+use super::violation::{RuleResult, Violation};
 
 const LAST: u64 = i64::MAX as u64;
 
@@ -58,65 +57,15 @@ pub(super) async fn a_conflict_inside_a_commit_carries_that_commit<B: Backend>(o
     Ok(())
 }
 
-/// A put one past the next sequence is refused.
-pub(super) async fn a_put_that_leaves_a_hole_of_one_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
-    let storage = on.open().await;
-    storage.stores_all(&on.chain("a", [1])).await?;
-    storage.refuses(&on.commit("a", 3, 1)).await.map(drop)
-}
-
-/// A put one past the next sequence after a commit of several events is refused.
-pub(super) async fn a_put_that_leaves_a_hole_after_several_events_is_refused<B: Backend>(
-    on: &Trial<B>,
-) -> RuleResult {
-    let storage = on.open().await;
-    storage.stores_all(&on.chain("a", [1, 4])).await?;
-    storage.refuses(&on.commit("a", 7, 1)).await.map(drop)
-}
-
-/// A put far past the next sequence is refused.
-pub(super) async fn a_put_that_leaves_a_large_hole_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
-    let storage = on.open().await;
-    storage.stores_all(&on.chain("a", [2])).await?;
-    storage.refuses(&on.commit("a", 1_000_000, 1)).await?;
-    storage.refuses(&on.commit("a", LAST, 1)).await.map(drop)
-}
-
-/// A put that is refused for its hole changes nothing, and a put at the next sequence is stored.
-pub(super) async fn a_put_that_is_refused_for_a_hole_changes_nothing<B: Backend>(
-    on: &Trial<B>,
-) -> RuleResult {
-    let storage = on.open().await;
-    let mut stored = on.chain("a", [2]);
-    storage.stores_all(&stored).await?;
-    storage.refuses(&on.commit("a", 4, 2)).await?;
-    storage.holds("a", &stored).await?;
-    stored.push(on.commit("a", 3, 1));
-    storage.stores(&stored[1]).await?;
-    storage.holds("a", &stored).await
-}
-
-/// The error for a hole names the stream and the sequence.
-pub(super) async fn the_error_for_a_hole_names_the_stream_and_the_sequence<B: Backend>(
-    on: &Trial<B>,
-) -> RuleResult {
-    let storage = on.open().await;
-    storage.stores_all(&on.chain("a", [2])).await?;
-    let commit = on.commit("a", 4, 2);
-    let error = storage.refuses(&commit).await?;
-    ensure_eq!(error.stream(), Some("sample/a"), "the stream that the error names");
-    let sequence = commit.first.to_string();
-    ensure_eq!(error.sequence(), Some(sequence.as_str()), "the sequence that the error names");
-    Ok(())
-}
-
 /// A commit that runs past the last sequence is refused, on an empty stream and on one with events.
 pub(super) async fn a_commit_past_the_last_sequence_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
-    storage.refuses(&on.commit("a", LAST, 2)).await?;
-    storage.refuses(&on.commit("a", LAST - 3, 9)).await?;
-    storage.stores(&on.commit("b", LAST - 1, 1)).await?;
-    storage.refuses(&on.commit("b", LAST, 2)).await.map(drop)
+    storage.stores_all(&on.chain("b", [1])).await?;
+    for key in ["a", "b"] {
+        storage.refuses(&on.commit(key, LAST, 2)).await?;
+        storage.refuses(&on.commit(key, LAST - 3, 9)).await?;
+    }
+    Ok(())
 }
 
 /// A refused commit past the last sequence changes nothing.
@@ -124,10 +73,21 @@ pub(super) async fn a_commit_past_the_last_sequence_changes_nothing<B: Backend>(
     let storage = on.open().await;
     storage.refuses(&on.commit("a", LAST, 2)).await?;
     storage.holds("a", &[]).await?;
-    let stored = [on.commit("b", LAST - 2, 2)];
+    let stored = on.chain("b", [2]);
     storage.stores_all(&stored).await?;
     storage.refuses(&on.commit("b", LAST, 2)).await?;
     storage.holds("b", &stored).await
+}
+
+/// A commit at the first sequence that names a previous one is refused, because there is none.
+pub(super) async fn a_first_commit_with_a_previous_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    storage.stores_all(&on.chain("b", [1])).await?;
+    let mut first = on.draft("a", 1, 2);
+    first.previous = Some(on.commit("b", 1, 1).metadata.commit_id);
+    storage.refuses(&first.into()).await?;
+    storage.holds("a", &[]).await?;
+    storage.round_trips(&on.chain("a", [1])).await
 }
 
 /// A name without a category is refused.

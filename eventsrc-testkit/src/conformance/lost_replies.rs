@@ -120,6 +120,19 @@ pub(super) async fn a_second_put_returns_the_last_stored_sequence<B: Backend>(on
     storage.holds("a", &[stored]).await
 }
 
+/// A second put is `Repeated` whatever it names as its previous commit, because its writer may know less or more by now.
+pub(super) async fn a_second_put_with_another_previous_is_repeated<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    let stored = on.chain("a", [2, 1, 1]);
+    storage.stores_all(&stored).await?;
+    for previous in [None, Some(stored[2].metadata.commit_id)] {
+        let mut again = Arc::unwrap_or_clone(Arc::clone(&stored[1]));
+        again.previous = previous;
+        storage.repeats(&again.into()).await?;
+    }
+    storage.holds("a", &stored).await
+}
+
 /// A second put does not change the head: the next put is stored after the last commit.
 pub(super) async fn a_second_put_does_not_change_the_head<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;

@@ -37,13 +37,15 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! let backend = Arc::new(Memory);
 //! conformance::storage(&backend).await.assert_kept();
+//! conformance::numbers(&backend).await.assert_kept();
 //! conformance::scan(&backend).await.assert_kept();
 //! conformance::under_faults(&backend, 7).await.assert_kept(); // 7 is the seed of the faults
 //! # });
 //! ```
 //!
 //! Run the suites on a runtime with several threads, once with sequences of one zone (`u64`) and once with
-//! [`ZonedSequence`](eventsrc_core::stream::ZonedSequence).
+//! [`ZonedSequence`](eventsrc_core::stream::ZonedSequence). [`numbers`] checks what only a storage of `u64` sequences can
+//! violate.
 //!
 //! [`ViewBackend`] and [`LeaseBackend`] show the same for views and leases.
 
@@ -52,15 +54,18 @@ mod backend;
 mod cancellation;
 mod conflicts;
 mod contract;
+mod diverging;
 mod fault_counts;
 mod faulty_backend;
 mod heads;
 mod invalid_puts;
 mod leases;
 mod lost_replies;
+mod numbers;
 mod puts;
 mod races;
 mod reading;
+mod recent;
 mod report;
 mod round_trips;
 mod rule;
@@ -84,9 +89,10 @@ pub use backend::{Backend, Capabilities, SnapshotBackend, SnapshotCapabilities};
 pub use contract::{scan_suite, storage_suite};
 pub use faulty_backend::{FaultyBackend, FaultySnapshotBackend};
 pub use leases::{LeaseBackend, lease_suite, leases};
+pub use numbers::number_suite;
 pub use report::{Report, Row, Verdict};
 pub use rule::Rule;
-pub use run::{scan, snapshots, snapshots_under_faults, storage, under_faults};
+pub use run::{numbers, scan, snapshots, snapshots_under_faults, storage, under_faults};
 pub use sample::{Sample, SampleKey, Unreadable};
 pub use snapshot_contract::snapshot_suite;
 pub use suite::Suite;

@@ -62,7 +62,8 @@ pub(super) async fn of_racing_puts_after_a_commit_one_is_stored<B: Backend>(on: 
     let storage = on.open().await;
     let stored = on.chain("a", [2]);
     storage.stores_all(&stored).await?;
-    let commits: Vec<_> = (0..32).map(|_| on.commit("a", 3, 2)).collect();
+    // Half of them name their previous commit.
+    let commits = (0..16).flat_map(|_| [on.commit("a", 3, 2), on.after(&stored[0], 2)]).collect();
     let winner = winner::<B>(&storage, commits).await?;
     storage.holds("a", &[stored[0].clone(), winner]).await
 }
@@ -98,6 +99,7 @@ pub(super) async fn writers_that_retry_conflicts_store_every_commit_once<B: Back
                     let head = storage.latest("a").await?;
                     let number = head.map_or(1, |head| head.sequence.number() + 1);
                     draft.first = sequence(number);
+                    draft.previous = head.and_then(|head| head.commit_id);
                     if let Put::Stored = storage.storage().put(Arc::new(draft.clone())).await? {
                         break;
                     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::backend::Backend;
 use super::sample::{Sample, SampleKey};
-use super::trial::{SequenceOf, Trial};
+use super::trial::{CommitOf, SequenceOf, Trial};
 use super::violation::RuleResult;
 
 /// Times come back to the microsecond.
@@ -218,14 +218,29 @@ pub(super) async fn keys_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     Ok(())
 }
 
-/// Large sequences come back exactly.
-pub(super) async fn large_sequences_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
+/// Sequences of one byte, of two and of more come back exactly.
+pub(super) async fn sequences_beyond_16_bits_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
-    for number in [255, 65_535, u64::from(u32::MAX), (1 << 53) + 1, i64::MAX as u64 - 8] {
-        let key = number.to_string();
-        storage.round_trips(&[on.commit(&*key, number, 2), on.commit(&*key, number + 2, 1)]).await?;
+    let small = [126, 1, 1, 126, 1, 1, 1];
+    let stored = on.chain("a", small.into_iter().chain([1_000; 65]).chain([277, 1, 1, 2]));
+    storage.round_trips(&stored).await?;
+    for commit in &stored[stored.len() - 4..] {
+        storage.holds_from("a", commit.first, &stored).await?;
     }
     Ok(())
+}
+
+/// The ids of previous commits come back, of whatever UUID version, and so does their absence.
+pub(super) async fn previous_commits_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let ids = [0, u128::MAX, 1, 0x67e5_5044_10b1_426f_9247_bb68_0e5f_e0c8, 7];
+    let mut commits: Vec<CommitOf<B>> = Vec::new();
+    for (number, id) in (1..).zip(ids.into_iter().chain([2])) {
+        let mut commit = on.draft("a", number, 1);
+        commit.metadata.commit_id = CommitId(Uuid::from_u128(id));
+        commit.previous = commits.last().filter(|_| id != 7).map(|last| last.metadata.commit_id);
+        commits.push(commit.into());
+    }
+    on.open().await.round_trips(&commits).await
 }
 
 async fn times<B: Backend>(on: &Trial<B>, microseconds: impl IntoIterator<Item = i64>) -> RuleResult {

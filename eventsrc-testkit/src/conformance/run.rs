@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::EventStorage;
 use eventsrc_core::clock::SystemClock;
 use eventsrc_core::storage::ScanStorage;
 
@@ -9,6 +10,7 @@ use super::backend::{Backend, SnapshotBackend};
 use super::contract::{scan_suite, storage_suite};
 use super::fault_counts::with_fault_counts;
 use super::faulty_backend::{FaultyBackend, FaultySnapshotBackend};
+use super::numbers::number_suite;
 use super::report::Report;
 use super::snapshot_contract::snapshot_suite;
 use super::under_faults::{fault_suite, snapshot_fault_suite};
@@ -17,6 +19,11 @@ use crate::faulty::{FaultSource, Faults};
 /// Checks an event storage against the contract of [`EventStorage`](eventsrc_core::EventStorage).
 pub async fn storage<B: Backend>(backend: &Arc<B>) -> Report {
     storage_suite().run(backend).await
+}
+
+/// Checks an event storage of `u64` sequences with numbers that are no sequences, such as 0.
+pub async fn numbers<B: Backend<Storage: EventStorage<Sequence = u64>>>(backend: &Arc<B>) -> Report {
+    number_suite().run(backend).await
 }
 
 /// Checks an event storage against the contract of [`ScanStorage`].

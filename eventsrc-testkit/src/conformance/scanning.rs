@@ -164,18 +164,6 @@ pub(super) async fn a_scan_delivers_a_commit_of_1000_events<B: Backend<Storage: 
     ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
 }
 
-/// A scan delivers a stream that begins after its first sequence from its beginning.
-pub(super) async fn a_scan_delivers_streams_that_begin_later<B: Backend<Storage: ScanStorage>>(
-    on: &Trial<B>,
-) -> RuleResult {
-    let storage = on.open().await;
-    let streams = [vec![on.commit("a", 9, 2), on.commit("a", 11, 1)], on.chain("b", [1])];
-    for stream in &streams {
-        storage.stores_all(stream).await?;
-    }
-    ensure_complete::<B>(storage.scan(Segment::ALL).await?, &streams)
-}
-
 /// A scan returns keys and all fields exactly as they were put.
 pub(super) async fn a_scan_returns_commits_unchanged<B: Backend<Storage: ScanStorage>>(
     on: &Trial<B>,

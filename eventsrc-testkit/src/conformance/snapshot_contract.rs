@@ -37,13 +37,14 @@ pub fn snapshot_suite<B: SnapshotBackend>() -> Suite<B> {
         "A snapshot that does not exist is `None` and not an error." => snapshots [
             a_missing_snapshot_is_none,
         ];
-        "A snapshot is returned as it was put: value or deletion, sequence and time (to the microsecond)."
+        "A snapshot is returned as it was put: value or deletion, sequence, time (to the microsecond) and commit id."
             => snapshots [
             values_come_back,
             deletions_come_back,
             a_deletion_replaces_a_value,
             sequences_come_back,
             times_come_back,
+            commit_ids_come_back,
             large_values_come_back,
             a_snapshot_is_visible_through_every_handle,
         ];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::backend::truncate_to_microseconds;
-use eventsrc_core::commit::vec1;
+use eventsrc_core::commit::Vec1;
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode, SnapshotStorage};
 use eventsrc_core::{
     Commit, CommitId, Event, EventStorage, Head, MemoryStorage, Metadata, Query, QueryApi, Snapshot,
@@ -60,18 +60,25 @@ pub(super) fn at<B: SnapshotBackend>(number: u64) -> SnapshotOf<B> {
 pub(super) fn of<B: SnapshotBackend>(number: u64, value: Option<Sample>) -> SnapshotOf<B> {
     let microsecond = 1_767_225_600_000_001 + (number % 1_000_000) as i64 * 1_000_003;
     let time = Timestamp::from_microsecond(microsecond).expect("a time of this century is in range");
-    Snapshot::new(value, Some(Head { sequence: sequence(number), time }))
+    let commit_id = Some(CommitId(Uuid::from_u128(u128::from(number))));
+    Snapshot::new(value, Some(Head { sequence: sequence(number), time, commit_id }))
 }
 
 /// Returns a snapshot at number 8, which is the first of the two events of its commit.
 pub(super) async fn inside_a_commit<B: SnapshotBackend>() -> Result<SnapshotOf<B>, Violation> {
     let storage = MemoryStorage::<SampleKey, SnapshotSequenceOf<B>, Sample>::default();
     let key = SampleKey::from("a");
-    let payloads = vec1![Sample::Text("first".into()), Sample::Text("second".into())];
-    let metadata = Metadata::new(CommitId(Uuid::from_u128(1)));
-    let commit =
-        Commit { key: key.clone(), first: sequence(8), time: Timestamp::UNIX_EPOCH, metadata, payloads };
-    drop(storage.put(Arc::new(commit)).await?);
+    for (id, first, events) in [(1, 1, 7), (2, 8, 2)] {
+        let commit = Commit {
+            key: key.clone(),
+            first: sequence(first),
+            previous: None,
+            time: Timestamp::UNIX_EPOCH,
+            metadata: Metadata::new(CommitId(Uuid::from_u128(id))),
+            payloads: Vec1::try_from_vec(vec![Sample::Nothing; events]).expect("not empty"),
+        };
+        drop(storage.put(Arc::new(commit)).await?);
+    }
     let fold = fold_fn(
         |_, value: &mut Option<Sample>, event: Event<'_, SampleKey, SnapshotSequenceOf<B>, Sample>| {
             *value = Some(event.payload.clone());

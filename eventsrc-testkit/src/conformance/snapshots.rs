@@ -5,7 +5,8 @@ use eventsrc_core::snapshot::SnapshotAt::Earliest;
 use eventsrc_core::snapshot::SnapshotAt::Latest;
 use eventsrc_core::snapshot::SnapshotMode;
 use eventsrc_core::stream::Zone;
-use eventsrc_core::{Head, Sequence, Timestamp};
+use eventsrc_core::{CommitId, Head, Sequence, Timestamp};
+use uuid::Uuid;
 
 use super::backend::SnapshotBackend;
 use super::sample::{Sample, SampleKey};
@@ -257,6 +258,22 @@ pub(super) async fn times_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -
         snapshot.head = snapshot.head.map(|head| Head { time, ..head });
         storage.puts_epoch("a", &snapshot).await?;
         storage.returns("a", Latest, Some(&snapshot)).await?;
+    }
+    Ok(())
+}
+
+/// The commit id comes back, of whatever UUID version, and so does its absence.
+pub(super) async fn commit_ids_come_back<B: SnapshotBackend>(on: &SnapshotTrial<B>) -> RuleResult {
+    let storage = on.open().await;
+    let ids = [Some(0), None, Some(1), Some(u128::MAX), None];
+    for (number, id) in (1..).zip(ids) {
+        let mut snapshot = at::<B>(number);
+        let commit_id = id.map(|id| CommitId(Uuid::from_u128(id)));
+        snapshot.head = snapshot.head.map(|head| Head { commit_id, ..head });
+        storage.puts_epoch("epochs", &snapshot).await?;
+        storage.caches("cached", &snapshot).await?;
+        storage.returns("epochs", Latest, Some(&snapshot)).await?;
+        storage.returns("cached", Latest, Some(&snapshot)).await?;
     }
     Ok(())
 }

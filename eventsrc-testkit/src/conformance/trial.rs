@@ -57,7 +57,7 @@ impl<B: Backend> Trial<B> {
         self.backend.capabilities()
     }
 
-    /// Returns a unique commit of `events` small events, starting at `number`.
+    /// Returns a unique commit of `events` small events, starting at `number`. It names no previous commit.
     pub(super) fn commit(&self, key: impl Into<SampleKey>, number: u64, events: usize) -> CommitOf<B> {
         Arc::new(self.draft(key, number, events))
     }
@@ -78,26 +78,36 @@ impl<B: Backend> Trial<B> {
         Commit {
             key: key.into(),
             first: sequence::<SequenceOf<B>>(number),
+            previous: None,
             time,
             metadata: Metadata::new(self.ids.commit_id(time)),
             payloads: Vec1::try_from_vec(payloads).expect("a commit has an event"),
         }
     }
 
-    /// Returns consecutive commits of these lengths, starting at the first sequence.
+    /// Returns a unique commit that directly follows `commit` and names it as its previous one.
+    pub(super) fn after(&self, commit: &CommitOf<B>, events: usize) -> CommitOf<B> {
+        let mut next = self.draft(&commit.key, commit.last().number() + 1, events);
+        next.previous = Some(commit.metadata.commit_id);
+        Arc::new(next)
+    }
+
+    /// Returns consecutive commits of these lengths, starting at the first sequence. Each names its previous one.
     pub(super) fn chain(
         &self,
         key: impl Into<SampleKey>,
         lengths: impl IntoIterator<Item = usize>,
     ) -> Vec<CommitOf<B>> {
         let key = key.into();
-        let mut number = 1;
-        let next = |length| {
-            let commit = self.commit(&key, number, length);
-            number += length as u64;
-            commit
-        };
-        lengths.into_iter().map(next).collect()
+        let mut chain: Vec<CommitOf<B>> = Vec::new();
+        for length in lengths {
+            let next = match chain.last() {
+                Some(last) => self.after(last, length),
+                None => self.commit(&key, 1, length),
+            };
+            chain.push(next);
+        }
+        chain
     }
 }
 
@@ -169,10 +179,19 @@ impl<B: Backend> Handle<B> {
 
     /// Puts the commit and expects an error of kind `Invalid`, which it returns.
     pub(super) async fn refuses(&self, commit: &CommitOf<B>) -> Result<StorageError, Violation> {
+        self.fails(commit, ErrorKind::Invalid).await
+    }
+
+    /// Puts the commit and expects an error of kind `Diverged`, which it returns.
+    pub(super) async fn diverges(&self, commit: &CommitOf<B>) -> Result<StorageError, Violation> {
+        self.fails(commit, ErrorKind::Diverged).await
+    }
+
+    async fn fails(&self, commit: &CommitOf<B>, kind: ErrorKind) -> Result<StorageError, Violation> {
         match self.0.put(Arc::clone(commit)).await {
-            Err(error) if error.kind() == ErrorKind::Invalid => Ok(error),
+            Err(error) if error.kind() == kind => Ok(error),
             other => Err(Violation::new(format!(
-                "{}: expected an error of kind `Invalid`, got {other:?}",
+                "{}: expected an error of kind `{kind:?}`, got {other:?}",
                 describe(commit)
             ))),
         }
@@ -185,6 +204,16 @@ impl<B: Backend> Handle<B> {
     ) -> Result<Option<Head<SequenceOf<B>>>, Violation> {
         let head = self.0.latest(&key.into()).await?;
         Ok(head.map(with_truncated_time))
+    }
+
+    /// Returns the heads after the last `count` commits of the stream, truncated to the microsecond.
+    pub(super) async fn recent(
+        &self,
+        key: impl Into<SampleKey>,
+        count: usize,
+    ) -> Result<Vec<Head<SequenceOf<B>>>, Violation> {
+        let heads = self.0.recent(&key.into(), count).await?;
+        Ok(heads.into_iter().map(with_truncated_time).collect())
     }
 
     /// Returns the events of the stream, starting at `from`.
@@ -307,6 +336,7 @@ pub(super) fn ensure_same_commit<B: Backend>(found: &CommitOf<B>, expected: &Com
     let commit = describe(expected);
     ensure_eq!(found.key, expected.key, "the key of {commit}");
     ensure_eq!(found.first, expected.first, "the first sequence of {commit}");
+    ensure_eq!(found.previous, expected.previous, "the previous commit of {commit}");
     ensure_eq!(found.metadata, expected.metadata, "the metadata of {commit}");
     ensure_eq!(
         truncate_to_microseconds(found.time),

@@ -35,7 +35,7 @@ pub fn snapshot_fault_suite<B: SnapshotBackend>() -> Suite<FaultySnapshotBackend
 fn fault_rules<B: Backend>() -> Vec<Rule<FaultyBackend<B>>> {
     use super::under_faults as faults;
     rules! { Trial;
-        "An `Err` from a put means unknown: the commit may or may not be stored. A put of the same commit again settles it."
+        "Any other error means unknown: the commit may or may not be stored. A put of the same commit again settles it."
             => faults [
             putting_again_settles_every_error,
             a_commit_whose_put_failed_is_stored_whole_or_not_at_all,
@@ -141,6 +141,7 @@ pub(super) async fn racing_writers_store_every_commit_once<B: Backend>(on: &Faul
                 loop {
                     let head = retry(async || storage.storage().latest(&draft.key).await).await?;
                     draft.first = sequence(head.map_or(1, |head| head.sequence.number() + 1));
+                    draft.previous = head.and_then(|head| head.commit_id);
                     let commit = Arc::new(draft.clone());
                     let put = retry(async || storage.storage().put(Arc::clone(&commit)).await).await?;
                     if let Put::Stored | Put::Repeated { .. } = put {

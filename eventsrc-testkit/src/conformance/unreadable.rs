@@ -73,6 +73,16 @@ pub(super) async fn latest_does_not_decode<B: Backend>(on: &Trial<B>) -> RuleRes
     Ok(())
 }
 
+/// `recent` does not decode payloads.
+pub(super) async fn recent_does_not_decode<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    let commits = unreadable_at_five(on);
+    storage.stores_all(&commits).await?;
+    let newest_first: Vec<_> = commits.iter().rev().map(|commit| commit.head()).collect();
+    ensure_eq!(storage.recent("a", 10).await?, newest_first, "recent");
+    Ok(())
+}
+
 /// An unreadable event does not stop writers of its stream.
 pub(super) async fn an_unreadable_event_does_not_stop_writers<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;

@@ -74,6 +74,7 @@ pub(super) async fn latest_is_up_to_date_through_every_handle<B: Backend>(on: &T
         handles[turn % 3].stores(&commit).await?;
         for handle in &handles {
             ensure_eq!(handle.latest("a").await?, Some(commit.head()), "latest after a put");
+            ensure_eq!(handle.recent("a", 1).await?, [commit.head()], "recent after a put");
         }
     }
     Ok(())

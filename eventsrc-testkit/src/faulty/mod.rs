@@ -1,6 +1,8 @@
 //! Wrappers that inject faults from a seed.
 
+mod failing_streams;
 mod feed;
+mod hang;
 mod snapshots;
 mod source;
 mod storage;

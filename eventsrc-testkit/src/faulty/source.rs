@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eventsrc_core::clock::Clock;
-use eventsrc_core::{ErrorKind, StorageError};
+use eventsrc_core::{ErrorKind, StorageError, StreamKey, StreamName};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+use super::failing_streams::FailingStreams;
+use super::hang::HangSwitch;
 
 /// Rates and kinds of faults. Rates are between 0 (never) and 1 (always).
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +28,28 @@ pub struct Faults {
     pub delayed: f64,
     /// Longest delay.
     pub longest_delay: Duration,
+    /// Rate of calls that hang, before or after their effect.
+    pub hung: f64,
+    /// Duration of a hang. `None`: the call never answers, and its caller has to give up.
+    pub hang: Option<Duration>,
 }
 
 impl Faults {
     /// Returns rates without any faults.
     pub fn none() -> Self {
-        let longest_delay = Duration::ZERO;
-        Self { seed: 0, failed_before: 0.0, reply_lost: 0.0, broken_off: 0.0, delayed: 0.0, longest_delay }
+        Self {
+            seed: 0,
+            failed_before: 0.0,
+            reply_lost: 0.0,
+            broken_off: 0.0,
+            delayed: 0.0,
+            longest_delay: Duration::ZERO,
+            hung: 0.0,
+            hang: None,
+        }
     }
 
-    /// Returns rates at which a run of some hundred calls gets many faults of every kind.
+    /// Returns rates at which a run of some hundred calls gets many faults of every kind, except for hangs.
     pub fn seeded(seed: u64) -> Self {
         Self {
             seed,
@@ -43,6 +58,7 @@ impl Faults {
             broken_off: 0.3,
             delayed: 0.1,
             longest_delay: Duration::from_millis(2),
+            ..Self::none()
         }
     }
 }
@@ -58,24 +74,35 @@ pub struct Injected {
     pub broken_off: u64,
     /// Delays.
     pub delayed: u64,
+    /// Calls that hung, by their rate or by [`FaultSource::hang`].
+    pub hung: u64,
+    /// Calls that failed because of [`FaultSource::fail_stream`].
+    pub persistent: u64,
 }
 
 impl Injected {
     /// Returns the number of all injected faults.
     pub fn total(&self) -> u64 {
-        self.failed_before + self.replies_lost + self.broken_off + self.delayed
+        self.failed_before + self.replies_lost + self.broken_off + self.delayed + self.hung + self.persistent
     }
 }
 
 impl fmt::Display for Injected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { failed_before, replies_lost, broken_off, delayed } = self;
+        let Self { failed_before, replies_lost, broken_off, delayed, hung, persistent } = self;
         write!(
             f,
             "{} faults: {failed_before} calls failed before, {replies_lost} replies lost, {broken_off} reads broken off, \
              {delayed} delays",
             self.total()
-        )
+        )?;
+        if *hung > 0 {
+            write!(f, ", {hung} hangs")?;
+        }
+        if *persistent > 0 {
+            write!(f, ", {persistent} calls failed on failing streams")?;
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +117,10 @@ pub struct FaultSource {
     replies_lost: AtomicU64,
     broken_off: AtomicU64,
     delayed: AtomicU64,
+    hung: AtomicU64,
+    persistent: AtomicU64,
+    hang_switch: HangSwitch,
+    failing: FailingStreams,
 }
 
 impl FaultSource {
@@ -105,6 +136,10 @@ impl FaultSource {
             replies_lost: zero(),
             broken_off: zero(),
             delayed: zero(),
+            hung: zero(),
+            persistent: zero(),
+            hang_switch: HangSwitch::default(),
+            failing: FailingStreams::default(),
         }
     }
 
@@ -116,15 +151,62 @@ impl FaultSource {
             replies_lost: count(&self.replies_lost),
             broken_off: count(&self.broken_off),
             delayed: count(&self.delayed),
+            hung: count(&self.hung),
+            persistent: count(&self.persistent),
         }
     }
 
-    /// Waits if a delay is drawn.
+    /// Makes every call hang from now on, like a service that stops answering. A call that runs already hangs at its next
+    /// step: before its effect, before its reply, or before its next page.
+    pub fn hang(&self) {
+        self.hang_switch.turn(true);
+    }
+
+    /// Ends a [`hang`](Self::hang). Calls that hang continue.
+    pub fn resume(&self) {
+        self.hang_switch.turn(false);
+    }
+
+    /// Makes every call on `stream` fail from now on, with an error of kind `Unavailable` and without any effect.
+    pub fn fail_stream(&self, stream: StreamName) {
+        self.failing.fail(stream);
+    }
+
+    /// Ends the failures of [`fail_stream`](Self::fail_stream). Returns true if the stream was failing.
+    pub fn heal_stream(&self, stream: &StreamName) -> bool {
+        self.failing.heal(stream)
+    }
+
+    /// Waits if calls hang, or if a hang or a delay is drawn.
     pub(super) async fn delay(&self) {
+        self.wait_for_resume().await;
+        if self.draw_fault(self.faults.hung, &self.hung) {
+            match self.faults.hang {
+                Some(duration) => self.clock.sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        }
         if self.draw_fault(self.faults.delayed, &self.delayed) {
             let part = self.draw(|draws| draws.random::<f64>());
             self.clock.sleep(self.faults.longest_delay.mul_f64(part)).await;
         }
+    }
+
+    /// Waits while calls hang.
+    pub(super) async fn wait_for_resume(&self) {
+        if self.hang_switch.is_on() {
+            self.hung.fetch_add(1, Ordering::Relaxed);
+            self.hang_switch.off().await;
+        }
+    }
+
+    /// Fails if the stream of `key` is failing.
+    pub(super) fn fail_on<K: StreamKey>(&self, key: &K) -> Result<(), StorageError> {
+        if self.failing.is_empty() || !StreamName::of(key).is_ok_and(|stream| self.failing.has(&stream)) {
+            return Ok(());
+        }
+        self.persistent.fetch_add(1, Ordering::Relaxed);
+        Err(self.error("the stream is failing until it is healed").on(key))
     }
 
     /// Fails if a fault before the call is drawn.

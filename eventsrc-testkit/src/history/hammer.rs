@@ -10,8 +10,8 @@ use eventsrc_core::save::{PreconditionFailed, SaveSettings};
 use eventsrc_core::storage::{CommitOf, Put};
 use eventsrc_core::stream::Zone;
 use eventsrc_core::{
-    Commit, Context, EventStorage, Metadata, Operation, Outcome, SaveApi, Sequence, StreamName, Timestamp,
-    Token,
+    Commit, CommitId, Context, EventStorage, Head, Metadata, Operation, Outcome, SaveApi, Sequence,
+    StreamName, Timestamp, Token,
 };
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -106,10 +106,10 @@ struct Caller<St: EventStorage> {
     events: u64,
 }
 
-/// A stream, and the end that the caller saw last.
+/// A stream, and the end that the caller saw last: its sequence, and the id of the commit there, if it is known.
 struct StreamEnd<S> {
     key: StreamName,
-    end: Option<S>,
+    end: Option<(S, Option<CommitId>)>,
 }
 
 impl<S> StreamEnd<S> {
@@ -117,6 +117,10 @@ impl<S> StreamEnd<S> {
         let key = StreamName::new("raced", &stream.to_string()).expect("a number names a stream");
         Self { key, end: None }
     }
+}
+
+fn end_of<S>(head: Head<S>) -> Option<(S, Option<CommitId>)> {
+    Some((head.sequence, head.commit_id))
 }
 
 impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
@@ -146,13 +150,13 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
             match self.storage.put(Arc::clone(&commit)).await {
                 Ok(Put::Stored) if send_twice && attempt == 0 => {}
                 Ok(Put::Stored | Put::Repeated { .. }) => {
-                    self.streams[stream].end = Some(commit.last());
+                    self.streams[stream].end = end_of(commit.head());
                     return;
                 }
                 Ok(Put::Conflict(conflict)) => {
-                    let existing = conflict.existing.map(|existing| existing.last());
-                    let head = conflict.head.map(|head| head.sequence);
-                    self.streams[stream].end = head.or(existing).or(self.streams[stream].end);
+                    let existing = conflict.existing.map(|existing| existing.head());
+                    let end = conflict.head.or(existing).and_then(end_of);
+                    self.streams[stream].end = end.or(self.streams[stream].end);
                     return;
                 }
                 Err(_) => {}
@@ -166,7 +170,7 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
             self.read_latest(stream).await;
         }
         let key = self.streams[stream].key.clone();
-        let end = self.streams[stream].end;
+        let end = self.streams[stream].end.map(|(sequence, _)| sequence);
         let mut event = || {
             self.events += 1;
             Operation::<u64, PreconditionFailed, _>::insert(self.events)
@@ -182,13 +186,13 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
         for _ in 0..MAX_ATTEMPTS {
             match self.saves.save_all(&key, &context, &operations).await {
                 Ok(Outcome::Saved(saved)) => {
-                    self.streams[stream].end = Some(saved.sequence);
+                    self.streams[stream].end = Some((saved.sequence, Some(saved.commit_id)));
                     context.commit_id = Some(saved.commit_id);
                     if !std::mem::take(&mut send_twice) {
                         return;
                     }
                 }
-                Ok(Outcome::Rejected { .. } | Outcome::Contended { .. }) => return,
+                Ok(Outcome::Unchanged(_) | Outcome::Rejected { .. } | Outcome::Contended { .. }) => return,
                 Err(error) => context.commit_id = Some(error.commit_id),
             }
             tokio::task::yield_now().await;
@@ -198,14 +202,14 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
     async fn read_latest(&mut self, stream: usize) {
         let stream = &mut self.streams[stream];
         if let Ok(head) = self.storage.latest(&stream.key).await {
-            stream.end = head.map(|head| head.sequence);
+            stream.end = head.and_then(end_of);
         }
     }
 
     /// Reads from near the end, from beyond it, or the whole stream, and sometimes stops early.
     async fn read(&mut self, stream: usize) {
         let StreamEnd { key, end } = &self.streams[stream];
-        let end = end.map_or(0, Sequence::number);
+        let end = end.map_or(0, |(sequence, _)| sequence.number());
         let from = match self.random.random_range(0..LONG_READ_INTERVAL) {
             0 => None,
             1..40 if end < LONG_READ_INTERVAL => None,
@@ -223,13 +227,14 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
 
     fn commit(&mut self, stream: usize) -> Option<Arc<CommitOf<St>>> {
         let StreamEnd { key, end } = &self.streams[stream];
-        let first = St::Sequence::following(*end, Zone::default())?;
+        let first = St::Sequence::following(end.map(|(sequence, _)| sequence), Zone::default())?;
+        let previous = end.and_then(|(_, commit_id)| commit_id);
         let length = if self.random.random_bool(0.7) { 1 } else { self.random.random_range(2..5) };
         let time = self.clock.now();
         let metadata = Metadata::new(self.ids.commit_id(time));
         let events = (self.events + 1..=self.events + length).collect();
         self.events += length;
         let payloads = Vec1::try_from_vec(events).ok()?;
-        Some(Arc::new(Commit { key: key.clone(), first, time, metadata, payloads }))
+        Some(Arc::new(Commit { key: key.clone(), first, previous, time, metadata, payloads }))
     }
 }

@@ -37,8 +37,11 @@
 //! The last read decides about a put without an answer. If it shows the commit, the answer counts as infinitely late. If
 //! it does not, the put counts as never made. Streams are independent, and linearizability is local, so each stream is
 //! checked on its own.
+//!
+//! [`Recorded::check`] also checks that each commit of the last read that names a previous commit names the one before it.
 
 mod call;
+mod chain;
 mod check;
 mod hammer;
 mod recorded;

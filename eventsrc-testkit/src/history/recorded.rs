@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
-use eventsrc_core::{EventStorage, Head, StorageError, StreamKey};
+use eventsrc_core::{EventStorage, Head, Sequence, StorageError, StreamKey};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::call::{Action, Call, Part, PutAnswer, push_part};
+use super::chain::Chain;
 use super::check::{Checked, check};
 use super::violation::{Violation, ViolationKind};
 
@@ -54,13 +55,15 @@ impl<St: EventStorage> Recorded<St> {
         let mut checked = Checked { failed_reads, ..Checked::default() };
         for (key, calls) in &histories {
             let stream = format!("{}/{}", key.category(), key.id());
-            let mut parts = Vec::new();
+            let (mut parts, mut chain) = (Vec::new(), Chain::default());
             let mut pages = last.events(key, None);
             loop {
                 match pages.try_next().await {
                     Ok(Some(page)) => {
-                        page.parts()
-                            .for_each(|(commit, places)| push_part(&mut parts, Part::of(commit, places)));
+                        for (commit, places) in page.parts() {
+                            push_part(&mut parts, Part::of(commit, places));
+                            chain.add(&stream, commit)?;
+                        }
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -91,6 +94,11 @@ impl<St: EventStorage> Recorded<St> {
         calls.len() - 1
     }
 
+    /// Returns a reader whose read starts now. It is created before the read, which may look at the stream at once.
+    fn reader(&self, key: &St::Key, from: Option<St::Sequence>) -> Reader<'_, St> {
+        Reader { recorded: self, key: key.clone(), called: self.instant(), from, parts: Vec::new() }
+    }
+
     fn read<T>(
         &self,
         key: &St::Key,
@@ -107,6 +115,7 @@ impl<St: EventStorage> Recorded<St> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: EventStorage> EventStorage for Recorded<St> {
     type Key = St::Key;
     type Sequence = St::Sequence;
@@ -141,6 +150,18 @@ impl<St: EventStorage> EventStorage for Recorded<St> {
         result
     }
 
+    /// Records the latest of the heads, as an answer of `latest`.
+    async fn recent(&self, key: &Self::Key, count: usize) -> Result<Vec<Head<Self::Sequence>>, StorageError> {
+        if count == 0 {
+            return self.storage.recent(key, 0).await;
+        }
+        let called = self.instant();
+        let result = self.storage.recent(key, count).await;
+        self.read(key, called, result, |heads| Action::Latest {
+            sequence: heads.first().map(|head| head.sequence),
+        })
+    }
+
     async fn latest(&self, key: &Self::Key) -> Result<Option<Head<Self::Sequence>>, StorageError> {
         let called = self.instant();
         let result = self.storage.latest(key).await;
@@ -152,24 +173,26 @@ impl<St: EventStorage> EventStorage for Recorded<St> {
         key: &Self::Key,
         from: Option<Self::Sequence>,
     ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
-        let reader =
-            Reader { recorded: self, key: key.clone(), called: self.instant(), from, parts: Vec::new() };
-        let pages = self.storage.events(key, from);
-        futures::stream::unfold((pages, reader), move |(mut pages, mut reader)| async move {
-            let page = pages.next().await;
-            match &page {
-                Some(Ok(page)) => {
-                    page.parts().for_each(|(c, places)| push_part(&mut reader.parts, Part::of(c, places)));
-                }
-                Some(Err(_)) => drop(self.failed_reads.fetch_add(1, Ordering::SeqCst)),
-                None => reader.record(true),
-            }
-            page.map(|page| (page, (pages, reader)))
-        })
-        .boxed()
+        let reader = self.reader(key, from);
+        reader.record_pages(self.storage.events(key, from))
+    }
+
+    /// Records a read of events from the next sequence. After the last sequence there is none, and nothing is recorded.
+    fn events_after(
+        &self,
+        key: &Self::Key,
+        end: Option<Self::Sequence>,
+    ) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        let from = match end.map(Sequence::least_greater) {
+            Some(None) => return self.storage.events_after(key, end),
+            from => from.flatten(),
+        };
+        let reader = self.reader(key, from);
+        reader.record_pages(self.storage.events_after(key, end))
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<St: ScanStorage> ScanStorage for Recorded<St> {
     fn scan(&self, segment: Segment) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         self.storage.scan(segment)
@@ -189,7 +212,25 @@ struct Reader<'a, St: EventStorage> {
     parts: Vec<Part<St::Sequence>>,
 }
 
-impl<St: EventStorage> Reader<'_, St> {
+impl<'a, St: EventStorage> Reader<'a, St> {
+    fn record_pages(
+        self,
+        pages: BoxStream<'a, Result<PageOf<St>, StorageError>>,
+    ) -> BoxStream<'a, Result<PageOf<St>, StorageError>> {
+        futures::stream::unfold((pages, self), |(mut pages, mut reader)| async move {
+            let page = pages.next().await;
+            match &page {
+                Some(Ok(page)) => {
+                    page.parts().for_each(|(c, places)| push_part(&mut reader.parts, Part::of(c, places)));
+                }
+                Some(Err(_)) => drop(reader.recorded.failed_reads.fetch_add(1, Ordering::SeqCst)),
+                None => reader.record(true),
+            }
+            page.map(|page| (page, (pages, reader)))
+        })
+        .boxed()
+    }
+
     fn record(&mut self, ended: bool) {
         let answered = Some(self.recorded.instant());
         let parts = std::mem::take(&mut self.parts);

@@ -27,6 +27,8 @@ pub enum ViolationKind {
     LostCommit,
     /// A commit is stored that no caller put.
     Invented,
+    /// A commit names another previous commit than the one before it.
+    BrokenChain,
     /// A conflict with a commit that is not stored.
     FalseConflict,
     /// A put of a stored commit is a conflict with itself: the storage did not recognise a repetition after a lost

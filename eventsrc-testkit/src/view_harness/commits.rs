@@ -7,7 +7,7 @@ use eventsrc_core::clock::Randomness;
 use eventsrc_core::commit::Vec1;
 use eventsrc_core::stream::Zone;
 use eventsrc_core::view::ViewStore;
-use eventsrc_core::{Commit, Metadata, Sequence, StreamKey, StreamName, Timestamp};
+use eventsrc_core::{Commit, Head, Metadata, Sequence, StreamKey, StreamName, Timestamp};
 
 /// Commit of the streams of a view.
 pub(super) type CommitOf<V> =
@@ -34,16 +34,18 @@ pub(super) fn commits_of<V: ViewStore>(
     let mut heads = HashMap::new();
     let commit = |(second, (key, payloads)): (i64, (V::Key, Vec<V::Payload>))| {
         let latest = heads.get(&key).copied();
+        let sequence = latest.map(|head: Head<_>| head.sequence);
         let time =
             Timestamp::from_second(1_767_225_600 + second).expect("a time of this century is in range");
         let commit = Commit {
-            first: V::Sequence::following(latest, Zone::default()).expect("the stream is not full"),
+            first: V::Sequence::following(sequence, Zone::default()).expect("the stream is not full"),
+            previous: latest.and_then(|head| head.commit_id),
             time,
             metadata: Metadata::new(ids.commit_id(time)),
             payloads: Vec1::try_from_vec(payloads).unwrap_or_else(|_| panic!("a commit has an event")),
             key: key.clone(),
         };
-        heads.insert(key, commit.last());
+        heads.insert(key, commit.head());
         Arc::new(commit)
     };
     (0..).zip(commits).map(commit).collect()

@@ -45,6 +45,7 @@ impl<V> Crashing<V> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<V: ViewStore> ViewStore for Crashing<V> {
     type Key = V::Key;
     type Sequence = V::Sequence;

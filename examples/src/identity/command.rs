@@ -15,8 +15,8 @@ use super::keys::{Entry, GroupId, UserId};
 pub struct Command {
     /// Unique id of the command, chosen by the caller.
     pub id: Uuid,
-    /// Token of what the caller had seen when it made the command. The search for an earlier attempt begins after it; with
-    /// an empty token, whole streams are searched.
+    /// Token of what the caller had seen when it made the command. An earlier attempt is found among all events after it.
+    /// With an empty token, it is found among the last thousand events of each stream.
     pub seen: Token,
     /// Precondition: the stream of the user or group is at one of these sequences. `None` for no precondition. Commands
     /// that create a user or a group ignore it.
@@ -138,6 +138,7 @@ pub enum Failure {
 pub(super) fn into_result(outcome: Outcome<Reason, u64>) -> Result<Saved, Failure> {
     match outcome {
         Outcome::Saved(saved) => Ok(saved),
+        Outcome::Unchanged(_) => unreachable!("every operation of the service saves or rejects"),
         Outcome::Rejected { reasons, .. } => Err(Failure::Rejected(reasons)),
         Outcome::Contended { attempts } => Err(Failure::Busy { attempts }),
     }

@@ -1,17 +1,18 @@
 //! Uniqueness: claims of names and addresses on one directory stream, and their release.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use eventsrc_core::commit::Vec1;
 use eventsrc_core::{
-    Consistency, Decider, Decision, EventStorage, Operation, Outcome, Query, QueryApi, SaveApi, Saved,
-    Snapshot, StorageError, StreamName,
+    Decider, Decision, EventStorage, Operation, Outcome, QueryApi, SaveApi, Saved, Snapshot, StorageError,
+    StreamName,
 };
 
 use super::command::{Command, Failure, Reason, Step, into_result};
 use super::events::DirectoryEvent;
-use super::folds::{Claim, ClaimsOf, ClaimsOn};
+use super::folds::{AllClaims, Claims};
 use super::keys::{DirectoryKey, Entry};
 
 /// The directory of unique names and addresses.
@@ -22,8 +23,7 @@ pub(super) struct Directory<D>
 where
     D: EventStorage<Key = DirectoryKey, Sequence = u64, Payload = DirectoryEvent>,
 {
-    by_entry: Decider<Arc<D>, ClaimsOn>,
-    by_owner: Decider<Arc<D>, ClaimsOf>,
+    claims: Decider<Arc<D>, AllClaims>,
 }
 
 /// Entries that a command has claimed.
@@ -33,20 +33,14 @@ pub(super) struct ClaimedEntries {
     pub(super) is_held: bool,
 }
 
-type ByEntry = Snapshot<u64, BTreeMap<Entry, Claim>>;
-type ByOwner = Snapshot<u64, BTreeMap<Entry, u64>>;
+type Known = Snapshot<u64, Claims>;
 
 impl<D> Directory<D>
 where
     D: EventStorage<Key = DirectoryKey, Sequence = u64, Payload = DirectoryEvent>,
 {
-    pub(super) fn new(storage: Arc<D>, saves: Arc<SaveApi<Arc<D>>>) -> Self {
-        let by_entry = QueryApi::keyed(Arc::clone(&storage), ClaimsOn, |_: &BTreeSet<Entry>| DirectoryKey);
-        let by_owner = QueryApi::keyed(storage, ClaimsOf, |_: &StreamName| DirectoryKey);
-        Self {
-            by_entry: Decider::new(Arc::clone(&saves), Arc::new(by_entry)),
-            by_owner: Decider::new(saves, Arc::new(by_owner)),
-        }
+    pub(super) fn new(saves: Arc<SaveApi<Arc<D>>>) -> Self {
+        Self { claims: Decider::with(saves, |storage| QueryApi::new(storage, AllClaims)) }
     }
 
     /// Claims all of `entries` for `owner` in one commit, or none of them. An entry that the owner already has is claimed
@@ -57,12 +51,11 @@ where
         owner: &StreamName,
         entries: &[Entry],
     ) -> Result<ClaimedEntries, Failure> {
-        let entries = BTreeSet::from_iter(entries.iter().cloned());
-        let (owner, wanted) = (owner.clone(), entries.clone());
-        let operation = Operation::new(move |known: &ByEntry| {
-            let claims = known.value.as_ref();
+        let (owner, wanted) = (owner.clone(), BTreeSet::from_iter(entries.iter().cloned()));
+        let operation = Operation::new(move |known: &Known| {
             let taken = |entry: &&Entry| {
-                claims.and_then(|claims| claims.get(*entry)).is_some_and(|claim| claim.owner != owner)
+                let claim = known.value.as_ref().and_then(|claims| claims.on(entry));
+                claim.is_some_and(|claim| claim.owner != owner)
             };
             let taken = wanted.iter().filter(taken).cloned().map(Reason::Taken).collect();
             let claimed = wanted
@@ -74,56 +67,56 @@ where
                 Err(_) => Decision::Save(Vec1::try_from_vec(claimed).expect("there is at least one entry")),
             }
         });
-        let outcome = self.by_entry.save_with(&entries, &command.context(Step::Claim), operation).await?;
+        let outcome = self.claims.save_with(&DirectoryKey, &command.context(Step::Claim), operation).await?;
         let saved = into_result(outcome)?;
         // The claim of a repeated command can be released already, or belong to another command with the same id.
-        let is_held = !saved.repeated || {
-            let claims =
-                self.by_entry.query().get(&entries, Consistency::LatestEvent).await?.unwrap_or_default();
-            entries.iter().all(|entry| claims.get(entry).is_some_and(|claim| claim.at == saved.sequence))
+        let is_claimed = |known: &Known| {
+            let on = |entry| known.value.as_ref().and_then(|claims| claims.on(entry));
+            entries.iter().all(|entry| on(entry).is_some_and(|claim| claim.at == saved.sequence))
         };
+        let is_held = !saved.repeated || self.claims.read(&DirectoryKey, is_claimed).await?;
         Ok(ClaimedEntries { saved, is_held })
     }
 
     /// Releases one claim. Has no effect if it was released before.
     pub(super) async fn release(&self, command: &Command, entry: Entry, claim: u64) -> Result<(), Failure> {
-        let entries = BTreeSet::from([entry.clone()]);
-        let operation = Operation::new(move |known: &ByEntry| {
-            let current = known.value.as_ref().and_then(|claims| claims.get(&entry));
-            if current.is_some_and(|current| current.at == claim) {
-                return Decision::save(DirectoryEvent::Released { entry: entry.clone(), claim });
-            }
-            Decision::reject(NothingToDo)
-        });
-        done(&self.by_entry.save_with(&entries, &command.follow_up(), operation).await?)
+        self.save_releases(command, move |claims| {
+            let is_held = claims.on(&entry).is_some_and(|current| current.at == claim);
+            is_held.then(|| DirectoryEvent::Released { entry: entry.clone(), claim }).into_iter().collect()
+        })
+        .await
     }
 
     /// Releases all claims of `owner`. Has no effect if there are none.
     pub(super) async fn release_all(&self, command: &Command, owner: &StreamName) -> Result<(), Failure> {
-        let operation = Operation::new(|known: &ByOwner| {
-            let claims = known.value.iter().flatten();
-            let released =
-                claims.map(|(entry, claim)| DirectoryEvent::Released { entry: entry.clone(), claim: *claim });
-            Vec1::try_from_vec(released.collect())
-                .map_or_else(|_| Decision::reject(NothingToDo), Decision::Save)
+        let owner = owner.clone();
+        self.save_releases(command, move |claims| {
+            let released = claims.of(&owner).map(|(entry, claim)| (entry.clone(), claim.at));
+            released.map(|(entry, claim)| DirectoryEvent::Released { entry, claim }).collect()
+        })
+        .await
+    }
+
+    /// Saves the releases that `releases` finds due.
+    async fn save_releases(
+        &self,
+        command: &Command,
+        releases: impl Fn(&Claims) -> Vec<DirectoryEvent> + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        let operation = Operation::<_, Infallible, _>::new(move |known: &Known| {
+            let releases = known.value.as_ref().map(&releases).unwrap_or_default();
+            Vec1::try_from_vec(releases).map_or(Decision::Nothing, Decision::Save)
         });
-        done(&self.by_owner.save_with(owner, &command.follow_up(), operation).await?)
+        match self.claims.save_with(&DirectoryKey, &command.follow_up(), operation).await? {
+            Outcome::Saved(_) | Outcome::Unchanged(_) => Ok(()),
+            Outcome::Rejected { reasons, .. } => match *reasons.first() {},
+            Outcome::Contended { attempts } => Err(Failure::Busy { attempts }),
+        }
     }
 
     /// Returns the owner of `entry`.
     pub(super) async fn owner(&self, entry: Entry) -> Result<Option<StreamName>, StorageError> {
-        let entries = BTreeSet::from([entry]);
-        let claims = self.by_entry.query().get(&entries, Consistency::LatestEvent).await?;
-        Ok(claims.and_then(|claims| claims.into_values().next()).map(|claim| claim.owner))
-    }
-}
-
-/// Reason for a release that is not saved, because there is nothing to release. It is not a failure.
-struct NothingToDo;
-
-fn done(outcome: &Outcome<NothingToDo, u64>) -> Result<(), Failure> {
-    match outcome {
-        Outcome::Saved(_) | Outcome::Rejected { .. } => Ok(()),
-        Outcome::Contended { attempts } => Err(Failure::Busy { attempts: *attempts }),
+        let owner = |known: &Known| Some(known.value.as_ref()?.on(&entry)?.owner.clone());
+        self.claims.read(&DirectoryKey, owner).await
     }
 }

@@ -1,6 +1,6 @@
 //! The folds of events into users, groups and claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use eventsrc_core::{Event, Fold, StreamName};
 
@@ -73,56 +73,75 @@ impl Fold<GroupId, u64, GroupEvent> for GroupById {
     }
 }
 
-/// Folds the directory into the claims of some entries. One stream is folded for many keys.
-#[derive(Debug, Clone, Copy)]
-pub struct ClaimsOn;
+/// All claims of the directory, by entry and by owner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claims {
+    by_entry: HashMap<Entry, Claim>,
+    by_owner: HashMap<StreamName, BTreeSet<Entry>>,
+}
 
-impl Fold<DirectoryKey, u64, DirectoryEvent> for ClaimsOn {
-    type Key = BTreeSet<Entry>;
-    type Value = BTreeMap<Entry, Claim>;
+impl Claims {
+    /// Returns the claim of `entry`.
+    pub fn on(&self, entry: &Entry) -> Option<&Claim> {
+        self.by_entry.get(entry)
+    }
 
-    fn apply(
-        &self,
-        entries: &BTreeSet<Entry>,
-        claims: &mut Option<BTreeMap<Entry, Claim>>,
-        event: Event<'_, DirectoryKey, u64, DirectoryEvent>,
-    ) {
-        let claims = claims.get_or_insert_default();
-        match event.payload {
-            DirectoryEvent::Claimed { entry, owner } if entries.contains(entry) => {
-                claims.insert(entry.clone(), Claim { owner: owner.clone(), at: event.commit.last() });
+    /// Returns the entries of `owner`, each with its claim.
+    pub fn of(&self, owner: &StreamName) -> impl Iterator<Item = (&Entry, &Claim)> {
+        let entries = self.by_owner.get(owner).into_iter().flatten();
+        entries.filter_map(|entry| Some((entry, self.by_entry.get(entry)?)))
+    }
+
+    fn insert(&mut self, entry: &Entry, claim: Claim) {
+        self.remove(entry);
+        self.by_owner.entry(claim.owner.clone()).or_default().insert(entry.clone());
+        self.by_entry.insert(entry.clone(), claim);
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        let Some(claim) = self.by_entry.remove(entry) else { return };
+        if let Some(entries) = self.by_owner.get_mut(&claim.owner) {
+            entries.remove(entry);
+            if entries.is_empty() {
+                self.by_owner.remove(&claim.owner);
             }
-            DirectoryEvent::Released { entry, claim } => {
-                claims.retain(|claimed, current| claimed != entry || current.at != *claim);
-            }
-            DirectoryEvent::Claimed { .. } => {}
         }
     }
 }
 
-/// Folds the directory into the claims of one owner.
-#[derive(Debug, Clone, Copy)]
-pub struct ClaimsOf;
+impl FromIterator<(Entry, Claim)> for Claims {
+    fn from_iter<T: IntoIterator<Item = (Entry, Claim)>>(claims: T) -> Self {
+        let mut all = Self::default();
+        claims.into_iter().for_each(|(entry, claim)| all.insert(&entry, claim));
+        all
+    }
+}
 
-impl Fold<DirectoryKey, u64, DirectoryEvent> for ClaimsOf {
-    type Key = StreamName;
-    type Value = BTreeMap<Entry, u64>;
+/// Folds the directory into all its claims. One value serves the commands for every entry, so that a claim costs no more
+/// in a large directory than in a small one.
+#[derive(Debug, Clone, Copy)]
+pub struct AllClaims;
+
+impl Fold<DirectoryKey, u64, DirectoryEvent> for AllClaims {
+    type Key = DirectoryKey;
+    type Value = Claims;
 
     fn apply(
         &self,
-        key: &StreamName,
-        claims: &mut Option<BTreeMap<Entry, u64>>,
+        _: &DirectoryKey,
+        claims: &mut Option<Claims>,
         event: Event<'_, DirectoryKey, u64, DirectoryEvent>,
     ) {
         let claims = claims.get_or_insert_default();
         match event.payload {
-            DirectoryEvent::Claimed { entry, owner } if owner == key => {
-                claims.insert(entry.clone(), event.commit.last());
+            DirectoryEvent::Claimed { entry, owner } => {
+                claims.insert(entry, Claim { owner: owner.clone(), at: event.commit.last() });
             }
-            DirectoryEvent::Released { entry, claim } if claims.get(entry) == Some(claim) => {
-                claims.remove(entry);
+            DirectoryEvent::Released { entry, claim } => {
+                if claims.on(entry).is_some_and(|current| current.at == *claim) {
+                    claims.remove(entry);
+                }
             }
-            _ => {}
         }
     }
 }

@@ -30,7 +30,7 @@ pub use arguments::run;
 pub use aws::InDynamo;
 pub use command::{Command, Failure, Reason};
 pub use events::{Claimed, DirectoryEvent, GroupEvent, UserEvent};
-pub use folds::{Claim, ClaimsOf, ClaimsOn, Group, GroupById, User, UserById};
+pub use folds::{AllClaims, Claim, Claims, Group, GroupById, User, UserById};
 pub use keys::{DirectoryKey, Entry, GroupId, UserId};
 pub use print::Printer;
 pub use queries::SnapshotWithToken;

@@ -46,6 +46,10 @@ pub struct Service<S: Storages> {
     randomness: Arc<Randomness>,
 }
 
+/// Number of events at the end of a stream among which a command that is sent again is recognised, if its caller has not
+/// seen the stream.
+const REPEATS_AMONG: u32 = 1_000;
+
 type OnUser = Operation<UserEvent, Reason, Snapshot<u64, User>>;
 type OnGroup = Operation<GroupEvent, Reason, Snapshot<u64, Group>>;
 
@@ -57,19 +61,17 @@ impl<S: Storages> Service<S> {
             clock: &Arc<dyn Clock>,
             randomness: &Arc<Randomness>,
         ) -> Arc<SaveApi<St>> {
-            let settings = SaveSettings::default();
+            let settings = SaveSettings { repeats_among: REPEATS_AMONG, ..SaveSettings::default() };
             Arc::new(SaveApi::with(storage, settings, Arc::clone(clock), Arc::clone(randomness)))
         }
         Self {
-            users: Decider::new(
-                saves(storages.users(), &clock, &randomness),
-                Arc::new(QueryApi::new(storages.users(), UserById)),
-            ),
-            groups: Decider::new(
-                saves(storages.groups(), &clock, &randomness),
-                Arc::new(QueryApi::new(storages.groups(), GroupById)),
-            ),
-            directory: Directory::new(storages.directory(), saves(storages.directory(), &clock, &randomness)),
+            users: Decider::with(saves(storages.users(), &clock, &randomness), |storage| {
+                QueryApi::new(storage, UserById)
+            }),
+            groups: Decider::with(saves(storages.groups(), &clock, &randomness), |storage| {
+                QueryApi::new(storage, GroupById)
+            }),
+            directory: Directory::new(saves(storages.directory(), &clock, &randomness)),
             clock,
             randomness,
         }

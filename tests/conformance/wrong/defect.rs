@@ -25,6 +25,8 @@ pub(crate) enum Defect {
     After(fn(Option<S>) -> Option<S>),
     /// It changes the head of a stream.
     Latest(fn(&[Arc<C>]) -> Result<Option<Head<S>>, StorageError>),
+    /// It changes the heads after the last commits of a stream.
+    Recent(fn(&[Arc<C>], usize) -> Result<Vec<Head<S>>, StorageError>),
     /// It changes the commits of a read, or its position.
     Read(fn(Commits, Option<S>) -> (Commits, Option<S>)),
     /// It fails some reads.
@@ -75,6 +77,6 @@ pub(crate) enum Defect {
     ReadBeginsAnew,
     /// Later pages of a read or scan show only the beginning of commits that were stored during it.
     LaterPagesAreTorn,
-    /// Reading a stream creates it, and a created stream begins at its first sequence.
+    /// Reading a stream creates it, and a created stream takes no first commit.
     ReadsMakeStreams,
 }

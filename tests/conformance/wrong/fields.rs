@@ -17,9 +17,15 @@ fn as_put() -> Vec<Proof> {
     vec![
         ("keys_come_back", "keys come back trimmed", Defect::Keep(|c| c.key.id = c.key.id.trim_end().into())),
         (
-            "large_sequences_come_back",
-            "sequences are kept as floating point",
-            Defect::Keep(|c| c.first = at(c.first.number() as f64 as u64, c.first.zone())),
+            "sequences_beyond_16_bits_come_back",
+            "sequences have 16 bits",
+            Defect::Keep(|c| c.first = at(c.first.number() & 0xffff, c.first.zone())),
+        ),
+        ("previous_commits_come_back", "previous commits are lost", Defect::Keep(|c| c.previous = None)),
+        (
+            "previous_commits_come_back",
+            "the nil UUID is kept as none",
+            Defect::Keep(|c| c.previous = c.previous.filter(|previous| !previous.0.is_nil())),
         ),
         (
             "zones_come_back",
@@ -212,7 +218,7 @@ fn texts_and_numbers() -> Vec<Proof> {
 }
 
 fn at(number: u64, zone: Zone) -> S {
-    S::from_parts(number.clamp(1, i64::MAX as u64 - 10), zone).expect("in range")
+    S::from_parts(number.max(1), zone).expect("in range")
 }
 
 fn micro(microsecond: i64) -> Timestamp {

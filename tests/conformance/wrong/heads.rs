@@ -18,7 +18,8 @@ fn streams() -> Vec<Proof> {
             "an_empty_storage_has_no_heads",
             "an empty storage has a stream all the same",
             Defect::Heads(|streams, segment| {
-                let strange = Head { sequence: S::first(Zone(0)), time: Timestamp::UNIX_EPOCH };
+                let sequence = S::first(Zone(0));
+                let strange = Head { sequence, time: Timestamp::UNIX_EPOCH, commit_id: None };
                 if streams.is_empty() {
                     vec![("strange".into(), strange)]
                 } else {
@@ -58,14 +59,6 @@ fn streams() -> Vec<Proof> {
             }),
         ),
         (
-            "heads_deliver_streams_that_begin_later",
-            "streams without a first event are left out",
-            Defect::Heads(|streams, segment| {
-                let begun = |key: &SampleKey| streams[key].first().is_some_and(|c| c.first.number() == 1);
-                every_head(streams, segment).into_iter().filter(|(key, _)| begun(key)).collect()
-            }),
-        ),
-        (
             "heads_during_writes_deliver_every_stream_once",
             "pages are found by counting streams, which moves when there are more",
             Defect::HeadsByCount,
@@ -101,7 +94,7 @@ fn ends() -> Vec<Proof> {
             "a head is the first event of the last commit",
             Defect::Heads(|streams, segment| {
                 each(streams, segment, |commits| {
-                    commits.last().map(|commit| Head { sequence: commit.first, time: commit.time })
+                    commits.last().map(|commit| Head { sequence: commit.first, ..commit.head() })
                 })
             }),
         ),
@@ -119,6 +112,13 @@ fn ends() -> Vec<Proof> {
                 each(streams, segment, |commits| {
                     commits.iter().max_by_key(|c| c.last().to_string()).map(|c| c.head())
                 })
+            }),
+        ),
+        (
+            "heads_are_what_latest_answers",
+            "a head has no commit id",
+            Defect::Heads(|streams, segment| {
+                each(streams, segment, |commits| Some(Head { commit_id: None, ..commits.last()?.head() }))
             }),
         ),
         (

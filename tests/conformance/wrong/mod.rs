@@ -1,11 +1,14 @@
 //! A small storage that keeps the contract, except for one defect at a time.
 
 mod defect;
+pub(crate) mod diverging;
 pub(crate) mod fields;
 pub(crate) mod heads;
+pub(crate) mod numbers;
 pub(crate) mod places;
 pub(crate) mod puts;
 pub(crate) mod reads;
+pub(crate) mod recent;
 pub(crate) mod scans;
 pub(crate) mod snapshot_proofs;
 pub(crate) mod snapshots;
@@ -15,10 +18,11 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_stream::stream;
+use eventsrc_core::backend::{check_follows, storable_name};
 use eventsrc_core::storage::Page;
 use eventsrc_core::storage::{CommitOf, Conflict, HeadsOf, PageOf, Put, PutOf, ScanStorage, Segment};
 use eventsrc_core::stream::ZonedSequence;
-use eventsrc_core::{Commit, CommitId, ErrorKind, EventStorage, Head, Sequence, StorageError, StreamName};
+use eventsrc_core::{Commit, CommitId, ErrorKind, EventStorage, Head, Sequence, StorageError};
 use eventsrc_testkit::conformance::{Backend, Capabilities, Sample, SampleKey};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -100,22 +104,17 @@ pub(crate) fn error(kind: ErrorKind, commit: &C) -> StorageError {
 
 /// The correct answer to a put.
 pub(crate) fn judge(stream: &[Arc<C>], commit: &Arc<C>) -> Answer {
-    if StreamName::of(&commit.key).is_err() || !commit.fits() {
-        return Err(error(ErrorKind::Invalid, commit));
-    }
-    let Some(head) = stream.last().map(|last| last.head()) else { return Ok(Put::Stored) };
+    storable_name(commit)?;
+    let head = stream.last().map(|last| last.head());
     let number = commit.first.number();
+    if head.is_none_or(|head| number > head.sequence.number()) {
+        return check_follows(commit, head.as_ref()).map(|()| Put::Stored);
+    }
     let holds = |c: &&Arc<C>| c.first.number() <= number && number <= c.last().number();
-    if number > head.sequence.number() + 1 {
-        return Err(error(ErrorKind::Invalid, commit));
-    }
-    if number == head.sequence.number() + 1 {
-        return Ok(Put::Stored);
-    }
     let existing = stream.iter().find(holds).cloned();
     Ok(match existing {
         Some(existing) if existing.is(commit) => Put::Repeated { last: existing.last() },
-        existing => Put::Conflict(Conflict { existing, head: Some(head) }),
+        existing => Put::Conflict(Conflict { existing, head }),
     })
 }
 
@@ -141,11 +140,8 @@ impl Wrong {
             return answer;
         }
         let name = self.name(&commit.key);
-        if matches!(self.defect, Defect::ReadsMakeStreams)
-            && streams.get(&name).is_some_and(Vec::is_empty)
-            && commit.first.number() > 1
-        {
-            return Err(error(ErrorKind::Invalid, commit));
+        if matches!(self.defect, Defect::ReadsMakeStreams) && streams.get(&name).is_some_and(Vec::is_empty) {
+            return Err(error(ErrorKind::Diverged, commit));
         }
         let known = locked(&self.known);
         let judged = if matches!(self.defect, Defect::StalePuts) { &*known } else { &*streams };
@@ -345,6 +341,14 @@ impl EventStorage for Wrong {
             }
         }
         answer
+    }
+
+    async fn recent(&self, key: &SampleKey, count: usize) -> Result<Vec<Head<S>>, StorageError> {
+        let commits = locked(&self.shared.streams).get(&self.name(key)).cloned().unwrap_or_default();
+        match self.defect {
+            Defect::Recent(recent) => recent(&commits, count),
+            _ => Ok(commits.iter().rev().take(count).map(|commit| commit.head()).collect()),
+        }
     }
 
     async fn latest(&self, key: &SampleKey) -> Result<Option<Head<S>>, StorageError> {

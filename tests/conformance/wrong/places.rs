@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use eventsrc_core::storage::{Conflict, Put};
-use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamName};
+use eventsrc_core::{ErrorKind, Sequence, StreamName};
 use eventsrc_testkit::conformance::SampleKey;
 
 use super::puts::{Proof, is_conflict};
-use super::{C, Defect, Streams, cut, error, store};
+use super::{Defect, cut, error, store};
 
 pub(crate) fn proofs() -> Vec<Proof> {
     [streams(), places(), side_by_side()].concat()
@@ -166,44 +166,16 @@ fn places() -> Vec<Proof> {
             }),
         ),
         (
-            "a_put_that_leaves_a_hole_of_one_is_refused",
-            "holes are not seen",
-            Defect::Put(|streams, commit| hole(streams, commit).is_some().then_some(Ok(Put::Stored))),
-        ),
-        (
-            "a_put_that_leaves_a_hole_after_several_events_is_refused",
-            "the end is the first sequence of the last commit and its events",
-            Defect::Put(|streams, commit| {
-                let last = streams.get(&commit.key)?.last()?;
-                (commit.first.number() == last.first.number() + last.len() as u64 + 1)
-                    .then_some(Ok(Put::Stored))
-            }),
-        ),
-        (
-            "a_put_that_leaves_a_large_hole_is_refused",
-            "only small holes are seen",
-            Defect::Put(|streams, commit| (hole(streams, commit)? > 100).then_some(Ok(Put::Stored))),
-        ),
-        (
-            "a_put_that_is_refused_for_a_hole_changes_nothing",
-            "a put is stored, and then refused",
-            Defect::Put(|streams, commit| {
-                hole(streams, commit)?;
-                store(streams, commit.key.clone(), Arc::clone(commit));
-                Some(Err(error(ErrorKind::Invalid, commit)))
-            }),
-        ),
-        (
-            "the_error_for_a_hole_names_the_stream_and_the_sequence",
-            "the error for a hole names nothing",
-            Defect::Answer(|_, _, answer| {
-                answer.map_err(|_| StorageError::new(ErrorKind::Invalid, "a hole"))
-            }),
-        ),
-        (
             "a_commit_past_the_last_sequence_is_refused",
             "the last sequence is not looked at",
             Defect::Put(|_, commit| (!commit.fits()).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_first_commit_with_a_previous_is_refused",
+            "the previous commit of a first commit is not looked at",
+            Defect::Put(|_, commit| {
+                (commit.first.number() == 1 && commit.previous.is_some()).then_some(Ok(Put::Stored))
+            }),
         ),
         (
             "a_commit_past_the_last_sequence_changes_nothing",
@@ -361,10 +333,4 @@ fn side_by_side() -> Vec<Proof> {
             Defect::TornEvents,
         ),
     ]
-}
-
-/// Number of sequences that the put would leave out.
-fn hole(streams: &Streams, commit: &Arc<C>) -> Option<u64> {
-    let end = streams.get(&commit.key)?.last()?.last().number();
-    (commit.first.number() > end + 1).then(|| commit.first.number() - end - 1)
 }

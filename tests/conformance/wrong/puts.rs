@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::storage::{Conflict, Put};
-use eventsrc_core::{ErrorKind, Sequence};
+use eventsrc_core::{ErrorKind, Head, Sequence};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::{Answer, C, Defect, Streams, cut, error, judge, store};
@@ -78,17 +78,9 @@ fn putting() -> Vec<Proof> {
             }),
         ),
         (
-            "a_commit_may_end_at_the_last_sequence",
-            "the last sequence is taken for one too many",
-            Defect::Put(|_, commit| ends_at_the_last(commit).then(|| Err(error(ErrorKind::Invalid, commit)))),
-        ),
-        (
-            "an_empty_stream_may_begin_at_any_sequence",
-            "every stream begins at 1",
-            Defect::Put(|streams, commit| {
-                let early = !streams.contains_key(&commit.key) && commit.first.number() > 1;
-                early.then(|| Err(error(ErrorKind::Invalid, commit)))
-            }),
+            "a_put_directly_after_one_of_another_handle_is_stored",
+            "a handle judges by what it knows",
+            Defect::StalePuts,
         ),
     ]
 }
@@ -192,6 +184,15 @@ fn conflicts() -> Vec<Proof> {
             }),
         ),
         (
+            "a_put_at_a_taken_sequence_with_another_previous_is_a_conflict",
+            "the previous commit is compared before the sequence",
+            Defect::Put(|streams, commit| {
+                let previous = commit.previous?;
+                let known = streams.get(&commit.key)?.iter().any(|c| c.metadata.commit_id == previous);
+                (!known).then(|| Err(error(ErrorKind::Diverged, commit)))
+            }),
+        ),
+        (
             "a_hundred_conflicts_change_nothing",
             "the 70th conflict overwrites",
             Defect::Put(|streams, commit| {
@@ -279,6 +280,15 @@ fn conflicts() -> Vec<Proof> {
                 changed(answer, |conflict| conflict.head = conflict.existing.as_ref().map(|c| c.head()))
             }),
         ),
+        (
+            "a_conflict_carries_the_head_of_the_latest_commit",
+            "the head in a conflict has no commit id",
+            Defect::Answer(|_, _, answer| {
+                changed(answer, |conflict| {
+                    conflict.head = conflict.head.map(|head| Head { commit_id: None, ..head });
+                })
+            }),
+        ),
     ]
 }
 
@@ -353,6 +363,13 @@ fn repeats() -> Vec<Proof> {
             }),
         ),
         (
+            "a_second_put_with_another_previous_is_repeated",
+            "a put again is known by its previous commit too",
+            unknown!(|streams, commit| {
+                !streams[&commit.key].iter().any(|c| c.is(commit) && c.previous == commit.previous)
+            }),
+        ),
+        (
             "a_second_put_does_not_change_the_head",
             "a put again cuts the stream there",
             Defect::Put(|streams, commit| {
@@ -414,10 +431,6 @@ fn changed(answer: Answer, change: impl FnOnce(&mut Conflict<SampleKey, super::S
 
 fn unreadable(commit: &C) -> bool {
     commit.payloads.iter().any(|payload| matches!(payload, Sample::Unreadable(_)))
-}
-
-fn ends_at_the_last(commit: &C) -> bool {
-    commit.fits() && commit.last().number() == i64::MAX as u64
 }
 
 fn size(payload: &Sample) -> usize {

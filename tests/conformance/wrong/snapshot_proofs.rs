@@ -2,7 +2,7 @@
 
 use eventsrc_core::snapshot::{SnapshotAt, SnapshotMode};
 use eventsrc_core::stream::Zone;
-use eventsrc_core::{ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
+use eventsrc_core::{CommitId, ErrorKind, Head, Sequence, Snapshot, StorageError, Timestamp};
 use eventsrc_testkit::conformance::{Sample, SampleKey};
 
 use super::S;
@@ -218,6 +218,21 @@ fn values() -> Vec<Proof> {
             "times_come_back",
             "times before 1970 are 1970",
             Keep(|s| head(s, |head| Head { time: head.time.max(Timestamp::UNIX_EPOCH), ..head })),
+        ),
+        (
+            "commit_ids_come_back",
+            "commit ids are lost",
+            Keep(|s| head(s, |head| Head { commit_id: None, ..head })),
+        ),
+        (
+            "commit_ids_come_back",
+            "a missing commit id is the nil UUID",
+            Keep(|s| {
+                head(s, |head| {
+                    let commit_id = head.commit_id.or(Some(CommitId(uuid::Uuid::nil())));
+                    Head { commit_id, ..head }
+                });
+            }),
         ),
         (
             "large_values_come_back",

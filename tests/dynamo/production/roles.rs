@@ -119,13 +119,14 @@ pub(super) async fn writer() -> Actions {
     let put = Storage::new(&dynamo).put(last).await.unwrap();
     assert!(matches!(put, Put::Repeated { .. }), "{put:?}");
 
-    let count = QueryApi::new(Storage::new(&dynamo), Count);
-    let snapshots = Snapshots::new(&dynamo, "count");
-    let count = Arc::new(count.with_snapshots(snapshots.clone(), SnapshotPolicy::Every(1)));
-    let decider = Decider::new(Arc::clone(&saves[0]), Arc::clone(&count));
+    let decider = Decider::with(Arc::clone(&saves[0]), |storage| {
+        QueryApi::new(storage, Count)
+            .with_snapshots(Snapshots::new(&dynamo, "count"), SnapshotPolicy::Every(1))
+    });
     let save = Operation::new(|_| Decision::<_, ()>::save("last".to_owned()));
     assert!(decider.save(&ada(), save).await.unwrap().saved().is_some());
-    count.refresh(&ada(), None, SnapshotMode::Epoch).await.unwrap();
+    decider.query().flush().await;
+    decider.query().refresh(&ada(), None, SnapshotMode::Epoch).await.unwrap();
     recorder.done()
 }
 

@@ -167,6 +167,7 @@ impl Filler {
         let commit = LedgerCommit {
             key,
             first: *first,
+            previous: None,
             time: Timestamp::from_second(1_700_000_000)?,
             metadata: Metadata::new(CommitId(Uuid::from_u128(self.random.next_u64().into()))),
             payloads: Vec1::try_from_vec(payloads)?,

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use eventsrc_core::backend::truncate_to_microseconds;
 use eventsrc_core::codec::{Codec, CodecError};
 use eventsrc_core::commit::Vec1;
-use eventsrc_core::{Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp};
+use eventsrc_core::{Commit, CommitId, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,6 +34,8 @@ struct WrittenCommit<'a> {
     number: u64,
     #[serde(skip_serializing_if = "is_0")]
     zone: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<CommitId>,
     time: String,
     metadata: &'a Metadata,
     #[serde(skip_serializing_if = "is_1")]
@@ -51,6 +53,7 @@ pub(super) struct ReadEnvelope<'a> {
     pub(super) number: Option<u64>,
     #[serde(default)]
     pub(super) zone: u16,
+    pub(super) previous: Option<CommitId>,
     pub(super) time: Option<Timestamp>,
     pub(super) metadata: Option<Metadata>,
     #[serde(default = "one")]
@@ -93,6 +96,7 @@ impl<'a> WrittenEnvelope<'a> {
         let details = WrittenCommit {
             number: commit.first.number(),
             zone: commit.first.zone().0,
+            previous: commit.previous,
             time: format!("{:.6}", truncate_to_microseconds(commit.time)),
             metadata: &commit.metadata,
             version,

@@ -38,10 +38,12 @@ const LONGEST_PARTITION_KEY: usize = 256;
 ///
 /// - `number` is the number of the first event.
 /// - `zone` is the zone of the events; it is omitted if it is 0.
+/// - `previous` is the id of the commit before this one; it is omitted in the first commit of a stream, and if it is unknown.
 /// - `version` is the version of the payloads; it is omitted if it is 1.
 /// - `events` has JSON payloads, `texts` other text, and `binaries` binary payloads in base64. A commit has one of the three.
 ///
-/// Version 1 of the envelope may get more fields; readers ignore unknown fields.
+/// Version 1 of the envelope may get more fields; readers ignore unknown fields. `previous` is such a field: releases of version
+/// 0.1 neither write nor read it.
 ///
 /// A decoded commit equals the encoded one, with its time to the microsecond. Services with other key types may share the
 /// Kinesis stream: records of streams that have no key of type `K` are ignored. If a record is unreadable, its partition key
@@ -193,7 +195,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
             .ok_or_else(|| format!("number {number} of zone {zone} is not a value of the sequence type"))?;
         let time = truncate_to_microseconds(envelope.time.ok_or_else(|| missing("time"))?);
         let metadata = envelope.metadata.take().ok_or_else(|| missing("metadata"))?;
-        let commit = Commit { key, first, time, metadata, payloads };
+        let commit = Commit { key, first, previous: envelope.previous, time, metadata, payloads };
         if commit.fits() { Ok(commit) } else { Err("the commit runs past the last sequence".into()) }
     }
 }

@@ -70,7 +70,7 @@ impl Codec<String> for Plain {
     }
 }
 
-/// Commit of two events in the layout of the first version of this crate. Later versions must read it.
+/// Commit of two events in the layout of version 0.1 of this crate. Later versions must read it.
 const SAMPLE: &str = concat!(
     r#"{"eventsrc":1,"change":"commit","stream":"user/acme/42","number":7,"zone":3,"#,
     r#""time":"2026-01-01T00:00:00.000001Z","metadata":{"commit_id":"01020304-0506-7708-890a-0b0c0d0e0f10","#,
@@ -82,10 +82,24 @@ fn sample() -> Commit<User, ZonedSequence, Fact> {
     Commit {
         key: User("acme/42".into()),
         first: ZonedSequence::from_parts(7, Zone(3)).unwrap(),
+        previous: None,
         time: Timestamp::from_microsecond(1_767_225_600_000_001).unwrap(),
         metadata: Metadata { actor: Some("Grace".into()), ..Metadata::new(id) },
         payloads: vec1![Fact::Named("Ada".into()), Fact::Moved("London".into())],
     }
+}
+
+/// The same commit with the id of the commit before it. Later versions must read it.
+const SAMPLE_WITH_PREVIOUS: &str = concat!(
+    r#"{"eventsrc":1,"change":"commit","stream":"user/acme/42","number":7,"zone":3,"#,
+    r#""previous":"01020304-0506-7708-890a-0b0c0d0e0f0f","time":"2026-01-01T00:00:00.000001Z","#,
+    r#""metadata":{"commit_id":"01020304-0506-7708-890a-0b0c0d0e0f10","actor":"Grace"},"version":2,"#,
+    r#""events":[{"named":"Ada"},{"moved":"London"}]}"#
+);
+
+fn sample_with_previous() -> Commit<User, ZonedSequence, Fact> {
+    let previous = CommitId(Uuid::from_u128(0x0102_0304_0506_7708_890a_0b0c_0d0e_0f0f));
+    Commit { previous: Some(previous), ..sample() }
 }
 
 fn record(partition_key: &str, data: impl Into<Vec<u8>>) -> Record {
@@ -110,9 +124,11 @@ fn envelope() -> Envelope<User, ZonedSequence, Fact, Second> {
 
 #[test]
 fn a_stored_sample_is_read() {
-    assert_eq!(only_commit(&decode(&envelope(), record("user/acme/42", SAMPLE))), sample());
-    let written = envelope().encode(&Change::Commit(Arc::new(sample()))).unwrap();
-    assert_eq!(String::from_utf8(written).unwrap(), SAMPLE, "it is written unchanged");
+    for (text, commit) in [(SAMPLE, sample()), (SAMPLE_WITH_PREVIOUS, sample_with_previous())] {
+        assert_eq!(only_commit(&decode(&envelope(), record("user/acme/42", text))), commit);
+        let written = envelope().encode(&Change::Commit(Arc::new(commit))).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), text, "it is written unchanged");
+    }
 }
 
 #[test]
@@ -129,6 +145,7 @@ fn default_values_are_omitted() {
     let commit = Commit {
         key: User("1".into()),
         first: 1,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::nil())),
         payloads: vec1!["a".to_owned()],
@@ -200,6 +217,7 @@ fn an_unreadable_record_is_an_anomaly_and_a_hint() {
     unreadable(of(r#""number":7,"#, ""), "no number");
     unreadable(of(r#""time":"2026-01-01T00:00:00.000001Z","#, ""), "no time");
     unreadable(of("2026-01-01", "2026-21-01"), "malformed");
+    unreadable(of(r#""time""#, r#""previous":"secret","time""#), "malformed");
     unreadable(of(r#""change":"commit""#, r#""change":"secret""#), "unknown kind");
 }
 
@@ -229,6 +247,7 @@ fn payloads_of_another_kind_of_codec_are_an_anomaly() {
     let commit = Commit {
         key: User("1".into()),
         first: 1,
+        previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::nil())),
         payloads: vec1!["a".to_owned(), String::new()],
@@ -354,6 +373,7 @@ fn payloads_at_the_end_are_read_in_one_pass() {
     assert!(reads_in_one_pass(&of("Grace", r#",\"events\":["#)));
     assert!(reads_in_one_pass(&of(r#""zone":3"#, r#""later":[7]"#)));
     assert!(reads_in_one_pass(&of("user/acme/42", "group/1")));
+    assert!(reads_in_one_pass(&SAMPLE_WITH_PREVIOUS.replace(r#""version":2,"#, "")));
     for other in [
         SAMPLE,
         &of(events, r#""events":[]"#),
@@ -390,12 +410,14 @@ proptest! {
     fn commits_are_read_back(
         (category, id) in ("[^/\0]+", "[^\0]+"),
         (number, zone, time) in (1..u64::from(u32::MAX), any::<u16>(), -1_000_000_000_000_000..4_000_000_000_000_000i64),
+        previous in any::<Option<u128>>(),
         metadata in metadata(),
         payloads in payloads(),
     ) {
         let commit = Commit {
             key: StreamName::new(&category, &id).unwrap(),
             first: ZonedSequence::from_parts(number, Zone(zone)).unwrap(),
+            previous: previous.map(|id| CommitId(Uuid::from_u128(id))),
             time: Timestamp::from_microsecond(time).unwrap(),
             metadata,
             payloads,

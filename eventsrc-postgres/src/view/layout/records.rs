@@ -5,7 +5,8 @@ use tokio_postgres::{Error, Row};
 
 use super::errors::{READ, unreadable};
 use super::rows::{PositionRow, VersionKey};
-use crate::connections::{Connection, Connections};
+use crate::connection::Connection;
+use crate::connections::Connections;
 use crate::failure::Failure;
 use crate::view::transaction::Transaction;
 

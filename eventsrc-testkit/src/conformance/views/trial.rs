@@ -73,6 +73,7 @@ impl<B: ViewBackend> ViewTrial<B> {
         Arc::new(Commit {
             key: key.into(),
             first: sequence(number),
+            previous: None,
             time,
             metadata: Metadata::new(self.ids.commit_id(time)),
             payloads: Vec1::try_from_vec(payloads.into_iter().collect()).expect("a commit has an event"),

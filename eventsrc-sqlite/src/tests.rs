@@ -1,0 +1,8 @@
+//! Behaviour of an open file that needs a look inside.
+
+mod fixture;
+mod log;
+mod overload;
+mod puts;
+mod reads;
+mod take_over;

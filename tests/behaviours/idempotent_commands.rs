@@ -1,0 +1,113 @@
+//! Commands with an idempotency key: what they cost, and how long a repetition is recognised.
+
+use std::sync::Arc;
+
+use eventsrc_core::clock::Randomness;
+use eventsrc_core::save::SaveSettings;
+use eventsrc_core::storage::CallCounts;
+use eventsrc_core::{CommitId, Context, Operation, SaveApi, Token};
+
+use super::directory::{A, Directory, StepClock, directory, second, set};
+
+const ONE_PUT: CallCounts = CallCounts { puts: 1, conflicts: 0, latest: 0, reads: 0, pages: 0, errors: 0 };
+
+fn id(seed: u64) -> Context {
+    let commit_id = CommitId(Randomness::seeded(seed + 1_000).commit_id(second(0)).0);
+    Context { commit_id: Some(commit_id), ..Context::default() }
+}
+
+fn saves(directory: &Directory, repeats_among: u32) -> SaveApi<Directory> {
+    let settings = SaveSettings { repeats_among, ..SaveSettings::default() };
+    SaveApi::with(
+        Arc::clone(directory),
+        settings,
+        Arc::new(StepClock::default()),
+        Arc::new(Randomness::from_system()),
+    )
+}
+
+#[tokio::test]
+async fn a_warm_command_with_an_idempotency_key_is_one_request_on_a_stream_of_any_length() {
+    let directory = directory();
+    let saves = saves(&directory, 128);
+    for seed in 0..1_000 {
+        let saved = saves.save_with(&A, &id(seed), Operation::insert(set("ada", 1))).await.unwrap().saved();
+        assert!(!saved.unwrap().repeated);
+        let calls = directory.take();
+        assert!(seed == 0 || calls == ONE_PUT, "{seed}: {calls:?}");
+    }
+    for seed in [999, 900] {
+        let saved = saves.save_with(&A, &id(seed), Operation::insert(set("ada", 1))).await.unwrap().saved();
+        assert_eq!(saved.map(|saved| (saved.sequence, saved.repeated)), Some((seed + 1, true)));
+        assert_eq!(directory.take(), CallCounts { puts: 0, ..ONE_PUT }, "it is remembered");
+    }
+}
+
+#[tokio::test]
+async fn a_cold_command_reads_the_head_and_the_ids_of_the_last_commits() {
+    let directory = directory();
+    let warm = saves(&directory, 16);
+    for seed in 0..1_000 {
+        let _ = warm.save_with(&A, &id(seed), Operation::insert(set("ada", 1))).await.unwrap();
+    }
+    directory.take();
+    let cold = saves(&directory, 16);
+    let _ = cold.save_with(&A, &id(5_000), Operation::insert(set("ada", 1))).await.unwrap().saved().unwrap();
+    assert_eq!(directory.take(), CallCounts { latest: 2, ..ONE_PUT }, "no page of events is read");
+}
+
+#[tokio::test]
+async fn a_repetition_is_recognised_among_the_last_events_and_not_beyond() {
+    for warm in [true, false] {
+        let directory = directory();
+        let first = saves(&directory, 5);
+        let repeat = async |seed: u64| {
+            let again = if warm { &first } else { &saves(&directory, 5) };
+            let saved = again.save_with(&A, &id(seed), Operation::insert(set("ada", 9))).await;
+            saved.unwrap().saved().unwrap()
+        };
+        for seed in 1..=10 {
+            let _ = first.save_with(&A, &id(seed), Operation::insert(set("ada", 1))).await.unwrap();
+        }
+        let within = repeat(6).await;
+        assert_eq!((within.sequence, within.repeated), (6, true), "warm: {warm}");
+        let beyond = repeat(5).await;
+        assert_eq!((beyond.sequence, beyond.repeated), (11, false), "warm: {warm}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_extends_the_search_to_all_commits_after_it() {
+    for warm in [true, false] {
+        let directory = directory();
+        let first = saves(&directory, 2);
+        let token = first.save(&A, Operation::insert(set("ada", 0))).await.unwrap().saved().unwrap().token;
+        let with_token = |token: &Token| Context { token: token.clone(), ..id(1) };
+        let saved = first.save_with(&A, &with_token(&token), Operation::insert(set("ada", 1))).await.unwrap();
+        assert_eq!(saved.saved().unwrap().sequence, 2);
+        for _ in 0..300 {
+            let _ = first.save(&A, Operation::insert(set("abe", 1))).await.unwrap();
+        }
+        let again = if warm { &first } else { &saves(&directory, 2) };
+        let unsigned = Token::claimed(&A, 1_u64).unwrap();
+        for token in [&token, &unsigned] {
+            let repeated =
+                again.save_with(&A, &with_token(token), Operation::insert(set("ada", 1))).await.unwrap();
+            let repeated = repeated.saved().unwrap();
+            assert_eq!((repeated.sequence, repeated.repeated), (2, true), "warm: {warm}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_recognised_after_conflicts_with_its_own_commit() {
+    let directory = directory();
+    let (one, other) = (saves(&directory, 128), saves(&directory, 128));
+    let _ = one.save(&A, Operation::insert(set("ada", 0))).await.unwrap();
+    let _ = other.save(&A, Operation::insert(set("ada", 0))).await.unwrap();
+    // `one` remembers sequence 1, and the command is stored by `other` meanwhile.
+    let _ = other.save_with(&A, &id(7), Operation::insert(set("ada", 1))).await.unwrap();
+    let _ = other.save(&A, Operation::insert(set("ada", 2))).await.unwrap();
+    let saved = one.save_with(&A, &id(7), Operation::insert(set("ada", 1))).await.unwrap().saved().unwrap();
+    assert_eq!((saved.sequence, saved.repeated), (3, true));
+}
