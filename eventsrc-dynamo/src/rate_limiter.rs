@@ -3,21 +3,20 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use eventsrc_core::Timestamp;
 use eventsrc_core::clock::Clock;
 
 /// A limit of read units per second, shared by all scans.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     units_per_second: Option<u32>,
-    /// Time at which the units consumed so far are within the limit.
-    available_at: Mutex<Timestamp>,
+    /// Monotonic time at which the units consumed so far are within the limit.
+    available_at: Mutex<Duration>,
 }
 
 impl RateLimiter {
     pub(crate) fn new(units_per_second: Option<u32>) -> Self {
         let units_per_second = units_per_second.map(|units| units.max(1));
-        Self { units_per_second, available_at: Mutex::new(Timestamp::MIN) }
+        Self { units_per_second, available_at: Mutex::default() }
     }
 
     /// Waits until `units`, which a scan has just consumed, are within the limit.
@@ -25,11 +24,11 @@ impl RateLimiter {
         let Some(limit) = self.units_per_second else { return };
         let wait = {
             let mut available_at = self.available_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = clock.now();
+            let now = clock.elapsed();
             let cost = Duration::from_secs_f64(units.max(0.0) / f64::from(limit));
             // Units that were not used earlier are lost; to use them now would be a burst.
-            *available_at = (*available_at).max(now).saturating_add(cost).unwrap_or(Timestamp::MAX);
-            Duration::try_from(available_at.duration_since(now)).unwrap_or_default()
+            *available_at = (*available_at).max(now).saturating_add(cost);
+            available_at.saturating_sub(now)
         };
         clock.sleep(wait).await;
     }
@@ -39,6 +38,7 @@ impl RateLimiter {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use eventsrc_core::Timestamp;
     use futures::FutureExt;
     use futures::future::BoxFuture;
 

@@ -121,7 +121,11 @@ where
 
     fn events(&self, key: &K, from: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         let number = from.map_or(1, Sequence::number);
-        self.pages(key.clone(), number, from, number > 1)
+        // If the commit that holds the first event was seen, its item is known, and needs no search.
+        let seen = StreamName::of(key).ok().and_then(|name| self.dynamo.seen_lately(name.as_str()));
+        let seen = seen.filter(|seen| (seen.first..=seen.last).contains(&number));
+        let begin = seen.map_or(number, |seen| seen.first);
+        self.pages(key.clone(), begin, from, begin > 1)
     }
 
     fn events_after(&self, key: &K, end: Option<S>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {

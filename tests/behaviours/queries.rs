@@ -304,3 +304,52 @@ async fn the_token_of_a_value_inside_a_commit_is_not_trusted() {
         assert_eq!(query.token(&name, &snapshot).is_trusted(), !snapshot.is_inside_commit());
     }
 }
+
+/// Snapshots whose writes never end.
+struct StuckWrites(std::sync::atomic::AtomicU32);
+
+impl SnapshotStorage for StuckWrites {
+    type Key = String;
+    type Sequence = u64;
+    type Value = u32;
+
+    async fn get(
+        &self,
+        _: &String,
+        _: u32,
+        _: SnapshotAt<u64>,
+    ) -> Result<Option<Snapshot<u64, u32>>, eventsrc_core::StorageError> {
+        Ok(None)
+    }
+
+    async fn put(
+        &self,
+        _: &String,
+        _: u32,
+        _: &Snapshot<u64, u32>,
+        _: SnapshotMode,
+    ) -> Result<(), eventsrc_core::StorageError> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_snapshot_to_be_stored() {
+    let directory = directory();
+    let stuck = Arc::new(StuckWrites(std::sync::atomic::AtomicU32::new(0)));
+    let saves = Arc::new(saves(Arc::clone(&directory)));
+    let decider = eventsrc_core::Decider::with(saves, |storage| {
+        by_name(storage).with_snapshots(Arc::clone(&stuck), SnapshotPolicy::Every(1))
+    });
+    let name = "ada".to_owned();
+    for expected in 1..=20 {
+        let insert = Operation::<_, eventsrc_core::save::PreconditionFailed, _>::insert(set("ada", 1));
+        let saved = decider.save(&name, insert).await.unwrap().saved().unwrap();
+        assert_eq!(saved.sequence, expected);
+        assert_eq!(get(decider.query(), "ada").await, Some(1));
+        tokio::task::yield_now().await;
+    }
+    let started = stuck.0.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1..=4).contains(&started), "{started} writes are under way: their number has a limit");
+}

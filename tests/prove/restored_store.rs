@@ -40,16 +40,11 @@ pub(crate) async fn all_backends(trial: Trial) -> Result<Findings> {
                 _ => restore::<DynamoTables>(streams, seed).await,
             };
             let (refused, wrong) = played.with_context(|| format!("in {backend}, round {rounds}"))?;
-            wrong.iter().for_each(|wrong| eprintln!("WRONG {backend}: {wrong}"));
             found.violations.extend(wrong.into_iter().map(|wrong| format!("{backend}: {wrong}")));
             diverged += refused;
             made += streams;
             rounds += 1;
         }
-        eprintln!(
-            "TIMING {backend} {:?}",
-            eventsrc_core::clock::Clock::elapsed(&eventsrc_core::clock::SystemClock)
-        );
         found.attempted += made;
         notes.push(format!("{rounds} of {backend}"));
     }

@@ -69,14 +69,17 @@ async fn move_once(program: &Path, events: u64, seed: u64, report: &mut Report) 
     let part = events.div_ceil(PARTS);
     for step in [Step::Old, Step::Copying, Step::Switching, Step::New] {
         if step == Step::Copying && copies_early {
-            rollout.copy(0).await?;
+            rollout.interrupt_copy().await?;
         }
         for process in rollout.deployment_order() {
             rollout.deploy(process, step).await?;
             timeout(HANG, rollout.save(part)).await.context("the processes save too little")??;
         }
         if step == Step::Copying {
-            rollout.copy(copier_kills).await?;
+            for _ in 0..copier_kills {
+                rollout.interrupt_copy().await?;
+            }
+            timeout(HANG, rollout.copy()).await.context("the copier does not end")??;
             timeout(HANG, rollout.save(part)).await.context("the processes save too little")??;
         }
     }

@@ -41,15 +41,16 @@ impl Bug {
     /// the callers.
     pub fn shows_as(self) -> &'static [ViolationKind] {
         use ViolationKind::{
-            ConflictWithItself, Duplicate, FalseConflict, HalfCommit, Hole, LostCommit, OutOfOrder, StaleRead,
+            BrokenChain, ConflictWithItself, Duplicate, FalseConflict, HalfCommit, Hole, LostCommit,
+            OutOfOrder, StaleRead,
         };
         match self {
             // A put can conflict with a commit that is overwritten later: by a third one, which makes
             // the conflict a false one, or by another copy of the same put, which was sent twice.
             Self::BlindOverwrite => {
-                &[LostCommit, Duplicate, Hole, OutOfOrder, ConflictWithItself, FalseConflict]
+                &[LostCommit, Duplicate, Hole, OutOfOrder, ConflictWithItself, FalseConflict, BrokenChain]
             }
-            Self::Gap => &[Hole, LostCommit, HalfCommit, OutOfOrder],
+            Self::Gap => &[Hole, LostCommit, HalfCommit, OutOfOrder, BrokenChain],
             Self::LostReplyTakenForConflict => &[ConflictWithItself],
             Self::NonAtomicBatch => &[HalfCommit, Duplicate, LostCommit],
             Self::StaleLatest => &[StaleRead],

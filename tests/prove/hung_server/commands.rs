@@ -27,8 +27,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// Number of requests and waits for connections of one save without conflicts, each of which may take a whole timeout.
 const WAITS_PER_SAVE: u32 = 6;
 
-/// Time that a busy machine may add to a call.
-const SLACK: Duration = Duration::from_secs(1);
+/// Time that a busy machine may add to a call. A call without timeouts would last as long as the longest freezes.
+const SLACK: Duration = Duration::from_secs(3);
 
 /// Number of times that a command without an answer is saved again at once.
 const REPEATS_AT_ONCE: u32 = 2;

@@ -14,13 +14,16 @@ use tokio::task::JoinHandle;
 /// Longest time between two freezes.
 const LONGEST_THAW: Duration = Duration::from_millis(300);
 
+/// Longest time before the first freeze. Even a short run meets it.
+const LONGEST_START: Duration = Duration::from_millis(15);
+
 /// Longest duration of most freezes. The shorter ones delay calls, and the longer ones exceed the timeouts.
 const LONGEST_FREEZE: Duration = Duration::from_millis(900);
 
 /// Number of freezes of which one is far longer than the timeouts.
 const LONG_ONE_IN: u64 = 40;
 
-const LONG_FREEZE: Duration = Duration::from_secs(4);
+const LONG_FREEZE: Duration = Duration::from_secs(12);
 
 /// Freezes and thaws a proxy until it is stopped.
 pub(super) struct Freezer {
@@ -45,7 +48,8 @@ impl Freezer {
 async fn freeze(proxy: Arc<Proxy>, mut draws: StdRng, is_running: Arc<AtomicBool>) -> u64 {
     let mut freezes = 0;
     while is_running.load(Ordering::Relaxed) {
-        SystemClock.sleep(LONGEST_THAW.mul_f64(draws.random())).await;
+        let longest = if freezes == 0 { LONGEST_START } else { LONGEST_THAW };
+        SystemClock.sleep(longest.mul_f64(draws.random())).await;
         let ways: &[Way] = match draws.random_range(0..3) {
             0 => &[Way::ToServer],
             1 => &[Way::ToClient],
@@ -54,7 +58,7 @@ async fn freeze(proxy: Arc<Proxy>, mut draws: StdRng, is_running: Arc<AtomicBool
         ways.iter().for_each(|way| proxy.stall(*way));
         freezes += 1;
         let duration = match freezes {
-            // Even a short run has one freeze that exceeds the timeouts.
+            // It exceeds the timeouts.
             1 => LONGEST_FREEZE,
             _ if freezes % LONG_ONE_IN == 0 => LONG_FREEZE,
             _ => LONGEST_FREEZE.mul_f64(draws.random()),

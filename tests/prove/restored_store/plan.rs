@@ -1,9 +1,9 @@
-//! Plans of what happens to one stream.
+//! Random courses of one stream, around a restore.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// What happens to one stream.
+/// Course of one stream, around a restore.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// Number of the stream.

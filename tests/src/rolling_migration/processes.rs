@@ -18,7 +18,7 @@ use super::worker::{Job, Step};
 const LONGEST: Duration = Duration::from_millis(150);
 
 /// Longest life of a copier that is killed.
-const LONGEST_COPIER: Duration = Duration::from_millis(60);
+const LONGEST_COPIER: Duration = Duration::from_millis(100);
 
 /// Two processes that save to the same streams, in the steps of a migration.
 pub(super) struct Rollout<'a> {
@@ -87,20 +87,25 @@ impl<'a> Rollout<'a> {
         }
     }
 
-    /// Copies the history, after `kills` copiers were killed. Kills a process that saves while each copier runs.
-    pub(super) async fn copy(&mut self, kills: u32) -> Result<()> {
-        let journal = self.folder.join("copier.journal");
-        for _ in 0..kills {
-            let mut copier = self.start(Job::Copy, &journal)?;
-            SystemClock.sleep(self.up_to(LONGEST_COPIER)).await;
-            // A copier that has ended was quick.
-            copier.child.kill().await?;
-            self.kills += 1;
-            self.kill_any().await?;
-        }
-        let copier = self.start(Job::Copy, &journal)?;
+    /// Starts to copy the history, and kills the copier and a process that saves.
+    pub(super) async fn interrupt_copy(&mut self) -> Result<()> {
+        let mut copier = self.start(Job::Copy, &self.copier_journal())?;
+        SystemClock.sleep(self.up_to(LONGEST_COPIER)).await;
+        // A copier that has ended was quick.
+        copier.child.kill().await?;
+        self.kills += 1;
+        self.kill_any().await
+    }
+
+    /// Copies the history. Kills a process that saves meanwhile.
+    pub(super) async fn copy(&mut self) -> Result<()> {
+        let copier = self.start(Job::Copy, &self.copier_journal())?;
         self.kill_any().await?;
         copier.succeed().await.context("the copier failed")
+    }
+
+    fn copier_journal(&self) -> PathBuf {
+        self.folder.join("copier.journal")
     }
 
     /// Kills both processes, and saves what they left open.
