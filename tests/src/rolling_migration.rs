@@ -33,7 +33,7 @@ pub struct Report {
 }
 
 /// Maximum number of events of one move.
-const EVENTS_PER_MOVE: u64 = 10_000;
+const EVENTS_PER_MOVE: u64 = 4_000;
 
 /// Number of parts of a move: one before each deployment of a process, and one while history is copied.
 const PARTS: u64 = 9;
@@ -41,7 +41,7 @@ const PARTS: u64 = 9;
 /// Maximum number of times that a copier is killed.
 const MOST_COPIER_KILLS: u32 = 3;
 
-/// Moves at least `events` events from one SQLite file to another, in moves of up to 10,000 events.
+/// Moves at least `events` events from one SQLite file to another, in several moves.
 ///
 /// Two processes of `program`, which is `migrating-writer`, save to the same streams. They are deployed one after the
 /// other in each step of [`Migration`](eventsrc_core::storage::Migration), and killed with SIGKILL at random moments and

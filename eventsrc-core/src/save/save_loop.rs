@@ -71,15 +71,14 @@ where
     {
         let commit_id = self.context.commit_id.unwrap_or_else(|| self.writer.new_id());
         let mut progress = Progress::default();
+        // On the heap: the future holds that of the storage's put, and would make those of all callers large.
+        let settle = Box::pin(self.settle(commit_id, &mut progress));
         let result = match self.context.limit {
-            None => Some(self.settle(commit_id, &mut progress).await),
-            Some(limit) => {
-                let settle = std::pin::pin!(self.settle(commit_id, &mut progress));
-                match select(settle, self.writer.clock.sleep(limit)).await {
-                    Either::Left((result, _)) => Some(result),
-                    Either::Right(_) => None,
-                }
-            }
+            None => Some(settle.await),
+            Some(limit) => match select(settle, self.writer.clock.sleep(limit)).await {
+                Either::Left((result, _)) => Some(result),
+                Either::Right(_) => None,
+            },
         };
         let Progress { retries, unknown } = progress;
         let source = match result {

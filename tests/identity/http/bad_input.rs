@@ -15,12 +15,12 @@ async fn each_bad_request_gets_its_reason(served: Served) {
     let ada = signed_up(client, "ada").await;
     let user = format!("/users/{}", ada.id());
     let token = ada.token().to_owned();
-    let forged = token.replacen("1.A", "1.B", 1);
+    let forged = token.replacen("2.A", "2.B", 1);
     let elsewhere = {
         let known = tokens("known").decode(&token).unwrap();
         tokens("unknown").encode(&known).unwrap()
     };
-    let long = format!("1.{}", "A".repeat(5000));
+    let long = format!("2.{}", "A".repeat(5000));
     let post =
         |body: &str| client.ask(Method::POST, "/users").header("content-type", "application/json").body(body);
     let patch =
@@ -84,7 +84,7 @@ async fn each_bad_request_gets_its_reason(served: Served) {
         ("a forged token", at_least(&forged), 400, "token", "signature is wrong"),
         ("a token of another system", at_least(&elsewhere), 400, "token", "signature is wrong"),
         ("an unsigned token", at_least(token.rsplitn(3, '.').last().unwrap()), 400, "token", "not signed"),
-        ("a later token", at_least(&token.replacen("1.", "2.", 1)), 400, "token", "version 2"),
+        ("a later token", at_least(&token.replacen("2.", "3.", 1)), 400, "token", "version 3"),
         ("a huge token", at_least(&long), 400, "token", "more than the limit"),
         ("one bad token among good ones", at_least(&format!("{token}, x.y,")), 400, "token", "malformed"),
         (

@@ -115,8 +115,8 @@ const TASKS: usize = 8;
 /// Streams of which each has many events.
 const BUSY_STREAMS: u32 = 8;
 
-/// Streams of which most have a few events, so that some are not written to in a step.
-const QUIET_STREAMS: u32 = 500;
+/// Streams of which most have a few events, so that many are not written to in the following steps.
+const QUIET_STREAMS: u32 = 3_000;
 
 const MOST_EVENTS: usize = 4;
 
@@ -146,12 +146,14 @@ impl Writer {
                 for command in &open {
                     save(&saves, command, &journal).await?;
                 }
-                while is_endless {
+                if !is_endless {
+                    return anyhow::Ok(());
+                }
+                loop {
                     let command = draw(&mut draws, &randomness);
                     journal.tried(&command)?;
                     save(&saves, &command, &journal).await?;
                 }
-                anyhow::Ok(())
             });
         }
         while let Some(task) = tasks.join_next().await {
