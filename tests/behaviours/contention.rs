@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_core::save::{PreconditionFailed, SaveGate, SaveSettings};
 use eventsrc_core::{
     Context, Decider, Decision, ErrorKind, EventStorage, Operation, Outcome, Query, SaveApi, Snapshot,
@@ -28,7 +28,7 @@ async fn a_competitor_that_never_rests_does_not_make_saves_give_up() {
             async move {
                 while running.load(Ordering::Relaxed) {
                     let _ = rival.save(&A, Operation::insert(set("abe", 0))).await.unwrap();
-                    tokio::time::sleep(pause).await;
+                    SystemClock.sleep(pause).await;
                 }
             }
         });
@@ -38,7 +38,7 @@ async fn a_competitor_that_never_rests_does_not_make_saves_give_up() {
             let outcome = saves.save(&A, Operation::insert(set("ada", 1))).await.unwrap();
             tries += outcome.retries() + 1;
             assert!(matches!(outcome, Outcome::Saved(_)), "{outcome:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            SystemClock.sleep(Duration::from_millis(20)).await;
         }
         running.store(false, Ordering::Relaxed);
         competitor.await.unwrap();
@@ -259,7 +259,7 @@ async fn a_save_through_a_gate_goes_on_without_its_caller_and_a_panic_does_not_s
     });
     tokio::task::yield_now().await;
     waiting.abort();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    SystemClock.sleep(Duration::from_millis(1)).await;
     assert_eq!(decider.read(&name, |known| known.value).await.unwrap(), Some(1));
 
     let wrong =

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_core::storage::{CommitOf, PageOf, Put, PutOf};
 use eventsrc_core::{EventStorage, Head, StorageError};
 use futures::StreamExt;
@@ -42,7 +43,7 @@ impl EventStorage for Slow<Directory> {
     type Payload = Entry;
 
     async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
-        tokio::time::sleep(self.delay).await;
+        SystemClock.sleep(self.delay).await;
         if let Some(puts) = &self.rival {
             puts.fetch_add(1, Ordering::Relaxed);
             let rival = saves(Arc::clone(&self.storage));
@@ -55,14 +56,14 @@ impl EventStorage for Slow<Directory> {
     }
 
     async fn recent(&self, key: &Letter, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
-        tokio::time::sleep(self.delay).await;
+        SystemClock.sleep(self.delay).await;
         self.storage.recent(key, count).await
     }
 
     fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
         let delay = self.delay;
         let pages = self.storage.events(key, from);
-        futures::stream::once(async move { tokio::time::sleep(delay).await })
+        futures::stream::once(async move { SystemClock.sleep(delay).await })
             .flat_map(|()| futures::stream::empty())
             .chain(pages)
             .boxed()
