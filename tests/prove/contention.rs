@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::runs::{Findings, Trial};
 
-/// Pauses of the competitors between two puts, each on a stream of its own.
+/// Pauses of the competitors between two puts, each in a storage of its own.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(1), Duration::from_millis(2), Duration::from_millis(5), Duration::from_millis(10)];
 
@@ -47,26 +47,32 @@ pub(crate) async fn saves(trial: Trial) -> Result<Findings> {
 }
 
 async fn memory(saves: u64, seed: u64) -> Result<Counts> {
-    let memory = Arc::new(MemoryStorage::<StreamName, u64, u64>::default());
-    let slow = |seed| {
+    let slow = |memory: &Arc<MemoryStorage<StreamName, u64, u64>>, seed| {
         let faults = Faults { seed, delayed: 1.0, longest_delay: LONGEST_DELAY, ..Faults::none() };
-        Arc::new(Faulty::new(Arc::clone(&memory), faults, Arc::new(SystemClock)))
+        Arc::new(Faulty::new(Arc::clone(memory), faults, Arc::new(SystemClock)))
     };
-    let (mut counts, wrong) =
-        try_join(compete(slow(seed), slow(!seed), saves, seed), save_from_tasks(slow(seed))).await?;
-    counts.violations.extend(wrong);
-    Ok(counts)
+    let mut runs = JoinSet::new();
+    for (index, pause) in PAUSES.into_iter().enumerate() {
+        let memory = Arc::default();
+        let (mine, theirs) = (slow(&memory, seed), slow(&memory, !seed));
+        runs.spawn(compete(mine, theirs, pause, share(saves, index as u64), seed));
+    }
+    runs.spawn(save_from_tasks(slow(&Arc::default(), seed)));
+    Counts::of(runs).await
 }
 
 async fn sqlite(folder: &Path, saves: u64, seed: u64) -> Result<Counts> {
-    let open = async || {
-        let database = Database::open(folder.join("contention.db")).await?;
+    let open = async |name: usize| {
+        let database = Database::open(folder.join(format!("{name}.db"))).await?;
         anyhow::Ok(SqliteStorage::<StreamName, u64, u64>::new(&database))
     };
-    let (mine, theirs, of_tasks) = (open().await?, open().await?, open().await?);
-    let (mut counts, wrong) = try_join(compete(mine, theirs, saves, seed), save_from_tasks(of_tasks)).await?;
-    counts.violations.extend(wrong);
-    Ok(counts)
+    let mut runs = JoinSet::new();
+    for (index, pause) in PAUSES.into_iter().enumerate() {
+        let (mine, theirs) = (open(index).await?, open(index).await?);
+        runs.spawn(compete(mine, theirs, pause, share(saves, index as u64), seed));
+    }
+    runs.spawn(save_from_tasks(open(PAUSES.len()).await?));
+    Counts::of(runs).await
 }
 
 #[derive(Default)]
@@ -90,12 +96,18 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, other: Self) {
-        self.saves += other.saves;
-        self.tries += other.tries;
-        self.most_tries = self.most_tries.max(other.most_tries);
-        self.rival_saves += other.rival_saves;
-        self.violations.extend(other.violations);
+    /// Returns the sums of the counts of several runs.
+    async fn of(mut runs: JoinSet<Result<Self>>) -> Result<Self> {
+        let mut sum = Self::default();
+        while let Some(counts) = runs.join_next().await {
+            let Self { saves, tries, most_tries, rival_saves, violations } = counts??;
+            sum.saves += saves;
+            sum.tries += tries;
+            sum.most_tries = sum.most_tries.max(most_tries);
+            sum.rival_saves += rival_saves;
+            sum.violations.extend(violations);
+        }
+        Ok(sum)
     }
 
     fn note(&self) -> String {
@@ -107,43 +119,31 @@ impl Counts {
     }
 }
 
-/// Saves `saves` events through the handle `mine`, to one stream for each competitor. These have the handle `theirs` of the
+/// Saves `saves` events through the handle `mine`, to a stream to which a competitor saves through the handle `theirs` of the
 /// same storage.
-async fn compete<St>(mine: St, theirs: St, saves: u64, seed: u64) -> Result<Counts>
+async fn compete<St>(mine: St, theirs: St, pause: Duration, saves: u64, seed: u64) -> Result<Counts>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
-    let (saver, rival) = (Arc::new(api(mine, seed)), Arc::new(api(theirs, !seed)));
-    let mut streams = JoinSet::new();
-    for (index, pause) in PAUSES.into_iter().enumerate() {
-        let (saver, rival) = (Arc::clone(&saver), Arc::clone(&rival));
-        let key = StreamName::new("contended", &index.to_string())?;
-        let pauses = Randomness::seeded(seed ^ index as u64);
-        let saves = share(saves, index as u64);
-        streams.spawn(async move {
-            let is_running = Arc::new(AtomicBool::new(true));
-            let competitor = tokio::spawn(put_on(rival, key.clone(), pause, Arc::clone(&is_running)));
-            let mut counts = Counts::default();
-            for turn in 0..saves {
-                let outcome = saver.save::<PreconditionFailed>(&key, Operation::insert(turn)).await?;
-                counts.add_save(&outcome, pause);
-                SystemClock.sleep(pauses.up_to(LONGEST_PAUSE)).await;
-            }
-            is_running.store(false, Ordering::Relaxed);
-            counts.rival_saves += competitor.await??;
-            anyhow::Ok(counts)
-        });
+    let key = StreamName::new("contended", "stream")?;
+    let (saver, pauses) = (api(mine, seed), Randomness::seeded(seed));
+    let is_running = Arc::new(AtomicBool::new(true));
+    let rival = put_on(api(theirs, !seed), key.clone(), pause, Arc::clone(&is_running));
+    let rival = tokio::spawn(rival);
+    let mut counts = Counts::default();
+    for turn in 0..saves {
+        let outcome = saver.save::<PreconditionFailed>(&key, Operation::insert(turn)).await?;
+        counts.add_save(&outcome, pause);
+        SystemClock.sleep(pauses.up_to(LONGEST_PAUSE)).await;
     }
-    let mut all = Counts::default();
-    while let Some(counts) = streams.join_next().await {
-        all.add(counts??);
-    }
-    Ok(all)
+    is_running.store(false, Ordering::Relaxed);
+    counts.rival_saves = rival.await??;
+    Ok(counts)
 }
 
 /// Saves to one stream with a pause after each save. Returns the number of saves.
 async fn put_on<St>(
-    rival: Arc<SaveApi<St>>,
+    rival: SaveApi<St>,
     key: StreamName,
     pause: Duration,
     is_running: Arc<AtomicBool>,
@@ -167,8 +167,8 @@ fn share(saves: u64, index: u64) -> u64 {
     saves * (index + 1) / pauses - saves * index / pauses
 }
 
-/// Saves from many tasks of one process to one stream, and returns the violations.
-async fn save_from_tasks<St>(storage: St) -> Result<Vec<String>>
+/// Saves from many tasks of one process to one stream. Counts only the violations.
+async fn save_from_tasks<St>(storage: St) -> Result<Counts>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
@@ -199,7 +199,7 @@ where
     if head != Some(TASKS * SAVES_PER_TASK) {
         violations.push(format!("{TASKS} tasks saved {SAVES_PER_TASK} events each, up to {head:?}"));
     }
-    Ok(violations)
+    Ok(Counts { violations, ..Counts::default() })
 }
 
 fn api<St: EventStorage>(storage: St, seed: u64) -> SaveApi<St> {

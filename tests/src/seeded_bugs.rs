@@ -52,7 +52,7 @@ impl Bug {
             }
             Self::Gap => &[Hole, LostCommit, HalfCommit, OutOfOrder, BrokenChain],
             Self::LostReplyTakenForConflict => &[ConflictWithItself],
-            Self::NonAtomicBatch => &[HalfCommit, Duplicate, LostCommit],
+            Self::NonAtomicBatch => &[HalfCommit, Duplicate, LostCommit, BrokenChain],
             Self::StaleLatest => &[StaleRead],
         }
     }

@@ -111,7 +111,9 @@ impl<K, S, E, V> ViewInner<K, S, E, V> {
         F: Future<Output = Result<T, StorageError>>,
     {
         let transaction = Transaction::new(self.postgres.connection().await?);
-        let answer = transaction.answer(call(OpenTransaction::new(transaction.share()))).await;
+        // On the heap: it holds the futures of the code of the view, and would make those of all callers large.
+        let call = Box::pin(call(OpenTransaction::new(transaction.share())));
+        let answer = transaction.answer(call).await;
         answer.map_err(|silence| self.silence(verb, silence))?
     }
 

@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use eventsrc_core::{CommitId, Context, Operation, Outcome, SaveApi, StreamKey, Token};
+use eventsrc_core::clock::{Randomness, SystemClock};
+use eventsrc_core::save::SaveSettings;
+use eventsrc_core::{CommitId, Context, EventStorage, Operation, Outcome, SaveApi, StreamKey, Token};
 use eventsrc_sqlite::SqliteStorage;
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
@@ -163,8 +165,8 @@ struct Open {
 impl Import {
     fn new(archive: &Archive, marker: Option<Marker>) -> Self {
         Self {
-            files: SaveApi::new(archive.files.clone()),
-            history: SaveApi::new(archive.history.clone()),
+            files: saves(archive.files.clone()),
+            history: saves(archive.history.clone()),
             marker,
             open: None,
             complete: Vec::new(),
@@ -302,6 +304,12 @@ async fn save_file(
     }
     let sequence = known.context("a file without events was to be saved")?;
     Ok(SavedFile { path, sequence, changes, repeated })
+}
+
+/// Creates the API of an import, which finds an event of an earlier, interrupted import wherever it is in its stream.
+fn saves<St: EventStorage>(storage: St) -> SaveApi<St> {
+    let settings = SaveSettings { repeats_among: u32::MAX, ..SaveSettings::default() };
+    SaveApi::with(storage, settings, Arc::new(SystemClock), Arc::new(Randomness::from_system()))
 }
 
 /// Context of the save of git commit `commit` to the stream `key`, whose last known sequence is `known`.

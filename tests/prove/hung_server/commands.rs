@@ -12,6 +12,7 @@ use eventsrc_test_servers::proxy::Proxy;
 use futures::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::freezer::Freezer;
@@ -29,6 +30,10 @@ const WAITS_PER_SAVE: u32 = 6;
 
 /// Time that a busy machine may add to a call. A call without timeouts would last as long as the longest freezes.
 const SLACK: Duration = Duration::from_secs(3);
+
+/// Number of saves of a task before the first freeze, so that the writer knows the ends of some streams and its calls are
+/// mostly puts.
+const TURNS_BEFORE: u64 = 3;
 
 /// Number of times that a command without an answer is saved again at once.
 const REPEATS_AT_ONCE: u32 = 2;
@@ -74,12 +79,14 @@ where
     let settings = SaveSettings { repeats_among: 1_000_000, ..SaveSettings::default() };
     let randomness = Arc::new(Randomness::seeded(seed));
     let api = Arc::new(SaveApi::with(storage, settings, Arc::new(SystemClock), Arc::clone(&randomness)));
-    let freezer = Freezer::start(Arc::clone(proxy), seed);
+    let (begin, begins) = oneshot::channel();
+    let mut begin = Some(begin);
+    let freezer = Freezer::start(Arc::clone(proxy), seed, begins);
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let turns = saves / TASKS + u64::from(task < saves % TASKS);
         let draws = StdRng::seed_from_u64(seed ^ task << 48);
-        tasks.spawn(run_task(Arc::clone(&api), task, turns, Arc::clone(&randomness), draws));
+        tasks.spawn(run_task(Arc::clone(&api), task, turns, Arc::clone(&randomness), draws, begin.take()));
     }
     let (mut counts, mut commands) = (Counts { saves, ..Counts::default() }, Vec::new());
     while let Some(done) = tasks.join_next().await {
@@ -111,12 +118,19 @@ async fn run_task<St>(
     turns: u64,
     randomness: Arc<Randomness>,
     mut draws: StdRng,
+    mut begin: Option<oneshot::Sender<()>>,
 ) -> Result<(Vec<Command>, Counts)>
 where
     St: EventStorage<Key = StreamName, Sequence = u64, Payload = u64>,
 {
     let (mut commands, mut counts) = (Vec::new(), Counts::default());
-    for _ in 0..turns {
+    for turn in 0..turns {
+        if turn == TURNS_BEFORE
+            && let Some(begin) = begin.take()
+        {
+            // It fails only if the freezer has stopped.
+            let _ = begin.send(());
+        }
         let is_shared = draws.random();
         let name = if is_shared {
             format!("shared-{}", draws.random_range(0..SHARED))

@@ -9,13 +9,11 @@ use eventsrc_core::clock::{Clock, SystemClock};
 use eventsrc_test_servers::proxy::{Proxy, Way};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Longest time between two freezes.
 const LONGEST_THAW: Duration = Duration::from_millis(300);
-
-/// Longest time before the first freeze. Even a short run meets it.
-const LONGEST_START: Duration = Duration::from_millis(15);
 
 /// Longest duration of most freezes. The shorter ones delay calls, and the longer ones exceed the timeouts.
 const LONGEST_FREEZE: Duration = Duration::from_millis(900);
@@ -32,9 +30,12 @@ pub(super) struct Freezer {
 }
 
 impl Freezer {
-    pub(super) fn start(proxy: Arc<Proxy>, seed: u64) -> Self {
+    /// Starts with a freeze as soon as `begins` is completed.
+    pub(super) fn start(proxy: Arc<Proxy>, seed: u64, begins: oneshot::Receiver<()>) -> Self {
         let is_running = Arc::new(AtomicBool::new(true));
-        let task = tokio::spawn(freeze(proxy, StdRng::seed_from_u64(seed), Arc::clone(&is_running)));
+        let freezes = freeze(proxy, StdRng::seed_from_u64(seed), Arc::clone(&is_running));
+        // If the sender is dropped, there is nothing to freeze.
+        let task = tokio::spawn(async { if begins.await.is_ok() { freezes.await } else { 0 } });
         Self { is_running, task }
     }
 
@@ -48,8 +49,9 @@ impl Freezer {
 async fn freeze(proxy: Arc<Proxy>, mut draws: StdRng, is_running: Arc<AtomicBool>) -> u64 {
     let mut freezes = 0;
     while is_running.load(Ordering::Relaxed) {
-        let longest = if freezes == 0 { LONGEST_START } else { LONGEST_THAW };
-        SystemClock.sleep(longest.mul_f64(draws.random())).await;
+        if freezes > 0 {
+            SystemClock.sleep(LONGEST_THAW.mul_f64(draws.random())).await;
+        }
         let ways: &[Way] = match draws.random_range(0..3) {
             0 => &[Way::ToServer],
             1 => &[Way::ToClient],
