@@ -53,7 +53,7 @@ impl Bug {
             Self::Gap => &[Hole, LostCommit, HalfCommit, OutOfOrder, BrokenChain],
             Self::LostReplyTakenForConflict => &[ConflictWithItself],
             Self::NonAtomicBatch => &[HalfCommit, Duplicate, LostCommit, BrokenChain],
-            Self::StaleLatest => &[StaleRead],
+            Self::StaleLatest => &[StaleRead, BrokenChain],
         }
     }
 }
