@@ -5,9 +5,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 pub use vec1::{Vec1, vec1};
+
+pub use crate::commit_id::CommitId;
 
 use crate::stream::Sequence;
 use crate::token::Token;
@@ -178,24 +179,5 @@ impl Metadata {
             actor: None,
             dependencies: Token::default(),
         }
-    }
-}
-
-/// Id of a commit. It lets a writer recognise its own commit after a lost reply, and serves as idempotency key.
-///
-/// eventsrc makes version 7 UUIDs, which sort roughly by time. A caller may supply any UUID.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CommitId(pub Uuid);
-
-impl fmt::Display for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod clock;
 pub mod codec;
 pub mod commit;
+mod commit_id;
 pub mod feed;
 pub mod lease;
 pub mod query;

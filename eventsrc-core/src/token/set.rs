@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::CommitId;
+use crate::commit_id::CommitId;
 use crate::stream::{InvalidStreamName, Sequence, StreamKey, StreamName, Zone};
 
 /// Set of (stream, sequence) that an answer was built from, with at most one sequence for each stream.

@@ -16,7 +16,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::set::{Position, Token, TokenPosition};
-use crate::commit::CommitId;
+use crate::commit_id::CommitId;
 use crate::stream::{StreamName, Zone};
 
 /// Encodes tokens as text and decodes them, with or without signatures. The text is limited to 4096 bytes by default.
