@@ -170,9 +170,16 @@ impl Writer {
             }
             match self.execute("BEGIN IMMEDIATE") {
                 Err(error) if is_busy(&error) && waits_left > 1 => waits_left -= 1,
-                result => return result.map(|()| true),
+                Err(error) => return Err(error),
+                Ok(()) => break,
             }
         }
+        // Callers may have gone during the last wait.
+        jobs.retain(|job| !job.is_abandoned());
+        if jobs.is_empty() {
+            self.execute("ROLLBACK")?;
+        }
+        Ok(!jobs.is_empty())
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {

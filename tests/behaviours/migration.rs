@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use eventsrc_core::clock::SystemClock;
 use eventsrc_core::save::SaveError;
-use eventsrc_core::storage::{Migration, Put, ScanStorage, Segment};
-use eventsrc_core::{Context, EventStorage, Operation, SaveApi};
+use eventsrc_core::storage::{CommitOf, Migration, PageOf, Put, PutOf, ScanStorage, Segment};
+use eventsrc_core::{Context, EventStorage, Head, Operation, SaveApi, StorageError};
 use eventsrc_testkit::{Faults, Faulty};
 use futures::TryStreamExt;
 use futures::future::join_all;
+use futures::stream::BoxStream;
 
 use super::directory::{A, Directory, Entry, Letter, directory, saves, sequence, set};
 
@@ -159,6 +160,45 @@ async fn a_deployment_in_steps_loses_and_repeats_nothing() {
         assert_eq!(stored[sequence as usize - 1].payloads[0], set("ada", value), "at {sequence}");
     }
     assert!(stored.windows(2).all(|pair| pair[1].previous == Some(pair[0].metadata.commit_id)));
+}
+
+/// A new storage whose every put lets a writer of the old one go ahead by a commit.
+struct Overtaken {
+    old: SaveApi<Directory>,
+    new: Directory,
+}
+
+impl EventStorage for Overtaken {
+    type Key = Letter;
+    type Sequence = u64;
+    type Payload = Entry;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        let _ = self.old.save(&A, Operation::insert(set("ahead", 1))).await.unwrap();
+        self.new.put(commit).await
+    }
+
+    async fn recent(&self, key: &Letter, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        self.new.recent(key, count).await
+    }
+
+    fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.new.events(key, from)
+    }
+}
+
+#[tokio::test]
+async fn a_copy_ends_although_writers_go_on_as_fast_as_it_copies() {
+    let (old, new) = (directory(), directory());
+    for value in 0..10 {
+        let _ = saves(Arc::clone(&old)).save(&A, Operation::insert(set("ada", value))).await.unwrap();
+    }
+    let overtaken = Overtaken { old: saves(Arc::clone(&old)), new: Arc::clone(&new) };
+    let migration = Migration::copying(Arc::clone(&old), overtaken);
+    let copied = migration.copy(Segment::ALL).await.unwrap();
+    assert_eq!((copied.commits, copied.failed.len()), (10, 0));
+    // A read waits for what the old storage had when it began.
+    assert_eq!(migration.latest(&A).await.unwrap().unwrap().sequence, 20);
 }
 
 #[tokio::test]

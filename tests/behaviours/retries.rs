@@ -225,3 +225,20 @@ async fn a_lost_reply_is_resolved_by_saving_again_with_the_same_commit_id() {
         assert_eq!(stored(&directory).await, before + 1, "{trouble:?}");
     }
 }
+
+#[tokio::test]
+async fn a_save_after_an_unknown_put_reads_before_it_puts() {
+    for trouble in [Trouble::Fails, Trouble::LosesReply, Trouble::ResendsAfterLostReply] {
+        let directory = directory();
+        let saves = saves(FaultyDirectory::new(&directory, trouble, 1));
+        let first = saves.save(&A, Operation::insert(set("ada", 1))).await;
+        let is_stored = !matches!(trouble, Trouble::Fails);
+        assert_eq!(first.is_ok(), matches!(trouble, Trouble::ResendsAfterLostReply));
+        directory.take();
+        for (expected, reads) in [(1, 1), (2, 0)] {
+            let outcome = saves.save(&A, Operation::insert(set("ada", 2))).await.unwrap();
+            assert_eq!((outcome.retries(), sequence(outcome)), (0, u64::from(is_stored) + expected));
+            assert_eq!(directory.take().latest, reads, "{trouble:?}");
+        }
+    }
+}

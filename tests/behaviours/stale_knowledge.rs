@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::commit::Vec1;
 use eventsrc_core::query::SnapshotPolicy;
 use eventsrc_core::save::{PreconditionFailed, SaveError};
 use eventsrc_core::snapshot::{MemorySnapshots, SnapshotMode, SnapshotStorage};
@@ -9,8 +10,8 @@ use eventsrc_core::storage::{Diverged, Merged};
 use eventsrc_core::stream::{Zone, ZonedSequence};
 use eventsrc_core::token::{TokenCodec, TokenKey};
 use eventsrc_core::{
-    Consistency, Context, Decider, ErrorKind, EventStorage, Operation, Outcome, Query, QueryApi, SaveApi,
-    Snapshot, Token,
+    Consistency, Context, Decider, Decision, ErrorKind, EventStorage, Operation, Outcome, Query, QueryApi,
+    SaveApi, Snapshot, Token,
 };
 use eventsrc_testkit::Restorable;
 
@@ -92,11 +93,80 @@ async fn a_signed_token_that_is_ahead_of_a_restored_storage_is_refused() {
     let error = writer.save_with(&A, &signed(&token), Operation::if_token(&token, &A, set("ada", 7))).await;
     assert_diverged(&error.unwrap_err(), "6", Some(("6", true)));
     let _ = writer.save(&A, Operation::insert(set("ada", 8))).await.unwrap().saved().unwrap();
-    let error = writer.save_with(&A, &signed(&token), Operation::insert(set("ada", 9))).await;
-    assert!(
-        error.is_ok_and(|outcome| outcome.saved().is_some_and(|saved| saved.sequence == 8)),
-        "the token is behind"
-    );
+    // And past it: warm and cold writers look at the commit at its sequence.
+    for writer in [writer, saves(Arc::clone(&storage))] {
+        let error = writer.save_with(&A, &signed(&token), Operation::insert(set("ada", 9))).await;
+        assert_diverged(&error.unwrap_err(), "6", Some(("6", true)));
+    }
+    let decider = Decider::with(Arc::new(saves(Arc::clone(&storage))), by_stream);
+    let operation = Operation::<_, PreconditionFailed, Snapshot<u64, u32>>::insert(set("ada", 9));
+    let error = decider.save_with(&"ada".to_owned(), &signed(&token), operation).await.unwrap_err();
+    assert_diverged(&error, "6", Some(("6", true)));
+    assert_eq!(storage.latest(&A).await.unwrap().unwrap().sequence, 7, "nothing is stored on top");
+}
+
+#[tokio::test]
+async fn a_token_that_is_behind_costs_a_warm_writer_one_look() {
+    let directory = directory();
+    let writer = saves(Arc::clone(&directory));
+    let saved = writer.save(&A, Operation::insert(set("ada", 1))).await.unwrap().saved().unwrap();
+    grow(&directory, 5).await;
+    let context = signed(&saved.token);
+    directory.take();
+    for expected in 7..20 {
+        let outcome = writer.save_with(&A, &context, Operation::insert(set("ada", 2))).await.unwrap();
+        assert_eq!(sequence(outcome), expected);
+        let calls = directory.take();
+        assert!(expected == 7 || (calls.puts, calls.latest, calls.reads) == (1, 0, 0), "{calls:?}");
+    }
+    // Beyond the window, it is not compared.
+    grow(&directory, 200).await;
+    let writer = saves(Arc::clone(&directory));
+    let _ = writer.save(&A, Operation::insert(set("ada", 3))).await.unwrap();
+    directory.take();
+    let _ = writer.save_with(&A, &context, Operation::insert(set("ada", 4))).await.unwrap().saved().unwrap();
+    let calls = directory.take();
+    assert_eq!((calls.puts, calls.latest, calls.reads), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_commit_across_the_end_that_a_writer_knows_is_another_history() {
+    let storage = Storage::default();
+    grow(&storage, 1).await;
+    let backup = storage.save();
+    let (warm, decider) =
+        (saves(Arc::clone(&storage)), Decider::with(Arc::new(saves(Arc::clone(&storage))), by_stream));
+    let decide = |value| Operation::<_, PreconditionFailed, Snapshot<u64, u32>>::insert(set("ada", value));
+    let _ = warm.save(&A, Operation::insert(set("ada", 2))).await.unwrap().saved().unwrap();
+    let _ = decider.save(&"ada".to_owned(), decide(2)).await.unwrap().saved().unwrap();
+    storage.restore(&backup);
+    let several = |_: &_| Decision::Save(Vec1::try_from_vec(vec![set("abe", 1); 3]).unwrap());
+    let several = Operation::<_, PreconditionFailed, _>::new(several);
+    let _ = saves(Arc::clone(&storage)).save(&A, several).await.unwrap().saved().unwrap();
+    let error = warm.save(&A, Operation::insert(set("ada", 3))).await.unwrap_err();
+    assert_diverged(&error, "2", Some(("4", true)));
+    let error = decider.save(&"ada".to_owned(), decide(3)).await.unwrap_err();
+    assert_diverged(&error, "3", Some(("4", true)));
+    assert_eq!(storage.latest(&A).await.unwrap().unwrap().sequence, 4, "nothing is stored on top");
+}
+
+#[tokio::test]
+async fn a_command_whose_commit_the_storage_lost_is_not_answered_as_repeated() {
+    let storage = Storage::default();
+    let warm = saves(Arc::clone(&storage));
+    let _ = warm.save(&A, Operation::insert(set("ada", 1))).await.unwrap().saved().unwrap();
+    let backup = storage.save();
+    let commit_id = eventsrc_core::CommitId(uuid::Uuid::from_u128(7));
+    let context = Context { commit_id: Some(commit_id), ..Context::default() };
+    for expected in [false, true] {
+        let saved = warm.save_with(&A, &context, Operation::insert(set("ada", 2))).await.unwrap().saved();
+        assert_eq!(saved.map(|saved| saved.repeated), Some(expected));
+    }
+    storage.restore(&backup);
+    let error = warm.save_with(&A, &context, Operation::insert(set("ada", 2))).await.unwrap_err();
+    assert_diverged(&error, "2", Some(("1", true)));
+    let saved = warm.save_with(&A, &context, Operation::insert(set("ada", 2))).await.unwrap().saved();
+    assert_eq!(saved.map(|saved| (saved.sequence, saved.repeated)), Some((2, false)));
 }
 
 #[tokio::test]

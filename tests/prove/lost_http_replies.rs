@@ -78,7 +78,6 @@ impl Caller {
 
     /// Puts and saves in turns. The SDK and the caller retry in turns.
     async fn call(self, turns: u64) -> Result<Counts> {
-        let (retried, unretried) = (self.saves(&self.retried), self.saves(&self.unretried));
         let mut done = Counts::default();
         for turn in 1..=turns {
             let fault = if turn % 3 == 0 { HttpFault::ReplyLate } else { HttpFault::ReplyLost };
@@ -86,8 +85,8 @@ impl Caller {
             let wrong = match turn % 4 {
                 0 => self.put_retried(turn).await?,
                 1 => self.put_twice(turn).await?,
-                2 => self.save_retried(&retried, turn).await?,
-                _ => self.save_twice(&unretried, turn).await?,
+                2 => self.save_retried(&self.saves(&self.retried), turn).await?,
+                _ => self.save_twice(&self.saves(&self.unretried), turn).await?,
             };
             done.by_sdk += u64::from(turn % 2 == 0);
             done.violations.extend(wrong.map(|wrong| format!("{} at {turn}: {wrong}", self.key)));
@@ -104,6 +103,7 @@ impl Caller {
         Ok(done)
     }
 
+    /// A new writer, which reads the head of the stream, so that its first put is the one whose reply is lost.
     fn saves(&self, storage: &Storage) -> SaveApi<Storage> {
         let randomness = Arc::clone(&self.randomness);
         SaveApi::with(storage.clone(), SaveSettings::default(), Arc::new(SystemClock), randomness)

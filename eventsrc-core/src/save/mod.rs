@@ -3,6 +3,7 @@
 
 mod api;
 mod batch;
+mod catch_up;
 mod decider;
 mod gate;
 mod group;

@@ -85,7 +85,8 @@ pub struct SaveError {
     pub commit_id: CommitId,
     /// Number of conflicts with other writers before the failure.
     pub retries: u32,
-    /// True if a put was sent whose result is unknown, so that the commit may be stored. Otherwise it is not stored.
+    /// True if a put was sent whose result is unknown, so that the commit may be stored. Otherwise this save stored
+    /// nothing; an earlier save with the same commit id may have.
     pub unknown: bool,
     /// Error of the storage.
     pub source: StorageError,
@@ -97,7 +98,7 @@ impl SaveError {
         if self.unknown {
             format!("commit {id} may or may not be saved; save again with the same commit id to find out")
         } else {
-            format!("commit {id} is not saved")
+            format!("commit {id} is not saved by this call")
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::stream::Sequence;
 pub(super) struct RecentIds<S> {
     /// Every commit that ends after this number, up to the last one in `ends`, is in `ends`.
     after: u64,
-    /// Id and last sequence of each commit, in order.
-    ends: VecDeque<(CommitId, S)>,
+    /// Id, if the storage tells it, and last sequence of each commit, in order.
+    ends: VecDeque<(Option<CommitId>, S)>,
 }
 
 impl<S: Sequence> RecentIds<S> {
@@ -24,25 +24,26 @@ impl<S: Sequence> RecentIds<S> {
     /// Creates the range of `heads`, the last commits of a stream, newest first. `whole` is true if the stream has no
     /// others.
     fn of_heads(heads: &[Head<S>], whole: bool) -> Self {
-        let id = |head: &Head<S>| Some((head.commit_id?, head.sequence));
         let oldest = heads.last().map_or(0, |head| head.sequence.number() - 1);
-        Self { after: if whole { 0 } else { oldest }, ends: heads.iter().rev().filter_map(id).collect() }
+        let ends = heads.iter().rev().map(|head| (head.commit_id, head.sequence));
+        Self { after: if whole { 0 } else { oldest }, ends: ends.collect() }
     }
 
     /// Makes the range cover every commit of the stream that ends after `after`, up to the one that ends at `end`. It
-    /// reads the heads of the last commits, unless the range covers them already.
+    /// reads the heads of the last commits, unless the range covers them already. Returns true if it read them.
     pub(super) async fn cover<St>(
         &mut self,
         storage: &St,
         key: &St::Key,
         after: u64,
         end: u64,
-    ) -> Result<(), StorageError>
+    ) -> Result<bool, StorageError>
     where
         St: EventStorage<Sequence = S>,
     {
-        let mut newest = end;
+        let (mut newest, mut read) = (end, false);
         while !self.covers(after, end) {
+            read = true;
             // Each commit has an event, so this many commits reach back far enough.
             let count = usize::try_from(newest - after).unwrap_or(usize::MAX);
             let heads = storage.recent(key, count).await?;
@@ -53,7 +54,7 @@ impl<S: Sequence> RecentIds<S> {
             }
             newest = last;
         }
-        Ok(())
+        Ok(read)
     }
 
     /// True if the range has every commit that ends after `after`, up to the one that ends at `to`.
@@ -63,11 +64,27 @@ impl<S: Sequence> RecentIds<S> {
 
     /// Returns the last sequence of the commit with this id.
     pub(super) fn find(&self, id: CommitId) -> Option<S> {
-        self.ends.iter().find(|(known, _)| *known == id).map(|(_, last)| *last)
+        self.ends.iter().find(|(known, _)| *known == Some(id)).map(|(_, last)| *last)
     }
 
-    /// Adds a commit that begins at `first`, unless the range includes it already, and drops the oldest ones beyond `limit`. If the commit does not follow the
-    /// range, the range restarts with it.
+    /// Returns the end of the commit that ends at `sequence`, if the range has one.
+    pub(super) fn end_at(&self, sequence: S) -> Option<(S, Option<CommitId>)> {
+        self.ends.iter().rev().find(|(_, last)| *last == sequence).map(|(id, last)| (*last, *id))
+    }
+
+    /// True if a stream that ends at `end` may have the commits of the range.
+    pub(super) fn may_lead_to(&self, end: Option<(S, Option<CommitId>)>) -> bool {
+        match (end, self.ends.back()) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some((sequence, id)), Some((known, last))) => {
+                sequence > *last || (sequence == *last && agree(id, *known))
+            }
+        }
+    }
+
+    /// Adds a commit that begins at `first`, unless the range includes it already, and drops the oldest ones beyond
+    /// `limit`. If the commit does not follow the range, the range restarts with it.
     pub(super) fn push(&mut self, first: S, id: CommitId, last: S, limit: usize) {
         if self.end() >= last.number() {
             return;
@@ -76,7 +93,7 @@ impl<S: Sequence> RecentIds<S> {
         if self.end() != before {
             *self = Self::after(before);
         }
-        self.ends.push_back((id, last));
+        self.ends.push_back((Some(id), last));
         while self.ends.len() > limit {
             if let Some((_, dropped)) = self.ends.pop_front() {
                 self.after = dropped.number();
@@ -87,6 +104,11 @@ impl<S: Sequence> RecentIds<S> {
     fn end(&self) -> u64 {
         self.ends.back().map_or(self.after, |(_, last)| last.number())
     }
+}
+
+/// True if two ids are equal as far as both are known.
+pub(super) fn agree(one: Option<CommitId>, other: Option<CommitId>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 #[cfg(test)]

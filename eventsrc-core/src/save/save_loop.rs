@@ -9,12 +9,11 @@ use vec1::Vec1;
 use super::knowledge::{Basis, Held, Knowledge};
 use super::operation::{Decision, Known};
 use super::outcome::{Outcome, SaveError, Saved, Unchanged};
-use super::recent_ids::RecentIds;
 use super::settings::Context;
 use super::streams::Turn;
-use super::writer::{Writer, forget, remember};
-use crate::commit::{Commit, CommitId, Head, Metadata};
-use crate::storage::{CommitOf, Conflict, Diverged, ErrorKind, EventStorage, Put, StorageError};
+use super::writer::{Writer, forget};
+use crate::commit::{Commit, CommitId, Metadata};
+use crate::storage::{CommitOf, ErrorKind, EventStorage, Put, StorageError};
 use crate::stream::{Sequence, StreamName};
 use crate::token::Token;
 
@@ -58,7 +57,7 @@ enum Draft<St: EventStorage, R> {
     Reject(Vec1<R>),
 }
 
-type SequenceOf<St> = <St as EventStorage>::Sequence;
+pub(super) type SequenceOf<St> = <St as EventStorage>::Sequence;
 
 impl<St, N, D> SaveLoop<'_, St, N, D>
 where
@@ -128,8 +127,12 @@ where
         };
         let mut waits = self.writer.settings.retry.waits(&self.writer.randomness);
         let mut may_retry_at_once = true;
-        self.begin(basis, turn).await?;
+        let named = self.named();
+        self.begin(named, basis, turn).await?;
         loop {
+            if let Some(named) = named {
+                self.check_token(named, basis, turn).await?;
+            }
             if self.context.commit_id.is_some()
                 && let Some(sequence) = self.find_repeated(commit_id, basis, turn).await?
             {
@@ -151,7 +154,9 @@ where
                     return Ok(Outcome::Rejected { reasons, retries: progress.retries });
                 }
             };
-            match self.put(&commit, progress).await? {
+            let put = self.put(&commit, progress).await;
+            turn.remembered.is_doubtful = progress.unknown || matches!(put, Ok(Put::Repeated { .. }));
+            match put? {
                 Put::Stored => {
                     self.advance(basis, &commit, turn);
                     return Ok(saved(commit.last(), progress.retries, false));
@@ -175,56 +180,6 @@ where
         }
     }
 
-    /// Makes `basis`, which is what this writer remembers, as new as what a trusted token names or another save of this
-    /// writer has seen. Reads the storage if nothing is known.
-    async fn begin(
-        &self,
-        basis: &mut Basis<N::Known>,
-        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
-    ) -> Result<(), StorageError> {
-        let token = Some(&self.context.token).filter(|token| token.is_trusted());
-        let named = token.and_then(|token| Some((token.sequence(self.key)?, token.commit_id(self.key))));
-        if let Some((sequence, commit_id)) = named
-            && basis.known.sequence() < Some(sequence)
-            && let Some(later) = self.knowledge.at(sequence, commit_id)
-        {
-            *basis = later;
-        }
-        let seen = turn.remembered.head.map(|head| head.sequence).max(named.map(|(sequence, _)| sequence));
-        if basis.is_nothing || basis.known.sequence() < seen {
-            self.refresh(basis, turn).await?;
-        }
-        self.check_token(named, basis)
-    }
-
-    /// Checks that a trusted token is of the history that `basis` was read from.
-    fn check_token(
-        &self,
-        named: Option<(SequenceOf<St>, Option<CommitId>)>,
-        basis: &Basis<N::Known>,
-    ) -> Result<(), StorageError> {
-        let Some((sequence, commit_id)) = named else { return Ok(()) };
-        let known = basis.known.sequence();
-        let ids = commit_id.zip(basis.commit_id);
-        if known < Some(sequence) || (known == Some(sequence) && ids.is_some_and(|(a, b)| a != b)) {
-            let time = basis.time.unwrap_or_default();
-            let stored = known.map(|sequence| Head { sequence, time, commit_id: basis.commit_id });
-            return Err(Diverged::error(self.key, (sequence, commit_id), stored.as_ref()));
-        }
-        Ok(())
-    }
-
-    /// Reads the current knowledge from the storage.
-    async fn refresh(
-        &self,
-        basis: &mut Basis<N::Known>,
-        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
-    ) -> Result<(), StorageError> {
-        self.knowledge.read(basis).await?;
-        remember(basis, turn);
-        Ok(())
-    }
-
     async fn put(
         &self,
         commit: &Arc<CommitOf<St>>,
@@ -238,73 +193,6 @@ where
             Err(error) => was_unknown || !error.kind().stores_nothing(),
         };
         put
-    }
-
-    /// Advances the knowledge by a stored commit that directly follows it.
-    fn advance(
-        &self,
-        basis: &mut Basis<N::Known>,
-        commit: &CommitOf<St>,
-        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
-    ) {
-        self.knowledge.advance(&mut basis.known, commit);
-        (basis.commit_id, basis.time) = (Some(commit.metadata.commit_id), Some(commit.time));
-        remember(basis, turn);
-        if let Some(recent) = &mut turn.remembered.recent {
-            let limit = self.writer.settings.repeats_among as usize;
-            recent.push(commit.first, commit.metadata.commit_id, commit.last(), limit);
-        }
-    }
-
-    /// Brings the knowledge up to date with what a conflict tells. Returns false if that is not enough.
-    ///
-    /// The conflicting commit is usually the only one that was missed.
-    fn catch_up(
-        &self,
-        basis: &mut Basis<N::Known>,
-        Conflict { existing, head }: Conflict<St::Key, SequenceOf<St>, St::Payload>,
-        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
-    ) -> Result<bool, StorageError> {
-        let after = basis.known.sequence().map_or(0, Sequence::number);
-        if let Some(existing) = existing.filter(|existing| existing.first.number() == after + 1) {
-            let known = basis.known.sequence().zip(basis.commit_id);
-            if let Some((previous, (sequence, known))) = existing.previous.zip(known)
-                && previous != known
-            {
-                let stored = Head { sequence, time: existing.time, commit_id: Some(previous) };
-                return Err(Diverged::error(self.key, (sequence, Some(known)), Some(&stored)));
-            }
-            if head.is_none_or(|head| head.sequence == existing.last()) {
-                self.advance(basis, &existing, turn);
-                basis.fresh = head.is_some();
-                return Ok(true);
-            }
-        }
-        let Some((head, at)) =
-            head.and_then(|head| Some((head, self.knowledge.at(head.sequence, head.commit_id)?)))
-        else {
-            return Ok(false);
-        };
-        *basis = Basis { time: Some(head.time), fresh: true, ..at };
-        remember(basis, turn);
-        Ok(true)
-    }
-
-    /// Searches for a stored commit with this id among those that the context or the settings name, and returns its last
-    /// sequence. What the writer remembers saves the read.
-    async fn find_repeated(
-        &self,
-        commit_id: CommitId,
-        basis: &Basis<N::Known>,
-        turn: &mut Turn<'_, St::Key, SequenceOf<St>>,
-    ) -> Result<Option<SequenceOf<St>>, StorageError> {
-        let end = basis.known.sequence().map_or(0, Sequence::number);
-        let named = self.context.token.position(self.key).map(|position| position.number);
-        let after =
-            named.unwrap_or_else(|| end.saturating_sub(self.writer.settings.repeats_among.into())).min(end);
-        let recent = turn.remembered.recent.get_or_insert_with(|| RecentIds::after(end));
-        recent.cover(&self.writer.storage, self.key, after, end).await?;
-        Ok(recent.find(commit_id))
     }
 
     /// Returns the commit of all operations, to be put after what is known, or the decision not to save.

@@ -56,8 +56,13 @@ pub struct Context {
     /// is a new save.
     pub commit_id: Option<CommitId>,
     /// Token of what the caller has seen. A save with a trusted token that names the stream starts at its sequence and
-    /// reads nothing; if the storage does not have that history, the save fails with kind `Diverged`. An untrusted token
-    /// only limits the search for a repeated command to the commits after it.
+    /// reads nothing. If the stream has gone on since, the save looks at the commit that the token names among the last
+    /// [`SaveSettings::repeats_among`](super::SaveSettings::repeats_among) events, once for each writer and stream.
+    ///
+    /// If the storage has another history than the token, because it was restored from a backup, the save fails with kind
+    /// `Diverged`. A token further behind is not compared; nor is one without a commit id.
+    ///
+    /// An untrusted token only limits the search for a repeated command to the commits after it.
     pub token: Token,
     /// Time limit of the save, measured by the monotonic clock. Default: none.
     ///

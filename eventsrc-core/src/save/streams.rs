@@ -26,11 +26,14 @@ pub(super) struct Remembered<S> {
     pub(super) head: Option<Head<S>>,
     /// Ids of the last commits; `None` until a save with an idempotency key needs them.
     pub(super) recent: Option<RecentIds<S>>,
+    /// True after a put whose result is unknown or that was repeated: the stream has probably gone on, and the next save
+    /// reads it first.
+    pub(super) is_doubtful: bool,
 }
 
 impl<S> Default for Remembered<S> {
     fn default() -> Self {
-        Self { head: None, recent: None }
+        Self { head: None, recent: None, is_doubtful: false }
     }
 }
 

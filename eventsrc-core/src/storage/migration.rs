@@ -83,39 +83,38 @@ where
         if self.step == Step::Switching {
             return Ok(());
         }
-        let (old, new) = futures::try_join!(self.old.latest(key), self.new.latest(key))?;
-        if old.map(|head| head.sequence) > new.map(|head| head.sequence) {
-            self.copy_stream(key).await?;
-        }
-        Ok(())
+        self.copy_stream(key).await.map(drop)
     }
 
-    /// Copies the commits of a stream that the new storage lacks, until it ends where the old one ends. Returns their
-    /// number.
+    /// Copies the commits of a stream that the new storage lacks, up to where the old one ends at the start of the call.
+    /// Returns their number.
+    ///
+    /// Writers that go on meanwhile cannot hold up the call. They store their commits in the new storage themselves.
     ///
     /// # Errors
     ///
     /// The errors of both storages; `Diverged` if they have different histories of the stream.
     async fn copy_stream(&self, key: &Old::Key) -> Result<u64, StorageError> {
+        let (old, new) = futures::try_join!(self.old.latest(key), self.new.latest(key))?;
+        let [old, new] = [old, new].map(|head| head.map(|head| head.sequence));
         let mut copied = 0;
-        loop {
-            let end = self.new.latest(key).await?.map(|head| head.sequence);
-            let mut pages = self.old.events_after(key, end);
-            let before = copied;
-            while let Some(page) = pages.try_next().await? {
-                for commit in page.commits() {
-                    if let Put::Conflict(_) = self.new.put(Arc::clone(commit)).await? {
-                        let what = "the new storage has another commit at this sequence";
-                        return Err(StorageError::new(ErrorKind::Diverged, what).on(key).at(commit.first));
-                    }
-                    copied += 1;
+        if old <= new {
+            return Ok(copied);
+        }
+        let mut pages = self.old.events_after(key, new);
+        while let Some(page) = pages.try_next().await? {
+            for commit in page.commits() {
+                if let Put::Conflict(_) = self.new.put(Arc::clone(commit)).await? {
+                    let what = "the new storage has another commit at this sequence";
+                    return Err(StorageError::new(ErrorKind::Diverged, what).on(key).at(commit.first));
+                }
+                copied += 1;
+                if Some(commit.last()) >= old {
+                    return Ok(copied);
                 }
             }
-            // Writers may have gone on meanwhile.
-            if copied == before {
-                return Ok(copied);
-            }
         }
+        Ok(copied)
     }
 
     /// Stores in the new storage a commit that the old one has.
