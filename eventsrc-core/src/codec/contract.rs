@@ -8,7 +8,8 @@ use vec1::Vec1;
 ///
 /// - An encoded value decodes to an equal value, with the version that was stored with it.
 /// - Bytes that are not a value of their version are an error, never a different value and never a panic.
-/// - Bytes of a version that the codec does not know are an error that names the version.
+/// - Bytes of a version that the codec does not know are an error that names the version, and bytes of an unknown kind of
+///   event are one that names the kind, if the format tells it.
 pub trait Codec<T>: Send + Sync + 'static {
     /// Returns the version that [`encode`](Codec::encode) writes; 1 if the format never changed. A backend stores it
     /// next to the bytes.
@@ -71,6 +72,24 @@ pub enum CodecError {
         /// Version that the codec writes.
         current: u32,
     },
+    /// A later version of the service wrote the bytes: it has kinds of events, or of values in them, that the type of this
+    /// one lacks.
+    #[error("the bytes have a kind that is unknown here")]
+    UnknownKind {
+        /// Cause, which names the kind.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl CodecError {
+    /// True if a newer process wrote the bytes, so that a newer codec can decode them.
+    pub fn is_too_new(&self) -> bool {
+        match self {
+            Self::UnknownVersion { version, current, .. } => version > current,
+            Self::UnknownKind { .. } => true,
+            Self::Unencodable { .. } | Self::Malformed { .. } => false,
+        }
+    }
 }
 
 /// Returns the version that all `payloads` of a commit have in common.

@@ -118,7 +118,7 @@ fn relabel(error: CodecError, version: u32) -> CodecError {
     match error {
         CodecError::Unencodable { source, .. } => CodecError::Unencodable { version, source },
         CodecError::Malformed { source, .. } => CodecError::Malformed { version, source },
-        unknown @ CodecError::UnknownVersion { .. } => unknown,
+        unknown @ (CodecError::UnknownVersion { .. } | CodecError::UnknownKind { .. }) => unknown,
     }
 }
 

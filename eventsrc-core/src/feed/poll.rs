@@ -147,7 +147,7 @@ fn read<St: EventStorage>(
                         yield Ok((changes(&page), head.sequence));
                     }
                 }
-                Some(Err(error)) if error.kind() == ErrorKind::Corrupt => break error,
+                Some(Err(error)) if error.kind().is_unreadable() => break error,
                 Some(Err(error)) => {
                     yield Err(error);
                     return;

@@ -9,7 +9,7 @@ use futures::stream::{self, Stream};
 
 use super::contract::{Change, ChangeFeed, Delivery};
 use super::reading::{ChangesOf, Reading, changes};
-use crate::storage::{ErrorKind, ScanStorage, Segment, StorageError};
+use crate::storage::{ScanStorage, Segment, StorageError};
 
 /// Delivers all commits that a storage holds, page by page, and then ends. For a new view, or one that is far behind.
 ///
@@ -61,7 +61,7 @@ fn read<St: ScanStorage>(
             match pages.next().await {
                 Some(Ok(page)) if page.is_empty() => {}
                 Some(Ok(page)) => yield Ok(changes(&page)),
-                Some(Err(error)) if error.kind() == ErrorKind::Corrupt => break,
+                Some(Err(error)) if error.kind().is_unreadable() => break,
                 Some(Err(error)) => {
                     yield Err(error);
                     pages = storage.scan(segment);

@@ -5,7 +5,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::contract::{EventStorage, PageOf};
-use super::error::{Diverged, ErrorKind, StorageError};
+use super::error::{Diverged, StorageError};
 use crate::commit::Head;
 
 /// Reads the events after `head`, the end of a commit that the caller has read (`None`: all events).
@@ -40,7 +40,7 @@ pub(crate) fn events_after_head<'a, St: EventStorage>(
                 Err(Diverged::error(&key, (sequence, head.commit_id), stored.as_ref()))?;
             }
             // The remembered event cannot be read, which is no reason not to read those after it.
-            Err(error) if error.kind() == ErrorKind::Corrupt
+            Err(error) if error.kind().is_unreadable()
                 && error.sequence() == Some(&*sequence.to_string()) =>
             {
                 pages = storage.events_after(&key, Some(sequence));

@@ -69,8 +69,9 @@ pub type PutOf<St> =
 /// - Events are returned as they were put: key, sequence, previous commit, time (to the microsecond), metadata and
 ///   payload.
 /// - A read that has started may or may not see later puts, but never a part of a commit.
-/// - An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence. The events
-///   before it are delivered first, and no event is skipped silently.
+/// - An event that cannot be read is an error of kind `Corrupt`, or `Unsupported` if a newer process wrote it in a
+///   version or kind that this one does not know. The error names the stream and the sequence. The events before it are
+///   delivered first, and no event is skipped silently.
 /// - Dropping a stream of events early is allowed and releases its resources.
 ///
 /// A storage therefore always holds a prefix of each stream, and the commits of a stream form a chain. No stored event is
@@ -148,7 +149,8 @@ pub trait EventStorage: Send + Sync + 'static {
 /// - Each stream belongs to exactly one segment, and its events are in order, without holes or repetitions.
 /// - A page may hold events of several streams, and a stream may continue in a later page, with other streams in
 ///   between.
-/// - An event that cannot be read is an error of kind `Corrupt` that names the event, and no event is skipped silently.
+/// - An event that cannot be read is an error of kind `Corrupt` or `Unsupported` that names the event, and no event is
+///   skipped silently.
 /// - `heads` delivers every stream that had events when the call started, once; it may or may not deliver later ones.
 /// - The head of a stream is what `latest` returns at some moment after the call of `heads` started.
 /// - The heads of a segment are those of the streams that a scan of the same segment delivers.

@@ -114,7 +114,8 @@ impl EncodedCommit<'_> {
     ///
     /// # Errors
     ///
-    /// `Corrupt`, with the stream and the sequence of the event that cannot be read.
+    /// `Corrupt`, with the stream and the sequence of the event that cannot be read; `Unsupported` if a newer
+    /// process wrote it, in a kind or version that `codec` does not know.
     pub fn decode<K: StreamKey, S: Sequence, E, C: Codec<E> + ?Sized>(
         &self,
         key: &K,
@@ -133,7 +134,9 @@ impl EncodedCommit<'_> {
         let payloads = payloads.map_err(|(index, error)| {
             let number = self.number.saturating_add(index as u64);
             let at = S::from_parts(number, Zone(self.zone)).unwrap_or(first);
-            corrupt(format!("cannot read the payload of version {version}")).at(at).because(error)
+            let kind = if error.is_too_new() { ErrorKind::Unsupported } else { ErrorKind::Corrupt };
+            let what = format!("cannot read the payload of version {version}");
+            StorageError::new(kind, what).on(key).at(at).because(error)
         })?;
         if payloads.len() != self.count as usize {
             let what = format!("the commit has {} payloads, and its count is {}", payloads.len(), self.count);

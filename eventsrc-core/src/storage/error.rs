@@ -32,6 +32,9 @@ pub enum ErrorKind {
     Invalid,
     /// Inspect the data: the stored data cannot be read.
     Corrupt,
+    /// Deploy newer code: the stored event has a kind or a version that this process does not know, because a newer
+    /// process wrote it.
+    Unsupported,
     /// Look for a restored backup or a lost tail: the caller knows a history of the stream that the storage does not
     /// have. Nothing is stored. The source of the error is a [`Diverged`].
     Diverged,
@@ -46,6 +49,11 @@ impl ErrorKind {
     /// True if a put that fails with this kind stored nothing. Otherwise the commit may or may not be stored.
     pub fn stores_nothing(self) -> bool {
         matches!(self, Self::Invalid | Self::Diverged | Self::Overloaded)
+    }
+
+    /// True if a stored event cannot be read by this process, while those before and after it can.
+    pub fn is_unreadable(self) -> bool {
+        matches!(self, Self::Corrupt | Self::Unsupported)
     }
 
     /// True if the same call may succeed later.

@@ -84,7 +84,7 @@ impl<V: ViewStore> Synchronizer<V> {
                 return Ok(commit.last());
             }
             Ok(None) => return Err(invalid("the commit is not in the event storage")),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            Err(error) if error.kind().is_unreadable() => {}
             Err(error) => return Err(error),
         }
         // The commit cannot be read. It ends before the next readable commit, or at the end of the stream.
@@ -97,7 +97,7 @@ impl<V: ViewStore> Synchronizer<V> {
                     return last.ok_or_else(|| invalid("the last sequence of the commit is unknown"));
                 }
                 Ok(None) => break,
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(error) if error.kind().is_unreadable() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -283,8 +283,9 @@ fn reading_rules<B: Backend>() -> Vec<Rule<B>> {
         "A read that has started may or may not see later puts, but never a part of a commit." => reading [
             a_running_read_continues_during_writes,
         ];
-        "An event that cannot be read is an error of kind `Corrupt` that names the stream and the sequence. The events \
-         before it are delivered first, and no event is skipped silently." needs decodes => unreadable [
+        "An event that cannot be read is an error of kind `Corrupt`, or `Unsupported` if a newer process wrote it in a \
+         version or kind that this one does not know. The error names the stream and the sequence. The events before it \
+         are delivered first, and no event is skipped silently." needs decodes => unreadable [
             an_unreadable_event_is_a_corrupt_error,
             an_unreadable_event_names_its_stream,
             an_unreadable_event_names_its_sequence,
@@ -335,8 +336,8 @@ fn scan_rules<B: Backend<Storage: ScanStorage>>() -> Vec<Rule<B>> {
         "A commit is stored whole or not at all, and no reader ever sees a part of it." => atomicity [
             a_scan_never_sees_a_part_of_a_commit,
         ];
-        "An event that cannot be read is an error of kind `Corrupt` that names the event, and no event is skipped silently."
-            needs decodes => unreadable [
+        "An event that cannot be read is an error of kind `Corrupt` or `Unsupported` that names the event, and no event is \
+         skipped silently." needs decodes => unreadable [
             a_scan_names_an_unreadable_event,
         ];
         "`heads` delivers every stream that had events when the call started, once; it may or may not deliver later ones."
