@@ -6,6 +6,7 @@ mod misbehaving_views;
 mod opening;
 mod processes;
 mod reading;
+mod rolling;
 mod shared_transactions;
 mod stored;
 mod synchronized;
