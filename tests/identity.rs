@@ -10,6 +10,7 @@ mod folds;
 mod http;
 mod program;
 mod races;
+mod schema;
 mod time;
 
 use std::collections::BTreeMap;

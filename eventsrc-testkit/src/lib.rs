@@ -7,6 +7,7 @@ pub mod history;
 mod limits;
 mod restorable;
 pub mod scenario;
+pub mod schema_lock;
 pub mod view_harness;
 
 pub use competitor::Competitor;

@@ -49,7 +49,9 @@ impl Fold<UserId, u64, UserEvent> for UserById {
         match event.payload {
             UserEvent::NameSet(name) => user.get_or_insert_default().name = Some(name.clone()),
             UserEvent::EmailSet(email) => user.get_or_insert_default().email = Some(email.clone()),
-            UserEvent::DisplayNameSet(name) => user.get_or_insert_default().display_name = Some(name.clone()),
+            UserEvent::DisplayNameSet { name, .. } => {
+                user.get_or_insert_default().display_name = Some(name.clone());
+            }
             UserEvent::Deleted => *user = None,
         }
     }

@@ -109,7 +109,7 @@ impl Columns for UserEvent {
         match self {
             Self::NameSet(_) => "name set",
             Self::EmailSet(_) => "e-mail set",
-            Self::DisplayNameSet(_) => "display name set",
+            Self::DisplayNameSet { .. } => "display name set",
             Self::Deleted => "deleted",
         }
     }
@@ -118,7 +118,7 @@ impl Columns for UserEvent {
         match self {
             Self::NameSet(name) => name.to_string(),
             Self::EmailSet(email) => email.to_string(),
-            Self::DisplayNameSet(name) => name.to_string(),
+            Self::DisplayNameSet { name, .. } => name.to_string(),
             Self::Deleted => String::new(),
         }
     }

@@ -151,8 +151,12 @@ impl<S: Storages> Service<S> {
         user: UserId,
         name: DisplayName,
     ) -> Result<Saved, Failure> {
-        let event = UserEvent::DisplayNameSet(name.clone());
-        let operation = with_precondition(command, user, OnUser::new(move |_| Decision::save(event.clone())));
+        let wanted = name.clone();
+        let set = OnUser::new(move |known| {
+            let before = known.value.as_ref().and_then(|user| user.display_name.clone());
+            Decision::save(UserEvent::DisplayNameSet { name: wanted.clone(), before })
+        });
+        let operation = with_precondition(command, user, set);
         let saved = self.users.save_with(&user, &command.context(Step::Save), operation).await?;
         let saved = into_result(saved)?;
         self.check_user(user, &saved, |user| user.is_some_and(|user| user.display_name == Some(name)))

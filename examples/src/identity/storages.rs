@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::codec::Kinds;
 use eventsrc_core::{EventStorage, MemoryStorage};
 use eventsrc_sqlite::{Database, SqliteStorage};
 
@@ -45,7 +46,7 @@ pub type InMemory = Streams<
 
 /// Streams in an SQLite file.
 pub type InSqlite = Streams<
-    SqliteStorage<UserId, u64, UserEvent>,
+    SqliteStorage<UserId, u64, UserEvent, Kinds<UserEvent>>,
     SqliteStorage<GroupId, u64, GroupEvent>,
     SqliteStorage<DirectoryKey, u64, DirectoryEvent>,
 >;
@@ -61,7 +62,7 @@ impl InSqlite {
     /// Creates the storages in this database, which can hold other streams as well.
     pub fn new(database: &Database) -> Self {
         Self {
-            users: Arc::new(SqliteStorage::new(database)),
+            users: Arc::new(SqliteStorage::with_codec(database, UserEvent::codec())),
             groups: Arc::new(SqliteStorage::new(database)),
             directory: Arc::new(SqliteStorage::new(database)),
         }

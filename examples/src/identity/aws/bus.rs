@@ -48,7 +48,7 @@ impl Bus<'_> {
         source.create(SHARDS).await?;
         source.check().await?;
         let leases = PostgresLeases::new(postgres, &format!("identity from {}", self.stream));
-        let users = Envelope::<UserId, u64, UserEvent>::new();
+        let users = Envelope::<UserId, u64, UserEvent, _>::with_codec(UserEvent::codec());
         let groups = Envelope::<GroupId, u64, GroupEvent>::new();
         let decoder = EitherDecoder::new(users, groups);
         Consumer::start(source, leases, decoder, ConsumerSettings::default()).await

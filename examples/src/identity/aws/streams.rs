@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::codec::Kinds;
 use eventsrc_dynamo::{Dynamo, DynamoStorage};
 
 use crate::identity::events::{DirectoryEvent, GroupEvent, UserEvent};
@@ -10,7 +11,7 @@ use crate::identity::storages::Streams;
 
 /// Streams in a DynamoDB table.
 pub type InDynamo = Streams<
-    DynamoStorage<UserId, u64, UserEvent>,
+    DynamoStorage<UserId, u64, UserEvent, Kinds<UserEvent>>,
     DynamoStorage<GroupId, u64, GroupEvent>,
     DynamoStorage<DirectoryKey, u64, DirectoryEvent>,
 >;
@@ -19,7 +20,7 @@ impl InDynamo {
     /// Creates the storages in these tables, which can hold other streams as well.
     pub fn new(dynamo: &Dynamo) -> Self {
         Self {
-            users: Arc::new(DynamoStorage::new(dynamo)),
+            users: Arc::new(DynamoStorage::with_codec(dynamo, UserEvent::codec())),
             groups: Arc::new(DynamoStorage::new(dynamo)),
             directory: Arc::new(DynamoStorage::new(dynamo)),
         }

@@ -60,7 +60,7 @@ impl Changes {
         match event {
             UserEvent::NameSet(name) => user.name = Some(name.to_string()),
             UserEvent::EmailSet(email) => user.email = Some(email.to_string()),
-            UserEvent::DisplayNameSet(name) => user.display_name = Some(name.as_str().into()),
+            UserEvent::DisplayNameSet { name, .. } => user.display_name = Some(name.as_str().into()),
             UserEvent::Deleted => *user = UserChange { deleted: true, sequence, ..UserChange::default() },
         }
     }
