@@ -48,12 +48,16 @@ use super::tagged::Tagged;
 /// ```
 pub struct Kinds<T> {
     kinds: HashMap<String, Decoders<T>>,
+    /// Replacement of an event that is too new.
+    unknown: Option<Box<Replace<T>>>,
 }
+
+type Replace<T> = dyn Fn(&str, u32) -> T + Send + Sync;
 
 impl<T> Kinds<T> {
     /// Creates a codec whose kinds all are at version 1.
     pub fn new() -> Self {
-        Self { kinds: HashMap::new() }
+        Self { kinds: HashMap::new(), unknown: None }
     }
 
     /// Sets the current version of the kind `name`, and how its older versions are read. `name` is the variant as serde
@@ -67,6 +71,17 @@ impl<T> Kinds<T> {
         assert!(!name.contains('@'), "the name of a kind does not contain `@`: {name}");
         let replaced = self.kinds.insert(name.to_owned(), kind.decoders);
         assert!(replaced.is_none(), "kind {name} was added before");
+        self
+    }
+
+    /// Reads an event of an unknown kind or version as the event that `replace` returns for this kind and version, instead
+    /// of failing.
+    ///
+    /// It is for readers that may ignore what they do not know. A view or a fold that ignores an event will never see it: a
+    /// later deployment that knows the kind needs a new version of the view, and of the fold.
+    #[must_use]
+    pub fn with_unknown_as(mut self, replace: impl Fn(&str, u32) -> T + Send + Sync + 'static) -> Self {
+        self.unknown = Some(Box::new(replace));
         self
     }
 }
@@ -175,21 +190,36 @@ where
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         expect_version_one(version)?;
         let Some(tagged) = Tagged::parse(bytes) else { return Json.decode(version, bytes) };
+        match (self.decode_tagged(&tagged, bytes), &self.unknown) {
+            (Err(error), Some(replace)) if error.is_too_new() => Ok(replace(tagged.name, tagged.version)),
+            (decoded, _) => decoded,
+        }
+    }
+}
+
+impl<T> Kinds<T>
+where
+    Json: Codec<T>,
+{
+    /// Decodes `bytes`, which `tagged` takes apart.
+    fn decode_tagged(&self, tagged: &Tagged<'_>, bytes: &[u8]) -> Result<T, CodecError> {
+        const JSON: u32 = 1;
         let kind = self.kinds.get(tagged.name);
         let current = kind.map_or(1, |kind| kind.current);
         let is_written = kind.is_none_or(|kind| kind.is_written);
         let what =
             |what: &dyn fmt::Display| format!("version {} of kind {}: {what}", tagged.version, tagged.name);
         match tagged.version.cmp(&current) {
-            Ordering::Equal if is_written && current == 1 => Json.decode(version, bytes),
-            Ordering::Equal if is_written => Json.decode(version, &tagged.with_version(1)),
+            Ordering::Equal if is_written && current == 1 => Json.decode(JSON, bytes),
+            Ordering::Equal if is_written => Json.decode(JSON, &tagged.with_version(1)),
             Ordering::Equal | Ordering::Greater => {
                 let known = current - u32::from(!is_written);
                 let source = what(&format_args!("versions up to {known} are known here")).into();
                 Err(CodecError::UnknownKind { source })
             }
             Ordering::Less => {
-                let malformed = |cause: Cause| CodecError::Malformed { version, source: what(&cause).into() };
+                let malformed =
+                    |cause: Cause| CodecError::Malformed { version: JSON, source: what(&cause).into() };
                 let age = (current - tagged.version) as usize;
                 let decode = kind.and_then(|kind| kind.older.get(age - 1));
                 let decode = decode.ok_or_else(|| malformed("it has no upcaster".into()))?;
@@ -305,6 +335,22 @@ mod tests {
         for unknown in [r#"{"Merged":{}}"#, r#"{"Merged@2":{}}"#, r#"{"Renamed@2":{}}"#] {
             assert!(new().decode(1, unknown.as_bytes()).unwrap_err().is_too_new(), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_reader_may_ignore_what_it_does_not_know() {
+        let tolerant =
+            old().with_unknown_as(|kind, version| Old::Renamed { to: format!("{kind} {version}") });
+        for (json, seen) in [
+            (encode(&new(), &moved()), "Moved 3"),
+            (r#"{"Merged":{"a":1}}"#.into(), "Merged 1"),
+            (r#""Frozen""#.into(), "Frozen 1"),
+        ] {
+            let event = tolerant.decode(1, json.as_bytes()).unwrap();
+            assert_eq!(event, Old::Renamed { to: seen.into() }, "{json}");
+        }
+        assert_eq!(tolerant.decode(1, br#""Closed""#).unwrap(), Old::Closed);
+        assert!(tolerant.decode(1, br#"{"Opened":7}"#).is_err(), "damage is not ignored");
     }
 
     #[test]
