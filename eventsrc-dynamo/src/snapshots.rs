@@ -154,7 +154,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> DynamoSnapshots<K, S, V, C> {
         let invalid = |what: String| StorageError::new(ErrorKind::Invalid, what).at(head.sequence);
         let encode = |value| {
             let mut bytes = Vec::new();
-            let encoded = self.codec.encode(value, &mut bytes);
+            let encoded = self.codec.encode(value, &mut bytes).and_then(|()| self.codec.check(value, &bytes));
             encoded.map_err(|error| invalid("cannot encode the snapshot".into()).because(error))?;
             Payloads::new(self.codec.is_text(), bytes, self.dynamo.settings().compress_from).map_err(
                 |error| invalid("the codec claims text, but the snapshot is not UTF-8".into()).because(error),

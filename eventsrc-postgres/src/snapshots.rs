@@ -103,7 +103,7 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> PostgresSnapshots<K, S, V, C> {
         let invalid = |what| StorageError::new(ErrorKind::Invalid, what).at(head.sequence);
         let encode = |value| {
             let mut bytes = Vec::new();
-            let encoded = self.codec.encode(value, &mut bytes);
+            let encoded = self.codec.encode(value, &mut bytes).and_then(|()| self.codec.check(value, &bytes));
             encoded.map_err(|error| invalid("cannot encode the snapshot").because(error))?;
             let value = TextOrBytes::new(self.codec.is_text(), bytes);
             value.map_err(|error| invalid("cannot store the snapshot").because(error))

@@ -101,7 +101,8 @@ impl<K: Serialize, S: Sequence, V, C: Codec<V>> SqliteSnapshots<K, S, V, C> {
         let invalid = |what| StorageError::new(ErrorKind::Invalid, what).at(head.sequence);
         let encode = |value| {
             let mut bytes = Vec::new();
-            self.codec.encode(value, &mut bytes).map(|()| (self.codec.is_text(), bytes))
+            self.codec.encode(value, &mut bytes)?;
+            self.codec.check(value, &bytes).map(|()| (self.codec.is_text(), bytes))
         };
         Ok(SnapshotRow {
             number: i64::try_from(head.sequence.number())

@@ -6,6 +6,7 @@ mod faulty;
 pub mod history;
 mod limits;
 mod restorable;
+mod round_trips;
 pub mod scenario;
 pub mod schema_lock;
 pub mod view_harness;
@@ -16,3 +17,4 @@ pub use faulty::{
     Injected, InjectedInFeed,
 };
 pub use restorable::{Restorable, RestorePoint};
+pub use round_trips::assert_round_trips;

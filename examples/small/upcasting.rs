@@ -9,13 +9,13 @@ use eventsrc_sqlite::{Database, SqliteStorage};
 use serde::{Deserialize, Serialize};
 
 /// Version 1, as the first release wrote it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct NamedV1 {
     name: String,
 }
 
 /// Version 2, the current one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Named {
     first: String,
     last: String,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsrc_core::clock::SystemClock;
-use eventsrc_core::codec::{Codec, Json, Postcard};
+use eventsrc_core::codec::{Codec, Json, Postcard, Unchecked};
 use eventsrc_core::feed::NotifyingStorage;
 use eventsrc_core::snapshot::{MemorySnapshots, SnapshotStorage};
 use eventsrc_core::storage::{CountingStorage, MapKey, MapSequence, Merged, Migration, ScanStorage};
@@ -155,12 +155,12 @@ pub(super) struct Sqlite<S, C> {
     sequence: std::marker::PhantomData<fn() -> S>,
 }
 
-pub(super) fn sqlite<S: Sequence>() -> Sqlite<S, Json> {
-    Sqlite { codec: Json, sequence: std::marker::PhantomData }
+pub(super) fn sqlite<S: Sequence>() -> Sqlite<S, Unchecked<Json>> {
+    Sqlite { codec: Unchecked(Json), sequence: std::marker::PhantomData }
 }
 
-pub(super) fn sqlite_with_postcard<S: Sequence>() -> Sqlite<S, Postcard> {
-    Sqlite { codec: Postcard, sequence: std::marker::PhantomData }
+pub(super) fn sqlite_with_postcard<S: Sequence>() -> Sqlite<S, Unchecked<Postcard>> {
+    Sqlite { codec: Unchecked(Postcard), sequence: std::marker::PhantomData }
 }
 
 async fn database(directory: &TempDir) -> eventsrc_sqlite::Database {
@@ -209,12 +209,12 @@ pub(super) struct Postgres<S, C> {
     sequence: std::marker::PhantomData<fn() -> S>,
 }
 
-pub(super) fn postgres<S: Sequence>() -> Postgres<S, Json> {
-    Postgres::new(Json)
+pub(super) fn postgres<S: Sequence>() -> Postgres<S, Unchecked<Json>> {
+    Postgres::new(Unchecked(Json))
 }
 
-pub(super) fn postgres_with_postcard<S: Sequence>() -> Postgres<S, Postcard> {
-    Postgres::new(Postcard)
+pub(super) fn postgres_with_postcard<S: Sequence>() -> Postgres<S, Unchecked<Postcard>> {
+    Postgres::new(Unchecked(Postcard))
 }
 
 /// A schema.
@@ -286,28 +286,30 @@ pub(super) struct Tables<S, C> {
 }
 
 /// DynamoDB Local, with a database for each location: tables of one database slow each other down there.
-pub(super) fn dynamo<S: Sequence>() -> Tables<S, Json> {
-    Tables { codec: Json, server: local, faulty: None, sequence: std::marker::PhantomData }
+pub(super) fn dynamo<S: Sequence>() -> Tables<S, Unchecked<Json>> {
+    Tables { codec: Unchecked(Json), server: local, faulty: None, sequence: std::marker::PhantomData }
 }
 
 /// DynamoDB Local through a network and a service that fail. Callers retry.
-pub(super) fn dynamo_through<S: Sequence>(faulty: &FaultyHttp) -> PersistentBackend<Tables<S, Json>> {
+pub(super) fn dynamo_through<S: Sequence>(
+    faulty: &FaultyHttp,
+) -> PersistentBackend<Tables<S, Unchecked<Json>>> {
     PersistentBackend(Tables { faulty: Some(faulty.clone()), ..dynamo() })
 }
 
-pub(super) fn dynamo_with_postcard<S: Sequence>() -> Tables<S, Postcard> {
-    Tables { codec: Postcard, server: local, faulty: None, sequence: std::marker::PhantomData }
+pub(super) fn dynamo_with_postcard<S: Sequence>() -> Tables<S, Unchecked<Postcard>> {
+    Tables { codec: Unchecked(Postcard), server: local, faulty: None, sequence: std::marker::PhantomData }
 }
 
 /// Another implementation of DynamoDB, independent of the first.
-pub(super) fn ministack<S: Sequence>() -> Tables<S, Json> {
+pub(super) fn ministack<S: Sequence>() -> Tables<S, Unchecked<Json>> {
     let server: fn() -> BoxFuture<'static, _> = || {
         Box::pin(async {
             let server = servers::ministack().await;
             (server.endpoint(), server.access_key())
         })
     };
-    Tables { codec: Json, server, faulty: None, sequence: std::marker::PhantomData }
+    Tables { codec: Unchecked(Json), server, faulty: None, sequence: std::marker::PhantomData }
 }
 
 fn local() -> BoxFuture<'static, (String, String)> {

@@ -79,12 +79,12 @@ proptest! {
 }
 
 /// The same event in each of its three versions.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct NamedV1 {
     name: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct NamedV2 {
     first: String,
     last: String,

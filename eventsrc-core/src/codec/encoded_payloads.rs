@@ -22,7 +22,7 @@ pub struct EncodedPayloads {
 }
 
 impl EncodedPayloads {
-    /// Encodes `payloads` with `codec`.
+    /// Encodes `payloads` with `codec`, and checks that they come back as they are.
     ///
     /// # Errors
     ///
@@ -36,6 +36,7 @@ impl EncodedPayloads {
             }
             let start = bytes.len();
             codec.encode(payload, &mut bytes)?;
+            codec.check(payload, &bytes[start..])?;
             if payloads.len() > 1 {
                 push_length(&mut lengths, bytes.len() - start);
             }

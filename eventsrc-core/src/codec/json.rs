@@ -4,12 +4,13 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::contract::{Codec, CodecError, expect_version_one};
+use super::read_back::read_back;
 
 /// JSON with serde, at version 1. For payloads that change over time, wrap it in [`Versioned`](super::Versioned).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json;
 
-impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
+impl<T: Serialize + DeserializeOwned + PartialEq> Codec<T> for Json {
     fn version(&self) -> u32 {
         1
     }
@@ -21,6 +22,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn encode(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         serde_json::to_writer(bytes, value)
             .map_err(|error| CodecError::Unencodable { version: 1, source: error.into() })
+    }
+
+    fn check(&self, value: &T, bytes: &[u8]) -> Result<(), CodecError> {
+        read_back(self, value, bytes)
     }
 
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::contract::{Codec, CodecError, expect_version_one};
 use super::json::Json;
+use super::read_back::read_back;
 use super::tagged::Tagged;
 
 /// JSON codec with a version for each kind of event, so that a process which does not know the new version of one kind
@@ -153,8 +154,7 @@ impl<T: 'static, Oldest: 'static> Kind<T, Oldest> {
 
 impl<T> Codec<T> for Kinds<T>
 where
-    T: Serialize + DeserializeOwned + 'static,
-    Json: Codec<T>,
+    T: Serialize + DeserializeOwned + PartialEq + 'static,
 {
     fn version(&self) -> u32 {
         1
@@ -187,6 +187,10 @@ where
         Ok(())
     }
 
+    fn check(&self, value: &T, bytes: &[u8]) -> Result<(), CodecError> {
+        read_back(self, value, bytes)
+    }
+
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         expect_version_one(version)?;
         let Some(tagged) = Tagged::parse(bytes) else { return Json.decode(version, bytes) };
@@ -197,10 +201,7 @@ where
     }
 }
 
-impl<T> Kinds<T>
-where
-    Json: Codec<T>,
-{
+impl<T: Serialize + DeserializeOwned + PartialEq> Kinds<T> {
     /// Decodes `bytes`, which `tagged` takes apart.
     fn decode_tagged(&self, tagged: &Tagged<'_>, bytes: &[u8]) -> Result<T, CodecError> {
         const JSON: u32 = 1;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::contract::{Codec, CodecError, expect_version_one};
+use super::read_back::read_back;
 
 /// [postcard](https://postcard.jamesmunns.com/wire-format) with serde, at version 1.
 ///
@@ -12,7 +13,7 @@ use super::contract::{Codec, CodecError, expect_version_one};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Postcard;
 
-impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
+impl<T: Serialize + DeserializeOwned + PartialEq> Codec<T> for Postcard {
     fn version(&self) -> u32 {
         1
     }
@@ -25,6 +26,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
         postcard::to_io(value, bytes)
             .map(drop)
             .map_err(|error| CodecError::Unencodable { version: 1, source: error.into() })
+    }
+
+    fn check(&self, value: &T, bytes: &[u8]) -> Result<(), CodecError> {
+        read_back(self, value, bytes)
     }
 
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {

@@ -18,9 +18,9 @@ use super::contract::{Codec, CodecError};
 /// use eventsrc_core::codec::{Codec, Json, Versioned};
 /// use serde::{Deserialize, Serialize};
 ///
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(PartialEq, Serialize, Deserialize)]
 /// struct V1 { name: String }
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(PartialEq, Serialize, Deserialize)]
 /// struct V2 { first: String, last: String }
 /// #[derive(Serialize, Deserialize, Debug, PartialEq)]
 /// struct Renamed { display_name: String }
@@ -103,6 +103,10 @@ where
         self.codec.encode(value, bytes).map_err(|error| relabel(error, self.current))
     }
 
+    fn check(&self, value: &T, bytes: &[u8]) -> Result<(), CodecError> {
+        self.codec.check(value, bytes).map_err(|error| relabel(error, self.current))
+    }
+
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         if version == self.current {
             return self.codec.decode(self.codec.version(), bytes).map_err(|error| relabel(error, version));
@@ -117,6 +121,7 @@ where
 fn relabel(error: CodecError, version: u32) -> CodecError {
     match error {
         CodecError::Unencodable { source, .. } => CodecError::Unencodable { version, source },
+        CodecError::Lossy { source, .. } => CodecError::Lossy { version, source },
         CodecError::Malformed { source, .. } => CodecError::Malformed { version, source },
         unknown @ (CodecError::UnknownVersion { .. } | CodecError::UnknownKind { .. }) => unknown,
     }

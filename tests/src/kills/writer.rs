@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::place::Location;
 
 /// One event of a writer's commit, with its index in it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) place: usize,
     pub(super) of: usize,
