@@ -5,6 +5,7 @@ mod held_connection;
 mod locks;
 mod lost_connections;
 mod misbehaving_views;
+mod missing_tables;
 mod opening;
 mod reading;
 

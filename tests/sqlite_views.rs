@@ -3,6 +3,7 @@
 mod conformance;
 mod inline;
 mod misbehaving_views;
+mod missing_tables;
 mod opening;
 mod processes;
 mod reading;

@@ -13,18 +13,30 @@ pub(crate) struct Failure {
     kind: ErrorKind,
     what: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    misses_object: bool,
 }
 
 impl Failure {
     /// A failure caused by SQLite. `doing` is a clause such as "cannot store the commit".
     pub(crate) fn new(doing: &str, error: rusqlite::Error) -> Self {
         let (kind, why) = classify(&error);
-        Self { kind, what: format!("{doing}: {why}"), source: Some(Arc::new(error)) }
+        let misses_object = names_missing_object(&error);
+        Self { kind, what: format!("{doing}: {why}"), source: Some(Arc::new(error)), misses_object }
     }
 
     /// A failure without an error of SQLite.
     pub(crate) fn plain(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), source: None }
+        Self { kind, what: what.into(), source: None, misses_object: false }
+    }
+
+    /// A failure because a table, or the SQL view under a public name, is missing.
+    pub(crate) fn missing(what: impl Into<String>) -> Self {
+        Self { misses_object: true, ..Self::plain(ErrorKind::Refused, what) }
+    }
+
+    /// True if a table, a column or another object is missing.
+    pub(crate) fn misses_object(&self) -> bool {
+        self.misses_object
     }
 
     /// Sets the cause.
@@ -36,7 +48,10 @@ impl Failure {
     /// other `error` is the code's own, and is returned as `Err`.
     pub(crate) fn from_user_code(doing: &str, error: ViewError) -> Result<Self, ViewError> {
         match environmental_cause(&*error) {
-            Some((kind, why)) => Ok(Self::plain(kind, format!("{doing}: {why}")).because(error)),
+            Some((kind, why)) => {
+                let misses_object = why == MISSING_OBJECT;
+                Ok(Self { misses_object, ..Self::plain(kind, format!("{doing}: {why}")) }.because(error))
+            }
             None => Err(error),
         }
     }
@@ -74,6 +89,36 @@ pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+/// Description of an error because of a missing object.
+const MISSING_OBJECT: &str = "a table, a column or another object that a statement names is missing";
+
+/// Parts of the texts of SQLite for a statement that cannot be prepared because an object is missing: a table, an attached
+/// file, a column, an index, a function, a module or a collation, a number of columns, a unique index.
+const MISSING: [&str; 10] = [
+    "no such table: ",
+    "no such column: ",
+    "no such index: ",
+    "no such function: ",
+    "no such module: ",
+    "no such collation sequence: ",
+    "has no column named ",
+    " columns but ",
+    "does not match any PRIMARY KEY or UNIQUE constraint",
+    "foreign key mismatch - ",
+];
+
+/// True if a statement names an object that is missing. It fails for every value, so it is no error of an event.
+///
+/// SQLite has no code for it: the general code stands for errors that depend on values as well, so the text decides.
+fn names_missing_object(error: &rusqlite::Error) -> bool {
+    let (code, text) = match error {
+        rusqlite::Error::SqliteFailure(error, Some(text)) => (error.code, text),
+        rusqlite::Error::SqlInputError { error, msg, .. } => (error.code, msg),
+        _ => return false,
+    };
+    code == ErrorCode::Unknown && MISSING.iter().any(|part| text.contains(part))
+}
+
 /// Kind and description of an error that comes from the file, the disk or the machine, found in the error or its causes.
 fn environmental_cause(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static str)> {
     if let Some(error) = error.downcast_ref::<rusqlite::Error>() {
@@ -94,8 +139,11 @@ fn classify(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
     })
 }
 
-/// Kind and description of an error that comes from the file, the disk or the machine.
+/// Kind and description of an error that comes from the file and its tables, the disk or the machine.
 fn environment(error: &rusqlite::Error) -> Option<(ErrorKind, &'static str)> {
+    if names_missing_object(error) {
+        return Some((ErrorKind::Refused, MISSING_OBJECT));
+    }
     let sqlite = error.sqlite_error()?;
     Some(match sqlite.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
@@ -113,6 +161,7 @@ fn environment(error: &rusqlite::Error) -> Option<(ErrorKind, &'static str)> {
         ErrorCode::SystemIoFailure => (ErrorKind::Unavailable, "the disk failed"),
         ErrorCode::OutOfMemory => (ErrorKind::Unavailable, "memory ran out"),
         ErrorCode::OperationInterrupted => (ErrorKind::Unavailable, "the statement was interrupted"),
+        ErrorCode::SchemaChanged => (ErrorKind::Unavailable, "tables were changed meanwhile"),
         ErrorCode::DatabaseCorrupt => (ErrorKind::Corrupt, "the file is damaged"),
         _ => return None,
     })

@@ -14,6 +14,7 @@ use eventsrc_testkit::conformance::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio_postgres::NoTls;
 
 use super::Location;
 
@@ -92,6 +93,16 @@ impl<S: Sequence> ViewBackend for InPostgres<S> {
         proxy.refuse().await;
         proxy.cut();
         async move { proxy.accept().await.expect("the port of the proxy is still free") }.boxed()
+    }
+
+    async fn hide_table(&self, place: &Schema, definition: &ViewDefinition) -> BoxFuture<'static, ()> {
+        let (client, connection) =
+            tokio_postgres::connect(&place.url, NoTls).await.expect("the server takes connections");
+        tokio::spawn(connection);
+        let (hidden, table) = ("hidden", table(definition));
+        let rename = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to}");
+        client.batch_execute(&rename(&table, hidden)).await.expect("it is renamed");
+        async move { client.batch_execute(&rename(hidden, &table)).await.expect("it is renamed") }.boxed()
     }
 }
 

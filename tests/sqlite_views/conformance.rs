@@ -80,6 +80,16 @@ impl<S: Sequence> ViewBackend for InSqlite<S> {
         other.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
         async move { drop(other) }.boxed()
     }
+
+    async fn hide_table(&self, place: &TempDir, definition: &ViewDefinition) -> BoxFuture<'static, ()> {
+        let other = Connection::open(place.path().join("views.db")).expect("the file opens");
+        let table = table(definition);
+        let rename = move |from: &str, to: &str| {
+            other.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).expect("it is renamed");
+        };
+        rename(&table, "hidden");
+        async move { rename("hidden", &table) }.boxed()
+    }
 }
 
 /// Duration for which a handle waits for another writer.

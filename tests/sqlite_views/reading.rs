@@ -51,9 +51,11 @@ async fn a_query_that_fails_is_invalid() {
         let view = place.view.clone();
         async move { view.read(&[], move |c| c.query_row(sql, [], |row| row.get::<_, String>(0))).await }
     };
-    for (sql, words) in
-        [("SELECT a FROM nowhere", "nowhere"), ("SELECT text FROM lines", "no rows"), ("SELECT 1", "type")]
-    {
+    for (sql, words) in [
+        ("SELECT text FRM lines", "syntax error"),
+        ("SELECT text FROM lines", "no rows"),
+        ("SELECT 1", "type"),
+    ] {
         let error = read(sql).await.unwrap_err();
         assert_says(&error, ErrorKind::Invalid, &["the query", words]);
     }

@@ -46,7 +46,12 @@ where
     type Location = Mutex<HashMap<ViewDefinition, Memory<S>>>;
 
     fn capabilities(&self) -> ViewCapabilities {
-        ViewCapabilities { has_rules: false, has_rules_at_the_end: false, can_be_interrupted: false }
+        ViewCapabilities {
+            has_tables: false,
+            has_rules: false,
+            has_rules_at_the_end: false,
+            can_be_interrupted: false,
+        }
     }
 
     async fn create(&self) -> Self::Location {
@@ -72,6 +77,10 @@ where
     }
 
     async fn interrupt(&self, _: &Self::Location) -> BoxFuture<'static, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    async fn hide_table(&self, _: &Self::Location, _: &ViewDefinition) -> BoxFuture<'static, ()> {
         std::future::ready(()).boxed()
     }
 }

@@ -40,8 +40,8 @@ pub enum ErrorKind {
     Diverged,
     /// Slow down and retry later: too many calls wait. Nothing is stored.
     Overloaded,
-    /// Fix the environment: the disk is full, the file is read-only or belongs to another program, or permissions are
-    /// missing.
+    /// Fix the environment: the disk is full, the file is read-only or belongs to another program, or tables, columns or
+    /// permissions are missing.
     Refused,
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::batch::{Batch, PositionChange};
 use super::definition::ViewDefinition;
 use crate::commit::Payload;
-use crate::storage::StorageError;
+use crate::storage::{ErrorKind, StorageError};
 use crate::stream::{Sequence, StreamKey, StreamName};
 
 /// A batch for `V`.
@@ -27,6 +27,14 @@ pub fn error_from_panic(panic: &(dyn Any + Send)) -> ViewError {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
     format!("the view panicked: {text}").into()
+}
+
+/// Returns the kind of the first storage error among the causes of an error of a view's code, if that error is no error of
+/// an event: the batch can be applied later, once the storage that the code uses is available.
+pub fn outside_cause(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
+    let kind = causes.find_map(|cause| cause.downcast_ref::<StorageError>())?.kind();
+    (kind.is_transient() || kind == ErrorKind::Refused).then_some(kind)
 }
 
 /// Stores one version of one view: its rows, and the position of each stream that they contain. A new database for
@@ -49,6 +57,8 @@ pub fn error_from_panic(panic: &(dyn Any + Send)) -> ViewError {
 /// - A batch that the view's code rejects, by an error or a panic, or whose rows violate a constraint of the database,
 ///   changes nothing, and the result is [`Applied::Rejected`] with the cause.
 /// - A transient failure, such as a lost connection, a deadlock or a full disk, is an `Err` and never `Rejected`.
+/// - A missing table, column or privilege of the view is an `Err` of kind `Refused` and never `Rejected`, and the batch
+///   can be applied once it is back.
 /// - An `Err` means that the outcome is unknown: the batch may be applied, and the positions show whether it is.
 /// - After `Done`, every later read sees the batch, from any task or process.
 /// - If the caller stops waiting, the batch is applied as a whole or not at all, and other callers are not affected.
@@ -232,6 +242,7 @@ pub struct SkippedCommits<S> {
 ///   changes, and the result is [`TakeOver::Quarantined`] with the names of all such streams.
 /// - `retire` removes the rows, positions, quarantines and skips of this version and of no other; retiring the serving
 ///   version is an error of kind `Invalid`.
+/// - `retire` removes a version whose tables are missing.
 /// - Equal rows have equal digests, in whatever order they were written, and different rows have different digests.
 pub trait VersionedStore: ViewStore {
     /// Returns the number of the serving version.

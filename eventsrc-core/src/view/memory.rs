@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::batch::{Batch, PositionChange};
 use super::contract::{
     Applied, BatchOf, QuarantinedCommit, SkippedCommits, StreamPosition, ViewError, ViewStore,
-    error_from_panic,
+    error_from_panic, outside_cause,
 };
 use super::definition::ViewDefinition;
 use crate::commit::{Event, Payload};
@@ -91,7 +91,11 @@ where
         let apply = || batch.events().try_for_each(|event| (self.apply)(&mut rows, event));
         match catch_unwind(AssertUnwindSafe(apply)) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Ok(Applied::Rejected(error)),
+            Ok(Err(error)) => {
+                let Some(kind) = outside_cause(&*error) else { return Ok(Applied::Rejected(error)) };
+                let what = format!("cannot apply the view {}: its code failed", self.definition);
+                return Err(StorageError::new(kind, what).because(error));
+            }
             Err(panic) => return Ok(Applied::Rejected(error_from_panic(&*panic))),
         }
         state.rows = rows;
@@ -172,5 +176,47 @@ impl<S: Sequence, T> State<S, T> {
 impl<K, S, E, T> fmt::Debug for MemoryView<K, S, E, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryView").field("definition", &self.definition).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use vec1::Vec1;
+
+    use super::*;
+    use crate::commit::{Commit, CommitId, Metadata};
+    use crate::storage::ErrorKind;
+    use crate::view::CommitRun;
+
+    /// A view whose code fails with an error of this kind.
+    async fn failing(kind: ErrorKind) -> Result<Applied, StorageError> {
+        let definition = ViewDefinition::new("totals", ["account"]).unwrap();
+        let view: MemoryView<StreamName, u64, (), ()> = MemoryView::new(definition, move |(), _| {
+            Err(std::io::Error::other(StorageError::new(kind, "no rates")).into())
+        });
+        let key: StreamName = "account/1".parse().unwrap();
+        let commit = Commit {
+            key: key.clone(),
+            first: 1,
+            previous: None,
+            time: Timestamp::UNIX_EPOCH,
+            metadata: Metadata::new(CommitId(uuid::Uuid::nil())),
+            payloads: Vec1::new(()),
+        };
+        let run = CommitRun { stream: key, from: None, commits: vec![Arc::new(commit)] };
+        view.apply(&Batch::new(vec![run])).await
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_another_storage_is_no_rejection() {
+        for kind in [ErrorKind::Unavailable, ErrorKind::Overloaded, ErrorKind::Refused] {
+            assert_eq!(failing(kind).await.unwrap_err().kind(), kind);
+        }
+        for kind in [ErrorKind::Invalid, ErrorKind::Corrupt] {
+            assert!(matches!(failing(kind).await, Ok(Applied::Rejected(_))), "{kind:?}");
+        }
     }
 }

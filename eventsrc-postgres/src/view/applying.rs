@@ -52,14 +52,27 @@ where
             let attempt = self.in_transaction("apply", |open| self.attempt(open, batch, &changes));
             match attempt.await? {
                 None => self.wait_for_lock().await?,
+                Some(ApplyOutcome::Answered(Applied::Rejected(error))) => return self.rejected(error).await,
                 Some(ApplyOutcome::Answered(applied)) => return Ok(applied),
                 Some(ApplyOutcome::Unexplained(error)) => {
                     attempts += 1;
                     if attempts == MAX_ATTEMPTS {
-                        return Ok(Applied::Rejected(error));
+                        return self.rejected(error).await;
                     }
                 }
             }
+        }
+    }
+
+    /// Answer to a batch that the code rejects with `error`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] if a table of the view is missing, whatever the code says.
+    async fn rejected(&self, error: ViewError) -> Result<Applied, StorageError> {
+        match self.missing_table().await? {
+            Some(missing) => Err(self.missing("apply", &missing).because(error)),
+            None => Ok(Applied::Rejected(error)),
         }
     }
 

@@ -8,6 +8,9 @@ use tokio_postgres::error::DbError;
 use super::layout;
 use crate::failure;
 
+/// Reason of an error because of a missing object.
+const MISSING_OBJECT: &str = "a table, a column or another object that a statement names is missing";
+
 /// Class of an error of a view's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Classification {
@@ -70,8 +73,13 @@ impl Classification {
             "25P02" => Self::Unknown,
             "0A000" => Self::StaleStatement,
             "42501" | "55006" | "55P03" => transient,
+            // It fails for every value, so it is no error of an event: a table, a column, another object, a function, a
+            // unique index or the type of a column differs from what the statement names.
+            "42P01" | "42703" | "42704" | "42883" | "42P10" | "42804" => {
+                Self::Transient(ErrorKind::Refused, MISSING_OBJECT)
+            }
             code => match &code[..2] {
-                "08" | "28" | "3D" | "40" | "53" | "57" | "58" | "72" | "XX" => transient,
+                "08" | "28" | "3D" | "3F" | "40" | "53" | "57" | "58" | "72" | "XX" => transient,
                 _ => Self::Permanent,
             },
         }

@@ -97,10 +97,11 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     /// An error means that the batch cannot be applied, however often it is tried, with these exceptions:
     ///
     /// - After a transient error of tokio-postgres, such as a lost connection, a deadlock or a full disk, the batch is
-    ///   retried. The error is recognised as the returned error or as one of its causes, so keep the cause.
+    ///   retried, and so it is after an error about a missing table, column, privilege or other object. The error is recognised as the returned error or as one of its causes, so keep the cause.
     /// - After a [`StorageError`](eventsrc_core::StorageError) of the kind `Unavailable`, `Overloaded` or `Refused`, returned
     ///   or as a cause, the batch is retried as well.
     /// - If a statement failed and the code does not return its error, the batch is tried three times in total.
+    /// - If one of the declared tables is missing, no error rejects the batch.
     fn apply(
         &self,
         transaction: &Transaction,

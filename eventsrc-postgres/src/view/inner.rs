@@ -12,7 +12,7 @@ use tokio_postgres::Error;
 use super::classification::Classification;
 use super::code::{catch_panic, ended_transaction_error};
 use super::contract::View;
-use super::layout::{VersionKey, VersionRow, ViewLayout, begin_reading, is_other_transaction};
+use super::layout::{self, VersionKey, VersionRow, ViewLayout, begin_reading, is_other_transaction};
 use super::open_transaction::{CommitError, OpenTransaction};
 use super::table_names;
 use super::transaction::Transaction;
@@ -42,12 +42,20 @@ pub(super) struct ViewInner<K, S, E, V> {
 }
 
 /// The version that readers see.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Serving {
     /// `None` if no version serves.
     pub(super) version: Option<i64>,
+    /// Its public names.
+    pub(super) tables: Vec<Identifier>,
     /// Statements that begin a transaction in which its public names refer to the same version until the end.
     pub(super) begin: String,
+}
+
+impl Serving {
+    fn new(version: Option<i64>, tables: Vec<Identifier>) -> Self {
+        Self { version, begin: begin_reading(&tables), tables }
+    }
 }
 
 impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
@@ -65,7 +73,7 @@ impl<K, S, E, V: View<K, S, E>> ViewInner<K, S, E, V> {
             lock_name: format!("eventsrc view {schema}.{}", definition.name()),
             schema_lock_name: format!("eventsrc views {schema}"),
             lock_wait: Mutex::default(),
-            serving: RwLock::new(Arc::new(Serving { version: None, begin: begin_reading(&[]) })),
+            serving: RwLock::new(Arc::new(Serving::new(None, Vec::new()))),
             view,
             definition,
             postgres: postgres.clone(),
@@ -150,6 +158,43 @@ impl<K, S, E, V> ViewInner<K, S, E, V> {
         StorageError::new(ErrorKind::Refused, what)
     }
 
+    /// The first table of this version that is missing.
+    pub(super) async fn missing_table(&self) -> Result<Option<String>, StorageError> {
+        let tables: Vec<_> = self
+            .tables
+            .iter()
+            .map(|table| table_names::of_version(table, self.version_key().version))
+            .collect();
+        Ok(layout::missing_name(self.postgres.connections(), &tables, &[]).await?)
+    }
+
+    /// The first public name that is missing, of the serving version as it was last read.
+    pub(super) async fn missing_public_name(&self) -> Result<Option<String>, StorageError> {
+        let serving = self.serving();
+        Ok(layout::missing_name(self.postgres.connections(), &[], &serving.tables).await?)
+    }
+
+    /// Error of a missing table; `verb` is the failed action.
+    pub(super) fn missing(&self, verb: &str, table: &str) -> StorageError {
+        let what = format!(
+            "{}: its table {table} is missing; restore it, or replace this version by another one",
+            self.cannot(verb)
+        );
+        StorageError::new(ErrorKind::Refused, what)
+    }
+
+    /// Error of a missing public name of the serving version; `verb` is the failed action.
+    pub(super) fn missing_public(&self, verb: &str, name: &str) -> StorageError {
+        let mut what = format!("{}: its public name {name} is missing", self.cannot(verb));
+        let serving = self.serving();
+        let table = serving.tables.iter().find(|table| table.as_str() == name);
+        if let (Some(table), Some(version)) = (table, serving.version) {
+            let create = layout::publication(table, &table_names::of_version(table, version));
+            what.push_str(&format!("; create it again with: {create}"));
+        }
+        StorageError::new(ErrorKind::Refused, what)
+    }
+
     /// Transient error of applying a batch.
     pub(super) fn transient_error(
         &self,
@@ -170,8 +215,7 @@ impl<K, S, E, V> ViewInner<K, S, E, V> {
         let serving = versions.iter().find(|version| version.serves);
         let tables =
             serving.map(|serving| table_names::from_row(&serving.tables)).transpose()?.unwrap_or_default();
-        let serving =
-            Serving { version: serving.map(|serving| serving.version), begin: begin_reading(&tables) };
+        let serving = Serving::new(serving.map(|serving| serving.version), tables);
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
         Ok(())
     }

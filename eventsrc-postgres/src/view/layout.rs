@@ -21,7 +21,7 @@ pub(super) use errors::{
     position_differs,
 };
 pub(super) use positions::{begin_reading, serving_positions};
-pub(super) use public_names::{drop_tables, kind_of, publish, rights, unpublish};
+pub(super) use public_names::{drop_tables, kind_of, missing_name, publication, publish, rights, unpublish};
 pub(super) use records::{QuarantineRow, SkipRow};
 pub(super) use rows::{PositionChangeRows, PositionRow, StreamPositionRow, VersionKey};
 pub(crate) use schema::PART;

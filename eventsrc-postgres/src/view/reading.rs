@@ -21,8 +21,8 @@ const MAX_ATTEMPTS: usize = 10;
 /// Outcome of one attempt to read.
 enum ReadOutcome<T> {
     Read(Vec<StreamPositionRow>, T),
-    /// The serving version is another one than the cached one.
-    OtherVersion,
+    /// The serving version is another one than the cached one, or a public name does not exist.
+    OtherVersion(Option<Error>),
     /// A prepared statement was stale, or an idle connection was broken.
     Stale,
 }
@@ -49,12 +49,21 @@ where
                 ReadOutcome::Read(positions, result) => {
                     return Ok((rows::positions_of(streams, &positions)?, result));
                 }
-                ReadOutcome::OtherVersion => self.set_serving(&self.versions().await?)?,
+                ReadOutcome::OtherVersion(missing) => {
+                    let before = self.serving();
+                    self.set_serving(&self.versions().await?)?;
+                    if let Some(error) = missing
+                        && before == self.serving()
+                        && let Some(name) = self.missing_public_name().await?
+                    {
+                        return Err(self.missing_public("read", &name).because(error));
+                    }
+                }
                 ReadOutcome::Stale => {}
             }
         }
         let what = format!(
-            "{}: its version or the connection changed in each of {MAX_ATTEMPTS} attempts; retry later",
+            "{}: the serving version or the connection changed in each of {MAX_ATTEMPTS} attempts; retry later",
             self.cannot("read")
         );
         Err(StorageError::new(ErrorKind::Unavailable, what))
@@ -92,7 +101,7 @@ where
         .await;
         let positions = match begun {
             Ok(()) => positions,
-            Err(error) if layout::misses_a_name(&error) => return Ok(ReadOutcome::OtherVersion),
+            Err(error) if layout::misses_a_name(&error) => return Ok(ReadOutcome::OtherVersion(Some(error))),
             Err(error) => return failed(error),
         };
         let positions = match positions {
@@ -100,7 +109,7 @@ where
             Err(error) => return failed(error),
         };
         if positions.as_ref().map(|(version, _)| *version) != serving.version {
-            return Ok(ReadOutcome::OtherVersion);
+            return Ok(ReadOutcome::OtherVersion(None));
         }
         let error = match result {
             Ok(result) => {
@@ -111,6 +120,10 @@ where
             Err(error) => error,
         };
         match Classification::of(&error) {
+            Classification::Transient(ErrorKind::Refused, reason) => {
+                let what = format!("{}: {reason}", self.cannot("read"));
+                Err(StorageError::new(ErrorKind::Refused, what).because(error))
+            }
             Classification::Transient(..) => failed(error),
             Classification::StaleStatement => {
                 open.clear_statement_caches();

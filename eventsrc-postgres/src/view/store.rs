@@ -36,12 +36,23 @@ where
     ///
     /// - [`ErrorKind::Invalid`] if the name of a table is malformed, or the view's code cannot create the tables.
     /// - [`ErrorKind::Refused`] if another view or table has one of the names, this version was created with other tables,
-    ///   or the permission to create tables is missing.
+    ///   a table or a public name of it is missing, or the permission to create tables is missing.
     /// - [`ErrorKind::Unavailable`] if the server cannot be reached.
     pub async fn open(postgres: &Postgres, view: V) -> Result<Self, StorageError> {
         let inner = ViewInner::new(postgres, view)?;
         inner.ensure_version().await?;
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Retires this version of `view` without opening it, for example because its tables are missing. It has no effect if
+    /// the version does not exist.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::Invalid`] if the version serves, or the name of a table is malformed.
+    /// - [`ErrorKind::Unavailable`] if the server cannot be reached.
+    pub async fn retire_unopened(postgres: &Postgres, view: V) -> Result<(), StorageError> {
+        ViewInner::new(postgres, view)?.retire().await
     }
 
     /// Returns the positions of `streams` and the result of `query`, both from one snapshot of the database and from the
@@ -74,8 +85,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if the query fails or tries to write; otherwise as for
-    /// [`positions_of`](ViewStore::positions_of).
+    /// [`ErrorKind::Invalid`] if the query fails or tries to write; [`ErrorKind::Refused`] if a table, a column, a public
+    /// name or another object is missing; otherwise as for [`positions_of`](ViewStore::positions_of).
     pub async fn read<T, Q>(
         &self,
         streams: &[StreamName],

@@ -29,7 +29,13 @@ where
         &self,
         catch_up: CatchUp<PostgresView<K, S, E, V>>,
     ) -> Result<TakeOver, StorageError> {
-        self.in_transaction("switch to", |open| self.take_over_in(open, catch_up)).await
+        match self.in_transaction("switch to", |open| self.take_over_in(open, catch_up)).await? {
+            TakeOver::Rejected(error) => match self.missing_table().await? {
+                Some(missing) => Err(self.missing("switch to", &missing).because(error)),
+                None => Ok(TakeOver::Rejected(error)),
+            },
+            outcome => Ok(outcome),
+        }
     }
 
     async fn take_over_in(

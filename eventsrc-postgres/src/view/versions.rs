@@ -21,11 +21,21 @@ where
 {
     /// Creates this version, if it does not exist.
     pub(super) async fn ensure_version(&self) -> Result<(), StorageError> {
-        let mut versions = self.versions().await?;
+        let versions = self.versions().await?;
         if !self.is_among(&versions)? {
-            versions = self.in_transaction("open", |open| self.create_version(open)).await?;
+            let versions = self.in_transaction("open", |open| self.create_version(open)).await?;
+            return self.set_serving(&versions);
         }
-        self.set_serving(&versions)
+        self.set_serving(&versions)?;
+        if let Some(table) = self.missing_table().await? {
+            return Err(self.missing("open", &table));
+        }
+        if self.serving().version == Some(self.version_key().version)
+            && let Some(name) = self.missing_public_name().await?
+        {
+            return Err(self.missing_public("open", &name));
+        }
+        Ok(())
     }
 
     /// Creates this version, and returns all versions.
@@ -59,7 +69,7 @@ where
         Ok(versions)
     }
 
-    /// Deletes this version, unless it serves.
+    /// Deletes this version, unless it serves. Tables that are missing are no error.
     pub(super) async fn retire(&self) -> Result<(), StorageError> {
         self.in_transaction("retire", |open| self.retire_in(open)).await
     }

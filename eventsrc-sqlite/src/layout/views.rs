@@ -10,7 +10,9 @@ pub(crate) use positions::{
     BehindRow, PositionRow, PositionUpdater, QuarantineRow, SkipRow, StreamPositionRow, behind, position_of,
     positions, quarantine, quarantined, record_skip, release, skipped,
 };
-pub(crate) use tables::{drop_tables, object_type, publish, unpublish, versioned_table, visit_rows};
+pub(crate) use tables::{
+    drop_tables, object_type, publication, publish, unpublish, versioned_table, visit_rows,
+};
 pub(crate) use versions::{
     VersionRow, create_version, other_owner, remove_version, serve, serving, version, versions,
 };

@@ -73,8 +73,9 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     ///
     /// An error rejects the batch: the view cannot apply it, however often it is tried.
     ///
-    /// Some errors do not reject the batch, and it is tried again: an error of SQLite about the file, the disk or memory,
-    /// and a [`StorageError`](eventsrc_core::StorageError) of kind `Unavailable`, `Overloaded` or `Refused`. They are
-    /// recognised as the error itself and among its causes, so keep the cause.
+    /// Some errors do not reject the batch, and it is tried again: an error of SQLite about the file, the disk or memory, or
+    /// about a missing table, column or other object; and a [`StorageError`](eventsrc_core::StorageError) of kind
+    /// `Unavailable`, `Overloaded` or `Refused`. They are recognised as the error itself and among its causes, so keep the
+    /// cause. If one of the declared tables is missing, no error rejects the batch.
     fn apply(&self, transaction: &Connection, batch: &Batch<K, S, E>) -> Result<(), ViewError>;
 }

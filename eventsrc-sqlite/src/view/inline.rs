@@ -67,16 +67,10 @@ where
     V: View<K, S, E>,
 {
     fn apply(&mut self, connection: &Guarded, head: Option<EncodedHead>) -> Result<(), Failure> {
-        let id = layout::version(connection, self.inner.name(), self.inner.version())
-            .map_err(|error| Failure::new(&self.inner.cannot("apply"), error))?;
-        // A retired version follows no storage.
-        let Some(id) = id else { return Ok(()) };
-        if self.rejection.is_none() {
-            self.rejection = self.try_apply(connection, head)?;
-        }
-        match &self.rejection {
-            Some(why) if !connection.was_rolled_back() => self.quarantine(connection, id, head, why),
-            _ => Ok(()),
+        match self.apply_or_quarantine(connection, head) {
+            // The view stays behind until its synchronizer, which reports the error, has caught up.
+            Err(failure) if failure.misses_object() => Ok(()),
+            result => result,
         }
     }
 
@@ -94,7 +88,27 @@ where
     E: Payload,
     V: View<K, S, E>,
 {
-    /// Applies the commit. Returns the reason if the view rejects it.
+    /// Applies the commit, or puts its stream in quarantine if the view rejects it.
+    fn apply_or_quarantine(
+        &mut self,
+        connection: &Guarded,
+        head: Option<EncodedHead>,
+    ) -> Result<(), Failure> {
+        let id = layout::version(connection, self.inner.name(), self.inner.version())
+            .map_err(|error| Failure::new(&self.inner.cannot("apply"), error))?;
+        // A retired version follows no storage.
+        let Some(id) = id else { return Ok(()) };
+        if self.rejection.is_none() {
+            self.rejection = self.try_apply(connection, head)?;
+        }
+        match &self.rejection {
+            Some(why) if !connection.was_rolled_back() => self.quarantine(connection, id, head, why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies the commit. Returns the reason if the view rejects it. After an error because of a missing object, nothing
+    /// of it is left.
     fn try_apply(&self, connection: &Guarded, head: Option<EncodedHead>) -> Result<Option<String>, Failure> {
         let from = head.map(|head| S::from_parts(head.number, Zone(head.zone)));
         // A head that is not of the view's sequence type is no position of this view.
@@ -105,15 +119,21 @@ where
             commits: vec![Arc::clone(&self.commit)],
         };
         let batch = Batch::new(vec![run]);
-        let mut rejection = None;
-        connection.in_savepoint(|| {
-            let applied = self.inner.apply(connection, &batch)?;
-            if let Applied::Rejected(error) = &applied {
-                rejection = Some(with_causes(&**error));
+        let (mut rejection, mut missing) = (None, None);
+        connection.in_savepoint(|| match self.inner.apply(connection, &batch) {
+            Ok(Applied::Rejected(error)) => {
+                rejection = Some(with_causes(&*error));
+                Ok(false)
             }
-            Ok(matches!(applied, Applied::Done))
+            Ok(applied) => Ok(matches!(applied, Applied::Done)),
+            // The savepoint must end, so that the commit alone stays.
+            Err(failure) if failure.misses_object() => {
+                missing = Some(failure);
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
         })?;
-        Ok(rejection)
+        missing.map_or(Ok(rejection), Err)
     }
 
     fn quarantine(

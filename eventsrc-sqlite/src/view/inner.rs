@@ -57,7 +57,7 @@ where
         }
         match connection.lend(|transaction| self.view.apply(transaction, batch)) {
             Ok(()) => Ok(Applied::Done),
-            Err(error) => self.rejected(error).map(Applied::Rejected),
+            Err(error) => self.rejected(connection, error).map(Applied::Rejected),
         }
     }
 
@@ -83,11 +83,16 @@ where
         advance().map_err(|error| Failure::new(&self.cannot("apply"), error))
     }
 
-    /// The error, if the view's code rejects the batch with it. A failure, if the error comes from the environment.
-    fn rejected(&self, error: ViewError) -> Result<ViewError, Failure> {
-        match Failure::from_user_code(&self.cannot("apply"), error) {
-            Ok(failure) => Err(failure),
-            Err(error) => Ok(error),
+    /// The error, if the view's code rejects the batch with it. A failure, if the error comes from the environment, or if a
+    /// table of the view is missing, whatever the code says.
+    fn rejected(&self, connection: &Connection, error: ViewError) -> Result<ViewError, Failure> {
+        let error = match Failure::from_user_code(&self.cannot("apply"), error) {
+            Ok(failure) => return Err(failure),
+            Err(error) => error,
+        };
+        match self.check_tables(connection, "apply") {
+            Err(failure) if failure.misses_object() => Err(failure.because(error)),
+            checked => checked.map(|()| error),
         }
     }
 }
@@ -117,6 +122,23 @@ impl<K, S, E, V> ViewInner<K, S, E, V> {
                 let what = format!("the view {} was retired: open it again to create it", self.definition);
                 Failure::plain(ErrorKind::Refused, what)
             })
+    }
+
+    /// Checks that the tables with the rows of this version exist.
+    pub(super) fn check_tables(&self, connection: &Connection, do_what: &str) -> Result<(), Failure> {
+        for table in &self.tables {
+            let rows = layout::versioned_table(table, self.version());
+            let found = layout::object_type(connection, &rows)
+                .map_err(|error| Failure::new(&self.cannot(do_what), error))?;
+            if found.as_deref() != Some("table") {
+                let what = format!(
+                    "{}: its table {rows} is missing; restore it, or replace this version by another one",
+                    self.cannot(do_what)
+                );
+                return Err(Failure::missing(what));
+            }
+        }
+        Ok(())
     }
 
     /// The clause "cannot `do_what` the view users v1".

@@ -48,13 +48,25 @@ where
     ///
     /// - `ErrorKind::Invalid` if the name of a table is malformed, or if the view's code cannot create the tables.
     /// - `ErrorKind::Refused` if another view or table has one of the names, if this version was created with other tables,
-    ///   or if the disk is full.
+    ///   if a table or a public name of it is missing, or if the disk is full.
     /// - `ErrorKind::Unavailable` if the file is locked for longer than the busy timeout.
     pub async fn open(database: &Database, view: V) -> Result<Self, StorageError> {
         let inner = Arc::new(ViewInner::new(view)?);
         let opened = Arc::clone(&inner);
         database.transact_alone(move |connection| opened.open(connection)).await?;
         Ok(Self { database: database.clone(), inner })
+    }
+
+    /// Retires this version of `view` without opening it, for example because its tables are missing. It has no effect if
+    /// the version does not exist.
+    ///
+    /// # Errors
+    ///
+    /// - `ErrorKind::Invalid` if the version serves, or the name of a table is malformed.
+    /// - `ErrorKind::Unavailable` if the file is locked for longer than the busy timeout.
+    pub async fn retire_unopened(database: &Database, view: V) -> Result<(), StorageError> {
+        let inner = ViewInner::new(view)?;
+        Ok(database.transact_alone(move |connection| inner.retire(connection)).await?)
     }
 
     /// Runs `query`, and returns its result and the positions of `streams`. Both are of one state of the file and of the
@@ -66,6 +78,7 @@ where
     /// # Errors
     ///
     /// - `ErrorKind::Invalid` if the query fails or tries to write.
+    /// - `ErrorKind::Refused` if a table, a column or another object that the query names is missing.
     /// - `ErrorKind::Unavailable` if the file cannot be read at the moment, and `ErrorKind::Corrupt` if it is damaged.
     /// - `ErrorKind::Overloaded` if too many queries wait.
     ///

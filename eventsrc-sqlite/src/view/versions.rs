@@ -24,12 +24,15 @@ where
         let versions = layout::versions(connection, self.name()).map_err(failure)?;
         let tables = serde_json::to_string(&self.tables).expect("names are JSON");
         if let Some(stored) = versions.iter().find(|stored| stored.version == self.version()) {
-            return if stored.tables == tables {
-                Ok(WorkOutcome::RollBack(()))
-            } else {
+            if stored.tables != tables {
                 let why = format!("it was made with the tables {}, not {tables}", stored.tables);
-                Err(self.cannot_open(&why))
-            };
+                return Err(self.cannot_open(&why));
+            }
+            self.check_tables(connection, "open")?;
+            if stored.serves {
+                self.check_public_names(connection)?;
+            }
+            return Ok(WorkOutcome::RollBack(()));
         }
         self.check_names(connection, &versions)?;
         connection.lend(|connection| Ok(self.view.create(connection)?)).map_err(|error| {
@@ -53,7 +56,24 @@ where
         Ok(WorkOutcome::Commit(()))
     }
 
-    /// Removes this version.
+    /// Checks that readers find the public names of this version, which serves.
+    fn check_public_names(&self, connection: &Connection) -> Result<(), Failure> {
+        for table in &self.tables {
+            let found = layout::object_type(connection, table)
+                .map_err(|error| Failure::new(&self.cannot("open"), error))?;
+            if found.as_deref() != Some("view") {
+                let what = format!(
+                    "{}: its public name {table} is missing; create it again with: {}",
+                    self.cannot("open"),
+                    layout::publication(table, self.version())
+                );
+                return Err(Failure::missing(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes this version. Tables that are missing are no error.
     ///
     /// # Errors
     ///
@@ -77,6 +97,7 @@ where
     /// Makes this version the serving version in place of `before`. Public names that only `before` has are dropped.
     pub(super) fn replace(&self, connection: &Connection, before: u32) -> Result<(), Failure> {
         let failure = |error| Failure::new(&self.cannot("switch to"), error);
+        self.check_tables(connection, "switch to")?;
         let versions = layout::versions(connection, self.name()).map_err(failure)?;
         let before = versions.iter().find(|stored| stored.version == before);
         for table in before.map(public_names).into_iter().flatten() {

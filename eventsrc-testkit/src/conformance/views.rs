@@ -16,6 +16,7 @@ mod backend;
 mod cancellation;
 mod catch_up_failures;
 mod faulty_backend;
+mod missing_tables;
 mod position_differs;
 mod positions;
 mod quarantine;
@@ -160,6 +161,10 @@ fn applying_rules<B: ViewBackend>() -> Vec<Rule<B>> {
             needs can_be_interrupted => transient_failures [
             an_interruption_is_an_error,
             an_interruption_never_returns_a_wrong_position,
+        ];
+        "A missing table, column or privilege of the view is an `Err` of kind `Refused` and never `Rejected`, and the \
+         batch can be applied once it is back." needs has_tables => missing_tables [
+            a_missing_table_is_refused,
         ];
         "After `Done`, every later read sees the batch, from any task or process." => visibility [
             an_applied_batch_is_visible_at_once,
@@ -315,6 +320,9 @@ fn version_rules<B: ViewBackend<Store: VersionedStore>>() -> Vec<Rule<B>> {
             a_retired_version_is_gone,
             other_versions_outlive_a_retired_one,
             the_serving_version_is_not_retired,
+        ];
+        "`retire` removes a version whose tables are missing." needs has_tables => missing_tables [
+            a_version_without_its_table_is_retired,
         ];
         "Equal rows have equal digests, in whatever order they were written, and different rows have different \
          digests." => versions [

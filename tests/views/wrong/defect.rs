@@ -44,6 +44,10 @@ pub(crate) enum Defect {
     TakeOver(fn(&mut Views, &Which, &[PositionChange<S>], Result<B, StorageError>) -> TakenOver),
     /// It changes its answers during an outage.
     Interrupted(fn(&Kept, &[StreamName]) -> Outage),
+    /// It changes its answers while the table is missing.
+    WithoutTable(fn(&mut Kept, &B) -> Answer),
+    /// It does not retire a version whose table is missing.
+    RetiresOnlyWithTable,
     /// It applies one stream after the other, visible to readers.
     TornApply,
     /// It skips in steps, visible to readers.

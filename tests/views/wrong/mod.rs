@@ -9,6 +9,7 @@ pub(crate) mod trouble;
 pub(crate) mod versions;
 mod views;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     connections: Semaphore,
     busy: AtomicBool,
     interrupted: AtomicBool,
+    /// Versions whose table is missing.
+    hidden: Mutex<HashSet<Which>>,
 }
 
 impl Default for Shared {
@@ -51,6 +54,7 @@ impl Default for Shared {
             connections: Semaphore::new(100),
             busy: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
+            hidden: Mutex::default(),
         }
     }
 }
@@ -117,6 +121,16 @@ impl ViewBackend for WrongBackend {
         place.interrupted.store(true, Ordering::Relaxed);
         let place = Arc::clone(place);
         async move { place.interrupted.store(false, Ordering::Relaxed) }.boxed()
+    }
+
+    async fn hide_table(
+        &self,
+        place: &Self::Location,
+        definition: &ViewDefinition,
+    ) -> BoxFuture<'static, ()> {
+        let (place, which) = (Arc::clone(place), (definition.name().to_owned(), definition.version()));
+        locked(&place.hidden).insert(which.clone());
+        async move { drop(locked(&place.hidden).remove(&which)) }.boxed()
     }
 }
 
@@ -268,6 +282,12 @@ impl ViewStore for Wrong {
             return outage.applied;
         }
         self.interruption()?;
+        if locked(&self.shared.hidden).contains(&self.which) {
+            return match self.defect {
+                Defect::WithoutTable(answer) => self.change(|kept| answer(kept, batch)),
+                _ => Err(StorageError::new(ErrorKind::Refused, "no such table")),
+            };
+        }
         match self.defect {
             Defect::TornApply => return self.apply_torn(batch).await,
             Defect::CheckThenApply
@@ -461,6 +481,10 @@ impl VersionedStore for Wrong {
     }
 
     async fn retire(&self) -> Result<(), StorageError> {
+        let is_hidden = locked(&self.shared.hidden).remove(&self.which);
+        if is_hidden && matches!(self.defect, Defect::RetiresOnlyWithTable) {
+            return Err(StorageError::new(ErrorKind::Refused, "no such table"));
+        }
         let mut views = locked(&self.shared.views);
         match self.defect {
             Defect::Retire(retire) => retire(&mut views, &self.which),

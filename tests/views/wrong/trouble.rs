@@ -118,6 +118,24 @@ fn failing() -> Vec<Proof> {
                 places: Ok(nowhere(streams)),
             }),
         ),
+        (
+            "a_missing_table_is_refused",
+            "a missing table is a rejection",
+            Defect::WithoutTable(|_, _| Ok(Applied::Rejected("no such table".into()))),
+        ),
+        (
+            "a_missing_table_is_refused",
+            "a missing table is corrupt data",
+            Defect::WithoutTable(|_, _| Err(StorageError::new(ErrorKind::Corrupt, "no such table"))),
+        ),
+        (
+            "a_missing_table_is_refused",
+            "positions move without the rows",
+            Defect::WithoutTable(|kept, batch| {
+                kept.advance(batch.position_changes());
+                Err(StorageError::new(ErrorKind::Refused, "no such table"))
+            }),
+        ),
     ]
 }
 

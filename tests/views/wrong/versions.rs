@@ -7,7 +7,7 @@ use eventsrc_core::{ErrorKind, StorageError};
 use super::applying::part;
 use super::kept::{Kept, digest};
 use super::{Defect, Proof, Views};
-use Defect::{Behind, Digest, Open, Read, Retire, TakeOver};
+use Defect::{Behind, Digest, Open, Read, Retire, RetiresOnlyWithTable, TakeOver};
 
 pub(crate) fn proofs() -> Vec<Proof> {
     [serving(), taking_over(), retiring(), digests()].concat()
@@ -251,6 +251,11 @@ fn taking(views: &mut Views, which: &super::Which, part: impl Fn(&mut Kept)) -> 
 
 fn retiring() -> Vec<Proof> {
     vec![
+        (
+            "a_version_without_its_table_is_retired",
+            "it drops a table that does not exist",
+            RetiresOnlyWithTable,
+        ),
         (
             "a_retired_version_is_gone",
             "its rows stay",

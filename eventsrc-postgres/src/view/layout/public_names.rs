@@ -2,6 +2,9 @@
 
 use tokio_postgres::Error;
 
+use super::errors::{READ, unreadable};
+use crate::connections::Connections;
+use crate::failure::Failure;
 use crate::identifier::Identifier;
 use crate::view::transaction::Transaction;
 
@@ -16,6 +19,28 @@ const RIGHTS: &str = "
 const KIND: &str = "
     SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' ELSE 'relation' END
     FROM pg_class WHERE oid = to_regclass(quote_ident($1))";
+
+/// Those of the names `$1` and `$2` that are not the names of a table and of a view.
+const MISSING: &str = "
+    SELECT name FROM (
+        SELECT name, ARRAY['r', 'p'] AS kinds FROM unnest($1::text[]) AS names (name)
+        UNION ALL SELECT name, ARRAY['v'] FROM unnest($2::text[]) AS names (name)
+    ) AS wanted
+    WHERE NOT EXISTS (
+        SELECT FROM pg_class WHERE oid = to_regclass(quote_ident(name)) AND relkind::text = ANY (kinds)
+    )";
+
+/// Returns the first of `tables` that is no table, or of `public_names` that is no SQL view.
+pub(in crate::view) async fn missing_name(
+    connections: &Connections,
+    tables: &[Identifier],
+    public_names: &[Identifier],
+) -> Result<Option<String>, Failure> {
+    let names = |names: &[Identifier]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let (tables, public_names) = (names(tables), names(public_names));
+    let rows = connections.query(READ, MISSING, &[&tables, &public_names]).await?;
+    rows.first().map(|row| row.try_get(0)).transpose().map_err(unreadable)
+}
 
 /// Returns the kind of the relation called `name`, such as `table`; `None` if it does not exist.
 pub(in crate::view) async fn kind_of(
@@ -42,8 +67,13 @@ pub(in crate::view) async fn publish(
     rows: &Identifier,
     rights: &[String],
 ) -> Result<(), Error> {
-    let create = format!("CREATE VIEW {table} AS SELECT * FROM {rows}; {}", rights.join("; "));
+    let create = format!("{}; {}", publication(table, rows), rights.join("; "));
     transaction.batch_execute(&create).await
+}
+
+/// Statement that creates the public name `table`, which shows the rows of the table `rows`.
+pub(in crate::view) fn publication(table: &Identifier, rows: &Identifier) -> String {
+    format!("CREATE VIEW {table} AS SELECT * FROM {rows}")
 }
 
 /// Drops public names, after their readers have finished.

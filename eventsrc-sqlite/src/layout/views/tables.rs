@@ -20,8 +20,13 @@ pub(crate) fn versioned_table(table: &str, version: u32) -> String {
 
 /// Creates the SQL view `table`, which shows the rows of `version`.
 pub(crate) fn publish(connection: &Connection, table: &str, version: u32) -> Result<()> {
+    connection.execute_batch(&publication(table, version))
+}
+
+/// The statement that creates the SQL view `table`.
+pub(crate) fn publication(table: &str, version: u32) -> String {
     let rows = versioned_table(table, version);
-    connection.execute_batch(&format!("CREATE VIEW \"{table}\" AS SELECT * FROM \"{rows}\""))
+    format!("CREATE VIEW \"{table}\" AS SELECT * FROM \"{rows}\"")
 }
 
 /// Drops the SQL view `table`, if it exists.
@@ -29,13 +34,19 @@ pub(crate) fn unpublish(connection: &Connection, table: &str) -> Result<()> {
     connection.execute_batch(&format!("DROP VIEW IF EXISTS \"{table}\""))
 }
 
-/// Drops the tables of a version, with their rows.
+/// Drops the tables of a version that exist, with their rows.
 pub(crate) fn drop_tables(connection: &Connection, tables: &[String], version: u32) -> Result<()> {
+    let mut existing = Vec::new();
+    for rows in tables.iter().map(|table| versioned_table(table, version)) {
+        if object_type(connection, &rows)?.as_deref() == Some("table") {
+            existing.push(rows);
+        }
+    }
     // Rows may refer to each other in any direction until all are gone.
     connection.pragma_update(None, "defer_foreign_keys", true)?;
     for statement in ["DELETE FROM", "DROP TABLE"] {
-        for table in tables {
-            connection.execute_batch(&format!("{statement} \"{}\"", versioned_table(table, version)))?;
+        for rows in &existing {
+            connection.execute_batch(&format!("{statement} \"{rows}\""))?;
         }
     }
     connection.pragma_update(None, "defer_foreign_keys", false)

@@ -65,7 +65,12 @@ pub type ViewRows = BTreeMap<String, String>;
 ///     type Location = Mutex<HashMap<ViewDefinition, Store>>;
 ///
 ///     fn capabilities(&self) -> ViewCapabilities {
-///         ViewCapabilities { has_rules: false, has_rules_at_the_end: false, can_be_interrupted: false }
+///         ViewCapabilities {
+///             has_tables: false,
+///             has_rules: false,
+///             has_rules_at_the_end: false,
+///             can_be_interrupted: false,
+///         }
 ///     }
 ///
 ///     async fn create(&self) -> Self::Location {
@@ -91,6 +96,10 @@ pub type ViewRows = BTreeMap<String, String>;
 ///     }
 ///
 ///     async fn interrupt(&self, _: &Self::Location) -> BoxFuture<'static, ()> {
+///         std::future::ready(()).boxed()
+///     }
+///
+///     async fn hide_table(&self, _: &Self::Location, _: &ViewDefinition) -> BoxFuture<'static, ()> {
 ///         std::future::ready(()).boxed()
 ///     }
 /// }
@@ -135,12 +144,22 @@ pub trait ViewBackend: Send + Sync + 'static {
     /// Makes the location unusable by a transient fault, such as lost connections or a full disk. The returned future
     /// ends the fault.
     fn interrupt(&self, location: &Self::Location) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
+
+    /// Renames the table of the test view of this definition, as somebody does by mistake. The returned future gives it
+    /// its name back.
+    fn hide_table(
+        &self,
+        location: &Self::Location,
+        definition: &ViewDefinition,
+    ) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
 }
 
 /// The optional features of a database for views. A declared feature is checked. A feature that is not declared is
 /// reported as undeclared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewCapabilities {
+    /// Rows are in tables that can be missing, and [`ViewBackend::hide_table`] hides them.
+    pub has_tables: bool,
     /// Tables can have constraints, such as `NOT NULL`.
     pub has_rules: bool,
     /// Tables can have deferred constraints, which are checked when the transaction ends.
@@ -151,5 +170,6 @@ pub struct ViewCapabilities {
 
 impl ViewCapabilities {
     /// All optional features.
-    pub const ALL: Self = Self { has_rules: true, has_rules_at_the_end: true, can_be_interrupted: true };
+    pub const ALL: Self =
+        Self { has_tables: true, has_rules: true, has_rules_at_the_end: true, can_be_interrupted: true };
 }

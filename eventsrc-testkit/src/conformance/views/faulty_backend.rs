@@ -56,4 +56,12 @@ impl<B: ViewBackend> ViewBackend for FaultyViewBackend<B> {
     async fn interrupt(&self, location: &Self::Location) -> BoxFuture<'static, ()> {
         self.backend.interrupt(location).await
     }
+
+    async fn hide_table(
+        &self,
+        location: &Self::Location,
+        definition: &ViewDefinition,
+    ) -> BoxFuture<'static, ()> {
+        self.backend.hide_table(location, definition).await
+    }
 }
