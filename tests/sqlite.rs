@@ -4,6 +4,7 @@ mod files;
 mod full_disk;
 mod groups;
 mod kills;
+mod long_names;
 mod pages;
 mod unreadable;
 

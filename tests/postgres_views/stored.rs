@@ -80,5 +80,32 @@ async fn tables_of_version_1_stay_readable() {
     assert_eq!(line(&first, "line/3").await, (Some("d".into()), Some(4)));
 }
 
+/// A name that Postgres compressed so well that version 1 could store it.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_names_of_version_1_keep_their_positions() {
+    let place = Location::new().await;
+    let schema = format!("{}_eventsrc", place.name);
+    let long = format!("line/{}", "é".repeat(3_000));
+    place.execute(&VERSION_1.replace("{place}", &place.name)).await;
+    place
+        .execute(&format!(
+            "INSERT INTO {schema}.view_positions (number, zone, stopped, version, stream)
+             SELECT 7, 0, true, id, '{long}' FROM {schema}.view_versions WHERE view = 'lines' AND version = 1;
+             INSERT INTO {schema}.view_quarantine (number, zone, time, error, version, stream)
+             SELECT 8, 0, 1, 'no such line', id, '{long}' FROM {schema}.view_versions
+             WHERE view = 'lines' AND version = 1"
+        ))
+        .await;
+    let view = place.open(Lines::new(1)).await;
+    let stream = name(&long);
+    let positions = view.positions_of(std::slice::from_ref(&stream)).await.unwrap();
+    assert_eq!(positions, [At { position: Some(7), quarantined: true }]);
+    assert!(view.quarantined().await.unwrap().iter().any(|poison| poison.stream == stream));
+    assert!(view.release(&stream).await.unwrap());
+    apply(&view, &[&commit(&long, 8, &["b"])]).await;
+    let listed = view.positions(None, 10).await.unwrap();
+    assert_eq!(listed.into_iter().find(|(found, _)| *found == stream), Some((stream, 8)));
+}
+
 /// The digest of the rows of version 2 of the view. Digests must not change between releases.
 const DIGEST: &str = "e559e74f7faf470645df1fac649c98fc";

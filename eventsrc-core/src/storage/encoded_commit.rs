@@ -185,7 +185,8 @@ impl EncodedHead {
 /// # Errors
 ///
 /// `Invalid` if the stream name is malformed or does not convert back to an equal key, if the type `S` lacks a sequence
-/// for one of the events, or if the first commit of a stream names a previous one.
+/// for one of the events, or if the first commit of a stream names a previous one or has a stream name that is longer
+/// than [`StreamName::LONGEST`].
 pub fn storable_name<K: StreamKey, S: Sequence, E>(
     commit: &Commit<K, S, E>,
 ) -> Result<StreamName, StorageError> {
@@ -202,7 +203,21 @@ pub fn storable_name<K: StreamKey, S: Sequence, E>(
     if commit.first.number() == 1 && commit.previous.is_some() {
         return Err(invalid("the first commit of a stream names a previous one"));
     }
+    check_name_length(commit, &name)?;
     Ok(name)
+}
+
+/// Checks that a commit creates no stream with a name that is too long. A stream that exists may go on.
+fn check_name_length<K: StreamKey, S: Sequence, E>(
+    commit: &Commit<K, S, E>,
+    name: &StreamName,
+) -> Result<(), StorageError> {
+    let length = name.as_str().len();
+    if commit.first.number() > 1 || length <= StreamName::LONGEST {
+        return Ok(());
+    }
+    let what = format!("the stream name has {length} bytes, and the limit is {}", StreamName::LONGEST);
+    Err(StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first))
 }
 
 /// Checks that `commit` directly follows the end of its stream, `head`. A backend calls it for a put at a sequence after

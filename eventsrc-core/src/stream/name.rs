@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// # Laws
 ///
 /// - **parts round-trip:** `from_parts(k.category(), &k.id()) == Some(k)`, so different keys have different parts;
-/// - **parts are well-formed**, as [`StreamName::new`] requires; a storage rejects any other key and stores nothing.
+/// - **parts are well-formed**, as [`StreamName::new`] requires; a storage rejects any other key and stores nothing, and
+///   creates no stream whose name is longer than [`StreamName::LONGEST`].
 pub trait StreamKey: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
     /// Returns the kind of stream.
     fn category(&self) -> &str;
@@ -39,6 +40,12 @@ pub struct StreamName {
 }
 
 impl StreamName {
+    /// Length in bytes of the longest name, `category/id` in UTF-8, of a new stream. Longer names of streams that are
+    /// already stored are valid.
+    ///
+    /// Keys of DynamoDB and index rows of Postgres are limited to 1,024 to 2,704 bytes, and hold more than the name.
+    pub const LONGEST: usize = 1024;
+
     /// Creates the name `category/id`.
     ///
     /// # Errors

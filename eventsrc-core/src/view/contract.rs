@@ -71,6 +71,7 @@ pub fn outside_cause(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
 /// - `positions` returns the streams that have a position, each once, sorted by name, beginning after the given name,
 ///   and at most `limit` of them.
 /// - Each version of each view has its own positions, quarantines and skips.
+/// - The name of a stream has any length: old streams have names that are longer than those of new ones may be.
 ///
 /// # Quarantine
 ///

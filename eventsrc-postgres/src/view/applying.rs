@@ -83,6 +83,17 @@ where
         Ok(layout::wait(connections, &self.cannot("apply"), &self.lock_name).await?)
     }
 
+    /// Records the names of streams that are not their keys.
+    pub(super) async fn record_long_names(
+        &self,
+        open: &OpenTransaction,
+        verb: &str,
+        batch: &Batch<K, S, E>,
+    ) -> Result<(), StorageError> {
+        let names = batch.position_changes().iter().map(|change| change.stream.as_str());
+        self.layout.long_names.record(open, names).await.map_err(self.failure(verb))
+    }
+
     /// Prepares the statements of a transaction.
     pub(super) async fn prepare(
         &self,
@@ -101,6 +112,7 @@ where
         changes: &PositionChangeRows<'_>,
     ) -> Result<Option<ApplyOutcome>, StorageError> {
         let statements = self.prepare(&open, "apply", LockMode::Shared).await?;
+        self.record_long_names(&open, "apply", batch).await?;
         let begin = open.begin(&statements, &self.lock_name);
         match self.write(&open, &statements, begin, batch, changes).await {
             Ok((mark, Ok(()))) => match open.commit(&statements, &mark).await {

@@ -12,6 +12,7 @@ mod records;
 mod rows;
 mod schema;
 mod statements;
+mod stream_keys;
 mod transactions;
 mod versions;
 
@@ -26,6 +27,7 @@ pub(super) use records::{QuarantineRow, SkipRow};
 pub(super) use rows::{PositionChangeRows, PositionRow, StreamPositionRow, VersionKey};
 pub(crate) use schema::PART;
 pub(super) use statements::ViewLayout;
+pub(super) use stream_keys::key;
 pub(super) use transactions::{
     BEGIN, COMMIT, LockMode, PreparedStatements, READ_ONLY, ROLLBACK, TransactionMark, limit_lock_wait,
     limit_reader_lock_wait, wait,

@@ -92,10 +92,10 @@ where
             Ok(statement) => statement,
             Err(error) => return failed(error),
         };
-        let names = rows::names(streams);
+        let keys = rows::keys(streams);
         let (begun, positions, result) = future::join3(
             open.batch_execute(&serving.begin),
-            layout::serving_positions(&open, &statement, self.definition.name(), &names),
+            layout::serving_positions(&open, &statement, self.definition.name(), &keys),
             query(open.share()),
         )
         .await;

@@ -1,10 +1,14 @@
 //! Conversion between rows and positions, quarantines and skips.
 
+use std::borrow::Cow;
+
 use eventsrc_core::stream::Zone;
 use eventsrc_core::view::{Batch, PositionChange, QuarantinedCommit, SkippedCommits, StreamPosition};
 use eventsrc_core::{ErrorKind, Sequence, StorageError, StreamName, Timestamp};
 
-use super::layout::{BehindRow, PositionChangeRows, PositionRow, QuarantineRow, SkipRow, StreamPositionRow};
+use super::layout::{
+    BehindRow, PositionChangeRows, PositionRow, QuarantineRow, SkipRow, StreamPositionRow, key,
+};
 
 /// Row of a position; `None` if its number exceeds the range of the column.
 fn row<S: Sequence>(position: S) -> Option<PositionRow> {
@@ -32,7 +36,7 @@ pub(super) fn changes<K, S: Sequence, E>(
             }
             from => from.flatten(),
         };
-        rows.streams.push(stream.as_str());
+        rows.streams.push(key(stream.as_str()));
         rows.from_numbers.push(from.map(|from| from.number));
         rows.from_zones.push(from.map(|from| from.zone));
         rows.numbers.push(to.number);
@@ -41,9 +45,9 @@ pub(super) fn changes<K, S: Sequence, E>(
     Ok(is_possible.then_some(rows))
 }
 
-/// Names of streams as text.
-pub(super) fn names(streams: &[StreamName]) -> Vec<&str> {
-    streams.iter().map(StreamName::as_str).collect()
+/// Keys of streams.
+pub(super) fn keys(streams: &[StreamName]) -> Vec<Cow<'_, str>> {
+    streams.iter().map(|stream| key(stream.as_str())).collect()
 }
 
 /// Positions of `streams`, of which `rows` are the rows.
@@ -78,7 +82,7 @@ pub(super) fn quarantine_row<S: Sequence>(
 ) -> Result<QuarantineRow, StorageError> {
     let stream = &entry.stream;
     Ok(QuarantineRow {
-        stream: stream.as_str().to_owned(),
+        stream: key(stream.as_str()).into_owned(),
         position: entry.position.map(|position| storable_row(stream, position)).transpose()?,
         commit: storable_row(stream, entry.sequence)?,
         error: entry.error.clone(),
@@ -105,7 +109,7 @@ pub(super) fn skip_row<S: Sequence>(skip: &SkippedCommits<S>) -> Result<Option<S
         from => from.flatten(),
     };
     Ok(Some(SkipRow {
-        stream: stream.as_str().to_owned(),
+        stream: key(stream.as_str()).into_owned(),
         from,
         to,
         reason: skip.reason.clone(),

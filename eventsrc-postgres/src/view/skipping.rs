@@ -31,6 +31,7 @@ where
             Err(error) if layout::is_locked(&error) => return Ok(None),
             Err(error) => return Err(failure(error)),
         };
+        self.layout.long_names.record(&open, [skip.change.stream.as_str()]).await.map_err(failure)?;
         match self.layout.records.skip(&open, self.version_key(), row).await {
             Ok(true) => {}
             Ok(false) => return Ok(Some(false)),

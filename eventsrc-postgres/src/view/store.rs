@@ -120,8 +120,8 @@ where
 
     async fn positions_of(&self, streams: &[StreamName]) -> Result<Vec<StreamPosition<S>>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
-        let (key, names) = (self.0.version_key(), rows::names(streams));
-        let found = layout.positions.of_streams(postgres.connections(), key, &names).await?;
+        let (key, keys) = (self.0.version_key(), rows::keys(streams));
+        let found = layout.positions.of_streams(postgres.connections(), key, &keys).await?;
         rows::positions_of(streams, &found)
     }
 
@@ -131,17 +131,21 @@ where
         limit: usize,
     ) -> Result<Vec<(StreamName, S)>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
-        let after = after.map_or("", StreamName::as_str);
+        let after = layout::key(after.map_or("", StreamName::as_str));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found =
-            layout.positions.after(postgres.connections(), self.0.version_key(), after, limit).await?;
+        let (connections, key) = (postgres.connections(), self.0.version_key());
+        let found = layout.positions.after(connections, key, &after, limit).await?;
+        let found = layout.long_names.resolve(connections, found, |(stream, _)| stream).await?;
         found.into_iter().map(|(stream, row)| rows::position(&stream, row)).collect()
     }
 
     async fn quarantine(&self, entry: &QuarantinedCommit<S>) -> Result<(), StorageError> {
         let row = rows::quarantine_row(entry)?;
         let connection = self.0.postgres.connection().await?;
-        let written = self.0.layout.records.quarantine(&connection, self.0.version_key(), &row);
+        let written = async {
+            self.0.layout.long_names.record(&connection, [entry.stream.as_str()]).await?;
+            self.0.layout.records.quarantine(&connection, self.0.version_key(), &row).await
+        };
         let written = connection.answer(written).await.map_err(|silence| self.0.silence("write", silence))?;
         written.map_err(|error| {
             if layout::misses_the_version(&error) {
@@ -154,13 +158,15 @@ where
     async fn quarantined(&self) -> Result<Vec<QuarantinedCommit<S>>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
         let found = layout.records.quarantined(postgres.connections(), self.0.version_key()).await?;
+        let found = layout.long_names.resolve(postgres.connections(), found, |row| &mut row.stream).await?;
         found.into_iter().map(rows::quarantined_commit).collect()
     }
 
     async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
         let connection = self.0.postgres.connection().await?;
         let key = self.0.version_key();
-        let released = self.0.layout.records.release(&connection, key, stream.as_str());
+        let stream_key = layout::key(stream.as_str());
+        let released = self.0.layout.records.release(&connection, key, &stream_key);
         let released =
             connection.answer(released).await.map_err(|silence| self.0.silence("write", silence))?;
         released.map_err(|error| self.0.failure("write")(error).on(stream))
@@ -180,6 +186,7 @@ where
     async fn skipped(&self) -> Result<Vec<SkippedCommits<S>>, StorageError> {
         let ViewInner { layout, postgres, .. } = &*self.0;
         let found = layout.records.skipped(postgres.connections(), self.0.version_key()).await?;
+        let found = layout.long_names.resolve(postgres.connections(), found, |row| &mut row.stream).await?;
         found.into_iter().map(rows::skip).collect()
     }
 }

@@ -65,6 +65,7 @@ where
             let batch = catch_up(behind.iter().map(rows::behind).collect::<Result<_, _>>()?).await?;
             let changes = rows::changes(&batch)?.filter(|changes| !changes.streams.is_empty());
             let Some(changes) = changes else { return Ok(TakeOver::Behind) };
+            self.record_long_names(&open, "switch to", &batch).await?;
             match self.write(&open, &statements, future::ready(Ok(())), &batch, &changes).await {
                 Ok(((), Ok(()))) => {}
                 Ok(((), Err(error))) => {
@@ -121,8 +122,10 @@ where
         own: i32,
         other: i32,
     ) -> Result<Vec<BehindRow>, StorageError> {
-        let mut rows =
-            self.layout.versions.behind(open, own, other).await.map_err(self.failure("switch to"))?;
+        let failure = self.failure("switch to");
+        let rows = self.layout.versions.behind(open, own, other).await.map_err(&failure)?;
+        let rows = self.layout.long_names.resolve_with(open, rows, |row| &mut row.stream).await;
+        let mut rows = rows.map_err(&failure)?;
         // A malformed name is kept here, and reported when the position changes are made.
         rows.retain(|row| {
             row.stream.parse().map_or(true, |name: StreamName| self.definition.follows(name.category()))

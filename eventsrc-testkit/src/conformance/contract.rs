@@ -167,6 +167,11 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_category_with_a_slash_is_refused,
             a_name_with_a_zero_character_is_refused,
         ];
+        "A put of the first commit of a stream whose name, `category/id`, has more than 1,024 bytes is an error of kind \
+         `Invalid`." => invalid_puts [
+            a_new_stream_with_a_longer_name_is_refused,
+            names_up_to_the_limit_are_stored,
+        ];
         "An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing." => invalid_puts [
             a_commit_past_the_last_sequence_changes_nothing,
             a_put_under_a_malformed_name_changes_nothing,

@@ -112,6 +112,45 @@ pub(super) async fn a_name_with_a_zero_character_is_refused<B: Backend>(on: &Tri
     storage.refuses(&on.commit(("us\0er", "a"), 1, 1)).await.map(drop)
 }
 
+/// Names of 1,025 bytes and more are refused, and nothing is stored under them or under similar ones.
+pub(super) async fn a_new_stream_with_a_longer_name_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    for length in [LONGEST_NAME + 1, LONGEST_NAME + 2, 2_049, 2_705, 10_000] {
+        let id = name_of(length);
+        storage.refuses(&on.commit(("user", &*id), 1, 2)).await?;
+        storage.holds(("user", &*id), &[]).await?;
+    }
+    // The limit is in bytes, and for the whole name.
+    storage.refuses(&on.commit(("user", &*"é".repeat(510)), 1, 1)).await?;
+    let category = "c".repeat(1_000);
+    storage.refuses(&on.commit((&*category, &*"x".repeat(24)), 1, 1)).await.map(drop)
+}
+
+/// Names of exactly 1,024 bytes are stored, and differ in their last byte.
+pub(super) async fn names_up_to_the_limit_are_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    let id = name_of(LONGEST_NAME);
+    let other = format!("{}~", &id[..id.len() - 1]);
+    for id in [&id, &other] {
+        storage.round_trips(&on.chain(("user", &**id), [1, 2])).await?;
+    }
+    let category = "c".repeat(1_000);
+    storage.round_trips(&on.chain((&*category, &*"x".repeat(23)), [1])).await
+}
+
+/// Length in bytes of the longest name.
+const LONGEST_NAME: usize = 1024;
+
+/// Id of a stream of users whose name has `length` bytes, which do not compress.
+fn name_of(length: usize) -> String {
+    let mut state = 1_u32;
+    let letter = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'!' + (state >> 24) as u8 % 90)
+    };
+    (0..length - "user/".len()).map(letter).collect()
+}
+
 /// A put under a malformed name does not change the streams with a similar name.
 pub(super) async fn a_put_under_a_malformed_name_changes_nothing<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;

@@ -16,6 +16,7 @@ mod backend;
 mod cancellation;
 mod catch_up_failures;
 mod faulty_backend;
+mod long_names;
 mod missing_tables;
 mod position_differs;
 mod positions;
@@ -211,6 +212,12 @@ fn position_rules<B: ViewBackend>() -> Vec<Rule<B>> {
         "Each version of each view has its own positions, quarantines and skips." => positions [
             versions_are_distinct,
             views_are_distinct,
+        ];
+        "The name of a stream has any length: old streams have names that are longer than those of new ones may be."
+            => long_names [
+            streams_with_long_names_are_applied,
+            streams_with_long_names_are_quarantined_and_skipped,
+            long_names_are_distinct,
         ];
     }
 }

@@ -206,6 +206,32 @@ fn places() -> Vec<Proof> {
             taken!(|key| key.category.contains('\0')),
         ),
         (
+            "a_new_stream_with_a_longer_name_is_refused",
+            "the limit is that of a DynamoDB key",
+            taken!(|key| (1_025..=2_048).contains(&(key.category.len() + 1 + key.id.len()))),
+        ),
+        (
+            "a_new_stream_with_a_longer_name_is_refused",
+            "only the length of the id counts",
+            taken!(|key| key.category.len() > 900 && key.id.len() <= 1_024),
+        ),
+        (
+            "names_up_to_the_limit_are_stored",
+            "a name of 1,024 bytes is too long",
+            Defect::Answer(|_, commit, answer| {
+                let length = commit.key.category.len() + 1 + commit.key.id.len();
+                if length == 1_024 { Err(error(ErrorKind::Invalid, commit)) } else { answer }
+            }),
+        ),
+        (
+            "names_up_to_the_limit_are_stored",
+            "names are cut after 1,000 bytes",
+            Defect::Name(|key| {
+                let id: String = key.id.chars().take(1_000).collect();
+                (&*key.category, &*id).into()
+            }),
+        ),
+        (
             "a_put_under_a_malformed_name_changes_nothing",
             "the text of a malformed name is taken for another's, and stored",
             Defect::Put(|streams, commit| {

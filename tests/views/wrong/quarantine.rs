@@ -6,10 +6,64 @@ use eventsrc_core::{ErrorKind, Sequence, StorageError};
 
 use super::kept::S;
 use super::{Defect, Proof};
-use Defect::{Apply, Places, Quarantine, Quarantined, Release, Skip, Skipped};
+use Defect::{Apply, Places, Positions, Quarantine, Quarantined, Release, Skip, Skipped};
 
 pub(crate) fn proofs() -> Vec<Proof> {
-    [quarantines(), releases(), skips()].concat()
+    [quarantines(), releases(), skips(), long_names()].concat()
+}
+
+/// A store that cannot record a name that is longer than an index row of Postgres.
+fn long_names() -> Vec<Proof> {
+    const LONGEST: usize = 2_688;
+    vec![
+        (
+            "streams_with_long_names_are_applied",
+            "a position is not recorded if the name is too long for an index",
+            Apply(|kept, batch| {
+                if batch.position_changes().iter().any(|change| change.stream.as_str().len() > LONGEST) {
+                    return Ok(Applied::Rejected("index row is too large".into()));
+                }
+                kept.apply(batch)
+            }),
+        ),
+        (
+            "streams_with_long_names_are_applied",
+            "long names are listed cut",
+            Positions(|kept, after, limit| {
+                let mut after = kept.after(after, limit);
+                for (stream, _) in &mut after {
+                    let text: String = stream.as_str().chars().take(LONGEST).collect();
+                    *stream = text.parse().expect("its beginning is a name");
+                }
+                after
+            }),
+        ),
+        (
+            "streams_with_long_names_are_quarantined_and_skipped",
+            "a quarantine is not recorded if the name is too long for an index",
+            Quarantine(|kept, poison| {
+                if poison.stream.as_str().len() > LONGEST {
+                    return Err(StorageError::new(ErrorKind::Invalid, "index row is too large"));
+                }
+                kept.quarantine(poison);
+                Ok(())
+            }),
+        ),
+        (
+            "long_names_are_distinct",
+            "names are compared up to the limit of an index",
+            Apply(|kept, batch| {
+                let answer = kept.apply(batch);
+                for change in batch.position_changes() {
+                    kept.positions.retain(|stream, _| {
+                        let (own, other) = (change.stream.as_str(), stream.as_str());
+                        own == other || own.get(..LONGEST) != other.get(..LONGEST) || own.len() < LONGEST
+                    });
+                }
+                answer
+            }),
+        ),
+    ]
 }
 
 fn quarantines() -> Vec<Proof> {

@@ -1,5 +1,7 @@
 //! Statements that read the positions of streams.
 
+use std::borrow::Cow;
+
 use tokio_postgres::{Error, Row, Statement};
 
 use super::errors::{READ, unreadable};
@@ -32,19 +34,19 @@ impl Positions {
         Self { of_streams: fill(OF_STREAMS), serving: fill(SERVING), after: fill(AFTER) }
     }
 
-    /// Returns the positions of `streams` in a version, in their order.
+    /// Returns the positions of the streams with these keys in a version, in their order.
     pub(in crate::view) async fn of_streams(
         &self,
         connections: &Connections,
         key: VersionKey<'_>,
-        streams: &[&str],
+        streams: &[Cow<'_, str>],
     ) -> Result<Vec<StreamPositionRow>, Failure> {
         let parameters = [&key.view as _, &key.version as _, &streams as _];
         let rows = connections.query(READ, &self.of_streams, &parameters).await?;
         rows.iter().map(StreamPositionRow::read).collect::<Result<_, _>>().map_err(unreadable)
     }
 
-    /// Returns the positions of at most `limit` streams of a version whose names are after `after`, by name.
+    /// Returns the positions of at most `limit` streams of a version whose keys are after `after`, by key.
     pub(in crate::view) async fn after(
         &self,
         connections: &Connections,
@@ -67,12 +69,12 @@ impl Positions {
     }
 }
 
-/// Returns the serving version and the positions of `streams` in it; `None` if no version serves.
+/// Returns the serving version and the positions of the streams with these keys in it; `None` if no version serves.
 pub(in crate::view) async fn serving_positions(
     transaction: &Transaction,
     statement: &Statement,
     view: &str,
-    streams: &[&str],
+    streams: &[Cow<'_, str>],
 ) -> Result<Option<(i64, Vec<StreamPositionRow>)>, Error> {
     let rows = transaction.query(statement, &[&view, &streams]).await?;
     let Some(first) = rows.first() else { return Ok(None) };

@@ -1,5 +1,7 @@
 //! Keys and rows of positions.
 
+use std::borrow::Cow;
+
 use tokio_postgres::{Error, Row};
 
 /// Key of a version of a view.
@@ -47,7 +49,8 @@ impl StreamPositionRow {
 /// Position changes by column.
 #[derive(Debug, Default)]
 pub(in crate::view) struct PositionChangeRows<'a> {
-    pub(in crate::view) streams: Vec<&'a str>,
+    /// Keys of the streams.
+    pub(in crate::view) streams: Vec<Cow<'a, str>>,
     pub(in crate::view) from_numbers: Vec<Option<i64>>,
     pub(in crate::view) from_zones: Vec<Option<i32>>,
     pub(in crate::view) numbers: Vec<i64>,

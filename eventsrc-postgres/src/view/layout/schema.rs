@@ -3,7 +3,7 @@
 use crate::migration::Part;
 
 /// Tables of views.
-pub(crate) const PART: Part = Part { name: "views", migrations: &[VERSION_1], grants: GRANTS };
+pub(crate) const PART: Part = Part { name: "views", migrations: &[VERSION_1, VERSION_2], grants: GRANTS };
 
 const VERSION_1: &str = r#"
     CREATE TABLE {schema}.view_versions (
@@ -72,11 +72,43 @@ const VERSION_1: &str = r#"
         END $$;
 "#;
 
+/// The names of streams that do not fit into an index; the other tables have [keys](super::stream_keys) instead. Version 1
+/// could store such a name only if Postgres compressed it well.
+const VERSION_2: &str = r#"
+    CREATE TABLE {schema}.view_long_names (
+        key text COLLATE "C" PRIMARY KEY,
+        name text NOT NULL
+    );
+    DO $$
+        DECLARE long text; bytes bytea; cut integer; short text;
+        BEGIN
+            FOR long IN
+                SELECT stream FROM (
+                    SELECT stream FROM {schema}.view_positions UNION SELECT stream FROM {schema}.view_quarantine
+                    UNION SELECT stream FROM {schema}.view_skips
+                ) AS streams WHERE octet_length(stream) > 2048
+            LOOP
+                bytes := convert_to(long, 'UTF8');
+                cut := 2048;
+                WHILE get_byte(bytes, cut) & 192 = 128 LOOP  -- inside a character
+                    cut := cut - 1;
+                END LOOP;
+                short := convert_from(substring(bytes FROM 1 FOR cut), 'UTF8') || '#' || encode(sha256(bytes), 'hex');
+                INSERT INTO {schema}.view_long_names VALUES (short, long);
+                UPDATE {schema}.view_positions SET stream = short WHERE stream = long;
+                UPDATE {schema}.view_quarantine SET stream = short WHERE stream = long;
+                UPDATE {schema}.view_skips SET stream = short WHERE stream = long;
+            END LOOP;
+        END
+    $$;
+"#;
+
 const GRANTS: &str = "
     REVOKE ALL ON {schema}.view_versions, {schema}.view_positions, {schema}.view_quarantine, {schema}.view_skips,
-        {schema}.view_unfinished, {schema}.view_nothing FROM {role};
+        {schema}.view_unfinished, {schema}.view_nothing, {schema}.view_long_names FROM {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.view_versions, {schema}.view_positions,
         {schema}.view_quarantine, {schema}.view_skips, {schema}.view_unfinished TO {role};
+    GRANT SELECT, INSERT ON {schema}.view_long_names TO {role};
     GRANT EXECUTE ON FUNCTION {schema}.view_places, {schema}.view_positions_after TO {role};
 ";
 

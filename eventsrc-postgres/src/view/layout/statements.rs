@@ -2,6 +2,7 @@
 
 use super::positions::Positions;
 use super::records::Records;
+use super::stream_keys::LongNames;
 use super::transactions::Transactions;
 use super::versions::Versions;
 use crate::identifier::Identifier;
@@ -15,6 +16,7 @@ pub(in crate::view) struct ViewLayout {
     pub(in crate::view) transactions: Transactions,
     pub(in crate::view) positions: Positions,
     pub(in crate::view) records: Records,
+    pub(in crate::view) long_names: LongNames,
     pub(in crate::view) versions: Versions,
 }
 
@@ -26,6 +28,7 @@ impl ViewLayout {
             transactions: Transactions::new(fill),
             positions: Positions::new(fill),
             records: Records::new(fill),
+            long_names: LongNames::new(fill),
             versions: Versions::new(fill),
         }
     }
