@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use eventsrc_core::storage::Put;
+use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::view::{
     Applied, Batch, CatchUp, CommitRun, TakeOver, VersionedStore, ViewError, ViewStore,
 };
-use eventsrc_core::{ErrorKind, StreamName, ViewDefinition};
+use eventsrc_core::{
+    ErrorKind, EventStorage, MemoryStorage, StreamName, Synchronizer, Token, ViewDefinition,
+};
 use eventsrc_postgres::{PostgresView, Settings, Transaction, View, tokio_postgres};
 use eventsrc_tests::HANG;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::{Draft, Lines, LinesView, Location, apply, assert_says, batch, commit, line, name};
+use super::{Draft, Lines, LinesView, Location, apply, assert_says, batch, commit, line, line_of, name};
 
 /// A catch-up that brings nothing, for versions that are not behind.
 fn nothing() -> CatchUp<LinesView> {
@@ -38,6 +43,28 @@ where
 {
     let applied = timeout(HANG, view.take_over(catch_up)).await.expect("it has to end").unwrap();
     assert!(matches!(applied, TakeOver::Done), "{applied:?}");
+}
+
+/// The process of version 1 that runs again after a take-over. No process keeps version 2, which readers see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_read_after_a_downgrade_names_the_version_that_was_read() {
+    let place = Location::new().await;
+    let first = place.open(Lines::new(1)).await;
+    take_over(&place.open(Lines::new(2)).await, nothing()).await;
+    let storage = MemoryStorage::<StreamName, u64, String>::default();
+    assert!(matches!(storage.put(commit("line/1", 1, &["a"])).await.unwrap(), Put::Stored));
+    let synchronizer = Synchronizer::start(storage, first.clone(), SynchronizerSettings::default());
+    let token = Token::claimed(&name("line/1"), 1_u64).unwrap();
+    let read = |streams: Arc<[StreamName]>| {
+        let view = first.clone();
+        async move { view.read(&streams, |transaction| line_of(transaction, "line/1")).await }
+    };
+    let stale = synchronizer.at_least(&token, Duration::from_secs(1), read).await.unwrap_err();
+    let text = stale.to_string();
+    for words in ["lines v2 is still behind", "line/1", "this process keeps lines v1 up to date"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    synchronizer.stop().await;
 }
 
 /// Readers with a client of their own never miss the public name, nor see less than before, while versions take

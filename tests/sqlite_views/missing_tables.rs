@@ -1,4 +1,4 @@
-//! Tables, columns and names of a view that somebody removed by hand. It is an error of the view, and not of its events.
+//! Tables, columns and names of a view that were removed by hand. It is an error of the view, and not of its events.
 
 use std::time::Duration;
 
@@ -218,7 +218,7 @@ async fn a_view_without_its_table_or_its_public_name_does_not_open() {
     open(&place, 2).await.unwrap();
 }
 
-/// The way out if nobody can restore the table: another version takes over.
+/// The way out if the table cannot be restored: another version takes over.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_replaces_one_whose_table_is_missing() {
     let place = Location::new(Lines::new(1)).await;

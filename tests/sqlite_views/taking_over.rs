@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use eventsrc_core::storage::Put;
 use eventsrc_core::synchronizer::SynchronizerSettings;
 use eventsrc_core::view::{
     Applied, Batch, CatchUp, CommitRun, TakeOver, VersionedStore, ViewError, ViewStore,
 };
-use eventsrc_core::{ErrorKind, EventStorage, StorageError, StreamName, Synchronizer, ViewDefinition};
+use eventsrc_core::{ErrorKind, EventStorage, StorageError, StreamName, Synchronizer, Token, ViewDefinition};
 use eventsrc_sqlite::{Database, SqliteView, View};
 use eventsrc_tests::HANG;
 use futures::future::{join_all, join3, poll_immediate};
 use futures::{FutureExt, TryStreamExt};
 use rusqlite::Connection;
 
-use super::{Lines, LinesView, Location, apply, assert_says, batch, commit, line};
+use super::{Lines, LinesView, Location, apply, assert_says, batch, commit, line, lines_of, name};
 
 /// A catch-up that brings the missing commits from the storage in the same file.
 fn from_storage(place: &Location) -> CatchUp<LinesView> {
@@ -38,6 +39,29 @@ fn from_storage(place: &Location) -> CatchUp<LinesView> {
 
 fn nothing() -> CatchUp<LinesView> {
     Box::new(|_| async { Ok(Batch::new(Vec::new())) }.boxed())
+}
+
+/// The process of version 1 that runs again after a take-over. No process keeps version 2, which readers see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_read_after_a_downgrade_names_the_version_that_was_read() {
+    let place = Location::new(Lines::new(1)).await;
+    let second = SqliteView::open(&place.database, Lines::new(2)).await.unwrap();
+    assert!(matches!(second.take_over(nothing()).await.unwrap(), TakeOver::Done));
+    drop(second);
+    assert!(matches!(place.storage.put(commit("line/1", 1, &["a"])).await.unwrap(), Put::Stored));
+    let synchronizer =
+        Synchronizer::start(place.storage.clone(), place.view.clone(), SynchronizerSettings::default());
+    let token = Token::claimed(&name("line/1"), 1_u64).unwrap();
+    let read = |streams: Arc<[StreamName]>| {
+        let view = place.view.clone();
+        async move { view.read(&streams, |connection| lines_of(connection, "lines", "line/1")).await }
+    };
+    let stale = synchronizer.at_least(&token, Duration::from_millis(300), read).await.unwrap_err();
+    let text = stale.to_string();
+    for words in ["lines v2 is still behind", "line/1", "this process keeps lines v1 up to date"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    synchronizer.stop().await;
 }
 
 /// P14: writers and readers go on, and no reader ever sees an older row than before.

@@ -81,6 +81,41 @@ async fn a_stream_is_retried_after_the_view_was_fixed() {
 }
 
 #[tokio::test]
+async fn all_streams_or_those_with_an_error_are_retried() {
+    let storage = storage();
+    let mended = Arc::new(AtomicBool::new(false));
+    let view = {
+        let mended = Arc::clone(&mended);
+        view_that(move |payload| match payload {
+            _ if mended.load(Ordering::SeqCst) => Ok(()),
+            7 => Err("no rates".into()),
+            8 => Err("no owner".into()),
+            _ => Ok(()),
+        })
+    };
+    let breaker = CircuitBreaker { share: 1.0, ..CircuitBreaker::default() };
+    let settings = SynchronizerSettings { breaker, ..settings() };
+    let synchronizer = Synchronizer::start(Arc::clone(&storage), Arc::clone(&view), settings);
+    for number in 0..30 {
+        put(&storage, &format!("a/{number}"), &[6 + number % 3]).await;
+    }
+    synchronizer.sweep().await.unwrap();
+    assert_eq!(view.quarantined().await.unwrap().len(), 20);
+    assert_eq!(synchronizer.retry_all(|_| false).await.unwrap(), 0);
+    mended.store(true, Ordering::SeqCst);
+    assert_eq!(synchronizer.retry_all(|entry| entry.error.contains("no rates")).await.unwrap(), 10);
+    until("those with the error", || async { payloads(&view, "a/28") == [7] }).await;
+    assert_eq!(view.quarantined().await.unwrap().len(), 10);
+    assert_eq!(synchronizer.retry_all(|_| true).await.unwrap(), 10);
+    for number in 0..30 {
+        let all = || async { payloads(&view, &format!("a/{number}")) == [6 + number % 3] };
+        until("all of them", all).await;
+    }
+    assert_eq!(view.quarantined().await.unwrap(), []);
+    assert_eq!(synchronizer.retry_all(|_| true).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_skipped_commit_is_left_out_and_the_decision_is_recorded() {
     let (storage, view) = (storage(), rejecting_view());
     let synchronizer = synchronizer(&storage, &view);

@@ -32,7 +32,7 @@ pub enum AtLeastError {
 /// Staleness of a view: the streams in which it is behind a token.
 #[derive(Debug, Clone)]
 pub struct Stale {
-    /// Name and version of the view.
+    /// Name and version of the view that was read: of the serving version, if it is known.
     pub view: String,
     /// Duration of the wait.
     pub waited: Duration,
@@ -67,6 +67,9 @@ pub enum StaleReason {
     Unreadable(Arc<StorageError>),
     /// The synchronizer has stopped.
     Stopped(SynchronizerState),
+    /// This synchronizer has applied the commits to its version of the view, which it names; readers see another version.
+    /// It happens after a downgrade, if the later version has taken over and no process keeps it up to date.
+    OtherVersion(String),
 }
 
 impl fmt::Display for Stale {
@@ -85,6 +88,9 @@ impl fmt::Display for Stale {
                 StaleReason::Quarantined => f.write_str(" (in quarantine)")?,
                 StaleReason::Unreadable(error) => write!(f, " ({})", describe(&**error))?,
                 StaleReason::Stopped(state) => write!(f, " (the synchronizer has stopped: {state:?})")?,
+                StaleReason::OtherVersion(kept) => {
+                    write!(f, " (this process keeps {kept} up to date, and readers see another version)")?;
+                }
             }
         }
         Ok(())
@@ -156,6 +162,8 @@ impl<V: ViewStore> Synchronizer<V> {
         }
         // Positions that the last read showed, if the missing commits were fetched after it.
         let mut seen_before_fetch = None;
+        // Version that readers see, if it is another one than that of this synchronizer.
+        let mut other_version = None;
         loop {
             let reading = Box::pin(read(Arc::clone(&streams)));
             let outcome = match future::select(reading, &mut limit).await {
@@ -181,8 +189,12 @@ impl<V: ViewStore> Synchronizer<V> {
             }
             // Another fetch does not help if the last one changed nothing, as when another process keeps the serving
             // version.
-            let skips_fetch = failure.is_some() || seen_before_fetch.take().as_ref() == Some(&seen);
+            let is_unchanged = seen_before_fetch.take().as_ref() == Some(&seen);
+            let skips_fetch = failure.is_some() || is_unchanged;
             let fetching = async {
+                if is_unchanged && other_version.is_none() {
+                    other_version = self.version_of_other_readers().await;
+                }
                 let missing = targets.iter_mut().zip(&seen).filter(|(target, seen)| !target.is_met(seen));
                 let missing = missing.map(|(target, _)| target).collect();
                 let reached = !skips_fetch && self.fetch(missing).await;
@@ -202,9 +214,15 @@ impl<V: ViewStore> Synchronizer<V> {
             }
         }
         let waited = shared.environment.clock.elapsed().saturating_sub(start);
+        let kept = shared.view.definition();
+        let read = kept.clone().at_version(other_version.unwrap_or(kept.version()));
+        if other_version.is_some() {
+            let late = targets.iter_mut().filter(|target| matches!(target.reason, StaleReason::Late));
+            late.for_each(|target| target.reason = StaleReason::OtherVersion(kept.to_string()));
+        }
         let missing = targets.into_iter().zip(seen).filter(|(target, seen)| !target.is_met(seen));
         Err(AtLeastError::Stale(Stale {
-            view: shared.view.definition().to_string(),
+            view: read.to_string(),
             waited,
             missing: missing
                 .map(|(Target { stream, wanted, reason, .. }, seen)| MissingStream {
@@ -215,6 +233,13 @@ impl<V: ViewStore> Synchronizer<V> {
                 })
                 .collect(),
         }))
+    }
+
+    /// Returns the version that readers see, if it is known and is another one than that of this synchronizer.
+    async fn version_of_other_readers(&self) -> Option<u32> {
+        let view = self.view();
+        let serving = view.version_of_readers().await.ok().flatten();
+        serving.filter(|serving| *serving != view.definition().version())
     }
 
     /// Waits until the view contains every commit of `token`.

@@ -38,6 +38,32 @@ impl<V: ViewStore> Synchronizer<V> {
         Ok(())
     }
 
+    /// Ends the quarantine of each stream whose record `is_meant` accepts, and retries their commits, for example after a
+    /// deployment of corrected code. Returns the number of streams. `|_| true` means all streams, and
+    /// `|entry| entry.error.contains("…")` all with this error.
+    ///
+    /// A commit that the view still cannot apply puts its stream in quarantine again.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] if the view's database fails; some quarantines may have ended by then, and their commits are
+    /// retried.
+    pub async fn retry_all(
+        &self,
+        is_meant: impl Fn(&QuarantinedCommit<V::Sequence>) -> bool,
+    ) -> Result<usize, StorageError> {
+        let mut released = 0;
+        for entry in self.view().quarantined().await?.iter().filter(|entry| is_meant(entry)) {
+            match self.retry(&entry.stream).await {
+                Ok(()) => released += 1,
+                // Another process was first.
+                Err(RepairError::NotQuarantined(_)) => {}
+                Err(RepairError::Storage(error)) => return Err(error),
+            }
+        }
+        Ok(released)
+    }
+
     /// Leaves the commit that put `stream` in quarantine out of the view, and continues after it. The view's database
     /// records `reason`, which should say who made the decision, and why.
     ///

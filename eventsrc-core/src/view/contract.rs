@@ -141,6 +141,12 @@ pub trait ViewStore: Send + Sync + 'static {
     fn skipped(
         &self,
     ) -> impl Future<Output = Result<Vec<SkippedCommits<Self::Sequence>>, StorageError>> + Send;
+
+    /// Returns the number of the version whose rows and positions readers see, or `None` if that is this one or is not
+    /// known, as by default. It is for messages: another version may take over at any time.
+    fn version_of_readers(&self) -> impl Future<Output = Result<Option<u32>, StorageError>> + Send {
+        async { Ok(None) }
+    }
 }
 
 /// Outcome of applying a batch. Unless it is `Done`, nothing has changed.
@@ -335,5 +341,9 @@ impl<V: ViewStore> ViewStore for Arc<V> {
         &self,
     ) -> impl Future<Output = Result<Vec<SkippedCommits<Self::Sequence>>, StorageError>> + Send {
         V::skipped(self)
+    }
+
+    fn version_of_readers(&self) -> impl Future<Output = Result<Option<u32>, StorageError>> + Send {
+        V::version_of_readers(self)
     }
 }

@@ -189,6 +189,10 @@ where
         let found = layout.long_names.resolve(postgres.connections(), found, |row| &mut row.stream).await?;
         found.into_iter().map(rows::skip).collect()
     }
+
+    async fn version_of_readers(&self) -> Result<Option<u32>, StorageError> {
+        self.serving().await.map(Some)
+    }
 }
 
 impl<K, S, E, V> VersionedStore for PostgresView<K, S, E, V>

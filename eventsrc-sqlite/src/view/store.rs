@@ -244,6 +244,10 @@ where
         let found = self.read_version(Vec::new(), layout::skipped).await?;
         found.into_iter().map(rows::skipped_commits).collect()
     }
+
+    async fn version_of_readers(&self) -> Result<Option<u32>, StorageError> {
+        self.serving().await.map(Some)
+    }
 }
 
 impl<K, S, E, V> VersionedStore for SqliteView<K, S, E, V>

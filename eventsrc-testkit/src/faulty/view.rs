@@ -122,6 +122,10 @@ impl<V: ViewStore> ViewStore for FaultyView<V> {
     async fn skipped(&self) -> Result<Vec<SkippedCommits<Self::Sequence>>, StorageError> {
         self.read([], self.view.skipped()).await
     }
+
+    async fn version_of_readers(&self) -> Result<Option<u32>, StorageError> {
+        self.read([], self.view.version_of_readers()).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

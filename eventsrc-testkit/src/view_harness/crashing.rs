@@ -107,4 +107,8 @@ impl<V: ViewStore> ViewStore for Crashing<V> {
     async fn skipped(&self) -> Result<Vec<SkippedCommits<Self::Sequence>>, StorageError> {
         self.call(self.view.skipped()).await
     }
+
+    async fn version_of_readers(&self) -> Result<Option<u32>, StorageError> {
+        self.call(self.view.version_of_readers()).await
+    }
 }

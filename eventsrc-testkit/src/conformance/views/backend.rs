@@ -145,7 +145,7 @@ pub trait ViewBackend: Send + Sync + 'static {
     /// ends the fault.
     fn interrupt(&self, location: &Self::Location) -> impl Future<Output = BoxFuture<'static, ()>> + Send;
 
-    /// Renames the table of the test view of this definition, as somebody does by mistake. The returned future gives it
+    /// Renames the table of the test view of this definition, as an operator may do by mistake. The returned future gives it
     /// its name back.
     fn hide_table(
         &self,

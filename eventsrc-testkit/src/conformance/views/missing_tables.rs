@@ -1,4 +1,4 @@
-//! Tables of a view that somebody removed by hand.
+//! Tables of a view that were removed by hand.
 
 use eventsrc_core::ErrorKind;
 use eventsrc_core::view::{VersionedStore, ViewStore};

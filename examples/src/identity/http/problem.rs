@@ -101,7 +101,10 @@ impl Problem {
         let stopped = |missing: &MissingStream| {
             matches!(
                 missing.reason,
-                StaleReason::Stopped(_) | StaleReason::Quarantined | StaleReason::Unreadable(_)
+                StaleReason::Stopped(_)
+                    | StaleReason::Quarantined
+                    | StaleReason::Unreadable(_)
+                    | StaleReason::OtherVersion(_)
             )
         };
         if stale.missing.iter().any(|missing| matches!(missing.reason, StaleReason::Unreadable(_))) {
@@ -112,7 +115,7 @@ impl Problem {
         } else if stale.missing.iter().any(stopped) {
             Self::unavailable(
                 "stale",
-                "the view cannot reach the token: it is stopped, or a stream is in quarantine or unreadable",
+                "the view cannot reach the token: it is stopped or of another version, or a stream is in quarantine or unreadable",
             )
         } else {
             let detail = "the view did not reach the token in time; retry later";
@@ -136,6 +139,7 @@ fn name_of(reason: &StaleReason) -> &'static str {
         StaleReason::Quarantined => "quarantined",
         StaleReason::Unreadable(_) => "unreadable",
         StaleReason::Stopped(_) => "stopped",
+        StaleReason::OtherVersion(_) => "another version serves",
         _ => "unknown",
     }
 }
