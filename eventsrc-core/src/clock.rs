@@ -83,5 +83,6 @@ impl Randomness {
 
 /// Rounds `time` down to a whole microsecond, the precision that every backend can store.
 pub fn truncate_to_microseconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).expect("a timestamp to the microsecond is in range")
+    // The last second that there is has no microseconds.
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

@@ -51,6 +51,7 @@ pub type PutOf<St> =
 ///   are known; its source is a [`Diverged`](super::Diverged).
 /// - A put of a commit that begins before the first sequence or extends past the last one, that has a malformed stream
 ///   name, or that is the first of its stream and names a previous one, is an error of kind `Invalid`.
+/// - A put of a commit whose time, rounded down to the microsecond, is not a time, is an error of kind `Invalid`.
 /// - A put of the first commit of a stream whose name, `category/id`, has more than 1,024 bytes is an error of kind
 ///   `Invalid`.
 /// - An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing. Any other error means

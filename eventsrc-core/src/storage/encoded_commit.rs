@@ -185,8 +185,8 @@ impl EncodedHead {
 /// # Errors
 ///
 /// `Invalid` if the stream name is malformed or does not convert back to an equal key, if the type `S` lacks a sequence
-/// for one of the events, or if the first commit of a stream names a previous one or has a stream name that is longer
-/// than [`StreamName::LONGEST`].
+/// for one of the events, if the time has no microseconds, or if the first commit of a stream names a previous one or has a
+/// stream name that is longer than [`StreamName::LONGEST`].
 pub fn storable_name<K: StreamKey, S: Sequence, E>(
     commit: &Commit<K, S, E>,
 ) -> Result<StreamName, StorageError> {
@@ -202,6 +202,9 @@ pub fn storable_name<K: StreamKey, S: Sequence, E>(
     }
     if commit.first.number() == 1 && commit.previous.is_some() {
         return Err(invalid("the first commit of a stream names a previous one"));
+    }
+    if let Err(error) = Timestamp::from_microsecond(commit.time.as_microsecond()) {
+        return Err(invalid("the time cannot be stored").because(error));
     }
     check_name_length(commit, &name)?;
     Ok(name)

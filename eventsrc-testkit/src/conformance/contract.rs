@@ -167,6 +167,10 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             a_category_with_a_slash_is_refused,
             a_name_with_a_zero_character_is_refused,
         ];
+        "A put of a commit whose time, rounded down to the microsecond, is not a time, is an error of kind `Invalid`."
+            => invalid_puts [
+            a_time_that_would_not_come_back_is_refused,
+        ];
         "A put of the first commit of a stream whose name, `category/id`, has more than 1,024 bytes is an error of kind \
          `Invalid`." => invalid_puts [
             a_new_stream_with_a_longer_name_is_refused,

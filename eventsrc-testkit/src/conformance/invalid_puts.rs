@@ -1,5 +1,7 @@
 //! Puts of commits that no stream can hold: inside a commit, past the last sequence, or under malformed names.
 
+use eventsrc_core::Timestamp;
+
 use super::backend::Backend;
 use super::sample::SampleKey;
 use super::trial::{Trial, ensure_same_commit};
@@ -149,6 +151,18 @@ fn name_of(length: usize) -> String {
         char::from(b'!' + (state >> 24) as u8 % 90)
     };
     (0..length - "user/".len()).map(letter).collect()
+}
+
+/// A commit in the last second that there is, which has no microseconds, is refused.
+pub(super) async fn a_time_that_would_not_come_back_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1]);
+    storage.stores_all(&stored).await?;
+    let mut late = on.draft("a", 2, 1);
+    late.time = Timestamp::MAX;
+    storage.refuses(&late.into()).await?;
+    storage.holds("a", &stored).await?;
+    storage.round_trips(&on.chain("b", [1])).await
 }
 
 /// A put under a malformed name does not change the streams with a similar name.

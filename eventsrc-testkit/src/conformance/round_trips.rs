@@ -18,16 +18,20 @@ pub(super) async fn times_come_back_to_the_microsecond<B: Backend>(on: &Trial<B>
 
 /// Times before 1970 come back.
 pub(super) async fn times_before_1970_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
-    // The last microsecond of 1969, some of the 1960s, and the year 1 and before.
-    times(on, [-1, -1_000_001, -157_766_399_999_999, -62_135_596_799_999_999, -62_198_755_200_000_001, 0])
-        .await
+    // The last microsecond of 1969, some of the 1960s, the year 1 and before, and the first time that there is.
+    let first = Timestamp::MIN.as_microsecond();
+    times(
+        on,
+        [-1, -1_000_001, -157_766_399_999_999, -62_135_596_799_999_999, -62_198_755_200_000_001, first, 0],
+    )
+    .await
 }
 
 /// Times of the far future come back.
 pub(super) async fn times_of_the_far_future_come_back<B: Backend>(on: &Trial<B>) -> RuleResult {
-    // 2038 and 2262, where seconds of 32 bits and nanoseconds of 64 bits overflow, and 9999, the last year.
-    times(on, [2_147_483_648_000_001, 9_223_372_036_854_776, 9_223_372_037_000_001, 253_370_764_799_999_999])
-        .await
+    // 2038 and 2262, where seconds of 32 bits and nanoseconds of 64 bits overflow, and the last time that there is.
+    let last = Timestamp::MAX.as_second() * 1_000_000;
+    times(on, [2_147_483_648_000_001, 9_223_372_036_854_776, 9_223_372_037_000_001, last]).await
 }
 
 /// A time with nanoseconds comes back exactly, or truncated to the microsecond.

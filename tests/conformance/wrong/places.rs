@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventsrc_core::storage::{Conflict, Put};
-use eventsrc_core::{ErrorKind, Sequence, StreamName};
+use eventsrc_core::{ErrorKind, Sequence, StreamName, Timestamp};
 use eventsrc_testkit::conformance::SampleKey;
 
 use super::puts::{Proof, is_conflict};
@@ -214,6 +214,11 @@ fn places() -> Vec<Proof> {
             "a_new_stream_with_a_longer_name_is_refused",
             "only the length of the id counts",
             taken!(|key| key.category.len() > 900 && key.id.len() <= 1_024),
+        ),
+        (
+            "a_time_that_would_not_come_back_is_refused",
+            "the last second has microseconds",
+            Defect::Put(|_, commit| (commit.time == Timestamp::MAX).then_some(Ok(Put::Stored))),
         ),
         (
             "names_up_to_the_limit_are_stored",
