@@ -209,13 +209,13 @@ async fn a_missing_privilege_is_refused_until_it_is_back() {
     let served = Location { url: place.url.replace("postgres@", &format!("{role}@")), ..place.clone() };
     let service = served.open(Lines::new(1)).await;
     let schema = place.settings().schema;
-    let mut first = 1;
-    for revoke in [
+    let revokes = [
         format!("REVOKE INSERT ON lines_v1 FROM {role}"),
         format!("REVOKE USAGE ON SCHEMA {} FROM {role}", place.name),
         format!("REVOKE UPDATE ON {schema}.view_positions FROM {role}"),
         format!("REVOKE SELECT ON {schema}.view_versions FROM {role}"),
-    ] {
+    ];
+    for (first, revoke) in (1..).zip(revokes) {
         place.execute(&revoke).await;
         let next: Draft = commit("line/1", first, &["a"]);
         let error = service.apply(&batch(&[&next])).await.expect_err(&revoke);
@@ -223,7 +223,6 @@ async fn a_missing_privilege_is_refused_until_it_is_back() {
         place.execute(&grant).await;
         owner.grant_service(&role).await.unwrap();
         apply(&service, &[&next]).await;
-        first += 1;
     }
     place.execute(&format!("REVOKE SELECT ON lines FROM {role}")).await;
     let read = service.read(&[], |transaction| line_of(transaction, "line/1")).await;

@@ -130,7 +130,10 @@ impl ViewBackend for WrongBackend {
     ) -> BoxFuture<'static, ()> {
         let (place, which) = (Arc::clone(place), (definition.name().to_owned(), definition.version()));
         locked(&place.hidden).insert(which.clone());
-        async move { drop(locked(&place.hidden).remove(&which)) }.boxed()
+        async move {
+            locked(&place.hidden).remove(&which);
+        }
+        .boxed()
     }
 }
 
