@@ -2,10 +2,10 @@
 
 use eventsrc_core::backend::{EncodedCommit, EncodedHead};
 use eventsrc_core::{StorageError, StreamName};
-use quick_cache::unsync::Cache;
 use rusqlite::{Connection, Result};
 
 use crate::layout;
+use crate::streams::Streams;
 
 /// Commit to append.
 pub(crate) struct NewCommit {
@@ -31,15 +31,12 @@ pub(crate) enum Appended {
     Refused(StorageError),
 }
 
-/// Cache of the row ids of streams. No stream is ever removed, so only a rolled back transaction invalidates it.
-pub(crate) type Streams = Cache<StreamName, i64>;
-
 /// Appends a commit to its stream, if it directly follows the end of the stream.
 ///
 /// The write lock ensures that the state that this function reads does not change before the transaction ends.
 pub(crate) fn append(connection: &Connection, streams: &mut Streams, new: &NewCommit) -> Result<Appended> {
     let NewCommit { name, commit, check } = new;
-    let stream = find_stream(connection, streams, name)?;
+    let stream = streams.find(connection, name)?;
     let after = stream.map(|stream| layout::head(connection, stream)).transpose()?.flatten();
     if let Some((stream, head)) = stream.zip(after).filter(|(_, head)| commit.number <= head.number) {
         let existing = layout::last_commit_up_to(connection, stream, commit.number)?
@@ -53,25 +50,7 @@ pub(crate) fn append(connection: &Connection, streams: &mut Streams, new: &NewCo
         return Ok(Appended::Refused(error));
     }
     // A refused commit does not create its stream.
-    let stream = stream.map_or_else(|| create_stream(connection, streams, name), Ok)?;
+    let stream = stream.map_or_else(|| streams.create(connection, name), Ok)?;
     layout::append(connection, stream, commit)?;
     Ok(Appended::Stored { after })
-}
-
-/// Row id of a stream, if it exists.
-fn find_stream(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<Option<i64>> {
-    if let Some(stream) = streams.get(name) {
-        return Ok(Some(*stream));
-    }
-    let stream = layout::stream(connection, name)?;
-    if let Some(stream) = stream {
-        streams.insert(name.clone(), stream);
-    }
-    Ok(stream)
-}
-
-fn create_stream(connection: &Connection, streams: &mut Streams, name: &StreamName) -> Result<i64> {
-    let stream = layout::create_stream(connection, name)?;
-    streams.insert(name.clone(), stream);
-    Ok(stream)
 }

@@ -2,11 +2,12 @@
 
 use eventsrc_core::snapshot::SnapshotMode;
 
-use crate::append::{Appended, NewCommit, Streams, append};
+use crate::append::{Appended, NewCommit, append};
 use crate::failure::Failure;
 use crate::guard::Guarded;
 use crate::layout::{self, SnapshotKey, SnapshotRow};
 use crate::reply::Reply;
+use crate::streams::Streams;
 use crate::view::inline::InlineCommit;
 use crate::work::Work;
 

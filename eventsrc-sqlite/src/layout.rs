@@ -9,10 +9,10 @@ mod text_or_blob;
 pub(crate) mod views;
 
 pub(crate) use events::{
-    append, create_stream, fits, head, last_commit_up_to, last_position, last_start_up_to, last_stream,
-    recent, stream, visit_heads, visit_segment, visit_stream,
+    append, create_stream, fits, head, last_commit_up_to, last_position, last_stream, recent, start_up_to,
+    stream, visit_heads, visit_segment, visit_stream,
 };
-pub(crate) use schema::{Identity, VERSION, identity, is_own_table, migrate};
+pub(crate) use schema::{Identity, VERSION, identity, is_own_table, migrate, version_of_others};
 pub(crate) use snapshots::{
     SnapshotKey, SnapshotRow, earliest_snapshot, latest_snapshot, put_cached, put_epoch, snapshot_before,
 };

@@ -18,6 +18,7 @@ mod rows;
 mod settings;
 mod snapshots;
 mod storage;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod thread;

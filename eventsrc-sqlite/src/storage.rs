@@ -123,10 +123,7 @@ where
         let Ok(name) = StreamName::of(key) else { return Ok(Vec::new()) };
         let heads = self
             .database
-            .read(move |connection| match layout::stream(connection, &name)? {
-                Some(stream) => layout::recent(connection, stream, count),
-                None => Ok(Vec::new()),
-            })
+            .read(move |connection| layout::recent(connection, &name, count))
             .await
             .map_err(|error| error.on(key))?;
         heads.into_iter().map(|head| head.decode(key)).collect()
@@ -136,16 +133,14 @@ where
         let key = key.clone();
         try_stream! {
             let Ok(name) = StreamName::of(&key) else { return };
-            let found = self.locate(name, from).await.map_err(|error| error.on(&key))?;
-            let Some((stream, before)) = found else { return };
-            let mut next = Some(before);
+            let mut next = self.locate(name.clone(), from).await.map_err(|error| error.on(&key))?;
             while let Some(after) = next {
-                let (mut chunk, chunk_key) = (self.chunk(), key.clone());
+                let (mut chunk, chunk_key, name) = (self.chunk(), key.clone(), name.clone());
                 let chunk = self
                     .database
                     .read(move |connection| {
                         let mut end = after;
-                        let visited_all = layout::visit_stream(connection, stream, after, |number, row| {
+                        let visited_all = layout::visit_stream(connection, &name, after, |number, row| {
                             end = number;
                             chunk.add(number, row, &chunk_key)
                         });
@@ -243,15 +238,12 @@ where
 }
 
 impl<K: StreamKey, S: Sequence, E, C: Codec<E>> SqliteStorage<K, S, E, C> {
-    /// Row id of the stream, and the number before the commit that holds `from`. `None` if there is nothing to read.
-    async fn locate(&self, name: StreamName, from: Option<S>) -> Result<Option<(i64, i64)>, StorageError> {
+    /// Number before the commit that holds `from`. `None` if there is nothing to read.
+    async fn locate(&self, name: StreamName, from: Option<S>) -> Result<Option<i64>, StorageError> {
         // The file holds no number that is greater than the largest `i64`.
         let Ok(from) = i64::try_from(from.map_or(0, Sequence::number)) else { return Ok(None) };
         self.database
-            .read(move |connection| {
-                let Some(stream) = layout::stream(connection, &name)? else { return Ok(None) };
-                Ok(Some((stream, layout::last_start_up_to(connection, stream, from)?.unwrap_or(from) - 1)))
-            })
+            .read(move |connection| Ok(layout::start_up_to(connection, &name, from)?.map(|start| start - 1)))
             .await
     }
 

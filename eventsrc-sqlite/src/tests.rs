@@ -5,4 +5,5 @@ mod log;
 mod overload;
 mod puts;
 mod reads;
+mod restored;
 mod take_over;

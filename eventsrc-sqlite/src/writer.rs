@@ -6,12 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use eventsrc_core::ErrorKind;
 
-use crate::append::Streams;
 use crate::failure::{Failure, is_busy, is_constraint_violation};
 use crate::guard::Guarded;
 use crate::job::{Job, JobOutcome};
+use crate::layout::{self, Identity};
 use crate::log::LogLimit;
+use crate::streams::Streams;
 
 /// Executes the jobs of the queue.
 pub(crate) struct Writer {
@@ -30,9 +32,6 @@ const JOBS_PER_GROUP: usize = 512;
 /// Number of times that the writer yields its processor while the queue is shorter than the last group.
 const YIELDS: usize = 100;
 
-/// Number of streams whose row id is cached.
-const CACHED_STREAMS: usize = 16 * 1024;
-
 /// Length of one wait for the write lock. SQLite waits in steps that grow to 100 ms, so that a busy process would starve
 /// another one. Many short waits do not.
 const LOCK_WAIT: Duration = Duration::from_millis(2);
@@ -48,7 +47,7 @@ impl Writer {
         commits: Arc<AtomicU64>,
     ) -> rusqlite::Result<Self> {
         connection.busy_timeout(LOCK_WAIT.min(busy_timeout))?;
-        let (streams, log) = (Streams::new(CACHED_STREAMS), LogLimit::new(&connection));
+        let (streams, log) = (Streams::new(), LogLimit::new(&connection));
         Ok(Self { connection, streams, log, busy_timeout, commits })
     }
 
@@ -115,6 +114,7 @@ impl Writer {
                 GroupFailure::Job(index, failure) => jobs.remove(index).fail(failure),
                 GroupFailure::RolledBack(index) => jobs.remove(index).succeed(JobOutcome::Work),
                 GroupFailure::Retry => {}
+                GroupFailure::Refused(failure) => fail_all(&mut jobs, &failure),
                 // One job violates a constraint. Halving the group finds it.
                 GroupFailure::Transaction(error) if is_constraint_violation(&error) && jobs.len() > 1 => {
                     let rest = jobs.split_off(jobs.len() / 2);
@@ -125,8 +125,7 @@ impl Writer {
                     if is_constraint_violation(&error) && jobs[0].reject_in_next_view(&error) {
                         continue;
                     }
-                    let failure = Failure::new("cannot write", error);
-                    jobs.drain(..).for_each(|job| job.fail(failure.clone()));
+                    fail_all(&mut jobs, &Failure::new("cannot write", error));
                 }
             }
         }
@@ -135,9 +134,10 @@ impl Writer {
     /// Executes `jobs` and commits. Removes those whose caller is gone before the transaction begins. After an error, the
     /// caller rolls back.
     fn try_group(&mut self, jobs: &mut Vec<Job>) -> Result<Vec<JobOutcome>, GroupFailure> {
-        if !self.begin(jobs).map_err(GroupFailure::Transaction)? {
+        if !self.begin(jobs)? {
             return Ok(Vec::new());
         }
+        self.notice_changes_of_others()?;
         let before = self.connection.total_changes();
         let is_alone = jobs.len() == 1;
         let mut outcomes = Vec::with_capacity(jobs.len());
@@ -152,7 +152,7 @@ impl Writer {
             }
         }
         let wrote = self.connection.total_changes() != before;
-        self.execute("COMMIT").map_err(GroupFailure::Transaction)?;
+        self.execute("COMMIT")?;
         if wrote {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
@@ -182,9 +182,33 @@ impl Writer {
         Ok(!jobs.is_empty())
     }
 
+    /// Forgets what is remembered of the file if another connection has changed it, and checks that it is still one of this
+    /// library: it may have been restored.
+    fn notice_changes_of_others(&mut self) -> Result<(), GroupFailure> {
+        let version = layout::version_of_others(&self.connection)?;
+        if self.streams.is_valid_for(version) {
+            return Ok(());
+        }
+        let why = match layout::identity(&self.connection)? {
+            // A newer process may have migrated the file.
+            Identity::Ours(layout) if layout >= layout::VERSION => return Ok(self.streams.forget(version)),
+            Identity::Ours(layout) => {
+                format!("it was restored to a layout of version {layout}: open it again")
+            }
+            Identity::Empty | Identity::Foreign => "it was replaced by a file of another program".into(),
+        };
+        let what = format!("cannot write to {}: {why}", self.connection.path().unwrap_or_default());
+        Err(GroupFailure::Refused(Failure::plain(ErrorKind::Refused, what)))
+    }
+
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
+}
+
+/// Answers all jobs with a failure.
+fn fail_all(jobs: &mut Vec<Job>, failure: &Failure) {
+    jobs.drain(..).for_each(|job| job.fail(failure.clone()));
 }
 
 /// Reason for which a group was not written.
@@ -198,4 +222,12 @@ enum GroupFailure {
     Retry,
     /// The transaction did not begin or did not commit.
     Transaction(rusqlite::Error),
+    /// The file is not to be written to.
+    Refused(Failure),
+}
+
+impl From<rusqlite::Error> for GroupFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Transaction(error)
+    }
 }

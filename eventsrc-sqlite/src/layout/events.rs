@@ -53,6 +53,15 @@ macro_rules! with_commit {
     };
 }
 
+/// Row id of the stream whose category and id are the first two parameters, as an expression of a statement.
+///
+/// A reader keeps no row id between statements, because the file may be restored to an earlier state between them.
+macro_rules! row_of_name {
+    () => {
+        "(SELECT stream FROM streams WHERE category = ?1 AND id = ?2)"
+    };
+}
+
 /// Reads the columns of `with_commit`. The texts and bytes are borrowed from the row.
 fn read_commit<'a>(row: &'a Row<'_>) -> Result<EncodedCommit<'a>> {
     let (text, payloads) = text_or_blob(row, 6)?.unwrap_or_default();
@@ -131,17 +140,24 @@ pub(crate) fn create_stream(connection: &Connection, name: &StreamName) -> Resul
 
 /// Head of the stream. `None` if it has no events.
 pub(crate) fn head(connection: &Connection, stream: i64) -> Result<Option<EncodedHead>> {
-    Ok(recent(connection, stream, 1)?.pop())
-}
-
-/// Heads after each of the last `count` commits of the stream, newest first.
-pub(crate) fn recent(connection: &Connection, stream: i64, count: usize) -> Result<Vec<EncodedHead>> {
     connection
         .prepare_cached(
             "SELECT number + (count - 1), zone, time, commit_id FROM commits WHERE stream = ?1
-             ORDER BY number DESC LIMIT ?2",
+             ORDER BY number DESC LIMIT 1",
         )?
-        .query_map((stream, bound(count as u64)), read_head)?
+        .query_row([stream], read_head)
+        .optional()
+}
+
+/// Heads after each of the last `count` commits of the stream with this name, newest first.
+pub(crate) fn recent(connection: &Connection, name: &StreamName, count: usize) -> Result<Vec<EncodedHead>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT number + (count - 1), zone, time, commit_id FROM commits WHERE stream = ",
+            row_of_name!(),
+            " ORDER BY number DESC LIMIT ?3"
+        ))?
+        .query_map((name.category(), name.id(), bound(count as u64)), read_head)?
         .collect()
 }
 
@@ -160,11 +176,17 @@ pub(crate) fn last_commit_up_to(
         .optional()
 }
 
-/// First number of the last commit whose first number is `number` or less.
-pub(crate) fn last_start_up_to(connection: &Connection, stream: i64, number: i64) -> Result<Option<i64>> {
+/// First number of the last commit of the stream with this name whose first number is `number` or less, and `number` if there
+/// is none. `None` if there is no such stream.
+pub(crate) fn start_up_to(connection: &Connection, name: &StreamName, number: i64) -> Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT max(number) FROM commits WHERE stream = ?1 AND number <= ?2")?
-        .query_row([stream, number], |row| row.get(0))
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(number) FROM commits
+                              WHERE commits.stream = streams.stream AND number <= ?3), ?3)
+             FROM streams WHERE category = ?1 AND id = ?2",
+        )?
+        .query_row((name.category(), name.id(), number), |row| row.get(0))
+        .optional()
 }
 
 /// Appends a commit to a stream. The commit must [fit](fits).
@@ -191,19 +213,20 @@ pub(crate) fn append(connection: &Connection, stream: i64, commit: &EncodedCommi
         .map(drop)
 }
 
-/// Calls `visit` with each commit of the stream whose first number is greater than `after`, and with that number, in
-/// order, until `visit` breaks. Returns true if all commits were visited.
+/// Calls `visit` with each commit of the stream with this name whose first number is greater than `after`, and with that
+/// number, in order, until `visit` breaks. Returns true if all commits were visited.
 pub(crate) fn visit_stream(
     connection: &Connection,
-    stream: i64,
+    name: &StreamName,
     after: i64,
     mut visit: impl FnMut(i64, Result<EncodedCommit<'_>>) -> ControlFlow<()>,
 ) -> Result<bool> {
-    let mut statement = connection.prepare_cached(with_commit!(
-        "SELECT",
-        "FROM commits WHERE stream = ?1 AND number > ?2 ORDER BY number"
+    let mut statement = connection.prepare_cached(concat!(
+        with_commit!("SELECT", "FROM commits WHERE stream = "),
+        row_of_name!(),
+        " AND number > ?3 ORDER BY number"
     ))?;
-    let mut rows = statement.query([stream, after])?;
+    let mut rows = statement.query((name.category(), name.id(), after))?;
     while let Some(row) = rows.next()? {
         if visit(row.get(0)?, read_commit(row)).is_break() {
             return Ok(false);

@@ -48,6 +48,12 @@ pub(crate) fn identity(connection: &Connection) -> Result<Identity> {
     Ok(if (application, version, tables) == (0, 0, 0) { Identity::Empty } else { Identity::Foreign })
 }
 
+/// Version of the file as other connections changed it. It differs from the last one if another connection has committed since
+/// then, and changes of this connection do not count.
+pub(crate) fn version_of_others(connection: &Connection) -> Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
 /// Migrates a file from `version` (0: an empty file) to [`VERSION`]. The caller holds a transaction.
 pub(crate) fn migrate(connection: &Connection, version: i64) -> Result<()> {
     for tables in MIGRATIONS[version as usize..].iter().copied().flatten() {

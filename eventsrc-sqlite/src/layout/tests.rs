@@ -91,14 +91,16 @@ fn appended_commits_round_trip() {
         assert_eq!(head(&connection, id).unwrap(), Some(row.head()));
         assert_eq!(last_commit_up_to(&connection, id, row.last()).unwrap().as_ref(), Some(row));
         let last = i64::try_from(row.last()).unwrap();
-        assert_eq!(last_start_up_to(&connection, id, last).unwrap(), Some(row.number as i64));
+        assert_eq!(start_up_to(&connection, &name, last).unwrap(), Some(row.number as i64));
     }
+    assert_eq!(start_up_to(&connection, &name, 0).unwrap(), Some(0));
+    assert_eq!(start_up_to(&connection, &StreamName::new("user", "2").unwrap(), 0).unwrap(), None);
     let heads: Vec<_> = rows.iter().rev().map(EncodedCommit::head).collect();
-    assert_eq!(recent(&connection, id, 3).unwrap(), heads[..3]);
-    assert_eq!(recent(&connection, id, usize::MAX).unwrap(), heads);
-    assert_eq!(recent(&connection, id, 0).unwrap(), []);
+    assert_eq!(recent(&connection, &name, 3).unwrap(), heads[..3]);
+    assert_eq!(recent(&connection, &name, usize::MAX).unwrap(), heads);
+    assert_eq!(recent(&connection, &name, 0).unwrap(), []);
     let mut read = Vec::new();
-    let visited_all = visit_stream(&connection, id, 0, |_, row| {
+    let visited_all = visit_stream(&connection, &name, 0, |_, row| {
         read.push(into_owned(row.unwrap()));
         ControlFlow::Continue(())
     });
@@ -194,9 +196,10 @@ fn files_of_every_version_of_the_layout_stay_readable() {
         migrate(&connection, version).unwrap();
         assert_eq!(identity(&connection).unwrap(), Identity::Ours(VERSION));
 
-        let id = stream(&connection, &StreamName::new("user", "1").unwrap()).unwrap().unwrap();
+        let name = StreamName::new("user", "1").unwrap();
+        let id = stream(&connection, &name).unwrap().unwrap();
         let mut commits = Vec::new();
-        let visited_all = visit_stream(&connection, id, 0, |_, row| {
+        let visited_all = visit_stream(&connection, &name, 0, |_, row| {
             commits.push(into_owned(row.unwrap()));
             ControlFlow::Continue(())
         });
@@ -228,7 +231,7 @@ fn files_of_every_version_of_the_layout_stay_readable() {
             ..first.clone()
         };
         assert_eq!(commits, [first, second.clone()], "version {version}");
-        assert_eq!(recent(&connection, id, 1).unwrap(), [second.head()]);
+        assert_eq!(recent(&connection, &name, 1).unwrap(), [second.head()]);
 
         let at = SnapshotKey { name: "names".into(), key: "\"user/1\"".into(), fold_version: 1 };
         let latest = SnapshotRow {
