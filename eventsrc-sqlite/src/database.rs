@@ -35,6 +35,11 @@ use crate::work::{Task, WorkOutcome};
 /// without its log. Calls whose futures were dropped before do not delay it: they are interrupted, rolled back or skipped.
 ///
 /// The drop does not wait for code of a view or a query that still runs. The file is then closed when that code returns.
+///
+/// The database belongs to the file that it opened. If that file, its `-wal` or its `-shm` is deleted, moved or replaced, each
+/// write fails with `ErrorKind::Refused` and is not acknowledged, and so does each read that begins later, until the same
+/// file is back or the database is opened again. On systems other than Unix only a missing file is noticed; SQLite keeps
+/// others from moving it there. A file that another connection restores while it is open is read as it is then.
 #[derive(Clone)]
 pub struct Database(Arc<Handle>);
 
@@ -44,7 +49,8 @@ impl Database {
     /// # Errors
     ///
     /// - `ErrorKind::Refused` if the file is not an SQLite file, belongs to another program, was written by a newer version
-    ///   of this library or is read-only, or if its directory does not exist.
+    ///   of this library or is read-only, if its directory does not exist, or if the write-ahead log beside it is found to be
+    ///   of another file. The file is then left as it is.
     /// - `ErrorKind::Unavailable` if another program holds a lock on the file for longer than the busy timeout.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         Self::open_with(path, Settings::default()).await

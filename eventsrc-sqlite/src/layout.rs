@@ -7,6 +7,7 @@ mod snapshots;
 mod tests;
 mod text_or_blob;
 pub(crate) mod views;
+mod wholeness;
 
 pub(crate) use events::{
     append, create_stream, fits, head, last_commit_up_to, last_position, last_stream, recent, start_up_to,
@@ -16,3 +17,4 @@ pub(crate) use schema::{Identity, VERSION, identity, is_own_table, migrate, vers
 pub(crate) use snapshots::{
     SnapshotKey, SnapshotRow, earliest_snapshot, latest_snapshot, put_cached, put_epoch, snapshot_before,
 };
+pub(crate) use wholeness::{pages, samples_fit};

@@ -1,13 +1,16 @@
 //! Opening a file: identification, migration and durability.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::failure::{Failure, is_busy};
+use crate::foreign_log::ClosedFiles;
 use crate::layout::{self, Identity};
+use crate::presence::OpenFiles;
 use crate::settings::Settings;
 
 /// A file to open.
@@ -15,6 +18,8 @@ use crate::settings::Settings;
 pub(crate) struct File {
     path: PathBuf,
     settings: Settings,
+    /// The files that are open, once they are.
+    open: Arc<OnceLock<OpenFiles>>,
 }
 
 impl File {
@@ -24,7 +29,7 @@ impl File {
         let path = std::path::absolute(path).map_err(|error| {
             StorageError::new(ErrorKind::Invalid, "a database needs the path of a file").because(error)
         })?;
-        Ok(Self { path, settings })
+        Ok(Self { path, settings, open: Arc::default() })
     }
 
     /// Opens the connection that writes. Creates the file if it does not exist, and migrates it to the current version.
@@ -33,8 +38,14 @@ impl File {
         if !parent.is_dir() {
             return Err(self.refusal(&format!("there is no directory {}", parent.display())));
         }
+        let files = ClosedFiles::new(&self.path);
         let mut connection = self.connect(OpenFlags::SQLITE_OPEN_CREATE).map_err(|e| self.failure(e))?;
+        // A file that is refused must stay as it is. Closing would write its log into it.
+        set_checkpoint_on_close(&connection, false).map_err(|e| self.failure(e))?;
         let identity = self.identify(&mut connection, TransactionBehavior::Deferred)?.1;
+        if matches!(identity, Identity::Ours(_)) {
+            self.check_log(&connection, &files)?;
+        }
         if connection.is_readonly("main").map_err(|e| self.failure(e))? {
             return Err(self.refusal("the file is read-only"));
         }
@@ -45,6 +56,8 @@ impl File {
         if let Some(bytes) = self.settings.largest_file {
             limit_size(&connection, bytes).map_err(|error| self.failure(error))?;
         }
+        set_checkpoint_on_close(&connection, true).map_err(|e| self.failure(e))?;
+        self.remember_files(&connection)?;
         Ok(connection)
     }
 
@@ -57,6 +70,49 @@ impl File {
                 Ok(connection)
             })
             .map_err(|error| Failure::new(&self.cannot_open(), error))
+    }
+
+    /// Checks that the path names the file that was opened. `doing` is a clause such as "cannot write to".
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::Refused` if the file or its log was deleted, moved or replaced.
+    pub(crate) fn check(&self, doing: &str) -> Result<(), Failure> {
+        self.open.get().map_or(Ok(()), |files| files.check(doing))
+    }
+
+    /// Closes the connection that writes. It must be the last one.
+    pub(crate) fn close(&self, connection: &Connection) {
+        if self.open.get().is_some_and(OpenFiles::has_foreign_log) {
+            // SQLite would delete the log of another process. If this fails, SQLite has closed the connection already.
+            let _ = set_checkpoint_on_close(connection, false);
+        }
+    }
+
+    fn remember_files(&self, connection: &Connection) -> Result<(), StorageError> {
+        // The first read creates the log.
+        layout::identity(connection).map_err(|error| self.failure(error))?;
+        let files = OpenFiles::new(&self.path, connection)
+            .map_err(|error| self.refusal("it was deleted or moved at once").because(error))?;
+        let _ = self.open.set(files);
+        Ok(())
+    }
+
+    /// Refuses a file whose pages do not belong together.
+    fn check_log(&self, connection: &Connection, files: &ClosedFiles) -> Result<(), StorageError> {
+        let why = if files.have_log() {
+            "the log beside it is of another file, or it was copied while it was open; nothing was changed"
+        } else {
+            "it is damaged: it may have been copied while it was open"
+        };
+        match files.fit(connection) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.refusal(why)),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                Err(self.refusal(why).because(error))
+            }
+            Err(error) => Err(self.failure(error)),
+        }
     }
 
     fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -140,6 +196,11 @@ impl File {
     fn cannot_open(&self) -> String {
         format!("cannot open {}", self.path.display())
     }
+}
+
+/// Makes the last connection to close write the log into the file and delete it, or leave both as they are.
+fn set_checkpoint_on_close(connection: &Connection, is_set: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_set).map(drop)
 }
 
 /// Limits the size of the file to `bytes`.

@@ -80,12 +80,14 @@ impl ReaderThreads {
                     None => Reader::open(&file, &closing),
                 };
                 match opened {
-                    Ok(opened) => reader.insert(opened).run(job),
+                    Ok(opened) => reader.insert(opened).run(job, &file),
                     Err(failure) => job.fail(failure),
                 }
             }
         })?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
         Ok(())
     }
 }
@@ -113,7 +115,10 @@ impl Reader {
     }
 
     /// Runs a read. Afterwards, no transaction is open, so that the write-ahead log can be reused.
-    fn run(&self, job: ReadJob) {
+    fn run(&self, job: ReadJob, file: &File) {
+        if let Err(failure) = file.check("cannot read") {
+            return job.fail(failure);
+        }
         let interrupt = self.connection.get_interrupt_handle();
         job.run(&self.connection, Cancel { is_cancelled: Arc::clone(&self.is_cancelled), interrupt });
         self.is_cancelled.store(false, Ordering::Relaxed);

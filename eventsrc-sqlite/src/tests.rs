@@ -3,6 +3,7 @@
 mod fixture;
 mod log;
 mod overload;
+mod presence;
 mod puts;
 mod reads;
 mod restored;

@@ -54,18 +54,24 @@ impl Threads {
             Err(error) => return drop(opened.send(Err(error))),
         };
         drop(opened.send(Ok(())));
+        let file = self.file;
         let connection = writer.run(jobs);
         // The last connection to close checkpoints the log into the file, and only the writer may write to the file.
         self.readers.join();
+        file.close(&connection);
         drop(connection);
     }
 
     fn start(&self, reads: &Receiver<ReadJob>) -> Result<Writer, StorageError> {
         let unusable = |error| Failure::new("cannot open", error);
         let connection = Guarded::writing(self.file.open_writer()?, Arc::clone(&self.closing));
-        let writer =
-            Writer::new(connection.map_err(unusable)?, self.settings.busy_timeout, Arc::clone(&self.commits))
-                .map_err(unusable)?;
+        let writer = Writer::new(
+            connection.map_err(unusable)?,
+            self.file.clone(),
+            self.settings.busy_timeout,
+            Arc::clone(&self.commits),
+        )
+        .map_err(unusable)?;
         for _ in 0..self.settings.readers.max(1) {
             self.readers.start_open(reads.clone())?;
         }

@@ -13,11 +13,13 @@ use crate::guard::Guarded;
 use crate::job::{Job, JobOutcome};
 use crate::layout::{self, Identity};
 use crate::log::LogLimit;
+use crate::open::File;
 use crate::streams::Streams;
 
 /// Executes the jobs of the queue.
 pub(crate) struct Writer {
     connection: Guarded,
+    file: File,
     streams: Streams,
     log: LogLimit,
     busy_timeout: Duration,
@@ -43,12 +45,13 @@ impl Writer {
     /// Creates a writer that uses `connection` and counts synced transactions in `commits`.
     pub(crate) fn new(
         connection: Guarded,
+        file: File,
         busy_timeout: Duration,
         commits: Arc<AtomicU64>,
     ) -> rusqlite::Result<Self> {
         connection.busy_timeout(LOCK_WAIT.min(busy_timeout))?;
         let (streams, log) = (Streams::new(), LogLimit::new(&connection));
-        Ok(Self { connection, streams, log, busy_timeout, commits })
+        Ok(Self { connection, file, streams, log, busy_timeout, commits })
     }
 
     /// Runs until the queue is empty and disconnected. Returns the connection, so that the caller closes it.
@@ -137,6 +140,7 @@ impl Writer {
         if !self.begin(jobs)? {
             return Ok(Vec::new());
         }
+        self.check_file()?;
         self.notice_changes_of_others()?;
         let before = self.connection.total_changes();
         let is_alone = jobs.len() == 1;
@@ -154,6 +158,8 @@ impl Writer {
         let wrote = self.connection.total_changes() != before;
         self.execute("COMMIT")?;
         if wrote {
+            // If the file is still there now, the commit is in it.
+            self.check_file()?;
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
         Ok(outcomes)
@@ -182,6 +188,10 @@ impl Writer {
         Ok(!jobs.is_empty())
     }
 
+    fn check_file(&self) -> Result<(), GroupFailure> {
+        self.file.check("cannot write to").map_err(GroupFailure::Refused)
+    }
+
     /// Forgets what is remembered of the file if another connection has changed it, and checks that it is still one of this
     /// library: it may have been restored.
     fn notice_changes_of_others(&mut self) -> Result<(), GroupFailure> {
@@ -191,7 +201,10 @@ impl Writer {
         }
         let why = match layout::identity(&self.connection)? {
             // A newer process may have migrated the file.
-            Identity::Ours(layout) if layout >= layout::VERSION => return Ok(self.streams.forget(version)),
+            Identity::Ours(layout) if layout >= layout::VERSION => {
+                self.streams.forget(version);
+                return Ok(());
+            }
             Identity::Ours(layout) => {
                 format!("it was restored to a layout of version {layout}: open it again")
             }
