@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use eventsrc_core::StorageError;
+use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::backup;
 use crate::closing::Closing;
 use crate::failure::{Failure, stopped};
 use crate::guard::Guarded;
@@ -86,7 +87,8 @@ impl Database {
             closed,
             closing,
             limit,
-            idle_view_readers: Mutex::new(Some((readers, view_read_queue))),
+            readers,
+            idle_view_readers: Mutex::new(Some(view_read_queue)),
             commits,
             settings,
         })))
@@ -101,6 +103,39 @@ impl Database {
     /// time share one.
     pub fn disk_commits(&self) -> u64 {
         self.0.commits.load(Ordering::Relaxed)
+    }
+
+    /// Writes a backup of the whole file to `path`, which must not exist: events, snapshots and views, in one state that has
+    /// every write that was acknowledged before the call. The backup is a database file without a log. When this returns, it
+    /// is on the disk.
+    ///
+    /// Writes and reads go on meanwhile. The write-ahead log of the file cannot be reused and grows until the backup is
+    /// written. A backup that fails, or whose future is dropped, leaves no file; one whose process is killed leaves none at
+    /// `path`, but one beside it whose name has `-partial-` in it.
+    ///
+    /// # Errors
+    ///
+    /// - `ErrorKind::Invalid` if there is a file at `path`, or if `path` is not UTF-8.
+    /// - `ErrorKind::Refused` if its directory does not exist or is not writable, or if the disk is full.
+    /// - `ErrorKind::Corrupt` if the file of this database is damaged.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let database = eventsrc_sqlite::Database::open(folder.path().join("events.db")).await?;
+    /// database.backup(folder.path().join("2026-12-01.db")).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<(), StorageError> {
+        let target = std::path::absolute(path).map_err(|error| {
+            StorageError::new(ErrorKind::Invalid, "a backup needs the path of a file").because(error)
+        })?;
+        // A thread and a connection of its own: a backup may take long.
+        let (queue, reads) = ReadQueue::new(1);
+        self.0.readers.start_lazy(reads)?;
+        Ok(queue.run(move |connection| backup::write(connection, &target)).await?)
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -188,8 +223,9 @@ struct Handle {
     closing: Arc<Closing>,
     /// Limit of the writes that wait.
     limit: Arc<WaitLimit>,
-    /// The threads for queries of views, and their queue, until the first query.
-    idle_view_readers: Mutex<Option<(ReaderThreads, Receiver<ReadJob>)>>,
+    readers: ReaderThreads,
+    /// The queue of queries of views, until the first query starts their threads.
+    idle_view_readers: Mutex<Option<Receiver<ReadJob>>>,
     /// Counter of synced transactions.
     commits: Arc<AtomicU64>,
     settings: Settings,
@@ -209,9 +245,9 @@ impl Handle {
 
     fn start_view_readers(&self) -> Result<(), Failure> {
         let mut idle = self.idle_view_readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((readers, queue)) = &*idle {
+        if let Some(queue) = &*idle {
             for _ in 0..self.settings.view_readers.max(1) {
-                readers.start_lazy(queue.clone())?;
+                self.readers.start_lazy(queue.clone())?;
             }
             *idle = None;
         }

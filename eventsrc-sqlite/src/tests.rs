@@ -1,5 +1,6 @@
 //! Behaviour of an open file that needs a look inside.
 
+mod backup;
 mod fixture;
 mod log;
 mod overload;
