@@ -43,7 +43,7 @@ pub(crate) fn write(connection: &Guarded, target: &Path) -> Result<(), Failure> 
 }
 
 impl Partial {
-    /// A new, empty file beside `target`.
+    /// A new, empty file next to `target`.
     fn new(target: &Path) -> io::Result<Self> {
         let names = (0..ATTEMPTS).map(|number| {
             let mut path = target.as_os_str().to_owned();

@@ -50,7 +50,7 @@ impl Database {
     /// # Errors
     ///
     /// - `ErrorKind::Refused` if the file is not an SQLite file, belongs to another program, was written by a newer version
-    ///   of this library or is read-only, if its directory does not exist, or if the write-ahead log beside it is found to be
+    ///   of this library or is read-only, if its directory does not exist, or if the write-ahead log next to it is found to be
     ///   of another file. The file is then left as it is.
     /// - `ErrorKind::Unavailable` if another program holds a lock on the file for longer than the busy timeout.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
@@ -111,7 +111,7 @@ impl Database {
     ///
     /// Writes and reads go on meanwhile. The write-ahead log of the file cannot be reused and grows until the backup is
     /// written. A backup that fails, or whose future is dropped, leaves no file; one whose process is killed leaves none at
-    /// `path`, but one beside it whose name has `-partial-` in it.
+    /// `path`, but one next to it whose name has `-partial-` in it.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Check at the opening of a file whether the log beside it is its own.
+//! Check at the opening of a file whether the log next to it is its own.
 //!
 //! Nothing in an SQLite file names its log, and nothing in a log names its file: SQLite reads one through the other, whichever
 //! they are. The check finds what does not fit together. It cannot find a log that replaces all that it looks at, nor that a
@@ -22,7 +22,7 @@ pub(crate) struct ClosedFiles {
 }
 
 impl ClosedFiles {
-    /// The file at `path`, and the log beside it.
+    /// The file at `path`, and the log next to it.
     pub(crate) fn new(path: &Path) -> Self {
         // The file is not opened: closing it would release the locks of all connections of this process.
         let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());

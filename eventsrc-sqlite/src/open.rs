@@ -81,10 +81,10 @@ impl File {
         self.open.get().map_or(Ok(()), |files| files.check(doing))
     }
 
-    /// Closes the connection that writes. It must be the last one.
-    pub(crate) fn close(&self, connection: &Connection) {
+    /// Prepares the close of the connection that writes, which is the last one. It leaves the log of another process alone.
+    pub(crate) fn before_close(&self, connection: &Connection) {
         if self.open.get().is_some_and(OpenFiles::has_foreign_log) {
-            // SQLite would delete the log of another process. If this fails, SQLite has closed the connection already.
+            // SQLite deletes the log by its name. This call does not fail on an open connection.
             let _ = set_checkpoint_on_close(connection, false);
         }
     }
@@ -101,7 +101,7 @@ impl File {
     /// Refuses a file whose pages do not belong together.
     fn check_log(&self, connection: &Connection, files: &ClosedFiles) -> Result<(), StorageError> {
         let why = if files.have_log() {
-            "the log beside it is of another file, or it was copied while it was open; nothing was changed"
+            "the log next to it is of another file, or it was copied while it was open; nothing was changed"
         } else {
             "it is damaged: it may have been copied while it was open"
         };

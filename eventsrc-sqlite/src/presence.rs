@@ -39,9 +39,9 @@ impl OpenFiles {
     pub(crate) fn new(path: &Path, connection: &Connection) -> io::Result<Self> {
         let database = OpenFile::new(path.to_owned())?;
         // SQLite names these files after the file at the end of all links.
-        let beside =
+        let sibling =
             |suffix| OpenFile::new(format!("{}{suffix}", connection.path().unwrap_or_default()).into());
-        Ok(Self { database, log: vec![beside("-wal")?, beside("-shm")?] })
+        Ok(Self { database, log: vec![sibling("-wal")?, sibling("-shm")?] })
     }
 
     /// Checks that the paths name the files that are open.
@@ -61,7 +61,7 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// True if another log is beside the file: another process uses the file with it, and closing must not touch it.
+    /// True if another log is next to the file: another process uses the file with it, and closing must not touch it.
     pub(crate) fn has_foreign_log(&self) -> bool {
         self.log.iter().any(|file| file.check().is_err_and(|error| error.kind() != io::ErrorKind::NotFound))
     }

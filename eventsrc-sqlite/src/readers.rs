@@ -79,8 +79,9 @@ impl ReaderThreads {
                     Some(reader) => Ok(reader),
                     None => Reader::open(&file, &closing),
                 };
-                match opened {
-                    Ok(opened) => reader.insert(opened).run(job, &file),
+                // A reader may have opened another file in the place of the one that is gone, and is not kept then.
+                match opened.and_then(|opened| file.check("cannot read").map(|()| opened)) {
+                    Ok(opened) => reader.insert(opened).run(job),
                     Err(failure) => job.fail(failure),
                 }
             }
@@ -115,10 +116,7 @@ impl Reader {
     }
 
     /// Runs a read. Afterwards, no transaction is open, so that the write-ahead log can be reused.
-    fn run(&self, job: ReadJob, file: &File) {
-        if let Err(failure) = file.check("cannot read") {
-            return job.fail(failure);
-        }
+    fn run(&self, job: ReadJob) {
         let interrupt = self.connection.get_interrupt_handle();
         job.run(&self.connection, Cancel { is_cancelled: Arc::clone(&self.is_cancelled), interrupt });
         self.is_cancelled.store(false, Ordering::Relaxed);

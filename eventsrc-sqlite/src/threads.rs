@@ -58,7 +58,7 @@ impl Threads {
         let connection = writer.run(jobs);
         // The last connection to close checkpoints the log into the file, and only the writer may write to the file.
         self.readers.join();
-        file.close(&connection);
+        file.before_close(&connection);
         drop(connection);
     }
 

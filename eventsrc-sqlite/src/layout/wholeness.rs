@@ -1,4 +1,4 @@
-//! What shows that the pages of a file belong together.
+//! Signs that the pages of a file belong together.
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -11,7 +11,7 @@ pub(crate) fn pages(connection: &Connection) -> Result<(u64, u64)> {
 /// Number of commits that are looked at.
 const SAMPLES: i64 = 32;
 
-/// True if the first commit of the file, the last one and some between them are found in the indices as well. A file beside
+/// True if the first commit of the file, the last one and some between them are found in the indices as well. A file next to
 /// the log of another one consists of pages of both.
 pub(crate) fn samples_fit(connection: &Connection) -> Result<bool> {
     let (first, last): (i64, i64) = connection.query_row(

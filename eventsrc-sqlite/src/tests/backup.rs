@@ -153,7 +153,7 @@ async fn a_deleted_file_is_not_backed_up() {
     assert!(!target(&folder).exists());
 }
 
-/// What the guide says: stop the processes, move the file with its log away, and move the backup into its place.
+/// The steps of the guide: stop the processes, move the file with its log away, and move the backup into its place.
 #[tokio::test]
 async fn a_restored_backup_refuses_what_has_seen_more() {
     let folder = Folder::new();

@@ -71,7 +71,7 @@ async fn reopened(path: &Path) -> Option<u64> {
     storage.latest(&name("text/1")).await.unwrap().map(|head| head.sequence)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
     format!("{}{suffix}", path.display()).into()
 }
 
@@ -93,7 +93,7 @@ async fn nothing_is_acknowledged_in_a_file_that_another_one_replaced() {
     let Open { folder: _folder, database, storage, .. } = open;
     drop((database, storage));
     for suffix in ["-wal", "-shm"] {
-        let _ = fs::remove_file(beside(&path, suffix));
+        let _ = fs::remove_file(sibling(&path, suffix));
     }
     assert_eq!(reopened(&path).await, None);
 }
@@ -118,7 +118,7 @@ async fn nothing_is_acknowledged_in_a_moved_directory_until_it_is_back() {
 async fn nothing_is_acknowledged_after_the_log_was_deleted_and_nothing_is_lost_at_the_close() {
     for suffix in ["-wal", "-shm"] {
         let open = Open::new().await;
-        fs::remove_file(beside(&open.path(), suffix)).unwrap();
+        fs::remove_file(sibling(&open.path(), suffix)).unwrap();
         open.assert_refuses_all(suffix).await;
         let path = open.path();
         let Open { folder: _folder, database, storage, .. } = open;
@@ -127,11 +127,11 @@ async fn nothing_is_acknowledged_after_the_log_was_deleted_and_nothing_is_lost_a
     }
 }
 
-/// What another process has made in the place of the log is its own.
+/// A file that another process has made in the place of the log is its own.
 #[tokio::test]
 async fn a_close_does_not_touch_the_log_of_another_process() {
     let open = Open::new().await;
-    let log = beside(&open.path(), "-wal");
+    let log = sibling(&open.path(), "-wal");
     fs::remove_file(&log).unwrap();
     fs::write(&log, "the log of another process").unwrap();
     open.assert_refuses_all("-wal").await;
@@ -160,15 +160,18 @@ async fn a_write_whose_file_is_deleted_before_it_commits_is_not_acknowledged() {
 async fn a_query_is_not_answered_from_a_file_that_replaced_the_open_one() {
     let open = Open::new().await;
     let view: TextView = SqliteView::open(&open.database, super::fixture::Texts(1)).await.unwrap();
-    let other = open.folder.path().join("other.db");
-    Connection::open(open.path())
-        .unwrap()
-        .execute(&format!("VACUUM INTO '{}'", other.display()), [])
-        .unwrap();
+    let (own, other) = (open.folder.path().join("own.db"), open.folder.path().join("other.db"));
+    open.database.backup(&other).await.unwrap();
+    put(&open.storage, &open.second()).await;
+    fs::rename(open.path(), &own).unwrap();
     fs::rename(&other, open.path()).unwrap();
-    let error = view.read(&[], |_| Ok(())).await.unwrap_err();
+    let count =
+        |connection: &Connection| connection.query_row("SELECT count(*) FROM commits", [], |row| row.get(0));
+    let error = view.read::<i64>(&[], count).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     assert!(view.quarantined().await.is_err());
+    fs::rename(&own, open.path()).unwrap();
+    assert_eq!(view.read::<i64>(&[], count).await.unwrap().1, 2, "the thread reads the file that is back");
 }
 
 /// The log of the file that was copied stays behind, and the copy is an older state. SQLite cannot tell it from a closed file,
@@ -202,7 +205,7 @@ fn crashed(folder: &Path, file: &str, streams: u64, more: u64) -> PathBuf {
         drop(fill(0..streams).await);
         let database = fill(streams..streams + more).await;
         for suffix in ["", "-wal"] {
-            let (from, to) = (beside(&live, suffix), beside(&path, suffix));
+            let (from, to) = (sibling(&live, suffix), sibling(&path, suffix));
             assert!(std::process::Command::new("cp").args([from, to]).status().unwrap().success());
         }
         drop(database);
@@ -212,21 +215,21 @@ fn crashed(folder: &Path, file: &str, streams: u64, more: u64) -> PathBuf {
 }
 
 #[test]
-fn a_file_beside_the_log_of_another_one_is_refused_and_left_unchanged() {
+fn a_file_with_the_log_of_another_one_is_refused_and_left_unchanged() {
     for (own, foreign) in [((200, 1), (20, 9)), ((20, 1), (200, 9))] {
         let folder = tempfile::tempdir().unwrap();
         let path = crashed(folder.path(), "own.db", own.0, own.1);
         let other = crashed(folder.path(), "other.db", foreign.0, foreign.1);
-        let (before, log) = (fs::read(&path).unwrap(), fs::read(beside(&path, "-wal")).unwrap());
-        fs::copy(beside(&other, "-wal"), beside(&path, "-wal")).unwrap();
+        let (before, log) = (fs::read(&path).unwrap(), fs::read(sibling(&path, "-wal")).unwrap());
+        fs::copy(sibling(&other, "-wal"), sibling(&path, "-wal")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let error = runtime.block_on(Database::open(&path));
-        let error = error.expect_err(&format!("the log of {foreign:?} beside {own:?}"));
+        let error = error.expect_err(&format!("the log of {foreign:?} next to {own:?}"));
         assert_eq!(error.kind(), ErrorKind::Refused, "{own:?} {foreign:?}: {error:?}");
         let text = error.to_string();
         assert!(text.contains("own.db") && text.contains("log"), "{text}");
         assert!(fs::read(&path).unwrap() == before, "the file is unchanged");
-        fs::write(beside(&path, "-wal"), log).unwrap();
+        fs::write(sibling(&path, "-wal"), log).unwrap();
         let storage: Storage = SqliteStorage::new(&runtime.block_on(Database::open(&path)).unwrap());
         let last = name(&format!("own.db/{}", own.0 + own.1 - 1));
         assert!(runtime.block_on(storage.latest(&last)).unwrap().is_some(), "its own log is read");
