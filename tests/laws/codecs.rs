@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use eventsrc_core::backend::EncodedPayloads;
-use eventsrc_core::codec::{Codec, CodecError, Json, Postcard, Versioned};
+use eventsrc_core::codec::{Codec, CodecError, Json, Kind, Kinds, Postcard, Versioned};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -63,12 +63,16 @@ proptest! {
         round_trips(&Json, &payload, &noise);
         round_trips(&Postcard, &payload, &noise);
         round_trips(&Versioned::new(Json, 4), &payload, &noise);
+        let kinds = || Kinds::new().with("Moved", Kind::at(3)).with("Opened", Kind::at(2));
+        round_trips(&kinds(), &payload, &noise);
+        round_trips(&kinds().with_unknown_as(|_, _| Payload::Opened), &payload, &noise);
     }
 
     #[test]
     fn encoded_commits_round_trip(payloads in vec(payloads(), 1..12), cut in any::<usize>()) {
         commits_round_trip(&Json, payloads.clone(), cut);
-        commits_round_trip(&Postcard, payloads, cut);
+        commits_round_trip(&Postcard, payloads.clone(), cut);
+        commits_round_trip(&Kinds::new().with("Named", Kind::at(2)), payloads, cut);
     }
 
     #[test]
