@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use eventsrc_core::backend::cause_of;
 use eventsrc_core::view::ViewError;
 use eventsrc_core::{ErrorKind, StorageError};
 use rusqlite::{ErrorCode, ffi};
@@ -128,7 +129,7 @@ fn environmental_cause(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'st
         let is_outside = error.kind().is_transient() || error.kind() == ErrorKind::Refused;
         return is_outside.then_some((error.kind(), "its code returned a storage error"));
     }
-    environmental_cause(error.source()?)
+    environmental_cause(cause_of(error)?)
 }
 
 fn classify(error: &rusqlite::Error) -> (ErrorKind, &'static str) {

@@ -80,7 +80,7 @@ impl ReaderThreads {
                     None => Reader::open(&file, &closing),
                 };
                 // A reader may have opened another file in the place of the one that is gone, and is not kept then.
-                match opened.and_then(|opened| file.check("cannot read").map(|()| opened)) {
+                match file.check("cannot read").and(opened) {
                     Ok(opened) => reader.insert(opened).run(job),
                     Err(failure) => job.fail(failure),
                 }

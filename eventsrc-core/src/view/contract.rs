@@ -29,10 +29,19 @@ pub fn error_from_panic(panic: &(dyn Any + Send)) -> ViewError {
     format!("the view panicked: {text}").into()
 }
 
+/// Returns the cause of an error. That of an [`io::Error`](std::io::Error) is the error which it wraps, and which its
+/// `source` passes over.
+pub fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
 /// Returns the kind of the first storage error among the causes of an error of a view's code, if that error is no error of
 /// an event: the batch can be applied later, once the storage that the code uses is available.
 pub fn outside_cause(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
-    let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
+    let mut causes = std::iter::successors(Some(error), |cause| cause_of(*cause));
     let kind = causes.find_map(|cause| cause.downcast_ref::<StorageError>())?.kind();
     (kind.is_transient() || kind == ErrorKind::Refused).then_some(kind)
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use eventsrc_core::backend::cause_of;
 use eventsrc_core::{ErrorKind, StorageError};
 use tokio_postgres::error::DbError;
 
@@ -42,7 +43,7 @@ impl Classification {
             if let Some(classification) = found {
                 return classification;
             }
-            cause = error.source();
+            cause = cause_of(error);
         }
         Self::Unknown
     }
