@@ -54,7 +54,7 @@ async fn a_payload_of_a_version_that_is_not_known_is_named() {
     store(&storage, &commit("user/1", 1, &["a"])).await;
     Connection::open(&path).unwrap().execute("UPDATE commits SET version = 9", []).unwrap();
     let error = storage.events(&name("user/1"), None).try_next().await.unwrap_err();
-    assert_says(&error, ErrorKind::Corrupt, &["version 9", "user/1", "sequence 1"]);
+    assert_says(&error, ErrorKind::Unsupported, &["version 9", "user/1", "sequence 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
