@@ -81,10 +81,10 @@ async fn a_row_that_is_no_commit_is_named() {
         let mut pages = storage.events(&name("user/1"), None);
         assert_eq!(pages.try_next().await.unwrap().unwrap().events().count(), 1, "{what}");
         let error = pages.try_next().await.err().unwrap_or_else(|| panic!("{what} was left out"));
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+        assert!(error.kind().is_unreadable(), "{what}: {error:?}");
         assert_eq!((error.stream(), error.sequence()), (Some("user/1"), Some("2")), "{what}: {error:?}");
         let error = storage.scan(Segment::ALL).try_collect::<Vec<_>>().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+        assert!(error.kind().is_unreadable(), "{what}: {error:?}");
         let put = storage.put(commit("user/1", 2, &["c"])).await;
         assert!(!matches!(put, Ok(Put::Stored | Put::Repeated { .. })), "{what}: {put:?}");
     }
