@@ -47,7 +47,7 @@ where
     let mut runner = TestRunner::new(Config { cases: 1_024, failure_persistence: None, ..Config::default() });
     let tried = runner.run(&values, |value| {
         let payloads = vec1![value];
-        let encoded = EncodedPayloads::encode(codec, &payloads).map_err(failed)?;
+        let encoded = EncodedPayloads::encode(codec, &payloads).map_err(|(_, error)| failed(error))?;
         let EncodedPayloads { version, bytes, lengths, .. } = encoded;
         let decoded =
             EncodedPayloads::decode(codec, version, &bytes, &lengths).map_err(|(_, error)| failed(error))?;

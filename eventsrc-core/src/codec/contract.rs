@@ -39,11 +39,15 @@ pub trait Codec<T>: Send + Sync + 'static {
     ///
     /// serde attributes and formats can lose a part of a value silently: JSON has no NaN, and postcard does not notice a
     /// skipped field. The codecs of this module therefore decode what they have encoded, and compare. The default accepts
-    /// everything, for formats that lose nothing.
+    /// everything, for formats that lose nothing. A codec that wraps another one forwards the call.
+    ///
+    /// Values are compared by `PartialEq`. One that does not equal itself, because it has a NaN, is compared in its serialized
+    /// form, bit by bit; a field with `#[serde(skip)]` is not a part of that.
     ///
     /// # Errors
     ///
-    /// [`CodecError::Lossy`] if the value would come back as another one, or not at all.
+    /// [`CodecError::Lossy`] if the value would come back as another one, or not at all. It shows no part of the value,
+    /// which may be secret.
     fn check(&self, value: &T, bytes: &[u8]) -> Result<(), CodecError> {
         let _ = (value, bytes);
         Ok(())
@@ -120,14 +124,18 @@ impl CodecError {
 ///
 /// # Errors
 ///
-/// [`CodecError::Unencodable`] if the payloads have different versions.
-pub fn common_version<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<u32, CodecError> {
+/// The index of the first payload of another version than the first one, and [`CodecError::Unencodable`].
+pub fn common_version<T, C: Codec<T> + ?Sized>(
+    codec: &C,
+    payloads: &Vec1<T>,
+) -> Result<u32, (usize, CodecError)> {
     let version = codec.version_of(payloads.first());
-    match payloads.iter().map(|payload| codec.version_of(payload)).find(|other| *other != version) {
+    let mut versions = payloads.iter().map(|payload| codec.version_of(payload)).enumerate();
+    match versions.find(|(_, other)| *other != version) {
         None => Ok(version),
-        Some(other) => {
+        Some((index, other)) => {
             let source = format!("the first payload of its commit has version {version}").into();
-            Err(CodecError::Unencodable { version: other, source })
+            Err((index, CodecError::Unencodable { version: other, source }))
         }
     }
 }

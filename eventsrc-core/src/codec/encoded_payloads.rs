@@ -26,8 +26,11 @@ impl EncodedPayloads {
     ///
     /// # Errors
     ///
-    /// The [`CodecError`] of the first payload that cannot be encoded.
-    pub fn encode<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &Vec1<T>) -> Result<Self, CodecError> {
+    /// The index (from 0) and the [`CodecError`] of the first payload that cannot be encoded, or would not come back.
+    pub fn encode<T, C: Codec<T> + ?Sized>(
+        codec: &C,
+        payloads: &Vec1<T>,
+    ) -> Result<Self, (usize, CodecError)> {
         let (version, text) = (common_version(codec, payloads)?, codec.is_text());
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         for (index, payload) in payloads.iter().enumerate() {
@@ -35,8 +38,8 @@ impl EncodedPayloads {
                 bytes.push(if index == 0 { b'[' } else { b',' });
             }
             let start = bytes.len();
-            codec.encode(payload, &mut bytes)?;
-            codec.check(payload, &bytes[start..])?;
+            codec.encode(payload, &mut bytes).map_err(|error| (index, error))?;
+            codec.check(payload, &bytes[start..]).map_err(|error| (index, error))?;
             if payloads.len() > 1 {
                 push_length(&mut lengths, bytes.len() - start);
             }
@@ -133,6 +136,14 @@ mod tests {
             EncodedPayloads::decode::<String, _>(&Postcard, 1, &packed.bytes, &packed.lengths).unwrap(),
             payloads
         );
+    }
+
+    #[test]
+    fn the_first_payload_that_would_not_come_back_is_named() {
+        let payloads = vec1![Some(Some(1)), Some(Some(2)), Some(None), Some(None)];
+        let (index, error) = EncodedPayloads::encode(&Json, &payloads).unwrap_err();
+        assert!(matches!(error, CodecError::Lossy { version: 1, .. }), "{error:?}");
+        assert_eq!(index, 2);
     }
 
     #[test]

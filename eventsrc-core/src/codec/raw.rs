@@ -87,9 +87,10 @@ mod tests {
 
     #[test]
     fn a_commit_of_two_versions_is_rejected() {
-        let error =
+        let (index, error) =
             EncodedPayloads::encode(&RawCodec::TEXT, &vec1![encoded(1, "1"), encoded(2, "2")]).unwrap_err();
         assert!(matches!(error, CodecError::Unencodable { version: 2, .. }), "{error:?}");
+        assert_eq!(index, 1);
     }
 
     #[test]

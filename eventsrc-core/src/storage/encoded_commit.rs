@@ -57,7 +57,8 @@ impl EncodedCommit<'static> {
     ///
     /// # Errors
     ///
-    /// `Invalid` if the commit cannot be stored (see [`storable_name`]), or if a payload cannot be encoded.
+    /// `Invalid` if the commit cannot be stored (see [`storable_name`]), or, with the sequence of the event, if a payload
+    /// cannot be encoded or would not come back as it is.
     pub fn encode<K: StreamKey, S: Sequence, E, C: Codec<E> + ?Sized>(
         commit: &Commit<K, S, E>,
         codec: &C,
@@ -71,8 +72,11 @@ impl EncodedCommit<'static> {
             .transpose()
             .map_err(|error| invalid("cannot encode the metadata").because(error))?;
         let EncodedPayloads { version, text, bytes, lengths } =
-            EncodedPayloads::encode(codec, &commit.payloads)
-                .map_err(|error| invalid("cannot encode the payloads").because(error))?;
+            EncodedPayloads::encode(codec, &commit.payloads).map_err(|(index, error)| {
+                let number = commit.first.number().saturating_add(index as u64);
+                let at = S::from_parts(number, commit.first.zone()).unwrap_or(commit.first);
+                invalid("cannot encode the payload").at(at).because(error)
+            })?;
         Ok(Self {
             number: commit.first.number(),
             zone: commit.first.zone().0,

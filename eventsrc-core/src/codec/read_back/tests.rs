@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt::Debug;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_content::Serializer;
 use vec1::vec1;
 
-use super::*;
+use super::difference::difference;
 use crate::codec::encoded_payloads::EncodedPayloads;
-use crate::codec::{Json, Kinds, Postcard, Sampled, Unchecked, Versioned};
+use crate::codec::{Codec, CodecError, Json, Kinds, Postcard, Sampled, Unchecked, Versioned};
 
 /// Encodes `value` as a backend does. Returns the causes of a refusal.
 fn store<T: Clone, C: Codec<T>>(codec: &C, value: &T) -> Result<EncodedPayloads, String> {
-    EncodedPayloads::encode(codec, &vec1![value.clone()]).map_err(|error| {
-        assert!(!error.is_too_new());
+    EncodedPayloads::encode(codec, &vec1![value.clone()]).map_err(|(index, error)| {
+        assert_eq!((index, error.is_too_new()), (0, false));
         let (mut causes, mut source) = (Vec::new(), error.source());
         while let Some(cause) = source {
             causes.push(cause.to_string());
@@ -193,11 +195,11 @@ fn the_path_of_a_difference_is_told_and_no_value() {
     let line = |note| BTreeMap::from([("secret".to_owned(), ("hunter2".to_owned(), note))]);
     let order = Order::Placed { lines: vec![line(Some(Some(7))), line(Some(None))] };
     let error = store(&Json, &order).unwrap_err();
-    assert_eq!(error, "it comes back different at $.Placed.lines[1].secret[1]");
+    assert_eq!(error, "it comes back different at $.Placed.lines[1]{0}[1]");
     let by_kind = store(&Kinds::new(), &order).unwrap_err();
     assert_eq!(by_kind, error);
     let versioned = EncodedPayloads::encode(&Versioned::new(Json, 3), &vec1![order]).unwrap_err();
-    assert!(matches!(versioned, CodecError::Lossy { version: 3, .. }), "{versioned:?}");
+    assert!(matches!(versioned, (0, CodecError::Lossy { version: 3, .. })), "{versioned:?}");
 }
 
 #[test]

@@ -137,6 +137,13 @@ pub(super) fn write_with<E, C: Codec<E>>(
     Ok(bytes)
 }
 
+/// Appends an encoded payload, which a reader of the record decodes to an equal one.
+fn encode<E, C: Codec<E>>(codec: &C, payload: &E, bytes: &mut Vec<u8>) -> Result<(), StorageError> {
+    let start = bytes.len();
+    codec.encode(payload, bytes).map_err(unencodable)?;
+    codec.check(payload, &bytes[start..]).map_err(unencodable)
+}
+
 /// Appends text payloads as JSON values. Returns false if one of them is not a JSON value.
 fn push_events<E, C: Codec<E>>(
     codec: &C,
@@ -146,7 +153,7 @@ fn push_events<E, C: Codec<E>>(
     for (index, payload) in payloads.iter().enumerate() {
         bytes.extend_from_slice(if index == 0 { br#","events":["# } else { b"," });
         let start = bytes.len();
-        codec.encode(payload, bytes).map_err(unencodable)?;
+        encode(codec, payload, bytes)?;
         let written = &bytes[start..];
         // Whitespace around a value would not be read back.
         if !serde_json::from_slice::<&RawValue>(written).is_ok_and(|value| value.get().len() == written.len())
@@ -166,7 +173,7 @@ fn push_texts<E, C: Codec<E>>(
     for (index, payload) in payloads.iter().enumerate() {
         bytes.extend_from_slice(if index == 0 { br#","texts":["# } else { b"," });
         payload_bytes.clear();
-        codec.encode(payload, &mut payload_bytes).map_err(unencodable)?;
+        encode(codec, payload, &mut payload_bytes)?;
         let text = std::str::from_utf8(&payload_bytes).map_err(unencodable)?;
         serde_json::to_writer(&mut *bytes, text).map_err(unencodable)?;
     }
@@ -182,7 +189,7 @@ fn push_binaries<E, C: Codec<E>>(
     for (index, payload) in payloads.iter().enumerate() {
         bytes.extend_from_slice(if index == 0 { br#","binaries":["# } else { b"," });
         payload_bytes.clear();
-        codec.encode(payload, &mut payload_bytes).map_err(unencodable)?;
+        encode(codec, payload, &mut payload_bytes)?;
         bytes.push(b'"');
         bytes.extend_from_slice(BASE64_STANDARD.encode(&payload_bytes).as_bytes());
         bytes.push(b'"');

@@ -104,7 +104,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
     ///
     /// # Errors
     ///
-    /// `Invalid` if a payload cannot be encoded, if the commit runs past the last sequence, or if the key is not the name of a
+    /// `Invalid` if a payload cannot be encoded or would not come back as it is, if the commit runs past the last sequence, or if the key is not the name of a
     /// stream.
     pub fn encode(&self, change: &Change<K, S, E>) -> Result<Vec<u8>, StorageError> {
         match change {
@@ -125,8 +125,8 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
             )));
         }
         let stream = name(&commit.key)?;
-        let version =
-            common_version(&*self.codec, &commit.payloads).map_err(layout::unencodable).map_err(about)?;
+        let version = common_version(&*self.codec, &commit.payloads)
+            .map_err(|(_, error)| about(layout::unencodable(error)))?;
         let envelope = WrittenEnvelope::commit(&stream, commit, version);
         layout::write_with(&envelope, &*self.codec, &commit.payloads).map_err(about)
     }
