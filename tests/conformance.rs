@@ -4,6 +4,7 @@ mod backends;
 mod either;
 mod persistent;
 pub(crate) mod proved;
+mod refused_payloads;
 pub(crate) mod sentences;
 mod wrong;
 

@@ -156,11 +156,15 @@ pub(super) struct Sqlite<S, C> {
 }
 
 pub(super) fn sqlite<S: Sequence>() -> Sqlite<S, Unchecked<Json>> {
-    Sqlite { codec: Unchecked(Json), sequence: std::marker::PhantomData }
+    sqlite_with(Unchecked(Json))
 }
 
 pub(super) fn sqlite_with_postcard<S: Sequence>() -> Sqlite<S, Unchecked<Postcard>> {
-    Sqlite { codec: Unchecked(Postcard), sequence: std::marker::PhantomData }
+    sqlite_with(Unchecked(Postcard))
+}
+
+pub(super) fn sqlite_with<S: Sequence, C>(codec: C) -> Sqlite<S, C> {
+    Sqlite { codec, sequence: std::marker::PhantomData }
 }
 
 async fn database(directory: &TempDir) -> eventsrc_sqlite::Database {
@@ -210,11 +214,16 @@ pub(super) struct Postgres<S, C> {
 }
 
 pub(super) fn postgres<S: Sequence>() -> Postgres<S, Unchecked<Json>> {
-    Postgres::new(Unchecked(Json))
+    postgres_with(Unchecked(Json))
 }
 
 pub(super) fn postgres_with_postcard<S: Sequence>() -> Postgres<S, Unchecked<Postcard>> {
-    Postgres::new(Unchecked(Postcard))
+    postgres_with(Unchecked(Postcard))
+}
+
+pub(super) fn postgres_with<S: Sequence, C>(codec: C) -> Postgres<S, C> {
+    let (database, schemas) = (OnceCell::default(), AtomicU64::default());
+    Postgres { codec, database, schemas, sequence: std::marker::PhantomData }
 }
 
 /// A schema.
@@ -224,11 +233,6 @@ pub(super) struct Schema {
 }
 
 impl<S, C> Postgres<S, C> {
-    fn new(codec: C) -> Self {
-        let (database, schemas) = (OnceCell::default(), AtomicU64::default());
-        Self { codec, database, schemas, sequence: std::marker::PhantomData }
-    }
-
     async fn schema(&self) -> Schema {
         let url = self.database.get_or_init(|| async { servers::postgres().await.database("suite").await });
         let name = format!("place_{}", self.schemas.fetch_add(1, Ordering::Relaxed));
@@ -287,7 +291,7 @@ pub(super) struct Tables<S, C> {
 
 /// DynamoDB Local, with a database for each location: tables of one database slow each other down there.
 pub(super) fn dynamo<S: Sequence>() -> Tables<S, Unchecked<Json>> {
-    Tables { codec: Unchecked(Json), server: local, faulty: None, sequence: std::marker::PhantomData }
+    dynamo_with(Unchecked(Json))
 }
 
 /// DynamoDB Local through a network and a service that fail. Callers retry.
@@ -298,7 +302,11 @@ pub(super) fn dynamo_through<S: Sequence>(
 }
 
 pub(super) fn dynamo_with_postcard<S: Sequence>() -> Tables<S, Unchecked<Postcard>> {
-    Tables { codec: Unchecked(Postcard), server: local, faulty: None, sequence: std::marker::PhantomData }
+    dynamo_with(Unchecked(Postcard))
+}
+
+pub(super) fn dynamo_with<S: Sequence, C>(codec: C) -> Tables<S, C> {
+    Tables { codec, server: local, faulty: None, sequence: std::marker::PhantomData }
 }
 
 /// Another implementation of DynamoDB, independent of the first.

@@ -132,6 +132,9 @@ where
 
     /// Saves the events of those `operations` that save in one commit, and answers each of them. Each decides on the value
     /// that includes the events of those before it.
+    ///
+    /// If this commit cannot be stored, because of one of the events or of its size, it is saved in two halves, so that an
+    /// operation fails only for itself.
     pub(super) async fn save_group<R: Send + Sync>(
         &self,
         key: &F::Key,
@@ -140,12 +143,22 @@ where
     where
         F::Value: Clone,
     {
-        let (writer, stream) = (&self.saves.writer, self.query.stream_of(key));
-        let knowledge = &Folded::new(self, key);
-        let group = Group::new(operations, knowledge);
-        let context = &Context::default();
-        let save = SaveLoop { writer, key: &stream, context, decide: &group, knowledge };
-        group.answers(save.run().await)
+        let (mut answers, mut waiting) = (Vec::with_capacity(operations.len()), vec![operations]);
+        while let Some(operations) = waiting.pop() {
+            let (writer, stream) = (&self.saves.writer, self.query.stream_of(key));
+            let knowledge = &Folded::new(self, key);
+            let group = Group::new(operations, knowledge);
+            let context = &Context::default();
+            let saved = SaveLoop { writer, key: &stream, context, decide: &group, knowledge }.run().await;
+            match &saved {
+                Err(error) if operations.len() > 1 && error.is_refused() => {
+                    let (before, after) = operations.split_at(operations.len() / 2);
+                    waiting.extend([after, before]);
+                }
+                _ => answers.extend(group.answers(saved)),
+            }
+        }
+        answers
     }
 
     /// Largest number of operations of a key that may wait.

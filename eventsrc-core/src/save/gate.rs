@@ -20,8 +20,8 @@ use crate::storage::{ErrorKind, EventStorage, StorageError};
 /// are saved together in the next one, and each caller gets its own answer.
 ///
 /// It serves a stream with many small commands, whose rate would otherwise be limited by the time of one put. The
-/// operations decide one after the other, each on the effect of those before it. One that rejects, or that has nothing to
-/// do, does not affect the others. All events that are saved together are in one commit, and so have one time and one
+/// operations decide one after the other, each on the effect of those before it. One that rejects, that has nothing to do,
+/// or whose events cannot be stored, does not affect the others. All events that are saved together are in one commit, and so have one time and one
 /// commit id; an operation that needs a commit id or metadata of its own goes to the [`Decider`] directly.
 ///
 /// A save goes on if its caller stops waiting. The value is copied once for each commit of several operations.

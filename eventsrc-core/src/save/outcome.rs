@@ -4,7 +4,7 @@ use vec1::Vec1;
 
 use super::operation::PreconditionFailed;
 use crate::commit::CommitId;
-use crate::storage::StorageError;
+use crate::storage::{ErrorKind, StorageError};
 use crate::token::Token;
 
 /// Outcome of a save, with the number of retries.
@@ -93,6 +93,11 @@ pub struct SaveError {
 }
 
 impl SaveError {
+    /// True if nothing is stored, and the same save would fail again.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.unknown && self.source.kind() == ErrorKind::Invalid
+    }
+
     fn text(&self) -> String {
         let id = self.commit_id;
         if self.unknown {
