@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use eventsrc_core::clock::Randomness;
+use eventsrc_core::codec::{Json, Unchecked};
 use eventsrc_core::commit::Vec1;
 use eventsrc_core::feed::{Change, ChangeFeed, Delivery};
 use eventsrc_core::storage::{Put, ScanStorage};
@@ -23,7 +24,8 @@ use tempfile::TempDir;
 
 type Draft = Arc<Commit<StreamName, u64, Sample>>;
 type Memory = Arc<MemoryStorage<StreamName, u64, Sample>>;
-type Sqlite = SqliteStorage<StreamName, u64, Sample>;
+/// It also stores samples that cannot be read.
+type Sqlite = SqliteStorage<StreamName, u64, Sample, Unchecked<Json>>;
 
 /// A storage of samples.
 trait Samples: ScanStorage<Key = StreamName, Sequence = u64, Payload = Sample> + Clone {}
@@ -35,7 +37,7 @@ async fn sqlite(commits_per_page: usize) -> (TempDir, Sqlite) {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { commits_per_page, ..Settings::default() };
     let database = Database::open_with(folder.path().join("fed.db"), settings).await.unwrap();
-    (folder, SqliteStorage::new(&database))
+    (folder, SqliteStorage::with_codec(&database, Unchecked(Json)))
 }
 
 fn name(id: &str) -> StreamName {
