@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use eventsrc_core::codec::{CodecError, Postcard, RawCodec, RawPayload};
+use eventsrc_core::codec::{CodecError, Postcard, RawCodec, RawPayload, Unchecked};
 use eventsrc_core::commit::{Vec1, vec1};
 use eventsrc_core::stream::ZonedSequence;
 use eventsrc_core::{CommitId, Metadata, Timestamp, Token};
@@ -311,6 +311,19 @@ fn the_error_of_an_unencodable_commit_names_its_stream() {
     let past = error(Commit { first: last, ..sample() });
     assert_eq!((past.kind(), past.stream()), (ErrorKind::Invalid, Some("user/acme/42")));
     assert_eq!(error(Commit { key: User(String::new()), ..sample() }).kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_payload_that_would_not_come_back_is_not_written() {
+    let lost = |payload| {
+        let commit = sample().mapped(|key| key, |_| payload);
+        let json = Envelope::<User, ZonedSequence, Option<f64>>::new();
+        let raw = Envelope::<User, ZonedSequence, Option<f64>, Unchecked<Json>>::with_codec(Unchecked(Json));
+        let change = Change::Commit(Arc::new(commit));
+        (json.encode(&change).map_err(|error| error.kind()), raw.encode(&change).is_ok())
+    };
+    assert_eq!(lost(Some(f64::NAN)), (Err(ErrorKind::Invalid), true));
+    assert!(lost(Some(1.5)).0.is_ok());
 }
 
 fn metadata() -> impl Strategy<Value = Metadata> {
