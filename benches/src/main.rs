@@ -14,6 +14,7 @@ mod import;
 mod kinesis;
 mod load;
 mod postgres;
+mod read_back;
 mod writers;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ struct Benchmark {
 const ALL: &[Benchmark] = &[
     fold::BENCHMARK,
     decode::BENCHMARK,
+    read_back::BENCHMARK,
     append::BENCHMARK,
     writers::BENCHMARK,
     directory::BENCHMARK,
