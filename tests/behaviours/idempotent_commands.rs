@@ -1,13 +1,15 @@
 //! Commands with an idempotency key: what they cost, and how long a repetition is recognised.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventsrc_core::clock::Randomness;
 use eventsrc_core::save::SaveSettings;
-use eventsrc_core::storage::CallCounts;
-use eventsrc_core::{CommitId, Context, Operation, SaveApi, Token};
+use eventsrc_core::storage::{CallCounts, CommitOf, PageOf, PutOf};
+use eventsrc_core::{CommitId, Context, EventStorage, Head, Operation, SaveApi, StorageError, Token};
+use futures::stream::BoxStream;
 
-use super::directory::{A, Directory, StepClock, directory, second, set};
+use super::directory::{A, Directory, Entry, Letter, StepClock, directory, second, set};
 
 const ONE_PUT: CallCounts = CallCounts { puts: 1, conflicts: 0, latest: 0, reads: 0, pages: 0, errors: 0 };
 
@@ -111,4 +113,49 @@ async fn a_command_is_recognised_after_conflicts_with_its_own_commit() {
     let _ = other.save(&A, Operation::insert(set("ada", 2))).await.unwrap();
     let saved = one.save_with(&A, &id(7), Operation::insert(set("ada", 1))).await.unwrap().saved().unwrap();
     assert_eq!((saved.sequence, saved.repeated), (3, true));
+}
+
+/// A directory in which another writer saves once, while the ids of the last commits are read.
+struct Overtaken {
+    directory: Directory,
+    other: SaveApi<Directory>,
+    left: AtomicBool,
+}
+
+impl EventStorage for Overtaken {
+    type Key = Letter;
+    type Sequence = u64;
+    type Payload = Entry;
+
+    async fn put(&self, commit: Arc<CommitOf<Self>>) -> Result<PutOf<Self>, StorageError> {
+        self.directory.put(commit).await
+    }
+
+    async fn recent(&self, key: &Letter, count: usize) -> Result<Vec<Head<u64>>, StorageError> {
+        if count > 1 && self.left.swap(false, Ordering::Relaxed) {
+            let _ = self.other.save_with(key, &id(3), Operation::insert(set("abe", 3))).await.unwrap();
+        }
+        self.directory.recent(key, count).await
+    }
+
+    fn events(&self, key: &Letter, from: Option<u64>) -> BoxStream<'_, Result<PageOf<Self>, StorageError>> {
+        self.directory.events(key, from)
+    }
+}
+
+#[tokio::test]
+async fn a_commit_beyond_what_a_writer_knew_is_found_where_it_is() {
+    let directory = directory();
+    let other = saves(&directory, 128);
+    for seed in [1, 2] {
+        let _ = other.save_with(&A, &id(seed), Operation::insert(set("ada", 1))).await.unwrap();
+    }
+    let storage = Overtaken { directory: Arc::clone(&directory), other, left: AtomicBool::new(true) };
+    let late = super::directory::saves(storage);
+    // It knows two events, and meets the third one while it searches for the first.
+    for seed in [1, 3, 2] {
+        let saved = late.save_with(&A, &id(seed), Operation::insert(set("ada", 1))).await.unwrap().saved();
+        assert_eq!(saved.map(|saved| (saved.sequence, saved.repeated)), Some((seed, true)));
+    }
+    assert_eq!(directory.latest(&A).await.unwrap().unwrap().sequence, 3);
 }

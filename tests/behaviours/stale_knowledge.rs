@@ -151,6 +151,23 @@ async fn a_commit_across_the_end_that_a_writer_knows_is_another_history() {
 }
 
 #[tokio::test]
+async fn a_decision_not_to_save_notices_a_restored_storage() {
+    for grown in [0, 2] {
+        let storage = Storage::default();
+        grow(&storage, 1).await;
+        let backup = storage.save();
+        let warm = saves(Arc::clone(&storage));
+        let _ = warm.save(&A, Operation::insert(set("ada", 2))).await.unwrap().saved().unwrap();
+        let _ = warm.save(&A, Operation::insert(set("ada", 3))).await.unwrap().saved().unwrap();
+        storage.restore(&backup);
+        grow(&storage, grown).await;
+        let error = warm.save(&A, Operation::if_absent(set("ada", 4))).await.unwrap_err();
+        assert_diverged(&error, "3", Some((if grown == 0 { "1" } else { "3" }, true)));
+        assert_eq!(reasons(warm.save(&A, Operation::if_absent(set("ada", 4))).await.unwrap()).len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_command_whose_commit_the_storage_lost_is_not_answered_as_repeated() {
     let storage = Storage::default();
     let warm = saves(Arc::clone(&storage));

@@ -1,8 +1,8 @@
-//! How a save learns what its stream is now, and notices that the storage has another history of it.
+//! Refresh of what a save knows of its stream, and checks that the storage still has that history.
 
 use super::knowledge::{Basis, Knowledge};
 use super::operation::Known;
-use super::recent_ids::{RecentIds, agree};
+use super::recent_ids::{RecentIds, agree, may_lead_to};
 use super::save_loop::{SaveLoop, SequenceOf};
 use super::streams::Turn;
 use super::writer::remember;
@@ -45,8 +45,8 @@ where
         Ok(())
     }
 
-    /// Checks that a trusted token is of the history of the stream that is known. A token further behind than the commits
-    /// that the writer remembers for idempotency keys is not compared.
+    /// Checks that a trusted token is of the history of the stream that is known. A token that is behind is not compared if
+    /// it has no commit id, or is further behind than the commits that are searched for idempotency keys.
     pub(super) async fn check_token(
         &self,
         (sequence, commit_id): Named<St>,
@@ -56,7 +56,7 @@ where
         let mut stored = basis.known.sequence().map(|known| (known, basis.commit_id));
         if let Some((known, _)) = stored.filter(|(known, _)| *known > sequence) {
             let (after, end) = (sequence.number() - 1, known.number());
-            if end - after > self.writer.settings.repeats_among.into() {
+            if commit_id.is_none() || end - after > self.writer.settings.repeats_among.into() {
                 return Ok(());
             }
             let recent = turn.remembered.recent.get_or_insert_with(|| RecentIds::after(end));
@@ -72,6 +72,10 @@ where
     }
 
     /// Reads the current knowledge from the storage.
+    ///
+    /// # Errors
+    ///
+    /// Those of the read; `Diverged` if the stream ends before what a save of this writer has seen, or differently.
     pub(super) async fn refresh(
         &self,
         basis: &mut Basis<N::Known>,
@@ -79,10 +83,17 @@ where
     ) -> Result<(), StorageError> {
         self.knowledge.read(basis).await?;
         turn.remembered.is_doubtful = false;
-        remember(basis, turn);
         let end = basis.known.sequence().map(|sequence| (sequence, basis.commit_id));
+        if let Some(seen) =
+            turn.remembered.head.filter(|seen| !may_lead_to((seen.sequence, seen.commit_id), end))
+        {
+            let time = basis.time.unwrap_or_default();
+            let stored = end.map(|(sequence, commit_id)| Head { sequence, time, commit_id });
+            return Err(Diverged::error(self.key, (seen.sequence, seen.commit_id), stored.as_ref()));
+        }
+        remember(basis, turn);
         // A restored storage may have another history than the one that is remembered.
-        turn.remembered.recent.take_if(|recent| !recent.may_lead_to(end));
+        turn.remembered.recent.take_if(|recent| recent.last().is_some_and(|last| !may_lead_to(last, end)));
         Ok(())
     }
 
@@ -162,6 +173,8 @@ where
         let Some(found) = recent.find(commit_id).filter(|_| !was_read) else {
             return Ok(recent.find(commit_id));
         };
+        // The range may go on beyond what is known, up to a commit that came while it was read.
+        let end = end.max(found.number());
         *recent = RecentIds::after(end);
         recent.cover(storage, self.key, found.number() - 1, end).await?;
         if recent.find(commit_id) == Some(found) {

@@ -72,15 +72,9 @@ impl<S: Sequence> RecentIds<S> {
         self.ends.iter().rev().find(|(_, last)| *last == sequence).map(|(id, last)| (*last, *id))
     }
 
-    /// True if a stream that ends at `end` may have the commits of the range.
-    pub(super) fn may_lead_to(&self, end: Option<(S, Option<CommitId>)>) -> bool {
-        match (end, self.ends.back()) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some((sequence, id)), Some((known, last))) => {
-                sequence > *last || (sequence == *last && agree(id, *known))
-            }
-        }
+    /// Returns the last end of the range.
+    pub(super) fn last(&self) -> Option<(S, Option<CommitId>)> {
+        self.ends.back().map(|(id, last)| (*last, *id))
     }
 
     /// Adds a commit that begins at `first`, unless the range includes it already, and drops the oldest ones beyond
@@ -104,6 +98,14 @@ impl<S: Sequence> RecentIds<S> {
     fn end(&self) -> u64 {
         self.ends.back().map_or(self.after, |(_, last)| last.number())
     }
+}
+
+/// True if a stream that had its end at `earlier` can end at `end` now.
+pub(super) fn may_lead_to<S: Sequence>(
+    earlier: (S, Option<CommitId>),
+    end: Option<(S, Option<CommitId>)>,
+) -> bool {
+    end.is_some_and(|end| end.0 > earlier.0 || (end.0 == earlier.0 && agree(end.1, earlier.1)))
 }
 
 /// True if two ids are equal as far as both are known.
