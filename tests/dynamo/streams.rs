@@ -75,15 +75,14 @@ async fn a_name_that_is_too_long_is_refused_before_anything_is_sent() {
     let dynamo = tables("streams").await;
     let storage = Storage::new(&dynamo);
     let before = dynamo.usage();
-    // The limit of a key is that of a stream which exists.
-    for (bytes, first) in [(1_025, 1), (2_049, 2)] {
+    for (bytes, first) in [(2_049, 1), (2_049, 2), (16_385, 1)] {
         let name = format!("user/{}", "x".repeat(bytes - 5));
         let error = storage.put(commit(&name, first, &["Ada"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains(&format!("{bytes} bytes")), "{error}");
     }
     assert_eq!((dynamo.usage() - before).requests, 0);
-    put(&storage, &format!("user/{}", "x".repeat(1_019)), 1, &["Ada"]).await;
+    put(&storage, &format!("user/{}", "x".repeat(2_043)), 1, &["Ada"]).await;
 }
 
 #[tokio::test]

@@ -52,8 +52,9 @@ pub type PutOf<St> =
 /// - A put of a commit that begins before the first sequence or extends past the last one, that has a malformed stream
 ///   name, or that is the first of its stream and names a previous one, is an error of kind `Invalid`.
 /// - A put of a commit whose time, rounded down to the microsecond, is not a time, is an error of kind `Invalid`.
-/// - A put of the first commit of a stream whose name, `category/id`, has more than 1,024 bytes is an error of kind
-///   `Invalid`.
+/// - A put of the first commit of a stream whose name, `category/id`, has more than 16,384 bytes is an error of kind
+///   `Invalid`. A name of up to 1,024 bytes is stored. One in between is stored whole or refused as `Invalid`, as the
+///   backend documents.
 /// - An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing. Any other error means
 ///   unknown: the commit may or may not be stored. A put of the same commit again settles it.
 /// - After a put has returned `Stored` or `Repeated`, every later read sees the commit, from any task or process.

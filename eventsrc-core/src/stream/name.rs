@@ -40,11 +40,13 @@ pub struct StreamName {
 }
 
 impl StreamName {
-    /// Length in bytes of the longest name, `category/id` in UTF-8, of a new stream. Longer names of streams that are
-    /// already stored are valid.
-    ///
-    /// Keys of DynamoDB and index rows of Postgres are limited to 1,024 to 2,704 bytes, and hold more than the name.
-    pub const LONGEST: usize = 1024;
+    /// Length in bytes of the longest name, `category/id` in UTF-8, that every backend stores: keys of DynamoDB and index
+    /// rows of Postgres have limits of little more than 2,000 bytes.
+    pub const LONGEST_EVERYWHERE: usize = 1_024;
+
+    /// Length in bytes of the longest name of a new stream in any backend. Longer names of streams that are already stored
+    /// are valid.
+    pub const LONGEST: usize = 16_384;
 
     /// Creates the name `category/id`.
     ///

@@ -171,10 +171,12 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             => invalid_puts [
             a_time_that_would_not_come_back_is_refused,
         ];
-        "A put of the first commit of a stream whose name, `category/id`, has more than 1,024 bytes is an error of kind \
-         `Invalid`." => invalid_puts [
+        "A put of the first commit of a stream whose name, `category/id`, has more than 16,384 bytes is an error of kind \
+         `Invalid`. A name of up to 1,024 bytes is stored. One in between is stored whole or refused as `Invalid`, as the \
+         backend documents." => invalid_puts [
             a_new_stream_with_a_longer_name_is_refused,
-            names_up_to_the_limit_are_stored,
+            names_that_every_backend_stores_are_stored,
+            a_longer_name_is_stored_whole_or_refused,
         ];
         "An error of kind `Invalid`, `Diverged` or `Overloaded` means that the put stored nothing." => invalid_puts [
             a_commit_past_the_last_sequence_changes_nothing,

@@ -1,6 +1,9 @@
 //! Puts of commits that no stream can hold: inside a commit, past the last sequence, or under malformed names.
 
-use eventsrc_core::Timestamp;
+use std::sync::Arc;
+
+use eventsrc_core::storage::Put;
+use eventsrc_core::{ErrorKind, EventStorage, StreamName, Timestamp};
 
 use super::backend::Backend;
 use super::sample::SampleKey;
@@ -114,24 +117,24 @@ pub(super) async fn a_name_with_a_zero_character_is_refused<B: Backend>(on: &Tri
     storage.refuses(&on.commit(("us\0er", "a"), 1, 1)).await.map(drop)
 }
 
-/// Names of 1,025 bytes and more are refused, and nothing is stored under them or under similar ones.
+/// Names of 16,385 bytes and more are refused, and nothing is stored under them.
 pub(super) async fn a_new_stream_with_a_longer_name_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
-    for length in [LONGEST_NAME + 1, LONGEST_NAME + 2, 2_049, 2_705, 10_000] {
+    for length in [StreamName::LONGEST + 1, StreamName::LONGEST + 2, 20_000] {
         let id = name_of(length);
         storage.refuses(&on.commit(("user", &*id), 1, 2)).await?;
         storage.holds(("user", &*id), &[]).await?;
     }
     // The limit is in bytes, and for the whole name.
-    storage.refuses(&on.commit(("user", &*"é".repeat(510)), 1, 1)).await?;
-    let category = "c".repeat(1_000);
-    storage.refuses(&on.commit((&*category, &*"x".repeat(24)), 1, 1)).await.map(drop)
+    storage.refuses(&on.commit(("user", &*"é".repeat(8_190)), 1, 1)).await?;
+    let category = "c".repeat(16_000);
+    storage.refuses(&on.commit((&*category, &*"x".repeat(384)), 1, 1)).await.map(drop)
 }
 
 /// Names of exactly 1,024 bytes are stored, and differ in their last byte.
-pub(super) async fn names_up_to_the_limit_are_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
+pub(super) async fn names_that_every_backend_stores_are_stored<B: Backend>(on: &Trial<B>) -> RuleResult {
     let storage = on.open().await;
-    let id = name_of(LONGEST_NAME);
+    let id = name_of(StreamName::LONGEST_EVERYWHERE);
     let other = format!("{}~", &id[..id.len() - 1]);
     for id in [&id, &other] {
         storage.round_trips(&on.chain(("user", &**id), [1, 2])).await?;
@@ -140,8 +143,32 @@ pub(super) async fn names_up_to_the_limit_are_stored<B: Backend>(on: &Trial<B>) 
     storage.round_trips(&on.chain((&*category, &*"x".repeat(23)), [1])).await
 }
 
-/// Length in bytes of the longest name.
-const LONGEST_NAME: usize = 1024;
+/// Longer names, up to the limit of all backends, are stored and kept apart to their last byte, or refused.
+pub(super) async fn a_longer_name_is_stored_whole_or_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
+    let storage = on.open().await;
+    for length in [1_025, 2_048, 2_049, 2_705, 10_000, StreamName::LONGEST] {
+        let id = name_of(length);
+        let other = format!("{}~", &id[..id.len() - 1]);
+        for id in [&id, &other] {
+            let chain = on.chain(("user", &**id), [1, 2]);
+            match storage.storage().put(Arc::clone(&chain[0])).await {
+                Ok(Put::Stored) => {
+                    storage.stores(&chain[1]).await?;
+                    storage.holds(("user", &**id), &chain).await?;
+                }
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    storage.holds(("user", &**id), &[]).await?
+                }
+                other => {
+                    return Err(Violation::new(format!(
+                        "a put to a name of {length} bytes came to {other:?}"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Id of a stream of users whose name has `length` bytes, which do not compress.
 fn name_of(length: usize) -> String {

@@ -207,13 +207,13 @@ fn places() -> Vec<Proof> {
         ),
         (
             "a_new_stream_with_a_longer_name_is_refused",
-            "the limit is that of a DynamoDB key",
-            taken!(|key| (1_025..=2_048).contains(&(key.category.len() + 1 + key.id.len()))),
+            "the limit is not that of all backends",
+            taken!(|key| (16_385..=19_000).contains(&(key.category.len() + 1 + key.id.len()))),
         ),
         (
             "a_new_stream_with_a_longer_name_is_refused",
             "only the length of the id counts",
-            taken!(|key| key.category.len() > 900 && key.id.len() <= 1_024),
+            taken!(|key| key.category.len() > 15_000 && key.id.len() <= 16_384),
         ),
         (
             "a_time_that_would_not_come_back_is_refused",
@@ -221,7 +221,7 @@ fn places() -> Vec<Proof> {
             Defect::Put(|_, commit| (commit.time == Timestamp::MAX).then_some(Ok(Put::Stored))),
         ),
         (
-            "names_up_to_the_limit_are_stored",
+            "names_that_every_backend_stores_are_stored",
             "a name of 1,024 bytes is too long",
             Defect::Answer(|_, commit, answer| {
                 let length = commit.key.category.len() + 1 + commit.key.id.len();
@@ -229,7 +229,15 @@ fn places() -> Vec<Proof> {
             }),
         ),
         (
-            "names_up_to_the_limit_are_stored",
+            "a_longer_name_is_stored_whole_or_refused",
+            "names are cut after 1,030 bytes",
+            Defect::Name(|key| {
+                let id: String = key.id.chars().take(1_030).collect();
+                (&*key.category, &*id).into()
+            }),
+        ),
+        (
+            "names_that_every_backend_stores_are_stored",
             "names are cut after 1,000 bytes",
             Defect::Name(|key| {
                 let id: String = key.id.chars().take(1_000).collect();
