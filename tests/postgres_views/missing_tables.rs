@@ -166,7 +166,7 @@ impl View<StreamName, u64, String> for Other {
     }
 }
 
-/// What the code names in addition to its own tables.
+/// Objects that the view's code names in addition to its own tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_missing_name_in_the_code_is_refused() {
     async fn outcome(action: Action) -> Result<Applied, StorageError> {

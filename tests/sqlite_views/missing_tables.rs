@@ -114,7 +114,7 @@ async fn a_missing_table_is_found_although_the_code_hides_the_error() {
     }
 }
 
-/// What the code names in addition to its own tables.
+/// Objects that the view's code names in addition to its own tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_missing_name_in_the_code_is_refused() {
     async fn outcome(action: Action) -> Result<Applied, StorageError> {

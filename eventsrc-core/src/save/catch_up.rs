@@ -175,11 +175,12 @@ where
         };
         // The range may go on beyond what is known, up to a commit that came while it was read.
         let end = end.max(found.number());
-        *recent = RecentIds::after(end);
-        recent.cover(storage, self.key, found.number() - 1, end).await?;
-        if recent.find(commit_id) == Some(found) {
+        let mut stored = RecentIds::after(end);
+        stored.cover(storage, self.key, found.number() - 1, end).await?;
+        if stored.find(commit_id) == Some(found) {
             return Ok(Some(found));
         }
+        turn.remembered.recent = None;
         let stored = storage.latest(self.key).await?;
         Err(Diverged::error(self.key, (found, Some(commit_id)), stored.as_ref()))
     }

@@ -157,7 +157,7 @@ pub(super) async fn a_longer_name_is_stored_whole_or_refused<B: Backend>(on: &Tr
                     storage.holds(("user", &**id), &chain).await?;
                 }
                 Err(error) if error.kind() == ErrorKind::Invalid => {
-                    storage.holds(("user", &**id), &[]).await?
+                    storage.holds(("user", &**id), &[]).await?;
                 }
                 other => {
                     return Err(Violation::new(format!(

@@ -65,13 +65,13 @@ impl Versions {
         let serving = self.serving().await?;
         let old = match serving {
             0 => None,
-            version => Some(self.version(version).await?),
+            version => Some(self.version(version).await),
         };
         let new = self.version(serving + 1).await?;
         release_all(&new).await?;
         let rebuild = Rebuild::new(self.archive.files.clone(), new.clone()).with(settings());
         let RebuildReport { applied_events: events, quarantined, .. } = rebuild.run(progress).await?;
-        let comparison = match &old {
+        let comparison = match old {
             Some(old) => Some(self.compare(old, &new).await?),
             None => None,
         };
@@ -94,10 +94,11 @@ impl Versions {
     }
 
     /// Compares two versions after both have counted everything that is imported.
-    async fn compare(&self, old: &ActivityView, new: &ActivityView) -> Result<Comparison> {
+    async fn compare(&self, old: Result<ActivityView>, new: &ActivityView) -> Result<Comparison> {
         self.catch_up(new).await?;
         let old = async {
-            self.catch_up(old).await?;
+            let old = old?;
+            self.catch_up(&old).await?;
             Ok(old.digest().await?)
         };
         let (old, new) = (old.await, new.digest().await?);

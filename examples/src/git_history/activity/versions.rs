@@ -113,7 +113,7 @@ impl Versions {
         let mut old = self.kept().await?;
         old.retain(|kept| *kept < version);
         for version in &old {
-            self.version(*version).await?.retire().await?;
+            ActivityView::retire_unopened(&self.archive.database, Activity { version: *version }).await?;
         }
         Ok(old)
     }
