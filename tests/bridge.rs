@@ -95,7 +95,7 @@ async fn it_copies_payloads_of_any_version_until_it_is_stopped() {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(7))),
-        payloads: vec1!["Ada".to_owned(), "Lovelace".to_owned()],
+        payloads: vec1!["Ada".to_owned(), "Lovelace".to_owned()].into(),
     });
     assert!(matches!(storage.put(Arc::clone(&commit)).await, Ok(Put::Stored)));
 

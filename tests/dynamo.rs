@@ -38,7 +38,7 @@ async fn put(
 }
 
 fn commit(stream: &str, first: u64, texts: &[&str]) -> Arc<Commit<StreamName, u64, String>> {
-    let payloads = Vec1::try_from_vec(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap();
+    let payloads = Vec1::try_from_vec(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap().into();
     let time = SystemClock.now();
     let metadata = Metadata::new(Randomness::from_system().commit_id(time));
     Arc::new(Commit { key: stream.parse().unwrap(), first, previous: None, time, metadata, payloads })

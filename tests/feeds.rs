@@ -54,7 +54,7 @@ fn commit(key: &StreamName, first: u64, events: usize) -> Draft {
         previous: None,
         time,
         metadata: Metadata::new(Randomness::from_system().commit_id(time)),
-        payloads: Vec1::try_from_vec(payloads).unwrap(),
+        payloads: Vec1::try_from_vec(payloads).unwrap().into(),
     })
 }
 

@@ -122,6 +122,6 @@ fn records_are_read() {
     let record = Record { partition_key: "user/1".into(), data: data.into() };
     Envelope::<StreamName, u64, String>::new().decode(record, 0, &mut decoded);
     let [Change::Commit(commit)] = &decoded.changes[..] else { panic!("{:?}", decoded.changes) };
-    assert_eq!((commit.first, commit.previous, commit.payloads.as_slice().len()), (2, None, 2));
+    assert_eq!((commit.first, commit.previous, commit.payloads.len()), (2, None, 2));
     assert_eq!(commit.metadata.correlation_id.as_deref(), Some("request 9"));
 }

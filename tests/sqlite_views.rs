@@ -9,6 +9,7 @@ mod processes;
 mod reading;
 mod rolling;
 mod shared_transactions;
+mod splitting;
 mod stored;
 mod synchronized;
 mod taking_over;
@@ -134,7 +135,9 @@ fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
         previous: None,
         time,
         metadata: Metadata::new(ids.commit_id(time)),
-        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),
+        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect())
+            .unwrap()
+            .into(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventsrc_core::commit::Vec1;
+use eventsrc_core::commit::{Payloads, Vec1};
 use eventsrc_core::{Commit, CommitId, Event, Fold, Metadata, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -114,9 +114,13 @@ pub(crate) fn commits(
 }
 
 /// Creates a commit whose id and time are derived from its first sequence.
-pub(crate) fn commit<E>(key: StreamName, first: u64, payloads: Vec1<E>) -> Commit<StreamName, u64, E> {
+pub(crate) fn commit<E>(
+    key: StreamName,
+    first: u64,
+    payloads: impl Into<Payloads<E>>,
+) -> Commit<StreamName, u64, E> {
     let time = Timestamp::from_second(1_700_000_000 + first as i64).expect("the time is in range");
-    Commit { key, first, previous: None, time, metadata: Metadata::new(id(first)), payloads }
+    Commit { key, first, previous: None, time, metadata: Metadata::new(id(first)), payloads: payloads.into() }
 }
 
 /// Creates a commit id from a number.

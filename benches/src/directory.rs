@@ -78,7 +78,7 @@ impl Directory {
                 previous: None,
                 time: Timestamp::UNIX_EPOCH,
                 metadata: Metadata::new(CommitId(Uuid::from_u128(first.into()))),
-                payloads: Vec1::try_from_vec(payloads.collect::<Result<_>>()?)?,
+                payloads: Vec1::try_from_vec(payloads.collect::<Result<_>>()?)?.into(),
             };
             if !matches!(runtime.block_on(storage.put(Arc::new(commit)))?, Put::Stored) {
                 bail!("the names of the directory cannot be stored");

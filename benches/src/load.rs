@@ -42,7 +42,7 @@ fn run(directory: &Path) -> Result<Vec<Row>> {
         Ok(BareRow {
             stream: STREAM,
             number: commit.first,
-            payload: serde_json::to_string(&commit.payloads)?,
+            payload: serde_json::to_string(&commit.payloads[..])?,
         })
     });
     bare.insert(rows.collect::<Result<Vec<_>>>()?)?;

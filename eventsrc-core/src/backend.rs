@@ -7,5 +7,6 @@
 pub use crate::clock::truncate_to_microseconds;
 pub use crate::codec::contract::common_version;
 pub use crate::codec::encoded_payloads::EncodedPayloads;
+pub use crate::commit::payloads::PayloadsDecoder;
 pub use crate::storage::encoded_commit::{EncodedCommit, EncodedHead, check_follows, storable_name};
 pub use crate::view::contract::{cause_of, error_from_panic, outside_cause};

@@ -1,12 +1,17 @@
 //! Stored data: [`Commit`]s, which hold consecutive [`Event`]s of one stream and are stored atomically, and their
 //! [`Metadata`].
 
+pub(crate) mod payloads;
+
 use std::fmt;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use vec1::{Vec1, vec1};
+
+pub use self::payloads::Payloads;
 
 pub use crate::commit_id::CommitId;
 
@@ -34,24 +39,32 @@ pub struct Commit<K, S, E> {
     /// Commit id, origin and dependencies of the commit.
     pub metadata: Metadata,
     /// Payloads of the events, in order.
-    pub payloads: Vec1<E>,
+    pub payloads: Payloads<E>,
 }
 
 impl<K, S: Sequence, E> Commit<K, S, E> {
     /// Returns the sequence of the last event.
     pub fn last(&self) -> S {
-        self.sequence(self.payloads.len() - 1)
+        self.sequence(self.len() - 1)
     }
 
     /// Returns the number of events, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a commit is never empty")]
     pub fn len(&self) -> usize {
-        self.payloads.len()
+        self.payloads.event_count()
     }
 
-    /// Returns the events, in order.
+    /// Returns the events, in order. An event occurs once for each of its [payloads](Payloads).
     pub fn events(&self) -> impl DoubleEndedIterator<Item = Event<'_, K, S, E>> + ExactSizeIterator {
-        self.payloads.iter().enumerate().map(|(index, payload)| Event { commit: self, index, payload })
+        self.events_at(0..self.len())
+    }
+
+    /// Returns the events at `indices`.
+    pub(crate) fn events_at(
+        &self,
+        indices: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = Event<'_, K, S, E>> + ExactSizeIterator {
+        self.payloads.indexed(indices).map(|(index, payload)| Event { commit: self, index, payload })
     }
 
     /// Converts the key and the payloads; sequence, time and metadata stay the same.
@@ -68,7 +81,7 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
     /// True if the type `S` has a sequence for each event. A commit that starts before the first sequence or extends past
     /// the last one cannot be stored.
     pub fn fits(&self) -> bool {
-        self.checked_sequence(0).is_some() && self.checked_sequence(self.payloads.len() - 1).is_some()
+        self.checked_sequence(0).is_some() && self.checked_sequence(self.len() - 1).is_some()
     }
 
     /// True if `other` is the same commit: same commit id, same first sequence.
@@ -83,7 +96,7 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
 
     /// Returns the number of events before `sequence`.
     pub(crate) fn events_before(&self, sequence: S) -> usize {
-        self.events().take_while(|event| event.sequence() < sequence).count()
+        (0..self.len()).take_while(|index| self.sequence(*index) < sequence).count()
     }
 
     /// Returns the sequence of the event at `index`.
@@ -97,6 +110,8 @@ impl<K, S: Sequence, E> Commit<K, S, E> {
 }
 
 /// One event, together with the commit that holds it.
+///
+/// An event that an upcaster has split is one event for each payload, all with the same sequence.
 #[derive(Debug)]
 pub struct Event<'a, K, S, E> {
     /// Commit that holds the event.

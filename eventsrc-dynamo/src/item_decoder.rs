@@ -33,7 +33,7 @@ use crate::scan;
 /// let decoder = ItemDecoder::<StreamName, u64, String>::new();
 /// assert_eq!(decoder.key(&image), Some(("user/1".parse()?, 7)));
 /// let commit = decoder.decode(image)?.expect("every name is a key of this type");
-/// assert_eq!((commit.first, commit.payloads.first().as_str()), (7, "Ada Lovelace"));
+/// assert_eq!((commit.first, commit.payloads[0].as_str()), (7, "Ada Lovelace"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ItemDecoder<K, S, E, C = Json> {
@@ -129,7 +129,7 @@ mod tests {
             previous: Some(CommitId(Uuid::from_u128(6))),
             time: Timestamp::from_microsecond(1_767_225_600_000_001).unwrap(),
             metadata: Metadata::new(CommitId(Uuid::from_u128(7))),
-            payloads: vec1!["a".to_owned(), "b".repeat(2000)],
+            payloads: vec1!["a".to_owned(), "b".repeat(2000)].into(),
         }
     }
 

@@ -117,7 +117,14 @@ impl<St: EventStorage, F: Fn(u64) -> St::Payload> Writer<St, F> {
         let time = self.clock.now();
         let metadata = Metadata::new(ids.commit_id(time));
         let payloads = Vec1::new((self.event)(stored));
-        Some(Arc::new(Commit { key: self.key.clone(), first, previous, time, metadata, payloads }))
+        Some(Arc::new(Commit {
+            key: self.key.clone(),
+            first,
+            previous,
+            time,
+            metadata,
+            payloads: payloads.into(),
+        }))
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
         let commit = |first| {
             let previous = (first > 1).then(|| id(first - 1));
             let (time, metadata) = (Timestamp::UNIX_EPOCH, Metadata::new(id(first)));
-            Commit { key: key.parse().unwrap(), first, previous, time, metadata, payloads: vec1![7] }
+            Commit { key: key.parse().unwrap(), first, previous, time, metadata, payloads: vec1![7].into() }
         };
         (1..=count).map(|first| Arc::new(commit(first))).collect()
     }

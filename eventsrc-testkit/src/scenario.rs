@@ -145,7 +145,7 @@ impl<K: StreamKey, E: Clone + Debug + Send + Sync + 'static> Given<K, E> {
             let time = Timestamp::from_second(second).expect("a scenario is short");
             let metadata = Metadata::new(ids.commit_id(time));
             let key = written.stream.clone();
-            let commit = Commit { key, first, previous, time, metadata, payloads: Vec1::new(event) };
+            let commit = Commit { key, first, previous, time, metadata, payloads: Vec1::new(event).into() };
             let head = commit.head();
             match run_now(written.storage.put(Arc::new(commit))) {
                 Ok(Put::Stored) => latest = Some(head),

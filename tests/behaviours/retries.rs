@@ -109,7 +109,7 @@ impl EventStorage for FaultyDirectory {
                 let first = commit.first;
                 let metadata =
                     Metadata::new(Randomness::seeded(u64::from(left)).commit_id(second(i64::from(left))));
-                let (previous, time, payloads) = (None, second(0), vec1![set("rival", left)]);
+                let (previous, time, payloads) = (None, second(0), vec1![set("rival", left)].into());
                 let rival = Commit { key: A, first, previous, time, metadata, payloads };
                 assert!(matches!(self.directory.put(Arc::new(rival)).await?, Put::Stored));
                 self.directory.put(commit).await

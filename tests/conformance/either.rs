@@ -111,12 +111,12 @@ fn sample(key: Key) -> SampleKey {
 
 fn inward<S: Sequence>(commit: &Commit<SampleKey, S, Sample>) -> Arc<Commit<Key, S, Payload>> {
     let key = side(&commit.key);
-    let payload = |payload: &Sample| match &key {
-        Either::Left(_) => Either::Left(payload.clone()),
-        Either::Right(Either::Left(_)) => Either::Right(Either::Left(payload.clone())),
-        Either::Right(Either::Right(_)) => Either::Right(Either::Right(payload.clone())),
+    let payload = |payload: Sample| match &key {
+        Either::Left(_) => Either::Left(payload),
+        Either::Right(Either::Left(_)) => Either::Right(Either::Left(payload)),
+        Either::Right(Either::Right(_)) => Either::Right(Either::Right(payload)),
     };
-    let payloads = commit.payloads.mapped_ref(payload);
+    let payloads = commit.payloads.clone().mapped(payload);
     Arc::new(Commit {
         key,
         first: commit.first,
@@ -129,7 +129,7 @@ fn inward<S: Sequence>(commit: &Commit<SampleKey, S, Sample>) -> Arc<Commit<Key,
 
 fn outward<S: Sequence>(commit: &Arc<Commit<Key, S, Payload>>) -> Arc<Commit<SampleKey, S, Sample>> {
     let payloads =
-        commit.payloads.mapped_ref(|payload| payload.clone().map_right(Either::into_inner).into_inner());
+        commit.payloads.clone().mapped(|payload| payload.map_right(Either::into_inner).into_inner());
     Arc::new(Commit {
         key: sample(commit.key.clone()),
         first: commit.first,

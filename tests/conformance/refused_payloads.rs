@@ -44,7 +44,7 @@ where
         previous: None,
         time,
         metadata: Metadata::new(Randomness::from_system().commit_id(time)),
-        payloads: vec1![Sample::Nothing, LOST, Sample::Nothing],
+        payloads: vec1![Sample::Nothing, LOST, Sample::Nothing].into(),
     };
     let error = storage.put(Arc::new(commit)).await.unwrap_err();
     assert_refused(&error);

@@ -43,7 +43,9 @@ pub(super) fn commit(stream: &str, first: u64, payloads: &[&str]) -> Draft {
         previous: None,
         time,
         metadata: Metadata::new(ids.commit_id(time)),
-        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect()).unwrap(),
+        payloads: Vec1::try_from_vec(payloads.iter().map(|text| (*text).to_owned()).collect())
+            .unwrap()
+            .into(),
     })
 }
 

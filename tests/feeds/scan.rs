@@ -206,7 +206,7 @@ impl<const CATEGORY: char> StreamKey for NumberedKey<CATEGORY> {
 
 fn typed<K, E>(key: K, payload: E) -> Arc<eventsrc_core::Commit<K, u64, E>> {
     let like = (*commit(&name("like"), 1, 1)).clone();
-    let payloads = eventsrc_core::commit::vec1![payload];
+    let payloads = eventsrc_core::commit::vec1![payload].into();
     Arc::new(eventsrc_core::Commit {
         key,
         first: 1,

@@ -74,7 +74,7 @@ fn large_commit() -> LedgerCommit {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(1))),
-        payloads: Vec1::try_from_vec(vec![1_234_567; 300]).unwrap(),
+        payloads: Vec1::try_from_vec(vec![1_234_567; 300]).unwrap().into(),
     }
 }
 

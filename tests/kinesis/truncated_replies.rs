@@ -38,7 +38,7 @@ fn commit(first: u64) -> Arc<LedgerCommit> {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(first.into()))),
-        payloads: vec1![1],
+        payloads: vec1![1].into(),
     })
 }
 

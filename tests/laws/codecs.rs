@@ -4,6 +4,7 @@ use std::error::Error;
 
 use eventsrc_core::backend::EncodedPayloads;
 use eventsrc_core::codec::{Codec, CodecError, Json, Kind, Kinds, Postcard, Versioned};
+use eventsrc_core::commit::Payloads;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ fn round_trips<C: Codec<Payload>>(codec: &C, payload: &Payload, noise: &[u8]) {
 }
 
 fn commits_round_trip<C: Codec<Payload>>(codec: &C, payloads: Vec<Payload>, cut: usize) {
-    let payloads = payloads.try_into().unwrap();
+    let payloads = Payloads::try_from(payloads).unwrap();
     let packed = EncodedPayloads::encode(codec, &payloads).unwrap();
     let decode =
         |bytes: &[u8], lengths: &[u8]| EncodedPayloads::decode(codec, packed.version, bytes, lengths);

@@ -301,7 +301,7 @@ async fn a_conflict_with_an_uncommitted_row_is_reported_after_its_commit() {
     until_waiting(&watcher, 1).await;
     other.batch_execute("COMMIT").await.unwrap();
     let Put::Conflict(conflict) = put.await.unwrap().unwrap() else { panic!("2 is taken") };
-    assert_eq!(conflict.existing.map(|existing| existing.payloads.first().clone()), Some("theirs".into()));
+    assert_eq!(conflict.existing.map(|existing| existing.payloads[0].clone()), Some("theirs".into()));
     assert_eq!(conflict.head.map(|head| head.sequence), Some(2));
 
     // The same commit, as of an attempt whose reply was lost while the server still executed it.

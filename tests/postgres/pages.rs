@@ -130,7 +130,7 @@ async fn storages_of_several_types_share_a_schema() {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata { actor: Some("Ada".into()), ..Metadata::new(commit_id) },
-        payloads: vec1![(1, true), (2, false)],
+        payloads: vec1![(1, true), (2, false)].into(),
     });
     assert!(matches!(groups.put(Arc::clone(&draft)).await.unwrap(), Put::Stored));
     let scanned: Vec<_> = groups.scan(Segment::ALL).try_collect().await.unwrap();
@@ -195,7 +195,7 @@ async fn a_key_that_a_scan_would_not_find_is_not_stored() {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(id)),
-        payloads: vec1!["a".to_owned()],
+        payloads: vec1!["a".to_owned()].into(),
     };
     let error = storage.put(draft.into()).await.unwrap_err();
     assert_says(&error, ErrorKind::Invalid, &["forgetful/1"]);

@@ -98,7 +98,7 @@ async fn tables_of_version_1_stay_readable() {
         ]
     );
     let other: PostgresStorage<_, u64, String, _> = PostgresStorage::with_codec(&postgres, Postcard);
-    assert_eq!(commits(&other, "blob/1").await[0].payloads.as_slice(), ["x", "yz"]);
+    assert_eq!(commits(&other, "blob/1").await[0].payloads[..], ["x", "yz"]);
     let snapshots: PostgresSnapshots<String, u64, String> = PostgresSnapshots::new(&postgres, "names");
     let key = "user/1".to_owned();
     let latest: Snapshot<u64, String> = snapshots.get(&key, 1, SnapshotAt::Latest).await.unwrap().unwrap();

@@ -112,7 +112,7 @@ impl Caller {
     fn commit(&self, turn: u64) -> Arc<Commit<StreamName, u64, u64>> {
         let metadata = Metadata::new(self.randomness.commit_id(Timestamp::UNIX_EPOCH));
         let (key, time) = (self.key.clone(), Timestamp::UNIX_EPOCH);
-        Arc::new(Commit { key, first: turn, previous: None, time, metadata, payloads: vec1![turn] })
+        Arc::new(Commit { key, first: turn, previous: None, time, metadata, payloads: vec1![turn].into() })
     }
 
     async fn put_retried(&self, turn: u64) -> Result<Option<String>> {

@@ -75,7 +75,7 @@ where
                 previous: None,
                 time: Timestamp::UNIX_EPOCH,
                 metadata,
-                payloads: vec1![turn],
+                payloads: vec1![turn].into(),
             };
             put_twice(&faulty, commit).await?
         } else {

@@ -205,7 +205,7 @@ async fn a_file_of_version_1_stays_readable() {
     );
     let other: SqliteStorage<_, u64, String, _> =
         SqliteStorage::with_codec(&database, eventsrc_core::codec::Postcard);
-    assert_eq!(commits(&other, "blob/1").await[0].payloads.as_slice(), ["x", "yz"]);
+    assert_eq!(commits(&other, "blob/1").await[0].payloads[..], ["x", "yz"]);
     let snapshots: eventsrc_sqlite::SqliteSnapshots<String, u64, String> =
         eventsrc_sqlite::SqliteSnapshots::new(&database, "names");
     let key = "user/1".to_owned();

@@ -162,7 +162,7 @@ impl EventStorage for Seeded {
                 Ok(self.put_blindly(commit))
             }
             Some(Bug::NonAtomicBatch) if commit.len() > 1 => {
-                let payloads = Vec1::new(*commit.payloads.first());
+                let payloads = Vec1::new(commit.payloads[0]).into();
                 let half = Arc::new(Commit { payloads, ..Commit::clone(&commit) });
                 let answer = self.put_if_absent(half);
                 if !matches!(answer, Put::Stored) {

@@ -233,7 +233,7 @@ async fn store(place: &Location, key: &StreamName, randomness: &Randomness) -> R
             previous: None,
             time,
             metadata: Metadata::new(id),
-            payloads,
+            payloads: payloads.into(),
         };
         let last = commit.last();
         match place.storage.put(Arc::new(commit)).await? {

@@ -91,7 +91,7 @@ pub(super) async fn put(storage: &Storage, name: &str, payloads: &[i64]) -> Stor
         previous: None,
         time: Timestamp::from_second(1_000_000 + first as i64).unwrap(),
         metadata: Metadata::new(CommitId(commit_id(name, first))),
-        payloads: Vec1::try_from_vec(payloads.to_vec()).unwrap(),
+        payloads: Vec1::try_from_vec(payloads.to_vec()).unwrap().into(),
     });
     assert!(matches!(storage.put(Arc::clone(&commit)).await, Ok(Put::Stored)));
     commit

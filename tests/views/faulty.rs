@@ -32,7 +32,7 @@ fn commit(id: u64, number: u64) -> C {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata,
-        payloads: vec1![7],
+        payloads: vec1![7].into(),
     })
 }
 

@@ -85,6 +85,6 @@ fn commit(key: &StreamName, number: u64) -> Arc<Commit<StreamName, u64, i64>> {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(u128::from(number) + 1))),
-        payloads: vec1![7],
+        payloads: vec1![7].into(),
     })
 }

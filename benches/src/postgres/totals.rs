@@ -32,7 +32,7 @@ pub(crate) fn deposit(number: u64) -> Deposit {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(number.into()))),
-        payloads: Vec1::new((number % 97) as i64),
+        payloads: Vec1::new((number % 97) as i64).into(),
     }
 }
 

@@ -37,6 +37,10 @@ impl<T, C: Codec<T>> Codec<T> for Unchecked<C> {
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         self.0.decode(version, bytes)
     }
+
+    fn decode_event(&self, version: u32, bytes: &[u8], values: &mut Vec<T>) -> Result<(), CodecError> {
+        self.0.decode_event(version, bytes, values)
+    }
 }
 
 /// Codec that checks the first value of each kind, and then one of every `n` values, for events whose decoding is costly. A
@@ -87,6 +91,10 @@ impl<T: Send + 'static, C: Codec<T>> Codec<T> for Sampled<C, T> {
 
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         self.codec.decode(version, bytes)
+    }
+
+    fn decode_event(&self, version: u32, bytes: &[u8], values: &mut Vec<T>) -> Result<(), CodecError> {
+        self.codec.decode_event(version, bytes, values)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::error::Error;
 
-use vec1::Vec1;
-
 /// Encodes values of type `T` as bytes and decodes them. A backend receives its codec as an argument.
 ///
 /// - An encoded value decodes to an equal value, with the version that was stored with it. A value that the format cannot
@@ -60,6 +58,17 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// [`CodecError::Malformed`] if the bytes are not a value of this version; [`CodecError::UnknownVersion`] if the
     /// codec does not know the version.
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError>;
+
+    /// Decodes `bytes`, which were written as one event with version `version`, and appends what they are to `values`: one
+    /// value, unless an upcaster drops or splits the event. A codec that wraps another one forwards the call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`](Codec::decode).
+    fn decode_event(&self, version: u32, bytes: &[u8], values: &mut Vec<T>) -> Result<(), CodecError> {
+        values.push(self.decode(version, bytes)?);
+        Ok(())
+    }
 }
 
 /// Error of encoding a value or decoding bytes.
@@ -127,9 +136,9 @@ impl CodecError {
 /// The index of the first payload of another version than the first one, and [`CodecError::Unencodable`].
 pub fn common_version<T, C: Codec<T> + ?Sized>(
     codec: &C,
-    payloads: &Vec1<T>,
+    payloads: &[T],
 ) -> Result<u32, (usize, CodecError)> {
-    let version = codec.version_of(payloads.first());
+    let version = payloads.first().map_or_else(|| codec.version(), |first| codec.version_of(first));
     let mut versions = payloads.iter().map(|payload| codec.version_of(payload)).enumerate();
     match versions.find(|(_, other)| *other != version) {
         None => Ok(version),

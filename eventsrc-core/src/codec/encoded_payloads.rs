@@ -4,9 +4,9 @@
 //! payloads are concatenated. The lengths are stored separately, so that each payload is decoded in one pass: one
 //! unsigned LEB128 number for each payload, and no bytes for a commit of one payload.
 
-use vec1::Vec1;
-
 use super::contract::{Codec, CodecError, common_version};
+use crate::commit::Payloads;
+use crate::commit::payloads::PayloadsDecoder;
 
 /// Encoded payloads of one commit, for a backend to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +27,7 @@ impl EncodedPayloads {
     /// # Errors
     ///
     /// The index (from 0) and the [`CodecError`] of the first payload that cannot be encoded, or would not come back.
-    pub fn encode<T, C: Codec<T> + ?Sized>(
-        codec: &C,
-        payloads: &Vec1<T>,
-    ) -> Result<Self, (usize, CodecError)> {
+    pub fn encode<T, C: Codec<T> + ?Sized>(codec: &C, payloads: &[T]) -> Result<Self, (usize, CodecError)> {
         let (version, text) = (common_version(codec, payloads)?, codec.is_text());
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         for (index, payload) in payloads.iter().enumerate() {
@@ -60,32 +57,35 @@ impl EncodedPayloads {
         version: u32,
         bytes: &[u8],
         lengths: &[u8],
-    ) -> Result<Vec1<T>, (usize, CodecError)> {
+    ) -> Result<Payloads<T>, (usize, CodecError)> {
         let frame = usize::from(codec.is_text());
         let truncated = |index| {
             move || (index, CodecError::Malformed { version, source: "the commit is truncated".into() })
         };
         if lengths.is_empty() {
             let end = bytes.len().saturating_sub(frame);
-            let payload = codec.decode(version, bytes.get(frame..end).ok_or_else(truncated(0))?);
-            // `Vec1::new` allocates a capacity of four.
-            return payload.map(|payload| Vec1::with_capacity(payload, 1)).map_err(|error| (0, error));
+            let mut payloads = PayloadsDecoder::with_capacity(1);
+            payloads
+                .decode(codec, version, bytes.get(frame..end).ok_or_else(truncated(0))?)
+                .map_err(|error| (0, error))?;
+            return payloads.finish().ok_or_else(truncated(0));
         }
         // The last byte of a length has no top bit.
-        let mut payloads = Vec::with_capacity(lengths.iter().filter(|byte| **byte < 0x80).count());
+        let mut payloads =
+            PayloadsDecoder::with_capacity(lengths.iter().filter(|byte| **byte < 0x80).count());
         let (mut start, mut lengths) = (frame, lengths);
         while !lengths.is_empty() {
-            let index = payloads.len();
+            let index = payloads.event_count();
             let length = take_length(&mut lengths).ok_or_else(truncated(index))?;
             let end = start.checked_add(length).ok_or_else(truncated(index))?;
             let payload = bytes.get(start..end).ok_or_else(truncated(index))?;
-            payloads.push(codec.decode(version, payload).map_err(|error| (index, error))?);
+            payloads.decode(codec, version, payload).map_err(|error| (index, error))?;
             start = end + frame;
         }
         if start != bytes.len() {
-            return Err(truncated(payloads.len())());
+            return Err(truncated(payloads.event_count())());
         }
-        Vec1::try_from_vec(payloads).map_err(|_| truncated(0)())
+        payloads.finish().ok_or_else(truncated(0))
     }
 }
 
@@ -123,8 +123,8 @@ mod tests {
         let packed = EncodedPayloads::encode(&Json, &vec1!["a".to_owned(), "b,]".to_owned()]).unwrap();
         assert_eq!(packed.bytes, br#"["a","b,]"]"#);
         assert_eq!(
-            EncodedPayloads::decode::<String, _>(&Json, 1, &packed.bytes, &packed.lengths).unwrap(),
-            vec1!["a".to_owned(), "b,]".into()]
+            EncodedPayloads::decode::<String, _>(&Json, 1, &packed.bytes, &packed.lengths).unwrap()[..],
+            ["a".to_owned(), "b,]".into()]
         );
     }
 
@@ -133,8 +133,8 @@ mod tests {
         let payloads = vec1![String::new(), "x".repeat(300), String::new()];
         let packed = EncodedPayloads::encode(&Postcard, &payloads).unwrap();
         assert_eq!(
-            EncodedPayloads::decode::<String, _>(&Postcard, 1, &packed.bytes, &packed.lengths).unwrap(),
-            payloads
+            EncodedPayloads::decode::<String, _>(&Postcard, 1, &packed.bytes, &packed.lengths).unwrap()[..],
+            payloads[..]
         );
     }
 

@@ -100,7 +100,7 @@ impl<T> Default for Kinds<T> {
 /// with the fields of the variant, or `serde_json::Value`.
 pub struct Kind<T, Oldest = T> {
     decoders: Decoders<T>,
-    /// Converts the oldest known version to an event.
+    /// Converts the oldest known version to events.
     upcast: Arc<Upcast<Oldest, T>>,
 }
 
@@ -114,22 +114,30 @@ struct Decoders<T> {
 }
 
 type Cause = Box<dyn Error + Send + Sync>;
-type Decode<T> = Box<dyn Fn(&[u8]) -> Result<T, Cause> + Send + Sync>;
-type Upcast<A, B> = dyn Fn(A) -> Result<B, Cause> + Send + Sync;
+type Decode<T> = Box<dyn Fn(&[u8], &mut Vec<T>) -> Result<(), Cause> + Send + Sync>;
+type Upcast<A, T> = dyn Fn(A, &mut Vec<T>) -> Result<(), Cause> + Send + Sync;
 
 impl<T: 'static> Kind<T> {
     /// Creates a kind whose current version is `version`, at least 1.
     pub fn at(version: u32) -> Self {
         let decoders = Decoders { current: version.max(1), is_written: true, older: Vec::new() };
-        Self { decoders, upcast: Arc::new(Ok) }
+        Self { decoders, upcast: unchanged() }
     }
 
     /// Creates a kind that is no longer written and that the enum no longer has, because it was renamed or became other
     /// kinds. `last` is its last version. All versions are read by upcasters, the first of which returns another kind.
     pub fn retired(last: u32) -> Self {
         let decoders = Decoders { current: last.saturating_add(1), is_written: false, older: Vec::new() };
-        Self { decoders, upcast: Arc::new(Ok) }
+        Self { decoders, upcast: unchanged() }
     }
+}
+
+/// Conversion of an event of the current version.
+fn unchanged<T>() -> Arc<Upcast<T, T>> {
+    Arc::new(|event, events| {
+        events.push(event);
+        Ok(())
+    })
 }
 
 impl<T: 'static, Oldest: 'static> Kind<T, Oldest> {
@@ -143,11 +151,63 @@ impl<T: 'static, Oldest: 'static> Kind<T, Oldest> {
     where
         A: DeserializeOwned + 'static,
     {
-        let Self { mut decoders, upcast } = self;
+        let upcast = Arc::clone(&self.upcast);
+        self.older(move |old, events| upcast(step(old)?, events))
+    }
+
+    /// Adds the version before the oldest known one, with a function that converts it to any number of values of that one:
+    /// none to drop the event, several to split it. The event keeps its one sequence.
+    ///
+    /// ```
+    /// # use eventsrc_core::codec::{Codec, Kind, Kinds};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// enum UserEvent { Named(String), Moved(String) }
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Registered { name: String, town: String }
+    ///
+    /// let codec = Kinds::new()
+    ///     .with("Registered", Kind::retired(1).split(|old: Registered| {
+    ///         Ok(vec![UserEvent::Named(old.name), UserEvent::Moved(old.town)])
+    ///     }))
+    ///     .with("Pinged", Kind::retired(1).split(|_: serde::de::IgnoredAny| Ok(vec![])));
+    ///
+    /// let mut events = Vec::new();
+    /// codec.decode_event(1, br#"{"Registered":{"name":"Ada","town":"London"}}"#, &mut events)?;
+    /// codec.decode_event(1, br#"{"Pinged":{}}"#, &mut events)?;
+    /// assert_eq!(events, [UserEvent::Named("Ada".into()), UserEvent::Moved("London".into())]);
+    /// # Ok::<(), eventsrc_core::codec::CodecError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the oldest known version is 1: versions begin at 1.
+    #[must_use]
+    pub fn split<A>(
+        self,
+        step: impl Fn(A) -> Result<Vec<Oldest>, Cause> + Send + Sync + 'static,
+    ) -> Kind<T, A>
+    where
+        A: DeserializeOwned + 'static,
+    {
+        let upcast = Arc::clone(&self.upcast);
+        self.older(move |old, events| step(old)?.into_iter().try_for_each(|next| upcast(next, events)))
+    }
+
+    /// Adds the version before the oldest known one, which `upcast` converts to events.
+    fn older<A>(
+        self,
+        upcast: impl Fn(A, &mut Vec<T>) -> Result<(), Cause> + Send + Sync + 'static,
+    ) -> Kind<T, A>
+    where
+        A: DeserializeOwned + 'static,
+    {
+        let mut decoders = self.decoders;
         assert!((decoders.older.len() as u32) < decoders.current - 1, "there is no version before 1");
-        let upcast: Arc<Upcast<A, T>> = Arc::new(move |old| upcast(step(old)?));
+        let upcast: Arc<Upcast<A, T>> = Arc::new(upcast);
         let decode = Arc::clone(&upcast);
-        decoders.older.push(Box::new(move |body| decode(serde_json::from_slice(body)?)));
+        decoders.older.push(Box::new(move |body, events| decode(serde_json::from_slice(body)?, events)));
         Kind { decoders, upcast }
     }
 }
@@ -194,39 +254,75 @@ where
     fn decode(&self, version: u32, bytes: &[u8]) -> Result<T, CodecError> {
         expect_version_one(version)?;
         let Some(tagged) = Tagged::parse(bytes) else { return Json.decode(version, bytes) };
-        match (self.decode_tagged(&tagged, bytes), &self.unknown) {
-            (Err(error), Some(replace)) if error.is_too_new() => Ok(replace(tagged.name, tagged.version)),
-            (decoded, _) => decoded,
+        if let Some(current) = self.decode_current(&tagged, bytes) {
+            return current;
         }
+        let mut events = Vec::new();
+        self.decode_older(&tagged, &mut events)?;
+        let count = events.len();
+        events.pop().filter(|_| count == 1).ok_or_else(|| CodecError::Malformed {
+            version,
+            source: what(&tagged, &format_args!("its upcaster returns {count} events")).into(),
+        })
+    }
+
+    fn decode_event(&self, version: u32, bytes: &[u8], events: &mut Vec<T>) -> Result<(), CodecError> {
+        expect_version_one(version)?;
+        let tagged = Tagged::parse(bytes);
+        match tagged.as_ref().map(|tagged| (tagged, self.decode_current(tagged, bytes))) {
+            None => events.push(Json.decode(version, bytes)?),
+            Some((_, Some(current))) => events.push(current?),
+            Some((tagged, None)) => self.decode_older(tagged, events)?,
+        }
+        Ok(())
     }
 }
 
+/// Version of the payloads, which are JSON.
+const JSON: u32 = 1;
+
+/// Text of an error about the event of `tagged`.
+fn what(tagged: &Tagged<'_>, what: &dyn fmt::Display) -> String {
+    format!("version {} of kind {}: {what}", tagged.version, tagged.name)
+}
+
 impl<T: Serialize + DeserializeOwned + PartialEq> Kinds<T> {
-    /// Decodes `bytes`, which `tagged` takes apart.
-    fn decode_tagged(&self, tagged: &Tagged<'_>, bytes: &[u8]) -> Result<T, CodecError> {
-        const JSON: u32 = 1;
+    /// Decodes `bytes`, which `tagged` takes apart, unless they are of an older version. An event that is too new is replaced,
+    /// if a replacement is set.
+    fn decode_current(&self, tagged: &Tagged<'_>, bytes: &[u8]) -> Option<Result<T, CodecError>> {
         let kind = self.kinds.get(tagged.name);
         let current = kind.map_or(1, |kind| kind.current);
         let is_written = kind.is_none_or(|kind| kind.is_written);
-        let what =
-            |what: &dyn fmt::Display| format!("version {} of kind {}: {what}", tagged.version, tagged.name);
-        match tagged.version.cmp(&current) {
+        let decoded = match tagged.version.cmp(&current) {
+            Ordering::Less => return None,
             Ordering::Equal if is_written && current == 1 => Json.decode(JSON, bytes),
             Ordering::Equal if is_written => Json.decode(JSON, &tagged.with_version(1)),
             Ordering::Equal | Ordering::Greater => {
                 let known = current - u32::from(!is_written);
-                let source = what(&format_args!("versions up to {known} are known here")).into();
+                let source = what(tagged, &format_args!("versions up to {known} are known here")).into();
                 Err(CodecError::UnknownKind { source })
             }
-            Ordering::Less => {
-                let malformed =
-                    |cause: Cause| CodecError::Malformed { version: JSON, source: what(&cause).into() };
-                let age = (current - tagged.version) as usize;
-                let decode = kind.and_then(|kind| kind.older.get(age - 1));
-                let decode = decode.ok_or_else(|| malformed("it has no upcaster".into()))?;
-                decode(tagged.body).map_err(malformed)
-            }
-        }
+        };
+        Some(match (decoded, &self.unknown) {
+            (Err(error), Some(replace)) if error.is_too_new() => Ok(replace(tagged.name, tagged.version)),
+            (decoded, _) => decoded,
+        })
+    }
+
+    /// Decodes an event of an older version of its kind, and appends what its upcasters return.
+    fn decode_older(&self, tagged: &Tagged<'_>, events: &mut Vec<T>) -> Result<(), CodecError> {
+        let malformed =
+            |cause: Cause| CodecError::Malformed { version: JSON, source: what(tagged, &cause).into() };
+        let decode = self.kinds.get(tagged.name).and_then(|kind| {
+            let age = kind.current.checked_sub(tagged.version)?;
+            kind.older.get((age as usize).checked_sub(1)?)
+        });
+        let decode = decode.ok_or_else(|| malformed("it has no upcaster".into()))?;
+        let before = events.len();
+        decode(tagged.body, events).map_err(|cause| {
+            events.truncate(before);
+            malformed(cause)
+        })
     }
 }
 
@@ -319,6 +415,38 @@ mod tests {
         ] {
             assert_eq!(new().decode(1, json.as_bytes()).unwrap(), event, "{json}");
         }
+    }
+
+    #[test]
+    fn an_upcaster_drops_and_splits_events() {
+        let named = |name: &str| New::Opened { name: name.into() };
+        let codec =
+            Kinds::new().with("Pinged", Kind::retired(1).split(|_: serde::de::IgnoredAny| Ok(vec![]))).with(
+                "Joined",
+                Kind::retired(2)
+                    .split(|names: Vec<String>| {
+                        Ok(names.into_iter().map(|name| New::Opened { name }).collect())
+                    })
+                    .upcast(|name: String| Ok(vec![name, "and so on".into()])),
+            );
+        for (json, expected) in [
+            (r#"{"Pinged":{"at":7}}"#, vec![]),
+            (r#"{"Joined@2":["Ada","Grace","Mary"]}"#, vec![named("Ada"), named("Grace"), named("Mary")]),
+            (r#"{"Joined":"Ada"}"#, vec![named("Ada"), named("and so on")]),
+            (r#"{"Joined@2":["Ada"]}"#, vec![named("Ada")]),
+        ] {
+            let mut events = vec![New::Closed];
+            codec.decode_event(1, json.as_bytes(), &mut events).unwrap();
+            assert_eq!(events.split_off(1), expected, "{json}");
+            // A value that is not an event of a stream cannot become several.
+            assert_eq!(
+                codec.decode(1, json.as_bytes()).ok(),
+                expected.first().cloned().filter(|_| expected.len() == 1)
+            );
+        }
+        let mut events = vec![New::Closed];
+        codec.decode_event(1, br#"{"Joined@2":["Ada",7]}"#, &mut events).unwrap_err();
+        assert_eq!(events, [New::Closed], "damage leaves nothing behind");
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
         for version in [1, 7] {
             let copied =
                 EncodedPayloads::decode(&RawCodec::TEXT, version, &packed.bytes, &packed.lengths).unwrap();
-            assert_eq!(copied, vec1![encoded(version, r#""a""#), encoded(version, r#""b,]""#)]);
+            assert_eq!(copied[..], [encoded(version, r#""a""#), encoded(version, r#""b,]""#)]);
             let again = EncodedPayloads::encode(&RawCodec::TEXT, &copied).unwrap();
             assert_eq!(again, EncodedPayloads { version, ..packed.clone() });
         }

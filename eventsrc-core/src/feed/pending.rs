@@ -117,7 +117,14 @@ mod tests {
             let time = Timestamp::UNIX_EPOCH;
             let metadata = Metadata::new(Randomness::seeded(1).commit_id(time));
             let (key, payloads) = (name(id), vec1![()]);
-            waiting.add(&Arc::new(Commit { key, first: 1, previous: None, time, metadata, payloads }));
+            waiting.add(&Arc::new(Commit {
+                key,
+                first: 1,
+                previous: None,
+                time,
+                metadata,
+                payloads: payloads.into(),
+            }));
         }
     }
 

@@ -53,7 +53,8 @@ pub trait Query: Send + Sync {
         time: Timestamp,
     ) -> impl Future<Output = Result<Snapshot<Self::Sequence, Self::Value>, StorageError>> + Send;
 
-    /// Returns the snapshot after each event, starting with the event at `from` (`None`: with the first event).
+    /// Returns the snapshot after each event, starting with the event at `from` (`None`: with the first event). An event that
+    /// an upcaster drops has one, too.
     fn history(
         &self,
         key: Self::Key,
@@ -426,10 +427,12 @@ where
             let (start, mut pages) = self.start(&key, from.map(SnapshotAt::Before)).await;
             let mut folding = Folding::new(&self.fold, &key, start);
             while let Some(page) = pages.try_next().await? {
-                for event in page.events() {
-                    let snapshot = folding.event(event);
-                    if snapshot.sequence() >= from {
-                        yield snapshot.clone();
+                for (commit, indices) in page.parts() {
+                    for index in indices {
+                        let snapshot = folding.event(commit, index);
+                        if snapshot.sequence() >= from {
+                            yield snapshot.clone();
+                        }
                     }
                 }
             }

@@ -127,8 +127,8 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
     {
         let (wanted, all) = match until {
             Until::Latest => (page.clone(), true),
-            Until::Sequence(sequence) => page.take_while(|event| event.sequence() <= sequence),
-            Until::Time(time) => page.take_while(|event| event.time() <= time),
+            Until::Sequence(sequence) => page.take_while(|commit, index| commit.sequence(index) <= sequence),
+            Until::Time(time) => page.take_while(|commit, _| commit.time <= time),
         };
         let (before, whole, after) = wanted.split();
         // The loop over whole commits contains only calls of the fold. The value is a local variable, so that it can
@@ -138,8 +138,8 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
             value = self.part(value, commit, indices);
         }
         for commit in whole {
-            for (index, payload) in commit.payloads.iter().enumerate() {
-                self.fold.apply(self.key, &mut value, Event { commit, index, payload });
+            for event in commit.events() {
+                self.fold.apply(self.key, &mut value, event);
             }
         }
         if let Some((commit, indices)) = after {
@@ -167,22 +167,21 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
-        for index in indices {
-            let payload = &commit.payloads[index];
-            self.fold.apply(self.key, &mut value, Event { commit, index, payload });
+        for event in commit.events_at(indices) {
+            self.fold.apply(self.key, &mut value, event);
         }
         value
     }
 
-    /// Applies one event, and returns the snapshot after it.
-    pub(crate) fn event<K, E>(&mut self, event: Event<'_, K, S, E>) -> &Snapshot<S, V>
+    /// Applies the event of `commit` at `index`, and returns the snapshot after it.
+    pub(crate) fn event<K, E>(&mut self, commit: &Commit<K, S, E>, index: usize) -> &Snapshot<S, V>
     where
         F: Fold<K, S, E, Key = QK, Value = V>,
     {
-        self.fold.apply(self.key, &mut self.snapshot.value, event);
-        let commit_id = Some(event.metadata().commit_id);
-        let head = Head { sequence: event.sequence(), time: event.time(), commit_id };
-        self.snapshot.reach(head, event.index + 1 < event.commit.len());
+        let value = self.snapshot.value.take();
+        self.snapshot.value = self.part(value, commit, index..index + 1);
+        let head = Head { sequence: commit.sequence(index), ..commit.head() };
+        self.snapshot.reach(head, index + 1 < commit.len());
         &self.snapshot
     }
 
@@ -202,7 +201,7 @@ mod tests {
 
     fn stream() -> Arc<Vec<Arc<Commit<(), u64, u64>>>> {
         let commit = |first: u64, len: u64| {
-            let payloads = Vec1::try_from_vec((first..first + len).collect()).unwrap();
+            let payloads = Vec1::try_from_vec((first..first + len).collect()).unwrap().into();
             let time = Timestamp::from_second(first as i64).unwrap();
             Arc::new(Commit {
                 key: (),

@@ -201,11 +201,11 @@ where
         D: Decide<St, R, N::Known>,
     {
         let time = self.time(basis);
-        let commit = |after: Option<SequenceOf<St>>, payloads| {
+        let commit = |after: Option<SequenceOf<St>>, payloads: Vec1<St::Payload>| {
             let first = SequenceOf::<St>::following(after, self.writer.settings.zone)
                 .ok_or_else(|| self.invalid("the stream is full"))?;
             let (key, previous, metadata) = (self.key.clone(), basis.commit_id, self.metadata(commit_id));
-            Ok(Commit { key, first, previous, time, metadata, payloads })
+            Ok(Commit { key, first, previous, time, metadata, payloads: payloads.into() })
         };
         Ok(match self.decide.decide(&basis.known, &commit)? {
             Decision::Save(payloads) => Draft::Commit(Arc::new(commit(basis.known.sequence(), payloads)?)),

@@ -52,6 +52,8 @@ pub type PutOf<St> =
 /// - A put of a commit that begins before the first sequence or extends past the last one, that has a malformed stream
 ///   name, or that is the first of its stream and names a previous one, is an error of kind `Invalid`.
 /// - A put of a commit whose time, rounded down to the microsecond, is not a time, is an error of kind `Invalid`.
+/// - A put of a commit in which an event has no payload or several, because an upcaster dropped or split it, is an error
+///   of kind `Invalid`.
 /// - A put of the first commit of a stream whose name, `category/id`, has more than 16,384 bytes is an error of kind
 ///   `Invalid`. A name of up to 1,024 bytes is stored. One in between is stored whole or refused as `Invalid`, as the
 ///   backend documents.

@@ -242,6 +242,7 @@ mod tests {
     fn commit<K, E>(key: K, first: u64, payloads: Vec1<E>) -> Arc<Commit<K, u64, E>> {
         let time = jiff::Timestamp::UNIX_EPOCH;
         let metadata = Metadata::new(Randomness::seeded(first).commit_id(time));
+        let payloads = payloads.into();
         Arc::new(Commit { key, first, previous: None, time, metadata, payloads })
     }
 

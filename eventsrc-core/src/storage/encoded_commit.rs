@@ -72,7 +72,7 @@ impl EncodedCommit<'static> {
             .transpose()
             .map_err(|error| invalid("cannot encode the metadata").because(error))?;
         let EncodedPayloads { version, text, bytes, lengths } =
-            EncodedPayloads::encode(codec, &commit.payloads).map_err(|(index, error)| {
+            EncodedPayloads::encode(codec, one_each(commit)?).map_err(|(index, error)| {
                 let number = commit.first.number().saturating_add(index as u64);
                 let at = S::from_parts(number, commit.first.zone()).unwrap_or(commit.first);
                 invalid("cannot encode the payload").at(at).because(error)
@@ -142,8 +142,12 @@ impl EncodedCommit<'_> {
             let what = format!("cannot read the payload of version {version}");
             StorageError::new(kind, what).on(key).at(at).because(error)
         })?;
-        if payloads.len() != self.count as usize {
-            let what = format!("the commit has {} payloads, and its count is {}", payloads.len(), self.count);
+        if payloads.event_count() != self.count as usize {
+            let what = format!(
+                "the commit has {} payloads, and its count is {}",
+                payloads.event_count(),
+                self.count
+            );
             return Err(corrupt(what).at(first));
         }
         let metadata = match &self.metadata {
@@ -189,7 +193,7 @@ impl EncodedHead {
 /// # Errors
 ///
 /// `Invalid` if the stream name is malformed or does not convert back to an equal key, if the type `S` lacks a sequence
-/// for one of the events, if the time has no microseconds, or if the first commit of a stream names a previous one or has a
+/// for one of the events, if the time has no microseconds, if an event has no payload or several, or if the first commit of a stream names a previous one or has a
 /// stream name that is longer than [`StreamName::LONGEST`].
 pub fn storable_name<K: StreamKey, S: Sequence, E>(
     commit: &Commit<K, S, E>,
@@ -210,8 +214,18 @@ pub fn storable_name<K: StreamKey, S: Sequence, E>(
     if let Err(error) = Timestamp::from_microsecond(commit.time.as_microsecond()) {
         return Err(invalid("the time cannot be stored").because(error));
     }
+    one_each(commit)?;
     check_name_length(commit, &name)?;
     Ok(name)
+}
+
+/// Returns the payloads of `commit`, if each event has one.
+fn one_each<K: StreamKey, S: Sequence, E>(commit: &Commit<K, S, E>) -> Result<&[E], StorageError> {
+    commit.payloads.one_each().ok_or_else(|| {
+        let what =
+            "an upcaster dropped or split an event of the commit; to copy commits, read them with `RawCodec`";
+        StorageError::new(ErrorKind::Invalid, what).on(&commit.key).at(commit.first)
+    })
 }
 
 /// Checks that a commit creates no stream with a name that is too long. A stream that exists may go on.

@@ -214,12 +214,10 @@ impl<'a, K, S: Sequence, E> Cursor<'a, K, S, E> {
     async fn after(&mut self, delivered: Option<S>) -> Result<Option<S>, StorageError> {
         loop {
             while let Some((commit, indices)) = self.parts.last_mut() {
-                let events = commit.events().skip(indices.start).take(indices.len());
-                let next =
-                    events.map(|event| (event.index, event.sequence())).find(|(_, s)| Some(*s) > delivered);
-                if let Some((index, sequence)) = next {
+                let next = indices.clone().find(|index| Some(commit.sequence(*index)) > delivered);
+                if let Some(index) = next {
                     indices.start = index;
-                    return Ok(Some(sequence));
+                    return Ok(Some(commit.sequence(index)));
                 }
                 self.parts.pop();
             }
@@ -244,7 +242,7 @@ impl<'a, K, S: Sequence, E> Cursor<'a, K, S, E> {
         let end = limit.map_or(indices.end, |limit| indices.end.min(commit.events_before(limit)));
         let part = indices.start..end;
         indices.start = end;
-        let last = commit.events().nth(end - 1).expect("a part has an event").sequence();
+        let last = commit.sequence(end - 1);
         Part { commit: Arc::clone(commit), indices: part, end: last }
     }
 }

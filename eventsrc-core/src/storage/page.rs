@@ -62,24 +62,16 @@ impl<K, S: Sequence, E> Page<K, S, E> {
 
     /// Returns the events, in order.
     pub fn events(&self) -> impl Iterator<Item = Event<'_, K, S, E>> {
-        self.parts().flat_map(|(commit, indices)| {
-            let first = indices.start;
-            commit.payloads[indices].iter().enumerate().map(move |(offset, payload)| Event {
-                commit,
-                index: first + offset,
-                payload,
-            })
-        })
+        self.parts().flat_map(|(commit, indices)| commit.events_at(indices))
     }
 
-    /// Returns the events before the first one that is not wanted, and true if all events are wanted.
-    pub(crate) fn take_while(&self, wanted: impl Fn(Event<'_, K, S, E>) -> bool) -> (Self, bool) {
+    /// Returns the events before the first one that is not wanted, and true if all events are wanted. `wanted` receives a
+    /// commit and the index of an event in it.
+    pub(crate) fn take_while(&self, wanted: impl Fn(&Commit<K, S, E>, usize) -> bool) -> (Self, bool) {
         let mut taken = self.clone();
         for (position, (commit, indices)) in self.parts().enumerate() {
             let first = indices.start;
-            let end = indices
-                .into_iter()
-                .find(|&index| !wanted(Event { commit, index, payload: &commit.payloads[index] }));
+            let end = indices.into_iter().find(|&index| !wanted(commit, index));
             if let Some(end) = end {
                 let cut = end > first;
                 taken.range.end = self.range.start + position + usize::from(cut);

@@ -99,7 +99,7 @@ mod tests {
             previous: None,
             time: jiff::Timestamp::UNIX_EPOCH,
             metadata: Metadata::new(CommitId(uuid::Uuid::from_u128(first.into()))),
-            payloads: Vec1::try_from_vec(vec![(); events]).unwrap(),
+            payloads: Vec1::try_from_vec(vec![(); events]).unwrap().into(),
         })
     }
 

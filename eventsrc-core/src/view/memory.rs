@@ -204,7 +204,7 @@ mod tests {
             previous: None,
             time: Timestamp::UNIX_EPOCH,
             metadata: Metadata::new(CommitId(uuid::Uuid::nil())),
-            payloads: Vec1::new(()),
+            payloads: Vec1::new(()).into(),
         };
         let run = CommitRun { stream: key, from: None, commits: vec![Arc::new(commit)] };
         view.apply(&Batch::new(vec![run])).await

@@ -99,7 +99,14 @@ mod tests {
     fn commit<K, E>(key: K, payload: E) -> Change<K, u64, E> {
         let metadata = Metadata::new(CommitId(Uuid::from_u128(1)));
         let (time, payloads) = (Timestamp::UNIX_EPOCH, vec1![payload]);
-        Change::Commit(Arc::new(Commit { key, first: 1, previous: None, time, metadata, payloads }))
+        Change::Commit(Arc::new(Commit {
+            key,
+            first: 1,
+            previous: None,
+            time,
+            metadata,
+            payloads: payloads.into(),
+        }))
     }
 
     fn decode(
@@ -127,8 +134,8 @@ mod tests {
         let [Change::Commit(ada), Change::Commit(order)] = &decoded.changes[..] else {
             panic!("there are two commits: {decoded:?}")
         };
-        assert_eq!((&ada.key, ada.payloads.first()), (&Left(User("ada".into())), &Left("Ada".into())));
-        assert_eq!((order.key.category(), order.payloads.first()), ("order", &Right(7)));
+        assert_eq!((&ada.key, &ada.payloads[0]), (&Left(User("ada".into())), &Left("Ada".into())));
+        assert_eq!((order.key.category(), &order.payloads[0]), ("order", &Right(7)));
         // The right decoder accepts streams of users, too, but cannot read their payloads.
         assert_eq!((decoded.anomalies, last), (vec![], 1));
         assert_eq!(decode(aggregated(), 1).0.changes.len(), 1, "only the parts from `from` on");

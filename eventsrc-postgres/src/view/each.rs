@@ -83,7 +83,7 @@ mod tests {
                     previous: None,
                     time: Timestamp::UNIX_EPOCH,
                     metadata: Metadata::new(ids.commit_id(Timestamp::UNIX_EPOCH)),
-                    payloads: Vec1::try_from_vec(payloads.into()).unwrap(),
+                    payloads: Vec1::try_from_vec(payloads.into()).unwrap().into(),
                 })
             });
             CommitRun { stream, from: None, commits: commits.to_vec() }

@@ -62,7 +62,7 @@ pub(super) fn commit(stream: &str, first: u64, previous: Option<&Text>, text: &s
         previous: previous.map(|commit| commit.metadata.commit_id),
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::from_u128(id))),
-        payloads: Vec1::new(text.to_owned()),
+        payloads: Vec1::new(text.to_owned()).into(),
     })
 }
 

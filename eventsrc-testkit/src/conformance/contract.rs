@@ -171,6 +171,11 @@ fn putting_rules<B: Backend>() -> Vec<Rule<B>> {
             => invalid_puts [
             a_time_that_would_not_come_back_is_refused,
         ];
+        "A put of a commit in which an event has no payload or several, because an upcaster dropped or split it, is an error \
+         of kind `Invalid`." => invalid_puts [
+            a_commit_with_an_event_without_a_payload_is_refused,
+            a_commit_with_a_split_event_is_refused,
+        ];
         "A put of the first commit of a stream whose name, `category/id`, has more than 16,384 bytes is an error of kind \
          `Invalid`. A name of up to 1,024 bytes is stored. One in between is stored whole or refused as `Invalid`, as the \
          backend documents." => invalid_puts [

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use eventsrc_core::backend::PayloadsDecoder;
+use eventsrc_core::codec::{Codec, CodecError};
 use eventsrc_core::storage::Put;
 use eventsrc_core::{ErrorKind, EventStorage, StreamName, Timestamp};
 
 use super::backend::Backend;
-use super::sample::SampleKey;
+use super::sample::{Sample, SampleKey};
 use super::trial::{Trial, ensure_same_commit};
 use super::violation::{RuleResult, Violation};
 
@@ -190,6 +192,62 @@ pub(super) async fn a_time_that_would_not_come_back_is_refused<B: Backend>(on: &
     storage.refuses(&late.into()).await?;
     storage.holds("a", &stored).await?;
     storage.round_trips(&on.chain("b", [1])).await
+}
+
+/// A commit with an event that an upcaster dropped is refused, whether it is the only one or not.
+pub(super) async fn a_commit_with_an_event_without_a_payload_is_refused<B: Backend>(
+    on: &Trial<B>,
+) -> RuleResult {
+    refuses_payloads(on, &[&[0], &[1, 0], &[0, 1]]).await
+}
+
+/// A commit with an event that an upcaster split is refused, also if it has as many payloads as events.
+pub(super) async fn a_commit_with_a_split_event_is_refused<B: Backend>(on: &Trial<B>) -> RuleResult {
+    refuses_payloads(on, &[&[2], &[1, 2], &[2, 0]]).await
+}
+
+/// Checks that commits whose events have these numbers of payloads are refused, and that nothing of them is stored.
+async fn refuses_payloads<B: Backend>(on: &Trial<B>, commits: &[&[usize]]) -> RuleResult {
+    let storage = on.open().await;
+    let stored = on.chain("a", [1]);
+    storage.stores_all(&stored).await?;
+    for events in commits {
+        let mut decoder = PayloadsDecoder::with_capacity(events.len());
+        for number in *events {
+            decoder.decode(&Copies(*number), 1, &[]).map_err(|error| Violation::new(error.to_string()))?;
+        }
+        let mut commit = on.draft("a", 2, events.len());
+        commit.payloads = decoder.finish().ok_or_else(|| Violation::new("there is an event"))?;
+        storage.refuses(&commit.into()).await?;
+        storage.holds("a", &stored).await?;
+    }
+    Ok(())
+}
+
+/// Codec that reads an event as this number of payloads.
+struct Copies(usize);
+
+impl Codec<Sample> for Copies {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    fn encode(&self, _: &Sample, _: &mut Vec<u8>) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    fn decode(&self, _: u32, _: &[u8]) -> Result<Sample, CodecError> {
+        Ok(Sample::Nothing)
+    }
+
+    fn decode_event(&self, _: u32, _: &[u8], values: &mut Vec<Sample>) -> Result<(), CodecError> {
+        values.resize(values.len() + self.0, Sample::Nothing);
+        Ok(())
+    }
 }
 
 /// A put under a malformed name does not change the streams with a similar name.

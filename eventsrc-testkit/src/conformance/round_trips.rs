@@ -194,7 +194,7 @@ pub(super) async fn events_come_back_in_their_commits<B: Backend>(on: &Trial<B>)
     for (number, length) in [(1, 1), (2, 2), (4, 1), (5, 3)] {
         let mut commit = on.draft("a", number, length);
         commit.time = time;
-        commit.payloads = Vec1::try_from_vec(vec![Sample::Nothing; length]).expect("not empty");
+        commit.payloads = Vec1::try_from_vec(vec![Sample::Nothing; length]).expect("not empty").into();
         commits.push(commit.into());
     }
     storage.round_trips(&commits).await
@@ -278,7 +278,7 @@ async fn payloads<B: Backend>(on: &Trial<B>, payloads: Vec<Sample>) -> RuleResul
     }
     storage.round_trips(&alone).await?;
     let mut together = on.draft("together", 1, 1);
-    together.payloads = Vec1::try_from_vec(payloads).expect("there are payloads");
+    together.payloads = Vec1::try_from_vec(payloads).expect("there are payloads").into();
     storage.round_trips(&[together.into()]).await
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn inside_a_commit<B: SnapshotBackend>() -> Result<SnapshotOf<B
             previous: None,
             time: Timestamp::UNIX_EPOCH,
             metadata: Metadata::new(CommitId(Uuid::from_u128(id))),
-            payloads: Vec1::try_from_vec(vec![Sample::Nothing; events]).expect("not empty"),
+            payloads: Vec1::try_from_vec(vec![Sample::Nothing; events]).expect("not empty").into(),
         };
         drop(storage.put(Arc::new(commit)).await?);
     }

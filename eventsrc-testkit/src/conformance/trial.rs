@@ -81,7 +81,7 @@ impl<B: Backend> Trial<B> {
             previous: None,
             time,
             metadata: Metadata::new(self.ids.commit_id(time)),
-            payloads: Vec1::try_from_vec(payloads).expect("a commit has an event"),
+            payloads: Vec1::try_from_vec(payloads).expect("a commit has an event").into(),
         }
     }
 

@@ -171,7 +171,7 @@ mod tests {
         let metadata = Metadata::new(Randomness::seeded(number).commit_id(Timestamp::UNIX_EPOCH));
         let key = StreamName::new("sample", "a").unwrap();
         let time = Timestamp::UNIX_EPOCH;
-        Arc::new(Commit { key, first: number, previous: None, time, metadata, payloads: vec1![7] })
+        Arc::new(Commit { key, first: number, previous: None, time, metadata, payloads: vec1![7].into() })
     }
 
     /// Clock that records the waits, and does not wait.

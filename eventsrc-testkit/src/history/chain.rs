@@ -53,7 +53,7 @@ mod tests {
             let key: StreamName = "user/1".parse().unwrap();
             let (time, metadata) = (Timestamp::UNIX_EPOCH, Metadata::new(id(*own)));
             let previous = previous.map(id);
-            chain.add("user/1", &Commit { key, first, previous, time, metadata, payloads: vec1![7] })
+            chain.add("user/1", &Commit { key, first, previous, time, metadata, payloads: vec1![7].into() })
         });
         results.find_map(Result::err).map(|violation| violation.kind)
     }

@@ -235,6 +235,13 @@ impl<St: EventStorage<Key = StreamName, Payload = u64>> Caller<St> {
         let events = (self.events + 1..=self.events + length).collect();
         self.events += length;
         let payloads = Vec1::try_from_vec(events).ok()?;
-        Some(Arc::new(Commit { key: key.clone(), first, previous, time, metadata, payloads }))
+        Some(Arc::new(Commit {
+            key: key.clone(),
+            first,
+            previous,
+            time,
+            metadata,
+            payloads: payloads.into(),
+        }))
     }
 }

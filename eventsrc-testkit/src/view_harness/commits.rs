@@ -42,7 +42,7 @@ pub(super) fn commits_of<V: ViewStore>(
             previous: latest.and_then(|head| head.commit_id),
             time,
             metadata: Metadata::new(ids.commit_id(time)),
-            payloads: Vec1::try_from_vec(payloads).unwrap_or_else(|_| panic!("a commit has an event")),
+            payloads: Vec1::try_from_vec(payloads).unwrap_or_else(|_| panic!("a commit has an event")).into(),
             key: key.clone(),
         };
         heads.insert(key, commit.head());

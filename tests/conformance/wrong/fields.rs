@@ -193,7 +193,7 @@ fn texts_and_numbers() -> Vec<Proof> {
             "events_of_a_commit_come_back_in_order",
             "an event that is equal to the one before is left out",
             Defect::Keep(|c| {
-                let mut payloads = c.payloads.clone().into_vec();
+                let mut payloads = c.payloads.to_vec();
                 payloads.dedup();
                 c.payloads = payloads.try_into().expect("one is left");
             }),
@@ -206,7 +206,8 @@ fn texts_and_numbers() -> Vec<Proof> {
                 for commit in commits {
                     match joined.last_mut() {
                         Some(last) if last.time == commit.time => {
-                            Arc::make_mut(last).payloads.extend(commit.payloads.iter().cloned());
+                            let payloads = [&last.payloads[..], &commit.payloads[..]].concat();
+                            Arc::make_mut(last).payloads = payloads.try_into().expect("not empty");
                         }
                         _ => joined.push(commit),
                     }

@@ -184,5 +184,5 @@ fn unreadable(payload: &Sample) -> bool {
 }
 
 fn ends_broken(commit: &C) -> bool {
-    unreadable(commit.payloads.last())
+    unreadable(&commit.payloads[commit.payloads.len() - 1])
 }

@@ -216,6 +216,32 @@ fn places() -> Vec<Proof> {
             taken!(|key| key.category.len() > 15_000 && key.id.len() <= 16_384),
         ),
         (
+            "a_commit_with_an_event_without_a_payload_is_refused",
+            "an event without a payload is stored",
+            Defect::Put(|_, commit| (commit.payloads.len() < commit.len()).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_commit_with_an_event_without_a_payload_is_refused",
+            "only the last event needs a payload",
+            Defect::Put(|_, commit| {
+                let last = commit.payloads.of_event(commit.len() - 1);
+                (commit.payloads.one_each().is_none() && last.len() == 1).then_some(Ok(Put::Stored))
+            }),
+        ),
+        (
+            "a_commit_with_a_split_event_is_refused",
+            "an event of several payloads is stored",
+            Defect::Put(|_, commit| (commit.payloads.len() > commit.len()).then_some(Ok(Put::Stored))),
+        ),
+        (
+            "a_commit_with_a_split_event_is_refused",
+            "the payloads of a commit are counted together",
+            Defect::Put(|_, commit| {
+                let is_split = commit.payloads.one_each().is_none();
+                (is_split && commit.payloads.len() == commit.len()).then_some(Ok(Put::Stored))
+            }),
+        ),
+        (
             "a_time_that_would_not_come_back_is_refused",
             "the last second has microseconds",
             Defect::Put(|_, commit| (commit.time == Timestamp::MAX).then_some(Ok(Put::Stored))),

@@ -167,6 +167,6 @@ fn strange() -> Arc<C> {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(uuid::Uuid::nil())),
-        payloads: vec1![Sample::Nothing],
+        payloads: vec1![Sample::Nothing].into(),
     })
 }

@@ -106,5 +106,12 @@ fn draft(key: &StreamName, first: u64, randomness: &Randomness) -> Commit<Stream
     let part = |place| Part { place, of, text: "x".repeat(length) };
     let mut payloads = Vec1::new(part(0));
     payloads.extend((1..of).map(part));
-    Commit { key: key.clone(), first, previous: None, time, metadata: Metadata::new(id), payloads }
+    Commit {
+        key: key.clone(),
+        first,
+        previous: None,
+        time,
+        metadata: Metadata::new(id),
+        payloads: payloads.into(),
+    }
 }

@@ -170,7 +170,7 @@ impl Filler {
             previous: None,
             time: Timestamp::from_second(1_700_000_000)?,
             metadata: Metadata::new(CommitId(Uuid::from_u128(self.random.next_u64().into()))),
-            payloads: Vec1::try_from_vec(payloads)?,
+            payloads: Vec1::try_from_vec(payloads)?.into(),
         };
         *first += commit.len() as u64;
         Ok(commit)

@@ -35,14 +35,14 @@ fn shown(value: &Shape) -> String {
 /// Text of the value that `stored` decodes to.
 fn read<C: Codec<Shape>>(codec: &C, stored: &EncodedPayloads) -> Result<String, String> {
     EncodedPayloads::decode(codec, stored.version, &stored.bytes, &stored.lengths)
-        .map(|values| shown(values.first()))
+        .map(|values| shown(&values[0]))
         .map_err(|(_, error)| texts(&error))
 }
 
 /// Stores `value`, and also with `unchecked`, the same codec without its check. Returns true if it was accepted.
 fn store<C: Codec<Shape>>(codec: &C, unchecked: &Unchecked<C>, value: Shape) -> Result<bool, String> {
     let values = vec1![value];
-    let original = shown(values.first());
+    let original = shown(&values[0]);
     let error = match EncodedPayloads::encode(codec, &values) {
         Ok(stored) => {
             return match read(codec, &stored) {

@@ -35,7 +35,7 @@ where
     let stored = store(codec, value).unwrap_or_else(|error| panic!("{value:?}: {error}"));
     let decoded = EncodedPayloads::decode(codec, stored.version, &stored.bytes, &stored.lengths).unwrap();
     let tree = |value: &T| Serializer::new().serialize(value).unwrap().into_owned();
-    let found = difference(&tree(decoded.first()), &tree(value));
+    let found = difference(&tree(&decoded[0]), &tree(value));
     assert!(found.is_none(), "{value:?}: {}", found.unwrap());
 }
 

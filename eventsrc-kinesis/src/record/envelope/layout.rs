@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use eventsrc_core::backend::truncate_to_microseconds;
+use eventsrc_core::backend::{PayloadsDecoder, truncate_to_microseconds};
 use eventsrc_core::codec::{Codec, CodecError};
-use eventsrc_core::commit::Vec1;
+use eventsrc_core::commit::Payloads;
 use eventsrc_core::{Commit, CommitId, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -122,7 +122,7 @@ pub(super) fn write(envelope: &WrittenEnvelope<'_>) -> Result<Vec<u8>, StorageEr
 pub(super) fn write_with<E, C: Codec<E>>(
     envelope: &WrittenEnvelope<'_>,
     codec: &C,
-    payloads: &Vec1<E>,
+    payloads: &[E],
 ) -> Result<Vec<u8>, StorageError> {
     let mut bytes = write(envelope)?;
     bytes.pop();
@@ -145,11 +145,7 @@ fn encode<E, C: Codec<E>>(codec: &C, payload: &E, bytes: &mut Vec<u8>) -> Result
 }
 
 /// Appends text payloads as JSON values. Returns false if one of them is not a JSON value.
-fn push_events<E, C: Codec<E>>(
-    codec: &C,
-    payloads: &Vec1<E>,
-    bytes: &mut Vec<u8>,
-) -> Result<bool, StorageError> {
+fn push_events<E, C: Codec<E>>(codec: &C, payloads: &[E], bytes: &mut Vec<u8>) -> Result<bool, StorageError> {
     for (index, payload) in payloads.iter().enumerate() {
         bytes.extend_from_slice(if index == 0 { br#","events":["# } else { b"," });
         let start = bytes.len();
@@ -164,11 +160,7 @@ fn push_events<E, C: Codec<E>>(
     Ok(true)
 }
 
-fn push_texts<E, C: Codec<E>>(
-    codec: &C,
-    payloads: &Vec1<E>,
-    bytes: &mut Vec<u8>,
-) -> Result<(), StorageError> {
+fn push_texts<E, C: Codec<E>>(codec: &C, payloads: &[E], bytes: &mut Vec<u8>) -> Result<(), StorageError> {
     let mut payload_bytes = Vec::new();
     for (index, payload) in payloads.iter().enumerate() {
         bytes.extend_from_slice(if index == 0 { br#","texts":["# } else { b"," });
@@ -180,11 +172,7 @@ fn push_texts<E, C: Codec<E>>(
     Ok(())
 }
 
-fn push_binaries<E, C: Codec<E>>(
-    codec: &C,
-    payloads: &Vec1<E>,
-    bytes: &mut Vec<u8>,
-) -> Result<(), StorageError> {
+fn push_binaries<E, C: Codec<E>>(codec: &C, payloads: &[E], bytes: &mut Vec<u8>) -> Result<(), StorageError> {
     let mut payload_bytes = Vec::new();
     for (index, payload) in payloads.iter().enumerate() {
         bytes.extend_from_slice(if index == 0 { br#","binaries":["# } else { b"," });
@@ -272,22 +260,22 @@ impl ReadEnvelope<'_> {
         StreamName::split(&stream.0).ok_or_else(|| Unreadable::new("the stream of the envelope is malformed"))
     }
 
-    pub(super) fn payloads<E, C: Codec<E>>(&self, codec: &C) -> Result<Vec1<E>, String> {
+    pub(super) fn payloads<E, C: Codec<E>>(&self, codec: &C) -> Result<Payloads<E>, String> {
         let version = self.version;
         match (&self.events, &self.texts, &self.binaries) {
             (Some(events), None, None) if codec.is_text() => {
-                each(version, events, |event| codec.decode(version, event.get().as_bytes()))
+                each(version, events, |event, decoder| decoder.decode(codec, version, event.get().as_bytes()))
             }
             (None, Some(texts), None) if codec.is_text() => {
-                each(version, texts, |text| codec.decode(version, text.0.as_bytes()))
+                each(version, texts, |text, decoder| decoder.decode(codec, version, text.0.as_bytes()))
             }
             (None, None, Some(binaries)) if !codec.is_text() => {
                 let mut bytes = Vec::new();
-                each(version, binaries, |binary| {
+                each(version, binaries, |binary, decoder| {
                     bytes.clear();
                     let read = BASE64_STANDARD.decode_vec(binary.0.as_bytes(), &mut bytes);
                     read.map_err(|error| CodecError::Malformed { version, source: error.into() })?;
-                    codec.decode(version, &bytes)
+                    decoder.decode(codec, version, &bytes)
                 })
             }
             _ => Err("the commit has no payloads of the codec's kind, text or binary".into()),
@@ -298,16 +286,16 @@ impl ReadEnvelope<'_> {
 fn each<T, E>(
     version: u32,
     payloads: &[T],
-    mut decode: impl FnMut(&T) -> Result<E, CodecError>,
-) -> Result<Vec1<E>, String> {
-    let mut decoded = Vec::with_capacity(payloads.len());
+    mut decode: impl FnMut(&T, &mut PayloadsDecoder<E>) -> Result<(), CodecError>,
+) -> Result<Payloads<E>, String> {
+    let mut decoder = PayloadsDecoder::with_capacity(payloads.len());
     for (index, payload) in payloads.iter().enumerate() {
         // The sources of a codec's error may quote the payload.
         let unreadable =
             |error| format!("cannot read payload {index} of the commit, of version {version}: {error}");
-        decoded.push(decode(payload).map_err(unreadable)?);
+        decode(payload, &mut decoder).map_err(unreadable)?;
     }
-    Vec1::try_from_vec(decoded).map_err(|_| "the commit has no payloads".into())
+    decoder.finish().ok_or_else(|| "the commit has no payloads".into())
 }
 
 impl Unreadable {

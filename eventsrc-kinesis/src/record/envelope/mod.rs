@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use eventsrc_core::backend::{common_version, truncate_to_microseconds};
 use eventsrc_core::codec::{Codec, Json};
-use eventsrc_core::commit::{Payload, Vec1};
+use eventsrc_core::commit::{Payload, Payloads, Vec1};
 use eventsrc_core::feed::Change;
 use eventsrc_core::stream::Zone;
 use eventsrc_core::{Commit, ErrorKind, Sequence, StorageError, StreamKey, StreamName};
@@ -125,10 +125,13 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
             )));
         }
         let stream = name(&commit.key)?;
-        let version = common_version(&*self.codec, &commit.payloads)
-            .map_err(|(_, error)| about(layout::unencodable(error)))?;
+        let payloads = commit.payloads.one_each().ok_or_else(|| {
+            about(layout::unencodable("an upcaster dropped or split an event of the commit"))
+        })?;
+        let version =
+            common_version(&*self.codec, payloads).map_err(|(_, error)| about(layout::unencodable(error)))?;
         let envelope = WrittenEnvelope::commit(&stream, commit, version);
-        layout::write_with(&envelope, &*self.codec, &commit.payloads).map_err(about)
+        layout::write_with(&envelope, &*self.codec, payloads).map_err(about)
     }
 
     fn decode_one(&self, partition_key: &str, data: &[u8], decoded: &mut Decoded<K, S, E>) {
@@ -158,7 +161,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         envelope.check_is_commit().ok()?;
         let (category, id) = envelope.stream().ok()?;
         let Some(key) = K::from_parts(category, id) else { return Some(None) };
-        let payloads = Some(events).filter(|_| envelope.version == 1).and_then(array)?;
+        let payloads = Some(events).filter(|_| envelope.version == 1).and_then(array)?.into();
         let commit = self.commit(key, &mut envelope, payloads).ok()?;
         Some(Some(Change::Commit(Arc::new(commit))))
     }
@@ -187,7 +190,7 @@ impl<K: StreamKey, S: Sequence, E, C: Codec<E>> Envelope<K, S, E, C> {
         &self,
         key: K,
         envelope: &mut ReadEnvelope<'_>,
-        payloads: Vec1<E>,
+        payloads: Payloads<E>,
     ) -> Result<Commit<K, S, E>, String> {
         let missing = |name| format!("the commit has no {name}");
         let (number, zone) = (envelope.number.ok_or_else(|| missing("number"))?, envelope.zone);

@@ -85,7 +85,7 @@ fn sample() -> Commit<User, ZonedSequence, Fact> {
         previous: None,
         time: Timestamp::from_microsecond(1_767_225_600_000_001).unwrap(),
         metadata: Metadata { actor: Some("Grace".into()), ..Metadata::new(id) },
-        payloads: vec1![Fact::Named("Ada".into()), Fact::Moved("London".into())],
+        payloads: vec1![Fact::Named("Ada".into()), Fact::Moved("London".into())].into(),
     }
 }
 
@@ -148,7 +148,7 @@ fn default_values_are_omitted() {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::nil())),
-        payloads: vec1!["a".to_owned()],
+        payloads: vec1!["a".to_owned()].into(),
     };
     let written = Envelope::<User, u64, String>::new().encode(&Change::Commit(Arc::new(commit))).unwrap();
     let expected = concat!(
@@ -250,7 +250,7 @@ fn payloads_of_another_kind_of_codec_are_an_anomaly() {
         previous: None,
         time: Timestamp::UNIX_EPOCH,
         metadata: Metadata::new(CommitId(Uuid::nil())),
-        payloads: vec1!["a".to_owned(), String::new()],
+        payloads: vec1!["a".to_owned(), String::new()].into(),
     };
     let change = Change::Commit(Arc::new(commit.clone()));
     let (texts, binaries) = (text.encode(&change).unwrap(), binary.encode(&change).unwrap());
@@ -433,7 +433,7 @@ proptest! {
             previous: previous.map(|id| CommitId(Uuid::from_u128(id))),
             time: Timestamp::from_microsecond(time).unwrap(),
             metadata,
-            payloads,
+            payloads: payloads.into(),
         };
         assert_round_trip(Json, &commit)?;
         let data = Envelope::new().encode(&Change::Commit(Arc::new(commit.clone()))).unwrap();

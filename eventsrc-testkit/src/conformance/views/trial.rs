@@ -76,7 +76,9 @@ impl<B: ViewBackend> ViewTrial<B> {
             previous: None,
             time,
             metadata: Metadata::new(self.ids.commit_id(time)),
-            payloads: Vec1::try_from_vec(payloads.into_iter().collect()).expect("a commit has an event"),
+            payloads: Vec1::try_from_vec(payloads.into_iter().collect())
+                .expect("a commit has an event")
+                .into(),
         })
     }
 

@@ -3,7 +3,6 @@ use std::collections::HashMap;
 use aws_sdk_dynamodbstreams::primitives::Blob;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record as Streamed, StreamRecord};
 use eventsrc_core::Timestamp;
-use eventsrc_core::commit::vec1;
 use proptest::prelude::*;
 
 use super::*;
@@ -87,7 +86,7 @@ fn assert_commit(decoded: &Decoded<User, u64, String>) {
         panic!("{decoded:?}")
     };
     assert_eq!((&commit.key, commit.first), (&User("1".into()), 7));
-    assert_eq!(commit.payloads, vec1!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(commit.payloads[..], ["a".to_owned(), "b".to_owned()]);
     assert_eq!(commit.time, Timestamp::from_microsecond(1_767_225_600_000_001).unwrap());
 }
 
