@@ -130,7 +130,12 @@ async fn written_before() -> (TempDir, Database) {
     ] {
         let operation: Operation<Old, PreconditionFailed> =
             Operation::new(move |_| Decision::Save(payloads.clone()));
-        saves.save(&stream.parse().unwrap(), operation).await.unwrap();
+        saves
+            .save(&stream.parse().unwrap(), operation)
+            .await
+            .unwrap()
+            .saved()
+            .expect("no other writer is active");
     }
     (folder, database)
 }
