@@ -8,6 +8,7 @@ mod misbehaving_views;
 mod missing_tables;
 mod opening;
 mod reading;
+mod retry_at_start;
 
 mod round_trips;
 mod stored;

@@ -7,6 +7,7 @@ mod missing_tables;
 mod opening;
 mod processes;
 mod reading;
+mod retry_at_start;
 mod rolling;
 mod shared_transactions;
 mod splitting;

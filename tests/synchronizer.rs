@@ -6,5 +6,6 @@ mod failing_view_store;
 mod ordering;
 mod quarantine;
 mod rebuilds;
+mod retry_at_start;
 mod set_up;
 mod sweeps;

@@ -27,7 +27,7 @@ use crate::view::{QuarantinedCommit, ViewStore};
 ///
 /// The version is built in addition to the serving version, which stays untouched: nothing is deleted, and readers see
 /// no change. A rebuild that was killed continues when it is run again, because the positions of the view show what is
-/// applied. Commits that are stored during the rebuild may be applied or not. A [`Synchronizer`] of the same view then
+/// applied. Streams that are in quarantine are tried again. Commits that are stored during the rebuild may be applied or not. A [`Synchronizer`] of the same view then
 /// catches up and [takes over](Synchronizer::take_over).
 ///
 /// With [`up_to_time`](Rebuild::up_to_time) or [`up_to_token`](Rebuild::up_to_token) the view is built in an earlier
@@ -157,7 +157,11 @@ where
         &self,
         mut progress: impl FnMut(RebuildProgress),
     ) -> Result<RebuildReport<V::Sequence>, RebuildError> {
-        let settings = SynchronizerSettings { sweep_every: None, ..self.settings.synchronizer.clone() };
+        let settings = SynchronizerSettings {
+            sweep_every: None,
+            retry_quarantined_at_start: false,
+            ..self.settings.synchronizer.clone()
+        };
         let environment = self.environment.clone();
         let clock = Arc::clone(&environment.clock);
         let total = self.count().await?;
@@ -168,7 +172,13 @@ where
         let scan = ScanFeed::new(self.storage.clone(), segments, segments as usize);
         let definition = self.view.definition().clone();
         let feed = CutoffFeed::new(scan, definition, self.cutoff.clone(), Arc::clone(&read));
-        let mut following = Box::pin(synchronizer.follow(feed));
+        let mut following = Box::pin(async {
+            // Of an interrupted run, whose code may have been corrected since. The scan delivers their commits.
+            if self.settings.synchronizer.retry_quarantined_at_start {
+                synchronizer.release_all().await;
+            }
+            synchronizer.follow(feed).await
+        });
         let mut report = |last_error: Option<Arc<StorageError>>| {
             let now = RebuildProgress { read: read.load(Ordering::Relaxed), total, last_error };
             let last_error = now.last_error.as_deref().map(|error| describe(error));

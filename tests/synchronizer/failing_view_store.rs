@@ -19,16 +19,28 @@ pub(super) struct Failing {
     lost: AtomicUsize,
     /// Number of calls that failed.
     asked: AtomicUsize,
+    /// Number of releases from quarantine.
+    released: AtomicUsize,
+    /// Number of further releases that are undone at once, as by another process that cannot apply the commit.
+    undone: AtomicUsize,
 }
 
 const WELL: u8 = 0;
 const DOWN: u8 = 1;
 const APPLYING_FAILS: u8 = 2;
 const REPLIES_ARE_LOST: u8 = 3;
+const RELEASES_ARE_LOST: u8 = 4;
 
 impl Failing {
     pub(super) fn new(view: View) -> Self {
-        Self { view, mode: AtomicU8::new(WELL), lost: AtomicUsize::new(0), asked: AtomicUsize::new(0) }
+        Self {
+            view,
+            mode: AtomicU8::new(WELL),
+            lost: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+            released: AtomicUsize::new(0),
+            undone: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn fail(&self, fail: bool) {
@@ -37,6 +49,25 @@ impl Failing {
 
     pub(super) fn fail_applying_only(&self) {
         self.mode.store(APPLYING_FAILS, Ordering::SeqCst);
+    }
+
+    /// Lets releases happen and be reported as failed.
+    pub(super) fn lose_replies_of_releases(&self) {
+        self.mode.store(RELEASES_ARE_LOST, Ordering::SeqCst);
+    }
+
+    pub(super) fn undo_releases(&self, count: usize) {
+        self.undone.store(count, Ordering::SeqCst);
+    }
+
+    /// Number of calls that failed.
+    pub(super) fn failed_calls(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Number of streams that were released from quarantine.
+    pub(super) fn releases(&self) -> usize {
+        self.released.load(Ordering::SeqCst)
     }
 
     fn check(&self, modes: &[u8]) -> Result<(), StorageError> {
@@ -77,6 +108,7 @@ impl ViewStore for Failing {
         after: Option<&StreamName>,
         limit: usize,
     ) -> Result<Vec<(StreamName, u64)>, StorageError> {
+        self.check(&[DOWN])?;
         self.view.positions(after, limit).await
     }
 
@@ -91,7 +123,18 @@ impl ViewStore for Failing {
     }
 
     async fn release(&self, stream: &StreamName) -> Result<bool, StorageError> {
-        self.view.release(stream).await
+        self.check(&[DOWN])?;
+        let entry = self.view.quarantined().await?.into_iter().find(|entry| entry.stream == *stream);
+        let released = self.view.release(stream).await?;
+        let undo = |left: usize| left.checked_sub(1);
+        if let Some(entry) = entry
+            && self.undone.fetch_update(Ordering::SeqCst, Ordering::SeqCst, undo).is_ok()
+        {
+            self.view.quarantine(&entry).await?;
+        }
+        self.released.fetch_add(usize::from(released), Ordering::SeqCst);
+        self.check(&[RELEASES_ARE_LOST])?;
+        Ok(released)
     }
 
     async fn skip(&self, skip: &SkippedCommits<u64>) -> Result<bool, StorageError> {

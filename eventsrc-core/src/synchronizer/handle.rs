@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::retry_at_start;
 use super::router::{QUEUED_REQUESTS, Router};
 use super::settings::{Environment, SynchronizerSettings};
 use super::shared::Shared;
@@ -31,7 +32,8 @@ use crate::view::ViewStore;
 /// - Streams are independent. They are distributed over several workers, each of which applies the commits that wait in
 ///   one batch.
 /// - A transient failure is retried without limit, with exponential backoff and jitter. A commit that the view cannot
-///   apply puts its stream in quarantine, and the other streams continue.
+///   apply puts its stream in quarantine, and the other streams continue. Each start of a synchronizer tries the streams
+///   that are in quarantine once more, because the view's code may have been corrected.
 /// - A sweep periodically compares the heads of all streams with positions, because a feed that lost the last commits
 ///   of a stream leaves no gap.
 ///
@@ -80,7 +82,10 @@ pub struct Synchronizer<V: ViewStore>(pub(super) Arc<Handle<V>>);
 pub(super) struct Handle<V: ViewStore> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) router: Router<V>,
-    /// Tasks of the workers and of the sweeper; empty once the synchronizer is stopped.
+    /// Value that becomes true if the retry of quarantined streams at the start meets a failing database. The sender is
+    /// gone once the retry has finished.
+    pub(super) retry_at_start: watch::Receiver<bool>,
+    /// Tasks of the workers, of the sweeper and of the retry at the start; empty once the synchronizer is stopped.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -115,7 +120,9 @@ impl<V: ViewStore> Synchronizer<V> {
         let router = Router { workers, sweeps };
         let mut tasks: Vec<_> = queues.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
         tasks.push(tokio::spawn(sweeper::run(Arc::clone(&shared), router.clone(), requested_sweeps)));
-        Self(Arc::new(Handle { shared, router, tasks: Mutex::new(tasks) }))
+        let (failing, retry_at_start) = watch::channel(false);
+        tasks.push(tokio::spawn(retry_at_start::run(Arc::clone(&shared), router.clone(), failing)));
+        Self(Arc::new(Handle { shared, router, retry_at_start, tasks: Mutex::new(tasks) }))
     }
 
     /// Returns the view store.

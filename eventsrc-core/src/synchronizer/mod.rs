@@ -11,6 +11,7 @@ mod inbox;
 mod pending_ack;
 mod reorder_buffer;
 mod repair;
+mod retry_at_start;
 mod router;
 mod settings;
 mod shared;

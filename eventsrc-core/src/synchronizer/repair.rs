@@ -29,8 +29,24 @@ impl<V: ViewStore> Synchronizer<V> {
     ///
     /// [`RepairError`] if the stream is not in quarantine or the view's database fails.
     pub async fn retry(&self, stream: &StreamName) -> Result<(), RepairError> {
-        if !self.view().release(stream).await? {
-            return Err(RepairError::NotQuarantined(stream.clone()));
+        self.tried_again().await;
+        self.release(stream).await
+    }
+
+    /// Ends the quarantine of `stream`, and makes its worker try the commit.
+    async fn release(&self, stream: &StreamName) -> Result<(), RepairError> {
+        self.0.shared.mark_retried(stream);
+        match self.view().release(stream).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.0.shared.unmark_retried(stream);
+                return Err(RepairError::NotQuarantined(stream.clone()));
+            }
+            Err(error) => {
+                // The quarantine may have ended, and then nothing else reads the stream.
+                self.request_read(stream).await;
+                return Err(error.into());
+            }
         }
         let view = self.view().definition();
         tracing::info!(%view, %stream, "released a stream from quarantine; retrying its commit");
@@ -42,7 +58,9 @@ impl<V: ViewStore> Synchronizer<V> {
     /// deployment of corrected code. Returns the number of streams. `|_| true` means all streams, and
     /// `|entry| entry.error.contains("…")` all with this error.
     ///
-    /// A commit that the view still cannot apply puts its stream in quarantine again.
+    /// A commit that the view still cannot apply puts its stream in quarantine again, and does not count for the circuit
+    /// breaker. The start of a synchronizer [does this](crate::synchronizer::SynchronizerSettings) for all streams by
+    /// default.
     ///
     /// # Errors
     ///
@@ -52,9 +70,10 @@ impl<V: ViewStore> Synchronizer<V> {
         &self,
         is_meant: impl Fn(&QuarantinedCommit<V::Sequence>) -> bool,
     ) -> Result<usize, StorageError> {
+        self.tried_again().await;
         let mut released = 0;
         for entry in self.view().quarantined().await?.iter().filter(|entry| is_meant(entry)) {
-            match self.retry(&entry.stream).await {
+            match self.release(&entry.stream).await {
                 Ok(()) => released += 1,
                 // Another process was first.
                 Err(RepairError::NotQuarantined(_)) => {}
@@ -78,6 +97,7 @@ impl<V: ViewStore> Synchronizer<V> {
         stream: &StreamName,
         reason: &str,
     ) -> Result<SkippedCommits<V::Sequence>, RepairError> {
+        self.tried_again().await;
         let quarantined = self.view().quarantined().await?;
         let entry = quarantined.into_iter().find(|entry| entry.stream == *stream);
         let entry = entry.ok_or_else(|| RepairError::NotQuarantined(stream.clone()))?;

@@ -31,6 +31,9 @@ pub struct SynchronizerSettings {
     pub retry: BackoffSettings,
     /// Condition under which the view stops because too many streams go into quarantine.
     pub breaker: CircuitBreaker,
+    /// True if the streams that are in quarantine at the start are released and tried once again, in the background. Those
+    /// that fail go back into quarantine. Default: true.
+    pub retry_quarantined_at_start: bool,
     /// Number of positions to cache, which saves reading them from the view's database. Default: 100,000.
     pub remembered_positions: usize,
 }
@@ -45,6 +48,7 @@ impl Default for SynchronizerSettings {
             sweep_every: Some(Duration::from_secs(60)),
             retry: BackoffSettings::default(),
             breaker: CircuitBreaker::default(),
+            retry_quarantined_at_start: true,
             remembered_positions: 100_000,
         }
     }

@@ -1,7 +1,8 @@
 //! State shared by the workers of a synchronizer.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +31,11 @@ pub(super) struct Shared<V: ViewStore> {
     /// Recent outcomes of streams; see [`Shared::record_outcome`].
     recently_advanced: AtomicUsize,
     recently_quarantined: AtomicUsize,
+    /// Streams that were released from quarantine and not tried since. If they fail again, it says nothing new about the
+    /// view's code, and the circuit breaker does not count them.
+    retried: Mutex<HashSet<StreamName>>,
+    /// Streams that went into quarantine before the retry at the start read which streams are in quarantine.
+    just_quarantined: Mutex<Option<HashSet<StreamName>>>,
     events: AtomicU64,
     batches: AtomicU64,
     repeated: AtomicU64,
@@ -58,6 +64,8 @@ impl<V: ViewStore> Shared<V> {
             broken: OnceLock::new(),
             recently_advanced: AtomicUsize::new(0),
             recently_quarantined: AtomicUsize::new(0),
+            retried: Mutex::default(),
+            just_quarantined: Mutex::new(Some(HashSet::new())),
             events: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
@@ -80,6 +88,33 @@ impl<V: ViewStore> Shared<V> {
 
     pub(super) fn forget_position(&self, stream: &StreamName) {
         self.positions.remove(stream);
+    }
+
+    /// Records that a stream is released from quarantine and tried again.
+    pub(super) fn mark_retried(&self, stream: &StreamName) {
+        self.retried_streams().insert(stream.clone());
+    }
+
+    pub(super) fn unmark_retried(&self, stream: &StreamName) {
+        self.retried_streams().remove(stream);
+    }
+
+    /// True if a stream was released from quarantine, and this synchronizer has not tried it since.
+    pub(super) fn is_retried(&self, stream: &StreamName) -> bool {
+        self.retried_streams().contains(stream)
+    }
+
+    /// Returns the streams that this synchronizer has put in quarantine since its start, and forgets them.
+    pub(super) fn take_just_quarantined(&self) -> HashSet<StreamName> {
+        self.just_quarantined().take().unwrap_or_default()
+    }
+
+    fn just_quarantined(&self) -> MutexGuard<'_, Option<HashSet<StreamName>>> {
+        self.just_quarantined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retried_streams(&self) -> MutexGuard<'_, HashSet<StreamName>> {
+        self.retried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stop(&self) {
@@ -116,6 +151,12 @@ impl<V: ViewStore> Shared<V> {
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.metrics.record_batch(events, took);
         self.record_outcome(&self.recently_advanced, streams);
+        let mut retried = self.retried_streams();
+        if !retried.is_empty() {
+            for change in batch.position_changes() {
+                retried.remove(&change.stream);
+            }
+        }
     }
 
     pub(super) fn record_repeated(&self, commits: usize) {
@@ -125,7 +166,8 @@ impl<V: ViewStore> Shared<V> {
         }
     }
 
-    /// Puts a stream in quarantine, and stops the synchronizer if the circuit breaker trips.
+    /// Puts a stream in quarantine, and stops the synchronizer if the circuit breaker trips. A stream that was in quarantine
+    /// before does not count.
     pub(super) async fn quarantine(
         &self,
         stream: &StreamName,
@@ -138,11 +180,16 @@ impl<V: ViewStore> Shared<V> {
             view = %self.view.definition(), %stream, %sequence, error,
             "the view cannot apply a commit; putting its stream in quarantine"
         );
+        if let Some(just_quarantined) = self.just_quarantined().as_mut() {
+            just_quarantined.insert(stream.clone());
+        }
         let entry = QuarantinedCommit { stream: stream.clone(), position, sequence, error, time };
         self.view.quarantine(&entry).await?;
         self.metrics.quarantines.increment(1);
-        self.record_outcome(&self.recently_quarantined, 1);
-        self.check_breaker();
+        if !self.retried_streams().remove(stream) {
+            self.record_outcome(&self.recently_quarantined, 1);
+            self.check_breaker();
+        }
         Ok(())
     }
 

@@ -11,12 +11,13 @@ use crate::view::ViewStore;
 
 impl<V: ViewStore> Synchronizer<V> {
     /// Compares the heads of all streams with the view's positions, and waits until the streams that were behind have
-    /// caught up or are in quarantine.
+    /// caught up or are in quarantine. Streams that were in quarantine at the start were tried again by then.
     ///
     /// # Errors
     ///
     /// Errors of the storage and of the view's database; `Unavailable` if the synchronizer has stopped.
     pub async fn sweep(&self) -> Result<SweepReport, StorageError> {
+        self.tried_again().await;
         let (in_flight, mut all_done) = mpsc::channel(1);
         let (acknowledge, acknowledged) = tokio::sync::oneshot::channel();
         let acknowledgement = Acknowledgement::new(move || {

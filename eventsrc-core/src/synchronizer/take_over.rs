@@ -62,6 +62,7 @@ impl<V: VersionedStore> Synchronizer<V> {
     ///
     /// [`TakeOverError`].
     pub async fn take_over(&self) -> Result<(), TakeOverError> {
+        // Each sweep begins after the retry of the streams that were in quarantine at the start.
         for _ in 0..MAX_SWEEPS {
             if self.sweep().await?.behind == 0 {
                 break;

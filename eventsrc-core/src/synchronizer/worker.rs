@@ -450,7 +450,7 @@ fn run_of<V: ViewStore>(
 const MAX_STALLED_SHOWN: usize = 100;
 
 /// Minimum wait before a retry, because full jitter may draw zero.
-const MIN_WAIT: Duration = Duration::from_millis(1);
+pub(super) const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// Remaining capacity of a batch.
 struct BatchBudget {

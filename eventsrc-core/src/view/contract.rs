@@ -215,7 +215,8 @@ impl<S> Default for StreamPosition<S> {
     }
 }
 
-/// A commit that a view cannot apply. Its stream stops there until an operator retries or skips the commit.
+/// A commit that a view cannot apply. Its stream stops there until the commit is retried, by an operator or the next start of
+/// a synchronizer, or skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedCommit<S> {
     /// Name of the stream.

@@ -151,6 +151,8 @@ impl<'s, V: ViewStore> Run<'s, V> {
                 first_wait: Duration::from_millis(1),
                 longest_wait: Duration::from_millis(2),
             },
+            // A stream that goes into quarantine is a finding, which a restart must not hide.
+            retry_quarantined_at_start: false,
             breaker: CircuitBreaker { share: 2.0, ..CircuitBreaker::default() },
             ..SynchronizerSettings::default()
         };

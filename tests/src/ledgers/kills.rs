@@ -132,7 +132,11 @@ pub(super) async fn settled<V: Ledger>(
     seed: u64,
     kills: u64,
 ) -> Result<Vec<String>> {
-    let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
+    let settings = SynchronizerSettings {
+        sweep_every: None,
+        retry_quarantined_at_start: false,
+        ..SynchronizerSettings::default()
+    };
     let synchronizer = Synchronizer::start(storage.clone(), view.clone(), settings);
     synchronizer.sweep().await?;
     synchronizer.stop().await;

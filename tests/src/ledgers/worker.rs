@@ -132,8 +132,14 @@ async fn run<V: Ledger>(storage: Events, view: V, job: Job, seed: u64) -> Result
         let rebuilt = Rebuild::new(storage, view).with(settings).run(|_| {}).await?;
         return say(&format!("applied {}", rebuilt.applied_events));
     }
-    let settings =
-        SynchronizerSettings { workers: 2, events_per_batch: 10, sweep_every: None, ..Default::default() };
+    let settings = SynchronizerSettings {
+        workers: 2,
+        events_per_batch: 10,
+        sweep_every: None,
+        // A stream that goes into quarantine is a finding, which a restart must not hide.
+        retry_quarantined_at_start: false,
+        ..Default::default()
+    };
     let synchronizer = Synchronizer::start(storage.clone(), view, settings);
     let mut random = StdRng::seed_from_u64(seed);
     say("ready 0")?;

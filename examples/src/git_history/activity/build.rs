@@ -8,7 +8,7 @@ use eventsrc_core::rebuild::{Rebuild, RebuildProgress, RebuildReport, RebuildSet
 use eventsrc_core::view::{QuarantinedCommit, VersionedStore, ViewDigest};
 use eventsrc_sqlite::{Database, SqliteView};
 
-use super::versions::{Versions, or_last_error, release_all};
+use super::versions::{Versions, or_last_error};
 use super::view::{Activity, ActivityView};
 use crate::git_history::archive::Archive;
 
@@ -68,7 +68,6 @@ impl Versions {
             version => Some(self.version(version).await),
         };
         let new = self.version(serving + 1).await?;
-        release_all(&new).await?;
         let rebuild = Rebuild::new(self.archive.files.clone(), new.clone()).with(settings());
         let RebuildReport { applied_events: events, quarantined, .. } = rebuild.run(progress).await?;
         let comparison = match old {
@@ -127,7 +126,6 @@ pub async fn as_of(
     let unusable = || format!("cannot use {}", path.display());
     let database = Database::open(&path).await.with_context(unusable)?;
     let view = SqliteView::open(&database, Activity { version: 1 }).await.with_context(unusable)?;
-    release_all(&view).await?;
     let rebuild = Rebuild::new(archive.files.clone(), view.clone()).with(settings());
     let report = rebuild.up_to_token(archive.token(upto).await?).run(progress).await?;
     if let Some(QuarantinedCommit { stream, sequence, error, .. }) = report.quarantined.first() {

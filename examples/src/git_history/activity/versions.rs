@@ -118,9 +118,8 @@ impl Versions {
         Ok(old)
     }
 
-    /// Lets `view` count everything that is imported.
+    /// Lets `view` count everything that is imported. Streams that are in quarantine are tried again.
     pub(super) async fn catch_up(&self, view: &ActivityView) -> Result<()> {
-        release_all(view).await?;
         let synchronizer = self.synchronizer(view);
         or_last_error(&synchronizer, synchronizer.sweep()).await??;
         synchronizer.stop().await;
@@ -132,14 +131,6 @@ impl Versions {
         let settings = SynchronizerSettings { sweep_every: None, ..SynchronizerSettings::default() };
         Synchronizer::start(self.archive.files.clone(), view.clone(), settings)
     }
-}
-
-/// Releases all streams of `view` from quarantine, so that they are tried again.
-pub(super) async fn release_all(view: &ActivityView) -> Result<()> {
-    for entry in view.quarantined().await? {
-        view.release(&entry.stream).await?;
-    }
-    Ok(())
 }
 
 /// Returns the result of `work`, or the last error of the synchronizer if it has one before that.
