@@ -16,6 +16,7 @@ pub mod storage;
 pub mod stream;
 pub mod synchronizer;
 pub mod token;
+pub mod verify;
 pub mod view;
 
 pub use clock::Timestamp;

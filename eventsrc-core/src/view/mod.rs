@@ -7,6 +7,7 @@ mod batch;
 pub(crate) mod contract;
 mod definition;
 mod memory;
+mod scan_rows;
 
 pub use batch::{Batch, CommitRun, PositionChange};
 pub use contract::{
@@ -15,3 +16,4 @@ pub use contract::{
 };
 pub use definition::{InvalidViewName, ViewDefinition};
 pub use memory::MemoryView;
+pub use scan_rows::{Positions, RowVisitor, ScanRows, StreamColumn, ViewRow};

@@ -1,7 +1,7 @@
 //! The contract of a view in Postgres.
 
 use eventsrc_core::ViewDefinition;
-use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::view::{Batch, StreamColumn, ViewError};
 use tokio_postgres::Error;
 
 use super::transaction::Transaction;
@@ -82,6 +82,13 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     /// Public names of the tables: each 1 to 40 lower-case letters, digits and `_`, beginning with a letter and not ending
     /// in `_v` and digits.
     fn tables(&self) -> &[&str];
+
+    /// Column of the table with the public name `table` that says to which stream a row belongs; none by default. With it,
+    /// [`verify`](eventsrc_core::verify::verify) names the streams of the rows that differ.
+    fn stream_column(&self, table: &str) -> Option<StreamColumn> {
+        let _ = table;
+        None
+    }
 
     /// Creates the table `NAME_vVERSION` for each public name, and what belongs to these tables, such as indexes.
     ///

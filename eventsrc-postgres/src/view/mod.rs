@@ -10,6 +10,7 @@ pub(crate) mod layout;
 mod open_transaction;
 mod reading;
 mod rows;
+mod scan_rows;
 mod skipping;
 mod store;
 mod table_names;

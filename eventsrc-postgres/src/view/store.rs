@@ -21,7 +21,7 @@ use crate::postgres::Postgres;
 ///
 /// Any number of clones and processes may apply batches to the same view. A batch takes two round trips, in addition to
 /// those that the view's code waits for.
-pub struct PostgresView<K, S, E, V>(Arc<ViewInner<K, S, E, V>>);
+pub struct PostgresView<K, S, E, V>(pub(super) Arc<ViewInner<K, S, E, V>>);
 
 impl<K, S, E, V> PostgresView<K, S, E, V>
 where

@@ -11,7 +11,7 @@ pub(crate) use positions::{
     positions, quarantine, quarantined, record_skip, release, skipped,
 };
 pub(crate) use tables::{
-    drop_tables, object_type, publication, publish, unpublish, versioned_table, visit_rows,
+    columns, drop_tables, object_type, publication, publish, unpublish, versioned_table, visit_rows,
 };
 pub(crate) use versions::{
     VersionRow, create_version, other_owner, remove_version, serve, serving, version, versions,

@@ -1,7 +1,7 @@
 //! The trait that the code of a view implements.
 
 use eventsrc_core::ViewDefinition;
-use eventsrc_core::view::{Batch, ViewError};
+use eventsrc_core::view::{Batch, StreamColumn, ViewError};
 use rusqlite::Connection;
 
 /// The code of a view: the tables of a read model, and the SQL that writes them from events.
@@ -59,6 +59,13 @@ pub trait View<K, S, E>: Send + Sync + 'static {
     /// Public names of the view's tables. A name has 1 to 40 lower-case letters, digits and `_`, begins with a letter, and
     /// does not end in `_v` and digits.
     fn tables(&self) -> &[&str];
+
+    /// Column of the table with the public name `table` that says to which stream a row belongs; none by default. With it,
+    /// [`verify`](eventsrc_core::verify::verify) names the streams of the rows that differ.
+    fn stream_column(&self, table: &str) -> Option<StreamColumn> {
+        let _ = table;
+        None
+    }
 
     /// Creates the table `NAME_vVERSION` for each public name, and its indexes and triggers.
     ///

@@ -5,6 +5,7 @@ mod digest;
 pub(crate) mod inline;
 mod inner;
 mod rows;
+mod scan_rows;
 mod store;
 mod take_over;
 mod versions;

@@ -30,8 +30,8 @@ use crate::work::WorkOutcome;
 /// to the file. On a tokio runtime the catch-up runs as a task of its own, for as long as the caller keeps the future of
 /// the take-over.
 pub struct SqliteView<K, S, E, V> {
-    database: Database,
-    inner: Arc<ViewInner<K, S, E, V>>,
+    pub(super) database: Database,
+    pub(super) inner: Arc<ViewInner<K, S, E, V>>,
 }
 
 impl<K, S, E, V> SqliteView<K, S, E, V>

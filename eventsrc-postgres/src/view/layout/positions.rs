@@ -60,6 +60,11 @@ impl Positions {
         rows.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)
     }
 
+    /// The statement of [`after`](Positions::after), with its parameters.
+    pub(super) fn after_statement(&self) -> &str {
+        &self.after
+    }
+
     /// Prepares the statement of [`serving_positions`].
     pub(in crate::view) async fn prepare_serving(
         &self,

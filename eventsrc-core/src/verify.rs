@@ -1,0 +1,171 @@
+//! Verification of a view: finding rows that were changed, deleted or added by hand.
+//!
+//! The rows are a function of the events. [`verify`] folds the events of the view's positions once more, with the view's
+//! own code and into a version of its own, and compares the rows of both.
+
+mod differences;
+mod fold;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use differences::{Digests, Expected, Extra, Found};
+use fold::Fold;
+
+use crate::storage::{ErrorKind, EventStorage, StorageError};
+use crate::stream::StreamName;
+use crate::view::{ScanRows, ViewDefinition, ViewError};
+
+/// Result of [`verify`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "differences are reported by this value, not by an error"]
+pub enum Verification {
+    /// The rows are those that the events say.
+    Equal {
+        /// Number of rows.
+        rows: u64,
+    },
+    /// The rows differ in these tables.
+    Different(Vec<TableDifference>),
+}
+
+/// Rows of one table in which a view differs from its events. A row with a changed value is two of them: the one that is
+/// missing, and the one that is there instead.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TableDifference {
+    /// Public name of the table.
+    pub table: String,
+    /// Number of rows that the events say and the view does not have.
+    pub missing: u64,
+    /// Number of rows that the view has and the events do not say.
+    pub extra: u64,
+    /// Some of the missing rows, at most [`MAX_EXAMPLES`].
+    pub missing_rows: Vec<String>,
+    /// Some of the extra rows, at most [`MAX_EXAMPLES`]. A row that was changed again meanwhile is left out.
+    pub extra_rows: Vec<String>,
+    /// Streams to which missing and extra rows belong, at most 1,000, if the view's code declares a
+    /// [`StreamColumn`](crate::view::StreamColumn) of the table.
+    pub streams: BTreeSet<StreamName>,
+}
+
+/// Maximum number of missing and of extra rows of one table that a [`TableDifference`] names.
+pub const MAX_EXAMPLES: usize = 100;
+
+/// Error of [`verify`]. Nothing is known about the rows; the verification can be run again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The view's code rejects a commit that the view has applied.
+    #[error("cannot verify {view}: its code rejects a commit of {stream} that the view has applied")]
+    Rejected {
+        /// Name and version of the view.
+        view: ViewDefinition,
+        /// Stream of the commit.
+        stream: StreamName,
+        /// Error of the view's code.
+        source: ViewError,
+    },
+    /// The event storage or the view's database failed, or the scratch version cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Compares the rows of `view` with those that its code makes of the events now, and names the rows that differ.
+///
+/// `open_scratch` opens another version of the view with the same code. Its number must belong to this purpose alone: the
+/// version is emptied first, and removed at the end. An interrupted verification leaves it behind, and the next one removes
+/// it.
+///
+/// The view may be kept up to date meanwhile, by any process. It is compared as it was in one snapshot, with exactly the
+/// commits of its positions in that snapshot: a stream in quarantine up to where it stands, and without the commits that
+/// were skipped. Rows that are no function of the events alone, such as those with generated ids, differ.
+///
+/// ```no_run
+/// # use eventsrc_core::verify::{Verification, verify};
+/// # async fn nightly<St, V, F>(storage: St, view: V, open: impl Fn(u32) -> F) -> Result<(), Box<dyn std::error::Error>>
+/// # where
+/// #     St: eventsrc_core::EventStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
+/// #     V: eventsrc_core::view::ScanRows,
+/// #     F: Future<Output = Result<V, eventsrc_core::StorageError>>,
+/// # {
+/// match verify(&storage, &view, || open(1_000_000)).await? {
+///     Verification::Equal { rows } => println!("{rows} rows are as the events say"),
+///     Verification::Different(tables) => tables.iter().for_each(|table| println!("{table}")),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`VerifyError`]. `ErrorKind::Invalid` if the scratch version is the verified version, the serving version or one of
+/// another view.
+pub async fn verify<St, V, F>(
+    storage: &St,
+    view: &V,
+    open_scratch: impl Fn() -> F,
+) -> Result<Verification, VerifyError>
+where
+    St: EventStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
+    V: ScanRows,
+    F: Future<Output = Result<V, StorageError>>,
+{
+    let left_behind = open_scratch().await?;
+    let (own, other) = (view.definition(), left_behind.definition());
+    if own.name() != other.name() || own.version() == other.version() {
+        let what = format!("{other} cannot be the scratch version in which {own} is verified");
+        return Err(StorageError::new(ErrorKind::Invalid, what).into());
+    }
+    left_behind.retire().await?;
+    let scratch = open_scratch().await?;
+    let compared = compare(storage, view, &scratch).await;
+    // The error of the comparison is the first one.
+    let retired = scratch.retire().await;
+    let verification = compared?;
+    retired?;
+    Ok(verification)
+}
+
+/// Compares digests, and if they differ, the rows of the tables whose digests differ.
+async fn compare<St, V>(storage: &St, view: &V, scratch: &V) -> Result<Verification, VerifyError>
+where
+    St: EventStorage<Key = V::Key, Sequence = V::Sequence, Payload = V::Payload>,
+    V: ScanRows,
+{
+    let fold = Fold { storage, view, scratch };
+    let (found, positions) = view.scan_rows(Digests::default()).await?;
+    fold.advance(positions).await?;
+    let (expected, _) = scratch.scan_rows(Digests::default()).await?;
+    let tables = found.differing(&expected);
+    if tables.is_empty() {
+        return Ok(Verification::Equal { rows: found.rows() });
+    }
+    // The view has moved on, so that its rows are compared at later positions.
+    let (found, positions) = view.scan_rows(Found::of(tables)).await?;
+    fold.advance(positions).await?;
+    let (expected, _) = scratch.scan_rows(Expected::new(found)).await?;
+    let (extra, _) = view.scan_rows(Extra::new(expected)).await?;
+    let differences = extra.into_differences();
+    Ok(match differences.is_empty() {
+        // A commit has replaced the rows that differed.
+        true => Verification::Equal { rows: found_rows(scratch).await? },
+        false => Verification::Different(differences),
+    })
+}
+
+async fn found_rows<V: ScanRows>(scratch: &V) -> Result<u64, StorageError> {
+    Ok(scratch.scan_rows(Digests::default()).await?.0.rows())
+}
+
+impl fmt::Display for TableDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, missing, extra, missing_rows, extra_rows, streams } = self;
+        write!(f, "table {table}: {missing} rows are missing, and {extra} are extra")?;
+        if !streams.is_empty() {
+            let streams: Vec<_> = streams.iter().map(StreamName::as_str).collect();
+            write!(f, ", of the streams {}", streams.join(", "))?;
+        }
+        missing_rows.iter().try_for_each(|row| write!(f, "\n  missing: {row}"))?;
+        extra_rows.iter().try_for_each(|row| write!(f, "\n  extra: {row}"))
+    }
+}

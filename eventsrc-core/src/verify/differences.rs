@@ -1,0 +1,155 @@
+//! Digests of rows, and the rows that are missing or extra.
+//!
+//! Rows are compared by hashes. In the usual case, that nothing differs, only one sum for each table is kept. Otherwise
+//! the hashes of all rows of the differing tables are kept: those that the view has, less those that the events say.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{MAX_EXAMPLES, TableDifference};
+use crate::stream::StreamName;
+use crate::view::{RowVisitor, ViewRow};
+
+/// Maximum number of streams that a difference names.
+const MAX_STREAMS: usize = 1_000;
+
+/// Number of rows of each table, and the sum of their hashes.
+#[derive(Debug, Default)]
+pub(super) struct Digests(BTreeMap<String, (u64, u128)>);
+
+impl Digests {
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> u64 {
+        self.0.values().map(|(rows, _)| rows).sum()
+    }
+
+    /// Returns the names of the tables that differ.
+    pub(super) fn differing(&self, other: &Self) -> BTreeSet<String> {
+        let tables = self.0.keys().chain(other.0.keys());
+        tables.filter(|table| self.0.get(*table) != other.0.get(*table)).cloned().collect()
+    }
+}
+
+impl RowVisitor for Digests {
+    fn visit(&mut self, row: ViewRow<'_>) {
+        let (rows, sum) = entry(&mut self.0, row.table);
+        *rows += 1;
+        *sum = sum.wrapping_add(hash(row.text));
+    }
+}
+
+/// Number of rows of each hash.
+type Hashes = HashMap<u128, u64>;
+
+/// Hashes of the rows that the view has in some tables.
+pub(super) struct Found(BTreeMap<String, Hashes>);
+
+impl Found {
+    /// Visitor of the rows of `tables`.
+    pub(super) fn of(tables: BTreeSet<String>) -> Self {
+        Self(tables.into_iter().map(|table| (table, Hashes::new())).collect())
+    }
+}
+
+impl RowVisitor for Found {
+    fn visit(&mut self, row: ViewRow<'_>) {
+        if let Some(hashes) = self.0.get_mut(row.table) {
+            *hashes.entry(hash(row.text)).or_default() += 1;
+        }
+    }
+}
+
+/// Compares the rows that the events say with those that the view has. The latter remain if they are extra.
+pub(super) struct Expected {
+    found: Found,
+    differences: BTreeMap<String, TableDifference>,
+}
+
+impl Expected {
+    pub(super) fn new(found: Found) -> Self {
+        Self { found, differences: BTreeMap::new() }
+    }
+}
+
+impl RowVisitor for Expected {
+    fn visit(&mut self, row: ViewRow<'_>) {
+        let Some(hashes) = self.found.0.get_mut(row.table) else { return };
+        if take(hashes, hash(row.text)) {
+            return;
+        }
+        let difference = entry(&mut self.differences, row.table);
+        difference.missing += 1;
+        add(&mut difference.missing_rows, &mut difference.streams, row);
+    }
+}
+
+/// Names the extra rows of the view.
+pub(super) struct Extra {
+    extra: Found,
+    differences: BTreeMap<String, TableDifference>,
+}
+
+impl Extra {
+    pub(super) fn new(Expected { found, mut differences }: Expected) -> Self {
+        for (table, hashes) in found.0.iter().filter(|(_, hashes)| !hashes.is_empty()) {
+            entry(&mut differences, table).extra = hashes.values().sum();
+        }
+        Self { extra: found, differences }
+    }
+
+    pub(super) fn into_differences(self) -> Vec<TableDifference> {
+        self.differences
+            .into_iter()
+            .map(|(table, difference)| TableDifference { table, ..difference })
+            .collect()
+    }
+}
+
+impl RowVisitor for Extra {
+    fn visit(&mut self, row: ViewRow<'_>) {
+        let Some(hashes) = self.extra.0.get_mut(row.table) else { return };
+        if take(hashes, hash(row.text)) {
+            let difference = entry(&mut self.differences, row.table);
+            add(&mut difference.extra_rows, &mut difference.streams, row);
+        }
+    }
+}
+
+/// Adds a row to the examples, and its stream to the streams.
+fn add(examples: &mut Vec<String>, streams: &mut BTreeSet<StreamName>, row: ViewRow<'_>) {
+    if examples.len() < MAX_EXAMPLES {
+        examples.push(row.text.to_owned());
+    }
+    if let Some(stream) = row.stream
+        && streams.len() < MAX_STREAMS
+    {
+        streams.insert(stream);
+    }
+}
+
+/// Removes one row with this hash. Returns false if there is none.
+fn take(hashes: &mut Hashes, hash: u128) -> bool {
+    let Some(count) = hashes.get_mut(&hash) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        hashes.remove(&hash);
+    }
+    true
+}
+
+/// Returns the value of a table, and allocates its name only once.
+fn entry<'a, T: Default>(tables: &'a mut BTreeMap<String, T>, table: &str) -> &'a mut T {
+    if !tables.contains_key(table) {
+        tables.insert(table.to_owned(), T::default());
+    }
+    tables.get_mut(table).expect("the table was inserted")
+}
+
+/// The first half of the SHA-256 of a row.
+fn hash(text: &str) -> u128 {
+    let hash = Sha256::digest(text);
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    u128::from_le_bytes(half)
+}
