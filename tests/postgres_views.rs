@@ -14,6 +14,7 @@ mod round_trips;
 mod stored;
 mod synchronized;
 mod taking_over;
+mod verifying;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use eventsrc_core::clock::{Clock, Randomness, SystemClock};
 use eventsrc_core::commit::Vec1;
-use eventsrc_core::view::{Applied, Batch, CommitRun, ViewError, ViewStore};
+use eventsrc_core::view::{Applied, Batch, CommitRun, StreamColumn, ViewError, ViewStore};
 use eventsrc_core::{
     Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, ViewDefinition,
 };
@@ -62,6 +63,10 @@ impl<S: Sequence> View<StreamName, S, String> for Lines {
 
     fn tables(&self) -> &[&str] {
         &["lines"]
+    }
+
+    fn stream_column(&self, _table: &str) -> Option<StreamColumn> {
+        Some(StreamColumn::Name("stream"))
     }
 
     async fn create(&self, transaction: &Transaction) -> Result<(), tokio_postgres::Error> {

@@ -14,13 +14,14 @@ mod splitting;
 mod stored;
 mod synchronized;
 mod taking_over;
+mod verifying;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use eventsrc_core::clock::Randomness;
 use eventsrc_core::commit::Vec1;
-use eventsrc_core::view::{Applied, Batch, CommitRun, ViewError, ViewStore};
+use eventsrc_core::view::{Applied, Batch, CommitRun, StreamColumn, ViewError, ViewStore};
 use eventsrc_core::{
     Commit, ErrorKind, Metadata, Sequence, StorageError, StreamName, Timestamp, ViewDefinition,
 };
@@ -68,6 +69,10 @@ impl<S: Sequence> View<StreamName, S, String> for Lines {
 
     fn tables(&self) -> &[&str] {
         &["lines"]
+    }
+
+    fn stream_column(&self, _table: &str) -> Option<StreamColumn> {
+        Some(StreamColumn::Name("stream"))
     }
 
     fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
