@@ -4,71 +4,17 @@
 //! own code and into a version of its own, and compares the rows of both.
 
 mod differences;
+mod error;
 mod fold;
-
-use std::collections::BTreeSet;
-use std::fmt;
+mod verification;
 
 use differences::{Digests, Expected, Extra, Found};
+pub use error::VerifyError;
 use fold::Fold;
+pub use verification::{MAX_EXAMPLES, TableDifference, Verification};
 
 use crate::storage::{ErrorKind, EventStorage, StorageError};
-use crate::stream::StreamName;
-use crate::view::{ScanRows, ViewDefinition, ViewError};
-
-/// Result of [`verify`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "differences are reported by this value, not by an error"]
-pub enum Verification {
-    /// The rows are those that the events say.
-    Equal {
-        /// Number of rows.
-        rows: u64,
-    },
-    /// The rows differ in these tables.
-    Different(Vec<TableDifference>),
-}
-
-/// Rows of one table in which a view differs from its events. A row with a changed value is two of them: the one that is
-/// missing, and the one that is there instead.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableDifference {
-    /// Public name of the table.
-    pub table: String,
-    /// Number of rows that the events say and the view does not have.
-    pub missing: u64,
-    /// Number of rows that the view has and the events do not say.
-    pub extra: u64,
-    /// Some of the missing rows, at most [`MAX_EXAMPLES`].
-    pub missing_rows: Vec<String>,
-    /// Some of the extra rows, at most [`MAX_EXAMPLES`]. A row that was changed again meanwhile is left out.
-    pub extra_rows: Vec<String>,
-    /// Streams to which missing and extra rows belong, at most 1,000, if the view's code declares a
-    /// [`StreamColumn`](crate::view::StreamColumn) of the table.
-    pub streams: BTreeSet<StreamName>,
-}
-
-/// Maximum number of missing and of extra rows of one table that a [`TableDifference`] names.
-pub const MAX_EXAMPLES: usize = 100;
-
-/// Error of [`verify`]. Nothing is known about the rows; the verification can be run again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// The view's code rejects a commit that the view has applied.
-    #[error("cannot verify {view}: its code rejects a commit of {stream} that the view has applied")]
-    Rejected {
-        /// Name and version of the view.
-        view: ViewDefinition,
-        /// Stream of the commit.
-        stream: StreamName,
-        /// Error of the view's code.
-        source: ViewError,
-    },
-    /// The event storage or the view's database failed, or the scratch version cannot be used.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
+use crate::view::ScanRows;
 
 /// Compares the rows of `view` with those that its code makes of the events now, and names the rows that differ.
 ///
@@ -155,17 +101,4 @@ where
 
 async fn found_rows<V: ScanRows>(scratch: &V) -> Result<u64, StorageError> {
     Ok(scratch.scan_rows(Digests::default()).await?.0.rows())
-}
-
-impl fmt::Display for TableDifference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, missing, extra, missing_rows, extra_rows, streams } = self;
-        write!(f, "table {table}: {missing} rows are missing, and {extra} are extra")?;
-        if !streams.is_empty() {
-            let streams: Vec<_> = streams.iter().map(StreamName::as_str).collect();
-            write!(f, ", of the streams {}", streams.join(", "))?;
-        }
-        missing_rows.iter().try_for_each(|row| write!(f, "\n  missing: {row}"))?;
-        extra_rows.iter().try_for_each(|row| write!(f, "\n  extra: {row}"))
-    }
 }

@@ -1,9 +1,11 @@
 //! Retrying and skipping commits of streams in quarantine.
 
-use futures::TryStreamExt;
+use futures::{TryStreamExt, future};
+use tokio::sync::watch;
 
 use super::handle::Synchronizer;
 use super::pending_ack::PendingAck;
+use super::retry_at_start;
 use super::worker::Request;
 use crate::feed::Acknowledgement;
 use crate::storage::{ErrorKind, StorageError};
@@ -148,6 +150,26 @@ impl<V: ViewStore> Synchronizer<V> {
             }
         }
         Ok(head.sequence)
+    }
+
+    /// Waits until the streams that were in quarantine at the start were tried again. Returns early if the view's
+    /// database fails, or the synchronizer stops.
+    pub(super) async fn tried_again(&self) {
+        let mut failing = self.0.retry_at_start.clone();
+        // The retry drops its sender when it has finished.
+        let finished = Box::pin(failing.wait_for(|failing| *failing));
+        drop(future::select(finished, Box::pin(self.0.shared.stopped())).await);
+    }
+
+    /// Releases all streams from quarantine, for a caller that delivers their commits itself. Returns early if the
+    /// synchronizer stops.
+    pub(crate) async fn release_all(&self) {
+        let (shared, failing) = (&self.0.shared, watch::Sender::new(false));
+        for entry in retry_at_start::quarantined(shared, &failing).await.into_iter().flatten() {
+            if retry_at_start::release(shared, &failing, &entry.stream).await.is_none() {
+                return;
+            }
+        }
     }
 
     /// Makes the stream's worker read the stream.

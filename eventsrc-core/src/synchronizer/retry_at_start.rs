@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::{StreamExt, future, stream};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::handle::Synchronizer;
 use super::inbox::WaitOutcome;
 use super::pending_ack::PendingAck;
 use super::router::Router;
@@ -29,7 +28,7 @@ const MAX_RELEASES: usize = 3;
 /// If the synchronizer stops before a released stream is tried, its quarantine is recorded again. After a crash at this
 /// moment, the stream is behind and not in quarantine, so the next sweep tries it.
 ///
-/// `failing` becomes true when the view's database fails, so that nobody waits for the end.
+/// `failing` becomes true when the view's database fails, so that no caller waits for the end.
 pub(super) async fn run<V: ViewStore>(
     shared: Arc<Shared<V>>,
     router: Router<V>,
@@ -52,7 +51,7 @@ pub(super) async fn run<V: ViewStore>(
 }
 
 /// Reads the quarantine of the streams that the view follows. Returns `None` if the synchronizer has stopped.
-async fn quarantined<V: ViewStore>(
+pub(super) async fn quarantined<V: ViewStore>(
     shared: &Shared<V>,
     failing: &watch::Sender<bool>,
 ) -> Option<Vec<QuarantinedCommit<V::Sequence>>> {
@@ -95,7 +94,7 @@ async fn retry<V: ViewStore>(
 }
 
 /// Releases a stream. Returns `None` if the synchronizer has stopped; the stream may be released.
-async fn release<V: ViewStore>(
+pub(super) async fn release<V: ViewStore>(
     shared: &Shared<V>,
     failing: &watch::Sender<bool>,
     stream: &StreamName,
@@ -142,28 +141,6 @@ where
                 tracing::warn!(%view, %error, ?wait, "cannot {what}; retrying with backoff");
                 let sleep = shared.environment.clock.sleep(wait);
                 future::select(sleep, Box::pin(shared.stopped())).await;
-            }
-        }
-    }
-}
-
-impl<V: ViewStore> Synchronizer<V> {
-    /// Waits until the streams that were in quarantine at the start were tried again. Returns early if the view's
-    /// database fails, or the synchronizer stops.
-    pub(super) async fn tried_again(&self) {
-        let mut failing = self.0.retry_at_start.clone();
-        // The retry drops its sender when it has finished.
-        let finished = Box::pin(failing.wait_for(|failing| *failing));
-        drop(future::select(finished, Box::pin(self.0.shared.stopped())).await);
-    }
-
-    /// Releases all streams from quarantine, for a caller that delivers their commits itself. Returns early if the
-    /// synchronizer stops.
-    pub(crate) async fn release_all(&self) {
-        let (shared, failing) = (&self.0.shared, watch::Sender::new(false));
-        for entry in quarantined(shared, &failing).await.into_iter().flatten() {
-            if release(shared, &failing, &entry.stream).await.is_none() {
-                return;
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{MAX_EXAMPLES, TableDifference};
+use super::verification::{MAX_EXAMPLES, TableDifference};
 use crate::stream::StreamName;
 use crate::view::{RowVisitor, ViewRow};
 

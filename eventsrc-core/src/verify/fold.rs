@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::VerifyError;
+use super::error::VerifyError;
 use crate::commit::Commit;
 use crate::storage::{ErrorKind, EventStorage, StorageError};
 use crate::stream::{Sequence, StreamKey, StreamName};
@@ -151,7 +151,7 @@ where
     }
 }
 
-/// Error for a scratch version that somebody else changes.
+/// Error for a scratch version that another process changes.
 fn in_use(stream: &StreamName) -> StorageError {
     let what = "another process changes the scratch version; keep its number for one verification at a time";
     StorageError::new(ErrorKind::Refused, what).on(stream)

@@ -56,7 +56,7 @@ pub(crate) fn drop_tables(connection: &Connection, tables: &[String], version: u
 pub(crate) fn columns(connection: &Connection, table: &str, version: u32) -> Result<Vec<String>> {
     let rows = versioned_table(table, version);
     let statement = connection.prepare(&format!("SELECT * FROM \"{rows}\""))?;
-    Ok(statement.column_names().into_iter().map(str::to_owned).collect())
+    Ok(statement.column_names().map(str::to_owned).collect())
 }
 
 /// Calls `visit` with the values of each row that a version has in the public table `table`. The order of the rows is
