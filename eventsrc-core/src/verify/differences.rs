@@ -153,3 +153,64 @@ fn hash(text: &str) -> u128 {
     half.copy_from_slice(&hash[..16]);
     u128::from_le_bytes(half)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Passes rows of two tables to a visitor.
+    fn visited<R: RowVisitor>(mut visitor: R, users: &[&str], orders: &[&str]) -> R {
+        for (table, texts) in [("users", users), ("orders", orders)] {
+            texts.iter().for_each(|text| visitor.visit(ViewRow { table, text, stream: text.parse().ok() }));
+        }
+        visitor
+    }
+
+    fn differences(found: &[&str], expected: &[&str]) -> Vec<TableDifference> {
+        let counted = visited(Found::of(["users".to_owned()].into()), found, &["other"]);
+        let compared = visited(Expected::new(counted), expected, &["another"]);
+        visited(Extra::new(compared), found, &["other"]).into_differences()
+    }
+
+    #[test]
+    fn only_tables_whose_rows_differ_are_compared_further() {
+        let digests = |users: &[&str], orders: &[&str]| visited(Digests::default(), users, orders);
+        let found = digests(&["a", "b"], &["a"]);
+        assert_eq!(found.rows(), 3);
+        assert!(found.differing(&digests(&["b", "a"], &["a"])).is_empty());
+        assert_eq!(found.differing(&digests(&["a", "c"], &["a"])), ["users".to_owned()].into());
+        assert_eq!(found.differing(&digests(&["a", "b"], &[])), ["orders".to_owned()].into());
+        assert_eq!(found.differing(&digests(&["a"], &["a", "b"])).len(), 2, "a row is of its table");
+    }
+
+    #[test]
+    fn equal_rows_are_counted() {
+        assert_eq!(differences(&["a", "b"], &["b", "a"]), []);
+        let [difference] = &differences(&["a", "a", "b"], &["a", "b", "b", "user/1"])[..] else { panic!() };
+        assert_eq!((difference.missing, difference.extra), (2, 1));
+        assert_eq!(
+            (&difference.missing_rows[..], &difference.extra_rows[..]),
+            (&["b".into(), "user/1".into()][..], &["a".into()][..])
+        );
+        assert_eq!(difference.streams.iter().map(StreamName::as_str).collect::<Vec<_>>(), ["user/1"]);
+    }
+
+    #[test]
+    fn a_row_that_was_changed_again_is_counted_and_not_named() {
+        let counted = visited(Found::of(["users".to_owned()].into()), &["forged"], &[]);
+        let compared = visited(Expected::new(counted), &["a"], &[]);
+        let [difference] = &visited(Extra::new(compared), &["later"], &[]).into_differences()[..] else {
+            panic!()
+        };
+        assert_eq!((difference.missing, difference.extra, difference.extra_rows.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn examples_are_limited_and_all_rows_are_counted() {
+        let texts: Vec<_> = (0..2_000).map(|number| format!("user/{number}")).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let [difference] = &differences(&texts, &[])[..] else { panic!() };
+        assert_eq!((difference.extra, difference.extra_rows.len()), (2_000, MAX_EXAMPLES));
+        assert_eq!(difference.streams.len(), MAX_STREAMS);
+    }
+}

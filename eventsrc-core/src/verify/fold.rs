@@ -55,7 +55,12 @@ where
                 position: reached.position,
                 target,
             });
-            self.advance_streams(advances.collect(), &skips).await?;
+            let advances: Vec<_> = advances.collect();
+            if let Some(ahead) = advances.iter().find(|advance| advance.position > Some(advance.target)) {
+                let what = "the view has moved back during the verification; verify it again";
+                return Err(StorageError::new(ErrorKind::Refused, what).on(&ahead.stream).into());
+            }
+            self.advance_streams(advances, &skips).await?;
         }
         Ok(())
     }
