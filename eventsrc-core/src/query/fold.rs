@@ -138,8 +138,13 @@ impl<'a, F, QK, V, S: Sequence> Folding<'a, F, QK, V, S> {
             value = self.part(value, commit, indices);
         }
         for commit in whole {
-            for event in commit.events() {
-                self.fold.apply(self.key, &mut value, event);
+            match commit.payloads.one_each() {
+                Some(payloads) => {
+                    for (index, payload) in payloads.iter().enumerate() {
+                        self.fold.apply(self.key, &mut value, Event { commit, index, payload });
+                    }
+                }
+                None => value = self.part(value, commit, 0..commit.len()),
             }
         }
         if let Some((commit, indices)) = after {
