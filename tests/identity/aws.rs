@@ -120,7 +120,7 @@ async fn a_permanent_failure_of_the_path_ends_the_program() {
     kinesis::client().await.delete_stream().stream_name(&way.stream).send().await.unwrap();
     let ada = r#"{"name": "ada", "email": "ada@example.org"}"#;
     // A commit that cannot be published. The readers of the stream may notice sooner, and end the program before it answers.
-    drop(Command::new("curl").args(["-so", "/dev/null", &users, "--json", ada]).status().await.unwrap());
+    Command::new("curl").args(["-so", "/dev/null", &users, "--json", ada]).status().await.unwrap();
 
     let output = timeout(HANG, program.wait_with_output()).await.expect("it ends").unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
