@@ -1,5 +1,6 @@
 //! Payloads of the events of a commit.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 
 use vec1::{Size0Error, Vec1};
@@ -17,7 +18,7 @@ use crate::codec::{Codec, CodecError};
 /// let payloads = Payloads::from(vec1!["opened", "deposited"]);
 /// assert_eq!((payloads.event_count(), payloads[1]), (2, "deposited"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Payloads<E> {
     values: Vec<E>,
     /// Number of payloads up to the end of each event. Empty if each event has one payload.
@@ -96,6 +97,18 @@ impl<E> TryFrom<Vec<E>> for Payloads<E> {
 
     fn try_from(payloads: Vec<E>) -> Result<Self, Size0Error> {
         Vec1::try_from_vec(payloads).map(Self::from)
+    }
+}
+
+/// A list of the payloads, or of the lists of payloads of each event if one has not exactly one.
+impl<E: fmt::Debug> fmt::Debug for Payloads<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.one_each() {
+            Some(payloads) => payloads.fmt(f),
+            None => {
+                f.debug_list().entries((0..self.event_count()).map(|index| self.of_event(index))).finish()
+            }
+        }
     }
 }
 
@@ -259,6 +272,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn payloads_are_shown_as_a_list() {
+        assert_eq!(format!("{:?}", decoded(&[1, 1])), "[1, 1]");
+        assert_eq!(format!("{:?}", decoded(&[1, 0, 2])), "[[1], [], [2, 2]]");
     }
 
     #[test]
