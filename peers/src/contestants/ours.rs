@@ -62,9 +62,8 @@ async fn open(url: String, remembered: usize, each: bool) -> Result<Box<dyn Peer
         let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
         Arc::new(SaveApi::with(Arc::clone(&storage), settings, clock, randomness))
     };
-    let queries = Arc::new(QueryApi::new(Arc::clone(&storage), Ledger));
     Ok(Box::new(Ours {
-        decider: Decider::new(saves(remembered), queries),
+        decider: Decider::with(saves(remembered), |storage| QueryApi::new(storage, Ledger)),
         saves: saves(SaveSettings::default().remembered),
         storage,
         postgres,

@@ -37,9 +37,8 @@ async fn open(database: Database, remembered: usize) -> Result<Box<dyn Peer>> {
     let storage = Storage::new(&dynamo);
     let settings = SaveSettings { remembered, ..SaveSettings::default() };
     let (clock, randomness) = (Arc::new(SystemClock), Arc::new(Randomness::from_system()));
-    let saves = Arc::new(SaveApi::with(storage.clone(), settings, clock, randomness));
-    let queries = Arc::new(QueryApi::new(storage, Ledger));
-    Ok(Box::new(Ours { decider: Decider::new(saves, queries) }))
+    let saves = Arc::new(SaveApi::with(storage, settings, clock, randomness));
+    Ok(Box::new(Ours { decider: Decider::with(saves, |storage| QueryApi::new(storage, Ledger)) }))
 }
 
 type Storage = DynamoStorage<StreamName, u64, Entry>;
